@@ -1,0 +1,1 @@
+"""A Singer target that loads refunds and transaction costs into Klar."""

@@ -1,0 +1,19 @@
+"""The command `target-klar`, and `python -m target_klar`."""
+
+from __future__ import annotations
+
+import sys
+
+from target_klar import stopping
+
+
+def main() -> None:
+    """Run the command; signals are heard before anything heavy is imported."""
+    stopping.listen()
+    from target_klar.command import run  # noqa: PLC0415 - the half second of imports must not miss a signal
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""HTTP to Klar and nothing of Singer: token, timeouts, retries. Every call ends accepted, refused or failed.
+
+What Klar answers is described on its help pages for Refunds and Transaction Costs; what those pages leave open
+(which statuses are worth another try, an answer of 207) follows Klar's own Magento module.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from urllib.parse import urlsplit
+
+import requests
+import tenacity
+import urllib3.exceptions
+from singer_sdk.exceptions import FatalAPIError
+
+from target_klar.answers import Answer, Status, Verdict, read_json
+from target_klar.transport import Attempt, WatchedAdapter
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+
+    from target_klar.contract import Contract
+
+_BIGGEST_ANSWER = 32 << 20
+_EXCERPT = 120
+_backoff = tenacity.wait_exponential_jitter(initial=0.5, exp_base=2, max=30, jitter=0.5)
+
+
+class KlarError(FatalAPIError):
+    """Klar cannot be loaded into as things stand; the message is one line that says what to do."""
+
+
+class _Response(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _TryAgain(NamedTuple):
+    """An attempt that did not bring an answer of Klar's."""
+
+    reason: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where Klar is and how long to wait for it; timeouts in seconds."""
+
+    url: str
+    token: str
+    versions: Mapping[str, str]
+    """The API version of each stream, MM.YYYY."""
+    request_timeout: float
+    retry_timeout: float
+    user_agent: str
+
+    def __repr__(self) -> str:
+        """Show the address alone: the token is in no repr."""
+        return f"Connection({self.url})"
+
+
+class Client:
+    """One connection to Klar, for one thread.
+
+    A request that gets no answer of Klar's (408, 425, 429, 5xx, nothing, something broken, a page that is not
+    Klar's) is sent again after min(30, 0.5 * 2^(n-1)) seconds plus up to 0.5 of jitter, or after Retry-After if
+    that is longer, until the next try would begin `retry_timeout` seconds after the first one, or `stop` is set.
+    """
+
+    def __init__(self, connection: Connection, stop: threading.Event, tell: Callable[[str], None]) -> None:
+        self.requests = 0
+        self.retries = 0
+        self._connection = connection
+        self._stop = stop
+        self._tell = tell
+        self._status_paths: dict[str, str] = {}
+        self._session = requests.Session()
+        self._session.auth = _Bearer(connection.token)  # an auth object, or a .netrc would take its place
+        self._session.trust_env = not is_loopback(connection.url)  # no proxy sees loopback traffic
+        self._session.headers.update({"Accept": "application/json", "User-Agent": connection.user_agent})
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, WatchedAdapter())
+
+    def submit(self, contract: Contract, body: bytes, *, validate: bool = False) -> Answer:
+        """Send 1 to 1000 objects and return Klar's verdict; with `validate` nothing is loaded.
+
+        Raises:
+            KlarError: There was no verdict, and asking again will not bring one.
+        """
+        version = self._connection.versions[contract.stream]
+        url = f"{self._connection.url}/{version}/{contract.path}/{'validate' if validate else 'json'}"
+        if self._stop.is_set():
+            raise KlarError(f"{contract.stream}: the run is stopping; a request was not sent.")
+        response = self._call("POST", url, contract.stream, body)
+        if response.status in (400, 422):
+            return Answer(Verdict.REFUSED, read_json(response.body) or self._excerpt(response.body))
+        if response.status == requests.codes.request_entity_too_large:
+            return Answer(Verdict.TOO_LARGE, "the request is too large for Klar (HTTP 413)")
+        if response.status == requests.codes.not_found:
+            raise KlarError(
+                f"Klar does not know {url} (HTTP 404). Check `{contract.version_setting}` ({version}) and `api_url`."
+            )
+        self._expect_success(response, url)
+        content = read_json(response.body) or {}
+        said = str(content.get("status")).upper()
+        if response.status == requests.codes.multi_status or said == "PARTIALLY_VALID":
+            return Answer(Verdict.PARTIAL, content)
+        return Answer(Verdict.REFUSED if said == "INVALID" else Verdict.ACCEPTED, content)
+
+    def status(self, contract: Contract) -> Status:
+        """Read the status of one stream, under the spelling of its path that Klar knows.
+
+        Raises:
+            KlarError: There was no answer, and asking again will not bring one.
+        """
+        known = self._status_paths.get(contract.stream)
+        for path in (known,) if known else contract.status_paths:
+            url = f"{self._connection.url}/{path}"
+            response = self._call("GET", url, contract.stream)
+            if response.status != requests.codes.not_found:
+                break
+        else:
+            raise KlarError(f"Klar does not know {url} (HTTP 404). Check `api_url`.")
+        self._expect_success(response, url)
+        self._status_paths[contract.stream] = path
+        return Status.of(read_json(response.body))
+
+    def _call(self, method: str, url: str, stream: str, body: bytes | None = None) -> _Response:
+        def give_up(state: tenacity.RetryCallState) -> NoReturn:
+            seconds = round(state.seconds_since_start or 0)
+            tries = f"{state.attempt_number} attempt{'s' * (state.attempt_number > 1)} in {seconds} s"
+            reason = state.outcome.result().reason if state.outcome else ""
+            raise KlarError(f"{stream}: no answer from Klar at {url} after {tries} ({reason}). Run again later.")
+
+        def before_sleep(state: tenacity.RetryCallState) -> None:
+            self.retries += body is not None
+            reason = state.outcome.result().reason if state.outcome else ""
+            self._tell(f"{stream}: no answer from Klar at {url} ({reason}); next try in {state.upcoming_sleep:.1f} s")
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda result: isinstance(result, _TryAgain)),
+            stop=tenacity.stop_before_delay(self._connection.retry_timeout) | tenacity.stop_when_event_set(self._stop),
+            wait=lambda state: max(_backoff(state), (state.outcome and state.outcome.result().retry_after) or 0),
+            sleep=tenacity.sleep_using_event(self._stop),
+            before_sleep=before_sleep,
+            retry_error_callback=give_up,
+        )
+        response = retrying(self._attempt, method, url, body)
+        assert isinstance(response, _Response)
+        return response
+
+    def _attempt(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
+        self.requests += body is not None
+        with Attempt(self._connection.request_timeout) as attempt:
+            try:
+                response = self._exchange(method, url, body)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                if attempt.expired:
+                    return _TryAgain(f"no full answer within {self._connection.request_timeout:g} s")
+                if not isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, OSError)):
+                    raise
+                _stop_on_certificate(error, url)
+                return _TryAgain(_root_of(error))
+        status = response.status
+        if status in (408, 425, 429) or status >= requests.codes.internal_server_error:
+            return _TryAgain(f"HTTP {status}", _retry_after(response.headers.get("Retry-After")))
+        is_klars = isinstance(read_json(response.body), dict) if response.body else method == "POST"
+        if 200 <= status < 300 and not is_klars:  # noqa: PLR2004 - HTTP's own classes
+            return _TryAgain(f"HTTP {status} with a body that is not Klar's")
+        return response
+
+    def _exchange(self, method: str, url: str, body: bytes | None) -> _Response:
+        headers = {"Content-Type": "application/json"} if body is not None else None
+        timeout = self._connection.request_timeout
+        with self._session.request(
+            method, url, data=body, headers=headers, timeout=timeout, stream=True, allow_redirects=False
+        ) as response:
+            received = bytearray()
+            for chunk in response.iter_content(1 << 16):
+                received += chunk
+                if len(received) > _BIGGEST_ANSWER:
+                    raise urllib3.exceptions.ProtocolError("an answer without end")
+            return _Response(response.status_code, response.headers, bytes(received))
+
+    def _expect_success(self, response: _Response, url: str) -> None:
+        status = response.status
+        if status in (401, 403):
+            raise KlarError(
+                f"Klar refused the API token (HTTP {status}, {url}). Check `api_token`: Klar shows it under Settings, "
+                "Store Configurator, the store, Data Sources, the data source, tab Access Token."
+            )
+        if 300 <= status < 400:  # noqa: PLR2004 - HTTP's own classes
+            raise KlarError(f"{url} redirects (HTTP {status}), and the token does not follow. Check `api_url`.")
+        if status >= 400:  # noqa: PLR2004 - HTTP's own classes
+            raise KlarError(f"Klar answered HTTP {status} at {url}: {self._excerpt(response.body)}")
+
+    def _excerpt(self, body: bytes) -> str:
+        text = " ".join(body[: 4 * _EXCERPT].decode(errors="replace").split())
+        return text.replace(self._connection.token, "***")[:_EXCERPT] or "(an empty body)"
+
+
+class _Bearer(requests.auth.AuthBase):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether an address is on this machine, so that plain http does not carry the token away."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read the header's seconds or HTTP date; None where there is neither."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def _stop_on_certificate(error: Exception, url: str) -> None:
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        raise KlarError(
+            f"The certificate of {url} is not trusted. Check `api_url`, or name your proxy's certificates in "
+            "REQUESTS_CA_BUNDLE."
+        ) from error
+
+
+def _root_of(error: BaseException) -> str:
+    """Name what broke in a few words, without the addresses and objects that requests wraps around it."""
+    while inner := error.__cause__ or error.__context__ or getattr(error, "reason", None):
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return type(error).__name__

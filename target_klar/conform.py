@@ -1,0 +1,167 @@
+"""A record as a tap wrote it becomes one that Klar takes, or a refusal with the reasons.
+
+Nothing here knows a field by name: the contract's schema decides what is converted and what is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+
+import jsonschema_rs
+
+from target_klar.contract import JSON, is_time
+from target_klar.convert import Conversions, as_is_if_set
+from target_klar.explain import Problem, explain, found, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from target_klar.contract import Contract, Record
+
+_DELETED_AT: Final = "_sdc_deleted_at"
+
+# What JSON can express: the schema of extra fields and, without validation, of every field that is no time.
+_ANYTHING: Final = {"$ref": "#/$defs/anything"}
+_DEFS: Final = {
+    "anything": {
+        "type": ["null", "boolean", "number", "string", "array", "object"],
+        "items": _ANYTHING,
+        "propertyNames": {"type": "string"},
+        "additionalProperties": _ANYTHING,
+    }
+}
+
+
+class Refusal(NamedTuple):
+    """A record that Klar would not take: its key, if there is one to read, and what is wrong with it."""
+
+    key: str | None
+    problems: list[Problem]
+
+
+class Deleted:
+    """A record that its source has deleted and that Klar is not to be told about."""
+
+
+DELETED: Final = Deleted()
+
+
+class Conformer:
+    """Conforms the records of one stream to its contract.
+
+    `extra_fields` pass as they are at every level, by their exact names. Without `validate` a record is
+    refused only if it cannot be sent: no key, two values for one field, a time that cannot be read, what JSON
+    cannot express. With `hard_delete` a deleted record becomes a cancellation, where Klar has such a thing.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        *,
+        extra_fields: Sequence[str] = (),
+        validate: bool = True,
+        hard_delete: bool = False,
+    ) -> None:
+        self._contract = contract
+        self._cancels_by = contract.cancels_by if hard_delete else None
+        # A deletion never passes as one more field of a living record.
+        extras = [name for name in extra_fields if name.lower() != _DELETED_AT]
+        schema = _with_extras(contract.schema, extras) | {"$defs": _DEFS}
+        self._accepted = schema if validate else _unvalidated(contract)
+        self._is_valid = _verdict(schema)
+        self._is_accepted = self._is_valid if validate else _verdict(self._accepted)
+        self._times = {name: _verdict(node) for name, node in contract.schema["properties"].items() if is_time(node)}
+        self._conversions = Conversions(extras, keep_required=validate)
+        self._converter = self._conversions.of_object(contract.schema, also={_DELETED_AT: as_is_if_set})
+
+    @property
+    def dropped(self) -> Sequence[str]:
+        """The fields left out so far since Klar does not know them, as paths; a hundred at the most."""
+        return self._conversions.dropped
+
+    @property
+    def assumed_utc(self) -> bool:
+        """Whether a time without a zone has been read as UTC so far."""
+        return self._conversions.assumed_utc
+
+    def meets(self, record: object) -> TypeGuard[Record]:
+        """Tell whether Klar takes the record as it is. Any Python value may be asked about."""
+        return _can_be_sent(self._is_valid, record)
+
+    def conform(self, record: object) -> Record | Refusal | Deleted:
+        """Return what Klar takes, the record itself if it meets the contract, or why Klar would take none."""
+        if self.meets(record):
+            return record
+        if not isinstance(record, dict):
+            return Refusal(None, [Problem("record", f"must be an object (found {found(record)})")])
+        converted = self._converter.convert(record)
+        deleted_at = converted.pop(_DELETED_AT, None)
+        if deleted_at is not None:
+            if self._cancels_by is None:
+                return DELETED
+            converted = self._cancellation(converted, deleted_at)
+        if _can_be_sent(self._is_accepted, converted):
+            return converted
+        key = converted.get(self._contract.key)
+        return Refusal(shorten(key) if isinstance(key, str) and key else None, self.explain(converted))
+
+    def explain(self, record: object) -> list[Problem]:
+        """Return what keeps a conformed record from being sent, in words."""
+        return explain(self._accepted, record)
+
+    def _cancellation(self, converted: Record, deleted_at: object) -> Record:
+        """Return the object that cancels a record, whose source often tells no more than its key.
+
+        The time of the deletion stands in for a required time that the record does not bring.
+        """
+        key = {name: converted[name] for name in (self._contract.key,) if name in converted}
+        stand_in = self._converter.convert(
+            {name: deleted_at for name in self._times if name in self._contract.schema["required"]}
+        )
+        own = {
+            name: converted[name]
+            for name, is_valid in self._times.items()
+            if name in converted and _can_be_sent(is_valid, converted[name])
+        }
+        return key | stand_in | own | {self._cancels_by: []}
+
+
+def _can_be_sent(is_valid: Callable[[object], bool], value: object) -> bool:
+    try:
+        # Writing it finds what a schema cannot say, such as text that UTF-8 does not have.
+        return is_valid(value) and bool(JSON.encode(value))
+    except (ValueError, TypeError, RecursionError):  # of a type that JSON does not have, or too deep
+        return False
+
+
+def _verdict(schema: dict[str, Any]) -> Callable[[object], bool]:
+    return jsonschema_rs.Draft202012Validator(schema).is_valid
+
+
+def _with_extras(node: dict[str, Any], extras: Sequence[str]) -> dict[str, Any]:
+    match node:
+        case {"properties": fields}:
+            known = {name: _with_extras(field, extras) for name, field in fields.items()}
+            return node | {"properties": dict.fromkeys(extras, _ANYTHING) | known}
+        case {"items": item}:
+            return node | {"items": _with_extras(item, extras)}
+    return node
+
+
+def _unvalidated(contract: Contract) -> dict[str, Any]:
+    """Return the schema of what can be sent at all: there is a key, times are read, Klar judges the rest."""
+    key = contract.key
+    schema = _loosened(contract.schema)
+    fields = schema["properties"] | {key: contract.schema["properties"][key]}
+    return schema | {"properties": fields, "required": [key], "$defs": _DEFS}
+
+
+def _loosened(node: dict[str, Any]) -> dict[str, Any]:
+    match node:
+        case {"format": _} if is_time(node):
+            return {"type": "number", "format": node["format"]}
+        case {"properties": fields}:
+            return _ANYTHING | {"properties": {name: _loosened(field) for name, field in fields.items()}}
+        case {"items": item}:
+            return _ANYTHING | {"items": _loosened(item)}
+    return dict(_ANYTHING)

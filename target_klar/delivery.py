@@ -1,0 +1,283 @@
+"""From batches to Klar, and from there to the STATE: what is in flight, what is confirmed, what may be acknowledged.
+
+Everything here runs on the main thread. Workers load batches and read Klar's status; what they bring back is acted on
+in `tend`, between two chunks of input and while the main thread waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from singer_sdk.exceptions import RequestedAbortException
+
+from target_klar import stopping
+from target_klar.client import KlarError
+from target_klar.loading import Loaded, Loading, await_load
+from target_klar.pipes import write_line
+from target_klar.rejects import RecordRefusedError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+    from target_klar.answers import Status
+    from target_klar.contract import Contract, Record
+    from target_klar.ledger import Ledger, State
+    from target_klar.pipes import Wakeup
+    from target_klar.rejects import Rejects
+    from target_klar.report import StreamReport
+    from target_klar.workers import Workers
+
+_logger = logging.getLogger("target-klar")
+PROGRESS_SECONDS = 10.0
+
+
+class Interrupted(RequestedAbortException):
+    """SIGTERM or SIGINT came: stop reading, let requests in flight finish, acknowledge what is then covered."""
+
+
+class Entry(NamedTuple):
+    """The newest record of one key in a batch."""
+
+    first: int
+    """The number of the first record with this key in the batch, which this one has superseded."""
+    record: Record
+    """What Klar gets."""
+    message: Mapping[str, Any]
+    """The tap's own message."""
+
+
+class Batch:
+    """Records of one stream that become one request: one for each key, the last one."""
+
+    def __init__(self, contract: Contract, report: StreamReport, first: int) -> None:
+        self.contract = contract
+        self.report = report
+        self.first = first
+        """The number of its first record, by which the ledger knows it."""
+        self.opened_at = time.monotonic()
+        self.read = 0
+        """How many records went into it, superseded ones too."""
+        self.entries: dict[str, Entry] = {}
+        self._several: set[str] = set()
+
+    def add(self, number: int, record: Record, message: Mapping[str, Any]) -> None:
+        """Take a record in, in the place of an earlier one with the same key."""
+        self.read += 1
+        key = record[self.contract.key]
+        before = self.entries.get(key)
+        if before is None:
+            self.entries[key] = Entry(number, record, message)
+            return
+        self.entries[key] = Entry(before.first, record, message)
+        self.report.merged += 1
+        amount = self.contract.amount
+        if amount and key not in self._several and before.record.get(amount) != record.get(amount):
+            self._several.add(key)
+            self.report.several_amounts += 1
+
+
+@dataclass
+class _Lane:
+    """One stream at Klar."""
+
+    contract: Contract
+    report: StreamReport
+    proven: bool = False
+    """Klar took its first request, and counted it."""
+    status: Status | None = None
+    """The newest status read."""
+    unconfirmed: bool = False
+    """Klar accepted records since that no status has shown yet."""
+    since: Status | None = None
+    """The status that was known before the earliest of those was sent."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much at once, and how long to wait for what; in seconds."""
+
+    parallel: int
+    status_timeout: float
+    checkpoint_interval: float
+    validate_only: bool
+
+
+@dataclass
+class Delivery:
+    """Loads batches in parallel and writes the newest STATE that is covered and confirmed."""
+
+    ledger: Ledger
+    rejects: Rejects
+    workers: Workers
+    wakeup: Wakeup
+    stop: threading.Event
+    """Set: send nothing new."""
+    pace: Pace
+    acknowledged: int | None = None
+    """The number of the last record that a written STATE covers; None while none was written."""
+    _lanes: dict[str, _Lane] = field(default_factory=dict)
+    _flying: list[Batch] = field(default_factory=list)
+    _candidate: State | None = None
+    _confirming: int = 0
+    _distrusted: bool = False
+    _patience: float = 0.0
+    _last_line: bytes | None = None
+    _last_checkpoint: float = field(default_factory=time.monotonic)
+    _last_progress: float = field(default_factory=time.monotonic)
+
+    def send(self, batch: Batch) -> None:
+        """Put a batch in flight, waiting until a place is free and no request in flight shares a key with it."""
+        lane = self._lanes.setdefault(batch.contract.stream, _Lane(batch.contract, batch.report))
+        while not self._may_fly(batch, lane):
+            self._wait()
+        loading = Loading(
+            contract=batch.contract,
+            objects=[entry.record for entry in batch.entries.values()],
+            room=self.rejects.room,
+            first=not lane.proven,
+            status_timeout=self.pace.status_timeout,
+            validate_only=self.pace.validate_only,
+        )
+        self._flying.append(batch)
+        self.workers.start(loading.run, partial(self._landed, batch, lane, lane.status))
+
+    def tend(self) -> float:
+        """Act on what came in, write a STATE if one is due, and return for how many seconds that will do.
+
+        Raises:
+            Interrupted: A signal came.
+            KlarError: A request failed for good.
+            RecordRefusedError: Klar refused a record and it may not be set aside.
+        """
+        if stopping.received():
+            raise Interrupted
+        self.workers.collect()
+        now = time.monotonic()
+        due = self._last_checkpoint + self.pace.checkpoint_interval
+        # With everything confirmed a STATE need not wait for its turn.
+        if self._candidate or (self.ledger.has_covered and (now >= due or not self._unconfirmed)):
+            self._checkpoint()
+        if now >= self._last_progress + PROGRESS_SECONDS:
+            self._last_progress = now
+            for lane in self._lanes.values():
+                _logger.info("%s", lane.report.line())
+        until = self._last_progress + PROGRESS_SECONDS
+        if self.ledger.has_covered and due > now:
+            until = min(until, due)
+        return until - now
+
+    def finish(self) -> None:
+        """Wait until everything in flight has landed, is confirmed, and the newest covered STATE is written."""
+        while self._flying or self._confirming or self._candidate or self._unconfirmed or self.ledger.has_covered:
+            if not self._flying:
+                self._checkpoint()
+            if self._flying or self._confirming:
+                self._wait()
+
+    def land(self) -> None:
+        """End early: send nothing new, let what is in flight land, acknowledge what is then covered and confirmed."""
+        self.stop.set()
+        while self._flying or self._confirming or self._candidate or self.ledger.has_covered:
+            left = (stopping.deadline() or float("inf")) - time.monotonic()
+            if left <= 0 or (self._distrusted and not self._flying):
+                break
+            try:
+                self.workers.collect()
+                if not self._flying:
+                    self._checkpoint()
+                if self._flying or self._confirming:
+                    self.wakeup.wait(min(left, 1.0))
+            except (KlarError, RecordRefusedError) as error:
+                _logger.debug("While the run ends: %s", error)
+
+    def _may_fly(self, batch: Batch, lane: _Lane) -> bool:
+        if len(self._flying) >= self.pace.parallel:
+            return False
+        beside = [other for other in self._flying if other.contract is batch.contract]
+        return not beside or (lane.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
+
+    def _wait(self) -> None:
+        self.wakeup.wait(self._patience)
+        self._patience = self.tend()
+
+    def _landed(self, batch: Batch, lane: _Lane, before: Status | None, loaded: Loaded) -> None:
+        """Book what became of a batch; nothing of it is settled unless all of it is."""
+        self._flying.remove(batch)
+        outcome, report = loaded.isolation, batch.report
+        report.requests += loaded.requests
+        report.retries += loaded.retries
+        report.stored += len(outcome.accepted)
+        self._learn(lane, loaded.status)
+        if outcome.accepted:
+            if not loaded.confirmed:
+                lane.since = (loaded.status or before) if not lane.unconfirmed else lane.since
+                lane.unconfirmed = True
+            lane.proven = lane.proven or loaded.error is None
+        if loaded.error is not None:
+            raise loaded.error
+        if outcome.hopeless:
+            problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
+            raise KlarError(
+                f"Klar refused all {len(batch.entries)} records of the first request of {report.stream}, in "
+                f"{loaded.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; check "
+                f"the mapping and `{batch.contract.version_setting}`."
+            )
+        entries = list(batch.entries.items())
+        for position in sorted(outcome.refused):
+            key, entry = entries[position]
+            try:
+                self.rejects.take(entry.message, f"{report.stream} {key}", outcome.refused[position], "klar")
+            except RecordRefusedError:
+                self.ledger.hold(batch.first, entry.first)
+                raise
+            report.rejected += 1
+        self.ledger.settle(batch.first)
+
+    def _learn(self, lane: _Lane, status: Status | None) -> None:
+        if status is not None and (lane.status is None or status.newer_than(lane.status)):
+            lane.status = status
+            lane.report.total = status.total
+
+    @property
+    def _unconfirmed(self) -> list[_Lane]:
+        return [lane for lane in self._lanes.values() if lane.unconfirmed]
+
+    def _checkpoint(self) -> None:
+        """Bring the newest covered STATE a step further: have each stream's load confirmed, then write it."""
+        if self._confirming or self._distrusted:
+            return
+        if self._candidate is None:
+            self._candidate = self.ledger.take_covered()
+            for lane in self._unconfirmed:
+                lane.unconfirmed = False
+                self._confirming += 1
+                self.workers.start(partial(self._confirm, lane), partial(self._confirmed, lane))
+        if self._candidate is not None and not self._confirming:
+            self._acknowledge(self._candidate)
+            self._candidate = None
+
+    def _confirm(self, lane: _Lane, client: Any) -> Status | KlarError:
+        try:
+            return await_load(client, lane.contract, lane.since, self.pace.status_timeout)
+        except KlarError as error:
+            return error
+
+    def _confirmed(self, lane: _Lane, status: Status | KlarError) -> None:
+        self._confirming -= 1
+        if isinstance(status, KlarError):
+            self._distrusted = True  # no STATE leaves any more
+            raise status
+        self._learn(lane, status)
+
+    def _acknowledge(self, state: State) -> None:
+        self.rejects.sync()
+        self._last_checkpoint = time.monotonic()
+        self.acknowledged = state.number
+        if state.value != self._last_line:
+            write_line(state.value)
+            self._last_line = state.value

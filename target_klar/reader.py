@@ -1,0 +1,126 @@
+"""Singer lines from any input, each one a message; between two chunks of input the delivery is tended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+
+from target_klar.pipes import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from target_klar.pipes import Wakeup
+
+_LONGEST_LINE = 64 << 20
+_EXCERPT = 40
+
+
+class _StateLine(msgspec.Struct):
+    value: msgspec.Raw
+    """The JSON text as the tap wrote it, so that it goes out digit for digit."""
+
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_state = msgspec.json.Decoder(_StateLine).decode
+
+
+def decode(line: bytes) -> Any:
+    """Return the JSON of a line, every number with the digits it was written with.
+
+    Raises:
+        InvalidInputLine: It is not JSON, or JSON that Python cannot hold.
+    """
+    try:
+        return _decode(line)
+    except msgspec.DecodeError as error:
+        raise InvalidInputLine(f"not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise InvalidInputLine("not usable JSON (nested too deeply)") from error
+
+
+class KlarReader(GenericSingerReader[bytes]):
+    """Reads without ever blocking: `tend` is called between chunks, and says how long the next wait may be."""
+
+    def __init__(self, wakeup: Wakeup, tend: Callable[[], float]) -> None:
+        super().__init__()
+        self._wakeup = wakeup
+        self._tend = tend
+
+    @property
+    def default_input(self) -> IO[bytes]:
+        """Never asked for: without a file the source is stdin's descriptor."""
+        raise NotImplementedError
+
+    def deserialize_json(self, line: bytes) -> Any:
+        """Return the message of one line.
+
+        Raises:
+            InvalidInputLine: The line is not JSON.
+        """
+        return decode(line)
+
+    def process_lines(
+        self, file_input: IO[Any] | None, callbacks: dict[str, Callable[[dict[str, Any]], None]]
+    ) -> Counter[str]:
+        """Call back with every message, in order, and count them by type.
+
+        Raises:
+            InvalidInputLine: A line is no message; the text names its number and shows its beginning.
+        """
+        counts: Counter[str] = Counter()
+        for number, line in enumerate(self._lines(Source(file_input)), 1):
+            if not line or line.isspace():
+                continue
+            try:
+                message = decode(line)
+                kind = message.get("type") if isinstance(message, dict) else None
+                if not isinstance(kind, str) or kind not in callbacks:
+                    raise InvalidInputLine(_why_no_message(message))
+                if kind == "STATE" and "value" in message:
+                    message["value"] = bytes(_decode_state(line).value)
+                callbacks[kind](message)
+            except InvalidInputLine as error:
+                raise InvalidInputLine(f"Line {number} of the input: {error}. It begins: {_excerpt(line)}") from error
+            counts[kind] += 1
+        return counts
+
+    def _lines(self, source: Source) -> Iterator[bytes]:
+        """Yield every line without its end, waiting for input, workers and signals alike."""
+        beginning: list[bytes] = []
+        length = 0
+        while True:
+            if not self._wakeup.wait(self._tend(), source):
+                continue
+            chunk = source.read()
+            first, *others = chunk.split(b"\n")
+            beginning.append(first)
+            length += len(first)
+            if length > _LONGEST_LINE:
+                raise InvalidInputLine(f"A line of the input is longer than {_LONGEST_LINE >> 20} MB")
+            if others:
+                yield b"".join(beginning)
+                yield from others[:-1]
+                beginning = [others[-1]]
+                length = len(others[-1])
+            if not chunk:
+                yield b"".join(beginning)
+                return
+
+
+def _why_no_message(message: object) -> str:
+    if not isinstance(message, dict):
+        return "not a Singer message, which is a JSON object"
+    if "type" not in message:
+        return "not a Singer message: it has no `type`"
+    return "a Singer message of an unknown `type`"
+
+
+def _excerpt(line: bytes) -> str:
+    text = line[: 2 * _EXCERPT].decode(errors="replace")
+    return "".join(character if character.isprintable() else "?" for character in text[:_EXCERPT])

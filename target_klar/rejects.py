@@ -1,0 +1,150 @@
+"""The file of refused records: a Singer stream of its own, so that it can be sent again once the mapping is mended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections import Counter
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.exceptions import ConfigurationError, FatalSyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from target_klar.explain import Problem
+
+_logger = logging.getLogger("target-klar")
+_MOST_TOLD = 3
+_MOST_LOGGED = 20
+_MOST_REASONS = 1000
+_ITEM = re.compile(r"\[\d+\]")
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class RecordRefusedError(FatalSyncError):
+    """A record was refused and may not be set aside: the run stops, with everything before it delivered."""
+
+
+class Rejects:
+    """Sets refused records aside: up to `limit` in a run, none without a `path`, any number in a `dry_run`."""
+
+    def __init__(self, path: str | None, limit: int, *, dry_run: bool = False) -> None:
+        self.path = path
+        self.count = 0
+        self.reasons: Counter[str] = Counter()
+        """How often a field was refused, and why, without the value."""
+        self._limit = limit
+        self._dry_run = dry_run
+        self._stopped = False
+        self._schemas: dict[str, dict[str, Any]] = {}
+        self._written: set[str] = set()
+        self._synced = True
+        self._file: int | None = None
+
+    def open(self, reading: int | None = None) -> None:
+        """Make sure that records can be written, before the run starts; `reading` is the descriptor of its input.
+
+        Raises:
+            ConfigurationError: The file cannot be written, or is the one that the run reads.
+        """
+        if self.path is None or self._file is not None:
+            return
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            size = os.fstat(self._file).st_size
+            if size and os.pread(self._file, 1, size - 1) != b"\n":
+                os.write(self._file, b"\n")  # the end of a line that a crash cut off
+        except OSError as error:
+            raise ConfigurationError(
+                f"The rejects file {self.path} cannot be written ({error.strerror}). Check `rejects_path`."
+            ) from error
+        if reading is not None and os.path.sameopenfile(self._file, reading):
+            raise ConfigurationError(
+                f"{self.path} is both the input and `rejects_path`. Move it away before you send it again."
+            )
+
+    @property
+    def room(self) -> int:
+        """How many more records may be set aside."""
+        if self._dry_run:
+            return sys.maxsize
+        return 0 if self.path is None or self._stopped else max(0, self._limit - self.count)
+
+    def schema(self, message: dict[str, Any]) -> None:
+        """Keep the tap's SCHEMA message, to be written before its stream's first record."""
+        self._schemas[message["stream"]] = message
+
+    def take(self, message: Mapping[str, Any], told: str, problems: Sequence[Problem], source: str) -> None:
+        """Set the tap's own record aside with what is wrong with it; `source` is `contract` or `klar`.
+
+        Raises:
+            RecordRefusedError: There is no room for it. From then on there is none for any other.
+            FatalSyncError: The file cannot be written any more.
+        """
+        refused = f"{told}: {'; '.join(map(str, problems[:_MOST_TOLD]))}."
+        if not self.room:
+            self._stopped = True
+            raise RecordRefusedError(f"{refused} {self._advice()}")
+        if self.path is not None:
+            self._write(message, problems, source)
+        self.count += 1
+        for problem in problems:
+            reason = _ITEM.sub("[]", f"{problem.path} {problem.message.partition(' (found')[0]}".strip())
+            if reason in self.reasons or len(self.reasons) < _MOST_REASONS:
+                self.reasons[reason] += 1
+        if self.count <= _MOST_LOGGED:
+            _logger.warning("%s%s", refused, f" Written to {self.path}." if self.path else "")
+
+    def sync(self) -> None:
+        """Return once everything that was set aside is on disk.
+
+        Raises:
+            FatalSyncError: It could not be brought there.
+        """
+        if not self._synced:
+            assert self._file is not None
+            try:
+                os.fsync(self._file)
+            except OSError as error:
+                raise self._broken(error) from error
+            self._synced = True
+
+    def _write(self, message: Mapping[str, Any], problems: Sequence[Problem], source: str) -> None:
+        assert self._file is not None
+        stream = message["stream"]
+        rejected = {
+            "type": "RECORD",
+            "stream": stream,
+            "record": message["record"],
+            "errors": [problem._asdict() for problem in problems],
+            "source": source,
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        lines = [rejected] if stream in self._written else [self._schemas[stream], rejected]
+        left = memoryview(b"".join(_encode(line) + b"\n" for line in lines))
+        self._synced = False
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError as error:
+            raise self._broken(error) from error
+        self._written.add(stream)
+
+    def _advice(self) -> str:
+        if self.path is None:
+            return "The run stops before it; set `rejects_path` to set such records aside and go on."
+        return (
+            f"With it more than {self._limit} records were refused in this run (`rejects_limit`), so the run stops "
+            "before it: look for a mistake in the mapping."
+        )
+
+    def _broken(self, error: OSError) -> FatalSyncError:
+        return FatalSyncError(
+            f"The rejects file {self.path} cannot be written ({error.strerror}). No STATE is written that covers "
+            "what it should hold; make room and run again."
+        )

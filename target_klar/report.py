@@ -1,0 +1,35 @@
+"""What became of the records of each stream, in the words that an operator reads in the morning."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass
+class StreamReport:
+    """The counts of one stream of Klar's in this run."""
+
+    stream: str
+    read: int = 0
+    stored: int = 0
+    merged: int = 0
+    cancelled: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    several_amounts: int = 0
+    requests: int = 0
+    retries: int = 0
+    total: str | None = None
+    """How many objects Klar itself counts, as its status says."""
+    started: float = field(default_factory=time.monotonic)
+
+    def line(self) -> str:
+        """Return the one line about this stream: what was read, stored and not, and how long it took."""
+        seconds = time.monotonic() - self.started
+        counts = ("stored", "read", "merged", "cancelled", "deleted", "rejected", "requests", "retries")
+        parts = [f"{getattr(self, name)} {name}" for name in counts]
+        parts += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
+        if self.total is not None:
+            parts.append(f"{self.total} at Klar")
+        return f"{self.stream}: {', '.join(parts)}"

@@ -1,0 +1,102 @@
+"""A run from its first line to its exit code: how it begins, how it ends early, what it says at the end."""
+
+from __future__ import annotations
+
+import enum
+import signal
+import sys
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from singer_sdk import metrics
+from singer_sdk.exceptions import FatalSyncError, SingerSDKError
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+
+from target_klar import stopping
+from target_klar.client import KlarError
+from target_klar.delivery import Interrupted
+from target_klar.rejects import RecordRefusedError
+
+if TYPE_CHECKING:
+    from target_klar.target import TargetKlar
+
+_FREQUENT = 3
+
+
+class _Metric(str, enum.Enum):
+    REJECTED_RECORDS = "rejected_records"
+
+
+class _Count(metrics.Point[int]):
+    """A figure of ours among the SDK's metrics, for alerts."""
+
+
+def load(target: TargetKlar, file_input: IO[Any] | None) -> None:
+    """Load everything that comes in and acknowledge what Klar holds, however it ends.
+
+    Raises:
+        FatalSyncError: The run could not go on, in one line that says what was kept.
+        SystemExit: A signal ended it.
+    """
+    delivery = target.delivery
+    delivery.rejects.open(_descriptor(file_input))
+    if not target.config["status_timeout_seconds"]:
+        target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, but not to show the load.")
+    with delivery.wakeup.on_signals():
+        try:
+            target.listen(file_input)
+        except (SingerSDKError, InvalidInputLine) as error:
+            _end_early(target, error)
+            _conclude(target)
+            number = stopping.received()
+            if number is not None:
+                target.logger.warning("Stopped by %s. %s", signal.Signals(number).name, _kept(target))
+                raise SystemExit(128 + number) from None
+            raise FatalSyncError(f"{error} {_kept(target)}") from error
+    _conclude(target)
+    refused = delivery.rejects.count
+    if refused and target.config["validate_only"]:
+        raise FatalSyncError(f"validate_only: {refused} of {delivery.ledger.number} records were refused.")
+
+
+def _conclude(target: TargetKlar) -> None:
+    """Say what became of the records of each stream, and of those that were refused."""
+    for sink in target.sinks.values():
+        sink.conclude()
+        tags = {"stream": sink.stream_name}
+        # A name of ours among the SDK's metrics, whose enum cannot be extended.
+        metric = cast("metrics.Metric", _Metric.REJECTED_RECORDS)
+        point = metrics.Point("counter", metric, sink.report.rejected, tags)
+        metrics.log(target.metrics_logger, point)
+    rejects = target.delivery.rejects
+    if rejects.count:
+        where = f" and are in {rejects.path}" if rejects.path else ""
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))
+        target.logger.warning("%d records were refused%s. Most often: %s", rejects.count, where, reasons)
+
+
+def _descriptor(file_input: IO[Any] | None) -> int | None:
+    try:
+        return (file_input or sys.stdin).fileno()
+    except (AttributeError, OSError):  # no stdin, or a file that only this process knows
+        return None
+
+
+def _end_early(target: TargetKlar, reason: Exception) -> None:
+    """Deliver what came before the reason to stop, unless the reason is Klar or a signal; then acknowledge."""
+    while not isinstance(reason, KlarError | Interrupted):
+        try:
+            target.process_endofpipe()
+        except RecordRefusedError:
+            continue  # held back, like the first one, which is the one to tell about
+        except (KlarError, Interrupted) as error:
+            reason = error
+        else:
+            return
+    target.delivery.land()
+
+
+def _kept(target: TargetKlar) -> str:
+    number, read = target.delivery.acknowledged, target.delivery.ledger.number
+    if number is None:
+        return "No STATE was written."
+    return f"The last STATE written covers {number} of the {read} records read."

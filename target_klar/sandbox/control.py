@@ -1,0 +1,155 @@
+"""What the local Klar tells of itself: its page, and what it holds, saw and refused as JSON."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from target_klar.sandbox.answers import Answer, failure, json_answer, json_text
+from target_klar.sandbox.klar import Klar, utc
+from target_klar.sandbox.objects import STREAMS, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_klar.sandbox.faults import Schedule
+    from target_klar.sandbox.server import Call
+    from target_klar.sandbox.traffic import Request, Traffic
+
+LATEST = 25
+"""How many records, refusals and requests the page shows of each."""
+
+_PAGE = Path(__file__).with_name("page.html")
+_PAGE_HEADERS = (
+    ("Cache-Control", "no-store"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Answers the calls that are not Klar's; they need no token, so they answer on trusted names only."""
+
+    host: str
+    klar: Klar
+    traffic: Traffic
+    schedule: Schedule
+
+    @staticmethod
+    def serves(call: Call) -> bool:
+        """Tells whether a call is for the panel and not for Klar."""
+        return call.path in ("/", "/favicon.ico") or call.path.startswith("/sandbox/")
+
+    def answer(self, call: Call) -> Answer:
+        """Returns the answer to a call."""
+        if not self._trusts(call):
+            return failure(403, "the page and its data answer to loopback and literal addresses only")
+        called = f"{call.method} {call.path}"
+        answers: dict[str, Callable[[], Answer]] = {
+            "GET /": self._page,
+            "GET /favicon.ico": lambda: Answer(204),
+            "GET /sandbox/held": self._held,
+            "GET /sandbox/requests": lambda: json_answer(200, self._requests(None)),
+            "GET /sandbox/overview": self._overview,
+            "POST /sandbox/faults": lambda: self._misbehave(call.body),
+            "POST /sandbox/clear": self._clear,
+            "DELETE /sandbox/held": self._clear,
+        }
+        return answers.get(called, lambda: failure(404, f"Cannot {called}"))()
+
+    def _trusts(self, call: Call) -> bool:
+        """Keeps other sites out: names of theirs that point here, and forms of theirs that post here."""
+        name = urlsplit("//" + call.headers.get("Host", "")).hostname or ""
+        origin = call.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != call.headers.get("Host"):
+            return False
+        return name in ("localhost", self.host) or is_address(name)
+
+    def _page(self) -> Answer:
+        return Answer(200, _PAGE.read_bytes(), "text/html; charset=utf-8", _PAGE_HEADERS)
+
+    def _held(self) -> Answer:
+        return json_answer(200, {name: self.klar.held(name) for name in STREAMS})
+
+    def _clear(self) -> Answer:
+        self.klar.clear()
+        return Answer(204)
+
+    def _misbehave(self, body: bytes) -> Answer:
+        try:
+            self.schedule.set(json.loads(body)["faults"])
+        except (ValueError, TypeError, KeyError) as error:
+            return failure(400, f'send {{"faults": ["503@3"]}}: {error}')
+        return Answer(204)
+
+    def _requests(self, number: int | None) -> dict[str, Json]:
+        latest = self.traffic.requests[::-1][:number]
+        return {
+            "total": self.traffic.total,
+            "in_flight": self.traffic.in_flight,
+            "peak_in_flight": self.traffic.peak_in_flight,
+            "latest": [_told(request) for request in latest],
+        }
+
+    def _overview(self) -> Answer:
+        refused = [{**asdict(entry), "moment": utc(entry.moment)} for entry in self.klar.refused[: -LATEST - 1 : -1]]
+        for entry in refused:
+            entry["value"] = json_text(entry["value"])
+        overview = {
+            "streams": [
+                {
+                    "name": name,
+                    "held": self.klar.count(name),
+                    "status": self.klar.figures(stream).answer(),
+                    "latest": [_spelled(held) for held in self.klar.latest(name, LATEST)],
+                }
+                for name, stream in STREAMS.items()
+            ],
+            "refused": refused,
+            "requests": self._requests(LATEST),
+        }
+        return json_answer(200, overview)
+
+
+def is_address(name: str) -> bool:
+    """Tells whether a host is written as an address, which no name server can point elsewhere."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _spelled(value: Json) -> Json:
+    """Replaces what is not an object or an array by its JSON text, so that the page shows every digit."""
+    if isinstance(value, dict):
+        return {name: _spelled(held) for name, held in value.items()}
+    return [_spelled(held) for held in value] if isinstance(value, list) else json_text(value)
+
+
+def _told(request: Request) -> dict[str, Json]:
+    seconds = None if request.ended is None else Decimal(str(round(request.ended - request.started, 3)))
+    return {
+        "number": request.number,
+        "moment": utc(int(request.moment * 1000)),
+        "stream": request.stream,
+        "method": request.method,
+        "path": request.path,
+        "count": request.count,
+        "stored": request.stored,
+        "status": request.status,
+        "fault": request.fault,
+        "end": request.end,
+        "seconds": seconds,
+        "authorized": request.authorized,
+        "user_agent": request.user_agent,
+    }

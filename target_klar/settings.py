@@ -1,0 +1,220 @@
+"""What the user sets, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from singer_sdk import typing as th
+
+from target_klar.client import is_loopback
+from target_klar.explain import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jsonschema import ValidationError
+
+_DAY = 86_400
+_VERSION = r"^(0[1-9]|1[0-2])\.[0-9]{4}$"
+_BUILT_IN = {"add_record_metadata", "load_method", "batch_config", "process_activate_version_messages"}
+
+
+def _whole(least: int, most: int) -> th.IntegerType:
+    return th.IntegerType(minimum=least, maximum=most)
+
+
+SETTINGS: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "api_token",
+        th.StringType,
+        required=True,
+        secret=True,
+        title="API token",
+        description=(
+            "The access token of a data source in Klar: Settings, Store Configurator, the store, Data Sources, the "
+            "data source, tab Access Token. One token belongs to one data source."
+        ),
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        default="https://open-api.getklar.com",
+        title="API URL",
+        description="Where Klar's API is: https, or http to a loopback address such as the local Klar's.",
+    ),
+    th.Property(
+        "refunds_api_version",
+        th.StringType(pattern=_VERSION),
+        default="12.2022",
+        title="API version of refunds",
+        description="The version in the path of the refunds endpoint, MM.YYYY.",
+    ),
+    th.Property(
+        "transaction_costs_api_version",
+        th.StringType(pattern=_VERSION),
+        default="06.2024",
+        title="API version of transaction costs",
+        description="The version in the path of the transaction costs endpoint, MM.YYYY.",
+    ),
+    th.Property(
+        "batch_size_rows",
+        _whole(1, 1000),
+        default=1000,
+        title="Batch size",
+        description="How many records are read into one request, 1 to 1000.",
+    ),
+    th.Property(
+        "batch_delay_seconds",
+        _whole(0, _DAY),
+        default=60,
+        title="Batch delay",
+        description="How long a record waits for its batch to fill, in seconds, even if the tap is silent.",
+    ),
+    th.Property(
+        "max_parallel_requests",
+        _whole(1, 16),
+        default=4,
+        title="Requests in parallel",
+        description="How many requests are in flight at once, 1 to 16.",
+    ),
+    th.Property(
+        "request_timeout_seconds",
+        _whole(1, _DAY),
+        default=60,
+        title="Request timeout",
+        description="How long one attempt of a request may take, in seconds.",
+    ),
+    th.Property(
+        "retry_timeout_seconds",
+        _whole(0, _DAY),
+        default=300,
+        title="Retry timeout",
+        description="How long a request that gets no answer is tried again, in seconds since the first try.",
+    ),
+    th.Property(
+        "status_timeout_seconds",
+        _whole(0, _DAY),
+        default=60,
+        title="Status timeout",
+        description=(
+            "How long Klar's status may take to show a load, in seconds. 0: it only has to answer, and no count is "
+            "compared."
+        ),
+    ),
+    th.Property(
+        "checkpoint_interval_seconds",
+        _whole(0, _DAY),
+        default=10,
+        title="Checkpoint interval",
+        description="How often a STATE is written, in seconds. 0: after every batch that is confirmed.",
+    ),
+    th.Property(
+        "rejects_path",
+        th.StringType(min_length=1),
+        title="Rejects file",
+        description=(
+            "The file to which refused records are appended, as a Singer stream that can be sent again. Without it "
+            "the first refused record stops the run."
+        ),
+    ),
+    th.Property(
+        "rejects_limit",
+        _whole(0, 1_000_000_000),
+        default=100,
+        title="Rejects limit",
+        description="How many records may be refused in one run; one more stops it.",
+    ),
+    th.Property(
+        "extra_fields",
+        th.ArrayType(th.StringType),
+        title="Extra fields",
+        description="Names of fields outside the contract that are sent as they are, at any level.",
+    ),
+    th.Property(
+        "hard_delete",
+        th.BooleanType,
+        default=False,
+        title="Hard delete",
+        description="Cancel deleted refunds at Klar instead of skipping them. Transaction costs cannot be deleted.",
+    ),
+    th.Property(
+        "validate_only",
+        th.BooleanType,
+        default=False,
+        title="Validate only",
+        description="Check everything, refunds at Klar's validate endpoint, and load nothing.",
+    ),
+    th.Property(
+        "validate_records",
+        th.BooleanType,
+        default=True,
+        title="Validate records",
+        description="Check records against Klar's contract before they are sent; false leaves that to Klar.",
+    ),
+).to_dict()
+
+
+def without_foreign(config: dict[str, Any], known: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings that are set and that this target has, and the names of those that it does not have.
+
+    The SDK's mapper and sink would follow some of its own settings even where a target does not offer them.
+    """
+    kept = {name: value for name, value in config.items() if name in known and value is not None}
+    foreign = [name for name in config if name not in known and not _is_built_in(name)]
+    if isinstance(token := kept.get("api_token"), str):
+        kept["api_token"] = token.rstrip("\r\n")  # files that hold a secret tend to end so
+    return kept, foreign
+
+
+def mistakes(errors: list[ValidationError], config: dict[str, Any]) -> list[str]:
+    """Say in one line each which settings are wrong and what is allowed; the token is never shown."""
+    return [*map(_worded, errors), *_wrong_token(config.get("api_token")), *_wrong_url(config.get("api_url"))]
+
+
+def _is_built_in(name: str) -> bool:
+    return name in _BUILT_IN or name.startswith("flattening_")
+
+
+def _worded(error: ValidationError) -> str:
+    if error.validator == "required":
+        missing = error.message.split("'")[1]
+        return f"`{missing}` is not set. {SETTINGS['properties'].get(missing, {}).get('description', '')}".strip()
+    name = str(error.absolute_path[0]) if error.absolute_path else "The configuration"
+    schema = SETTINGS["properties"].get(name)
+    if schema is None:
+        where = ".".join(map(str, error.absolute_path))
+        return f"`{where}` is not valid: {shorten(error.message, 200)}"
+    found = "" if schema.get("secret") else f" (found {shorten(str(error.instance))})"
+    return f"`{name}` must be {_allowed(schema)}{found}."
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    types = schema["type"]
+    if "integer" in types:
+        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+    if "boolean" in types:
+        return "true or false"
+    if "array" in types:
+        return "a list of names"
+    return "a version such as 12.2022 (MM.YYYY)" if "pattern" in schema else "text that is not empty"
+
+
+def _wrong_token(token: object) -> Iterator[str]:
+    if isinstance(token, str) and (not token or any(not "!" <= character <= "~" for character in token)):
+        yield "`api_token` must be the token alone: it is empty, or has a blank, a line break or another odd character."
+
+
+def _wrong_url(url: object) -> Iterator[str]:
+    allowed = "`api_url` must be an address such as https://open-api.getklar.com, or http:// to a loopback address"
+    if not isinstance(url, str):
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.hostname and parts.port != 0 and not (parts.username or parts.query or parts.fragment)
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in url):
+        yield f"{allowed}, without user name, query or blanks."
+    elif parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
+        yield f"{allowed} (found {shorten(url)}): the token would travel in the open."

@@ -1,0 +1,137 @@
+"""The sinks of Klar's streams: conform a record, refuse it, or add it to the batch; hand over the batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from singer_sdk.sinks import BatchSink
+
+from target_klar.conform import Conformer, Deleted, Refusal
+from target_klar.contract import CONTRACTS, Contract, Record
+from target_klar.delivery import Batch
+from target_klar.explain import Problem
+from target_klar.rejects import RecordRefusedError
+from target_klar.report import StreamReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_klar.target import TargetKlar
+
+MOST_OBJECTS = 1000
+"""What one request may hold (Klar's Refunds and Transaction Costs pages)."""
+
+
+class MapFailure(NamedTuple):
+    """Stands in a record's place where its stream map failed."""
+
+    reason: str
+
+
+class KlarSink(BatchSink):
+    """Takes the records of one of Klar's streams, whatever source streams they come from."""
+
+    contract: ClassVar[Contract]
+    MAX_SIZE_DEFAULT = MOST_OBJECTS
+
+    def __init__(
+        self,
+        target: TargetKlar,
+        stream_name: str,
+        schema: dict[str, Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        super().__init__(target, stream_name, schema, key_properties)
+        self.report = StreamReport(stream_name)
+        self.batch: Batch | None = None
+        self._delivery = target.delivery
+        self._ledger = target.delivery.ledger
+        self.conformer = Conformer(
+            self.contract,
+            extra_fields=self.config.get("extra_fields", ()),
+            validate=self.config["validate_records"],
+            hard_delete=self.config["hard_delete"],
+        )
+
+    def get_validator(self) -> None:
+        """Return none of the SDK's validators: Klar's contract counts, not the tap's schema."""
+
+    def process_record(self, record: Record | MapFailure, context: dict[str, Any]) -> None:
+        """Conform one record and add it to the batch; `context` is the tap's own message.
+
+        Raises:
+            RecordRefusedError: Klar would not take it, and it may not be set aside.
+        """
+        self._ledger.number += 1
+        self.report.read += 1
+        conformed: Record | Refusal | Deleted
+        if self.conformer.meets(record):
+            conformed = record
+        elif isinstance(record, MapFailure):
+            conformed = Refusal(None, [Problem("record", f"could not be mapped ({record.reason})")])
+        else:
+            conformed = self.conformer.conform(record)
+        if isinstance(conformed, dict):
+            if self.batch is None:
+                self.batch = Batch(self.contract, self.report, self._ledger.number)
+                self._ledger.open(self._ledger.number)
+            self.batch.add(self._ledger.number, conformed, context)
+        elif isinstance(conformed, Refusal):
+            self._refuse(conformed, context)
+        else:
+            self.report.deleted += 1
+
+    def _refuse(self, refusal: Refusal, message: dict[str, Any]) -> None:
+        told = f"{self.stream_name} {refusal.key}" if refusal.key is not None else f"{self.stream_name} (no key)"
+        try:
+            self._delivery.rejects.take(message, told, refusal.problems, "contract")
+        except RecordRefusedError:
+            self._ledger.open(self._ledger.number)  # so that no STATE from here on leaves
+            raise
+        self.report.rejected += 1
+
+    @property
+    def current_size(self) -> int:
+        """How many records have been read into the batch, superseded ones too."""
+        return self.batch.read if self.batch is not None else 0
+
+    def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002 - the SDK's; the batch is our own
+        """Hand the batch to the delivery; a new one begins with the next record."""
+        assert self.batch is not None
+        self._delivery.send(self.batch)
+        self.record_counter_metric.increment(self.batch.read)
+        self.batch = None
+
+    def conclude(self) -> None:
+        """Say what became of the stream's records: one line, and a warning for each thing to look into."""
+        report, say = self.report, self.logger
+        say.info("%s", report.line())
+        if self.conformer.assumed_utc:
+            say.info("%s: times without a zone were read as UTC", self.stream_name)
+        if self.conformer.dropped:
+            names = ", ".join(self.conformer.dropped)
+            say.warning("%s: fields that Klar does not know were left out: %s", self.stream_name, names)
+        if report.deleted:
+            advice = "; set `hard_delete` to cancel them at Klar" if self.contract.cancels_by else ""
+            say.warning("%s: %d deleted records were skipped%s", self.stream_name, report.deleted, advice)
+        if report.several_amounts:
+            say.warning(
+                "%s: %d keys came with several values of %s, and only the last one counts at Klar; sum them per %s "
+                "before target-klar",
+                self.stream_name,
+                report.several_amounts,
+                self.contract.amount,
+                self.contract.key,
+            )
+
+
+class RefundsSink(KlarSink):
+    """Refunds, by `id`."""
+
+    contract = CONTRACTS["refunds"]
+
+
+class TransactionCostsSink(KlarSink):
+    """Transaction costs, by `orderId`."""
+
+    contract = CONTRACTS["transaction_costs"]

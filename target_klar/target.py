@@ -1,0 +1,295 @@
+"""Where Singer messages become calls of ours, and the one place that puts the parts together."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import gzip
+import threading
+import time
+import zlib
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from singer_sdk import Target
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    FatalSyncError,
+    MapExpressionError,
+    RecordsWithoutSchemaException,
+    SingerSDKError,
+    StreamMapConfigError,
+)
+from singer_sdk.helpers.capabilities import STREAM_MAPS_CONFIG, PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.plugin_base import JSONSchemaValidator
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+from upath import UPath
+
+from target_klar.client import Client, Connection
+from target_klar.contract import CONTRACTS
+from target_klar.delivery import Delivery, Pace
+from target_klar.explain import shorten
+from target_klar.ledger import Ledger
+from target_klar.pipes import Wakeup
+from target_klar.reader import KlarReader, decode
+from target_klar.rejects import Rejects
+from target_klar.settings import SETTINGS, mistakes, without_foreign
+from target_klar.sinks import KlarSink, MapFailure, RefundsSink, TransactionCostsSink
+from target_klar.workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+_SINKS: dict[str, type[KlarSink]] = {"refunds": RefundsSink, "transaction_costs": TransactionCostsSink}
+_LINES_PER_LOOK = 1000
+# What these say of a failed stream map names types and fields; what others say may quote a record.
+_HARMLESS = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, MapExpressionError)
+
+
+class _Metric(str, enum.Enum):
+    REJECTED_RECORDS = "rejected_records"
+
+
+class TargetKlar(Target):
+    """Singer target for Klar: loads refunds and transaction costs into Klar's import API."""
+
+    name = "target-klar"
+    config_jsonschema = SETTINGS
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.STRUCTURED_LOGGING,
+        TargetCapabilities.HARD_DELETE,
+        TargetCapabilities.VALIDATE_RECORDS,
+    ]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        config = self.config
+        wakeup = Wakeup()
+        self._stop = threading.Event()
+        workers = Workers(self.connect, wakeup)
+        workers.notices = self.logger.warning
+        self.delivery = Delivery(
+            ledger=Ledger(),
+            rejects=Rejects(config.get("rejects_path"), config["rejects_limit"], dry_run=config["validate_only"]),
+            workers=workers,
+            wakeup=wakeup,
+            stop=self._stop,
+            pace=Pace(
+                parallel=config["max_parallel_requests"],
+                status_timeout=config["status_timeout_seconds"],
+                checkpoint_interval=config["checkpoint_interval_seconds"],
+                validate_only=config["validate_only"],
+            ),
+        )
+        self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
+        self.message_reader = KlarReader(wakeup, self._tend)
+        self.sinks: dict[str, KlarSink] = {}
+        self._unmapped: dict[str, KlarSink] = {}
+        self._ignored_versions: set[str] = set()
+
+    def connect(self, tell: Callable[[str], None]) -> Client:
+        """Return a connection to Klar for one thread; `tell` is given what it does meanwhile."""
+        config = self.config
+        connection = Connection(
+            url=config["api_url"].rstrip("/"),
+            token=config["api_token"],
+            versions={stream: config[contract.version_setting] for stream, contract in CONTRACTS.items()},
+            request_timeout=config["request_timeout_seconds"],
+            retry_timeout=config["retry_timeout_seconds"],
+            user_agent=f"target-klar/{self.plugin_version}",
+        )
+        return Client(connection, self._stop, tell)
+
+    # The way of a message
+
+    def _process_record_message(self, message_dict: dict[str, Any]) -> None:
+        """Give a record to its sink, and the sink's batch to the delivery once it is full."""
+        # While no stream map applies, this leaves out what the SDK does per record: a copy and a transform that change
+        # nothing, a batch context with an id, the tap's own schema and key (Klar's contract counts, and conforming
+        # parses times), removing `_sdc_` fields (conforming needs `_sdc_deleted_at`), and a clock for its counter.
+        try:
+            sink, record = self._unmapped[message_dict["stream"]], message_dict["record"]
+        except (KeyError, TypeError):
+            self._process_mapped_record(message_dict)
+            return
+        sink.process_record(record, message_dict)
+        if sink.is_full:
+            self.drain_one(sink)
+
+    def _process_mapped_record(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, {"stream", "record"})
+        stream, record = message_dict["stream"], message_dict["record"]
+        if not isinstance(stream, str) or stream not in self.mapper.stream_maps:
+            raise RecordsWithoutSchemaException(f"A record of {stream!r} came before the SCHEMA of its stream.")
+        for stream_map in self.mapper.stream_maps[stream]:
+            if isinstance(stream_map, RemoveRecordTransform):
+                continue
+            sink = self.sinks[stream_map.stream_alias]
+            mapped = record
+            if isinstance(record, dict):
+                try:
+                    mapped = stream_map.transform(copy.copy(record))
+                except Exception as error:  # noqa: BLE001 - an expression of the user's may fail in any way
+                    mapped = MapFailure(_why(error))
+            if mapped is not None:
+                sink.process_record(mapped, message_dict)
+                if sink.is_full:
+                    self.drain_one(sink)
+
+    def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
+        """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
+        self._assert_line_requires(message_dict, {"stream", "schema"})
+        stream, schema = message_dict["stream"], message_dict["schema"]
+        if not isinstance(stream, str) or not isinstance(schema, dict) or "properties" not in schema:
+            raise InvalidInputLine("a SCHEMA without `properties`")
+        try:
+            self.mapper.register_raw_stream_schema(stream, schema, message_dict.get("key_properties"))
+        except (SingerSDKError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StreamMapConfigError(
+                f"The stream map of {stream} cannot be used ({error}). Check `stream_maps`."
+            ) from error
+        self.delivery.rejects.schema(message_dict)
+        maps = self.mapper.stream_maps[stream]
+        sinks = [
+            self.get_sink(
+                each.stream_alias,
+                schema=each.transformed_schema,
+                key_properties=each.transformed_key_properties,
+            )
+            for each in maps
+            if not isinstance(each, RemoveRecordTransform)
+        ]
+        only = maps[0] if len(maps) == 1 and isinstance(maps[0], SameRecordTransform) else None
+        self._unmapped.pop(stream, None)
+        if only is not None:
+            self._unmapped[stream] = sinks[0]
+
+    def _process_state_message(self, message_dict: dict[str, Any]) -> None:
+        """Give a STATE, as the tap wrote it, to the ledger."""
+        self._assert_line_requires(message_dict, {"value"})
+        if not self.config["validate_only"]:
+            self.delivery.ledger.state(message_dict["value"])
+
+    def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
+        """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
+        self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
+        encoding = message_dict["encoding"]
+        packed = {None: False, "none": False, "gzip": True}.get(encoding.get("compression"))
+        if encoding.get("format") != "jsonl" or packed is None:
+            raise FatalSyncError(
+                "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
+            )
+        for path in message_dict["manifest"]:
+            try:
+                with UPath(path).open("rb") as file:
+                    self._process_batch_file(message_dict["stream"], gzip.open(file) if packed else file)
+            except (OSError, EOFError, zlib.error) as error:
+                raise FatalSyncError(
+                    f"The batch file {path} cannot be read ({type(error).__name__}: {error})."
+                ) from error
+
+    def _process_batch_file(self, stream: str, lines: Any) -> None:
+        for number, line in enumerate(lines, 1):
+            if not line.isspace():
+                try:
+                    record = decode(line)
+                except InvalidInputLine:
+                    record = line.decode(errors="replace")  # refused as what it is: no object
+                self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
+            if number % _LINES_PER_LOOK == 0:
+                self._tend()
+
+    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
+        """Ignore it, and say so once a stream: Klar has upserts, not table versions."""
+        stream = str(message_dict.get("stream"))
+        if stream not in self._ignored_versions:
+            self._ignored_versions.add(stream)
+            self.logger.info("%s: ACTIVATE_VERSION messages are ignored; Klar has no versions of a stream", stream)
+
+    def process_endofpipe(self) -> None:
+        """Deliver what the batches still hold, and return once the last STATE is written."""
+        super().process_endofpipe()
+        self.delivery.finish()
+
+    # What the SDK asks for
+
+    def get_sink(
+        self,
+        stream_name: str,
+        *,
+        record: dict[str, Any] | None = None,  # noqa: ARG002 - the SDK's signature
+        schema: dict[str, Any] | None = None,
+        key_properties: Sequence[str] | None = None,
+    ) -> KlarSink:
+        """Return the one sink of a stream of Klar's, whatever schemas its source streams have."""
+        if stream_name not in self.sinks:
+            sink = self.add_sink(stream_name, schema or {"properties": {}}, key_properties)
+            assert isinstance(sink, KlarSink)
+            self.sinks[stream_name] = sink
+        return self.sinks[stream_name]
+
+    def get_sink_class(self, stream_name: str) -> type[KlarSink]:
+        """Return the sink class of a stream of Klar's.
+
+        Raises:
+            FatalSyncError: Klar has no such stream.
+        """
+        try:
+            return _SINKS[stream_name]
+        except KeyError:
+            raise FatalSyncError(
+                f"Klar has no stream {shorten(stream_name)!r}, only refunds and transaction_costs. Rename it "
+                f"(stream_maps: {{{shorten(stream_name)}: {{__alias__: refunds}}}}) or drop it (__NULL__ instead of the braces)."
+            ) from None
+
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Add the settings of stream maps, and of the SDK's others none: they mean nothing here."""
+        for name, setting in STREAM_MAPS_CONFIG["properties"].items():
+            config_jsonschema["properties"].setdefault(name, setting)
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Check the settings in words of our own: the SDK's show the value, a token too."""
+        self.append_builtin_config(self.config_jsonschema)
+        self._config, foreign = without_foreign(self._config, self.config_jsonschema["properties"])
+        errors = mistakes(list(JSONSchemaValidator(self.config_jsonschema).iter_errors(self._config)), self._config)
+        if errors and raise_errors:
+            raise ConfigValidationError("The configuration is not usable.", errors=errors)
+        if foreign:
+            self.logger.warning("Settings that target-klar does not have are ignored: %s", ", ".join(foreign))
+        return errors
+
+    def _setup_signal_handlers(self) -> None:
+        """Leave signals to `stopping`: the SDK's handler would drain the sinks wherever the run just is."""
+
+    def _assert_line_requires(self, message_dict: dict[str, Any], requires: set[str]) -> None:
+        """Check a message without quoting it.
+
+        Raises:
+            InvalidInputLine: Something is missing.
+        """
+        missing = sorted(requires - message_dict.keys())
+        if missing:
+            raise InvalidInputLine(f"a {message_dict['type']} without `{missing[0]}`")
+
+    def _tend(self) -> float:
+        """Send batches that have waited long enough, tend the delivery, and return how long both can be left alone."""
+        now = time.monotonic()
+        patience = [self.delivery.tend()]
+        for sink in self.sinks.values():
+            if sink.batch is not None:
+                left = sink.batch.opened_at + self.config["batch_delay_seconds"] - now
+                if left > 0:
+                    patience.append(left)
+                else:
+                    self.drain_one(sink)
+        return min(patience)
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if isinstance(error, _HARMLESS) else type(error).__name__

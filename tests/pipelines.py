@@ -1,0 +1,196 @@
+"""The real Meltano for the tests: installed once into `.cache/`, run in project folders of their own.
+
+What a test runs is `meltano run`, as a container does: without a terminal, with Meltano's own state. Only the
+installing is shared: every project finds the plugins that one `meltano install` has made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+RECIPES = ROOT / ".github" / "recipes.md"
+MELTANO = "meltano>=4.4,<5"
+RUN_SECONDS = 180
+"""No run of these tests takes a tenth of it."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left: its exit code, and what it printed for people and for programs."""
+
+    code: int
+    log: str
+    output: str = ""
+
+    def lines(self, text: str) -> list[str]:
+        """Returns the lines of the log that hold a text, without Meltano's time stamp."""
+        return [line.partition("Z ")[2] for line in self.log.splitlines() if text in line]
+
+
+@dataclass
+class Project:
+    """A folder with a meltano.yml, and the environment in which its runs are started."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """Starts Meltano in a process group of its own, without a terminal."""
+        return subprocess.Popen(
+            [installation() / "venv" / "bin" / "meltano", *arguments],
+            cwd=self.folder,
+            env={**clean_environment(), **self.environment, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def meltano(self, *arguments: str, **settings: str) -> Finished:
+        """Runs Meltano to its end; settings are environment variables."""
+        process = self.start(*arguments, **settings)
+        try:
+            output, log = process.communicate(timeout=RUN_SECONDS)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        return Finished(process.returncode, log, output)
+
+    def run(self, *blocks: str, **settings: str) -> Finished:
+        """Runs a pipeline with the plugins as they are installed."""
+        return self.meltano("run", "--no-install", *blocks, **settings)
+
+    def state(self, name: str) -> dict[str, Any] | None:
+        """Returns the Singer state that Meltano keeps under a name."""
+        shown = self.meltano("state", "get", name)
+        assert shown.code == 0, shown.log
+        kept: dict[str, Any] = json.loads(shown.output) if shown.output.strip() else {}
+        return kept.get("singer_state")
+
+
+def project(folder: Path, plugins: str, addresses: Mapping[str, str], **environment: str) -> Project:
+    """Makes a project of a text with plugins, whose loaders talk to a local Klar.
+
+    The text stands in meltano.yml as it is. The addresses, one a loader, go into the environment's configuration,
+    where a user would put them too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    loaders = [{"name": loader, "config": {"api_url": url}} for loader, url in addresses.items()]
+    head = {
+        "project_id": "a-shop",
+        "send_anonymous_usage_stats": False,
+        "default_environment": "prod",
+        "environments": [{"name": "prod", "config": {"plugins": {"loaders": loaders}}}],
+    }
+    text = yaml.safe_dump(head, sort_keys=False) + plugins
+    (folder / "meltano.yml").write_text(text, encoding="utf-8")
+    share_plugins(folder)
+    return Project(folder, environment)
+
+
+def share_plugins(folder: Path) -> None:
+    """Lets a project find the installed plugins."""
+    made = installation() / "plugins" / ".meltano"
+    (folder / ".meltano").mkdir()
+    for kind in ("extractors", "loaders"):
+        (folder / ".meltano" / kind).mkdir()
+        for plugin in (made / kind).iterdir():
+            (folder / ".meltano" / kind / plugin.name).symlink_to(plugin, target_is_directory=True)
+
+
+def recipe(heading: str, language: str) -> str:
+    """Returns the one block of a language under a heading of the recipes."""
+    sections = re.split(r"^## ", RECIPES.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (section,) = (text for text in sections if text.startswith(f"{heading}\n"))
+    (block,) = blocks(section, language)
+    return block
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Returns the blocks of a language in a Markdown text; `meltano` stands for YAML that lists plugins."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    named = [("meltano" if block.startswith("plugins:") else name, block) for name, block in found]
+    return [block for name, block in named if name == language]
+
+
+def clean_environment() -> dict[str, str]:
+    """Returns this process's environment without what would configure Meltano, its plugins or Python."""
+    foreign = ("MELTANO", "TARGET_KLAR", "TAP_", "PYTHON", "PYTEST", "VIRTUAL_ENV", "NO_COLOR", "FORCE_COLOR")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return kept | {"NO_COLOR": "1", "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false"}
+
+
+@functools.cache
+def installation() -> Path:
+    """Installs Meltano, the taps of meltano.yml and the recipes, and this checkout; returns the folder.
+
+    It stays for the next session until one of the texts that say what to install is changed. Two sessions that
+    start at once share it: the second waits for the first.
+    """
+    plugins = _plugins()
+    made_of = "\n".join([sys.version, MELTANO, plugins, (ROOT / "pyproject.toml").read_text(encoding="utf-8")])
+    folder = ROOT / ".cache" / "meltano" / hashlib.sha256(made_of.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder / "plugins", ignore_errors=True)
+            _install(folder, plugins)
+            (folder / "complete").touch()
+    return folder
+
+
+def _plugins() -> str:
+    """Writes down each plugin once: this checkout, and every tap that meltano.yml or a recipe names."""
+    texts = [(ROOT / "meltano.yml").read_text(encoding="utf-8"), *blocks(RECIPES.read_text(encoding="utf-8"), "meltano")]
+    taps = {
+        tap["name"]: {name: tap[name] for name in ("name", "namespace", "pip_url", "executable")}
+        for text in texts
+        for tap in yaml.safe_load(text)["plugins"].get("extractors", ())
+        if "pip_url" in tap
+    }
+    target = {"name": "target-klar", "namespace": "target_klar", "pip_url": f"-e {ROOT}"}
+    plugins = {"extractors": list(taps.values()), "loaders": [target]}
+    return yaml.safe_dump({"project_id": "plugins", "plugins": plugins}, sort_keys=False)
+
+
+def _install(folder: Path, plugins: str) -> None:
+    (folder / "plugins").mkdir()
+    (folder / "plugins" / "meltano.yml").write_text(plugins, encoding="utf-8")
+    binaries = folder / "venv" / "bin"
+    _do([sys.executable, "-m", "venv", "--clear", folder / "venv"], folder)
+    _do([binaries / "python", "-m", "pip", "install", "--quiet", "uv"], folder)
+    _do([binaries / "uv", "pip", "install", "--quiet", "--python", binaries / "python", MELTANO], folder)
+    _do([binaries / "meltano", "install"], folder / "plugins")
+
+
+def _do(command: list[str | Path], folder: Path) -> None:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"

@@ -1,0 +1,297 @@
+"""Eight nights: what an operator finds in the morning, and what one command later.
+
+Each is a story under the real `meltano run` with Meltano's own state, without a terminal: the exit code, the STATE that
+is kept, what Klar holds, and the one line that says what happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from target_klar.sandbox import Request, Sandbox
+from tests.pipelines import ROOT, Finished, Project, share_plugins
+
+pytestmark = pytest.mark.slow
+
+STATE = "dev:tap-jsonfile-to-target-klar"
+PIPELINE = ("tap-jsonfile", "target-klar")
+Row = dict[str, Any]
+
+
+def shop(folder: Path, klar: Sandbox, **settings: object) -> Project:
+    """Makes a project of this repository's meltano.yml, with folders of rows and a local Klar of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "meltano.yml", folder)
+    (folder / "tests" / "data" / "rows").mkdir(parents=True)
+    share_plugins(folder)
+    wanted = {"api_url": klar.url, "api_token": klar.token, "checkpoint_interval_seconds": 0, **settings}
+    return Project(folder, {f"TARGET_KLAR_{name.upper()}": str(value) for name, value in wanted.items()})
+
+
+def put(project: Project, name: str, rows: Iterable[Row]) -> None:
+    """Writes a file of rows where the tap finds it."""
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (project.folder / "tests" / "data" / "rows" / f"{name}.jsonl").write_text(text, encoding="ascii")
+
+
+def refunds(first: int, number: int) -> list[Row]:
+    """Makes refunds as a shop's database has them."""
+    return [
+        {
+            "id": refund,
+            "created_at": "2026-05-04T09:30:00Z",
+            "line_items": [{"line_item_id": refund * 10, "refunded_quantity": 1}],
+        }
+        for refund in range(first, first + number)
+    ]
+
+
+def files_read(project: Project) -> list[str]:
+    """Returns the files that the kept STATE covers."""
+    state = project.state(STATE)
+    return sorted(Path(name).stem for name in state["bookmarks"]["rows"]["file_hashes"]) if state else []
+
+
+def the_one_line(finished: Finished, level: str = "error") -> str:
+    """Returns the one line of that level which the target wrote."""
+    (line,) = finished.lines(f"[{level:<9}] target-klar")
+    return line.split("target-klar", 1)[1].strip()
+
+
+def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Path) -> None:
+    with Sandbox() as klar:
+        project = shop(tmp_path, klar, api_token="mistyped")
+        put(project, "refunds", refunds(1, 20))
+        night = project.run(*PIPELINE)
+
+        assert night.code == 1
+        assert the_one_line(night) == (
+            f"Klar refused the API token (HTTP 401, {klar.url}/refunds/status). Check `api_token`: Klar shows it under "
+            "Settings, Store Configurator, the store, Data Sources, the data source, tab Access Token."
+        )
+        assert "mistyped" not in night.log
+        assert "Traceback" not in night.log
+        assert klar.posts() == []
+        assert project.state(STATE) is None
+
+        morning = project.run(*PIPELINE, TARGET_KLAR_API_TOKEN=klar.token)
+
+        assert morning.code == 0, morning.log
+        assert len(klar.refunds) == 20
+        assert files_read(project) == ["refunds"]
+        assert klar.token not in morning.log
+
+
+def test_second_night_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_path: Path) -> None:
+    with Sandbox() as klar:
+        project = shop(tmp_path, klar, checkpoint_interval_seconds=1)
+        for number in range(20):
+            put(project, f"refunds-{number:02}", refunds(1 + 10_000 * number, 10_000))
+        run = project.start("run", "--no-install", *PIPELINE)
+        wait_until(lambda: klar.count("refunds") >= 100_000)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        covered = files_read(project)
+        held = klar.refunds.keys()
+
+        assert run.returncode == -signal.SIGKILL
+        assert 0 < len(covered) < 15
+        assert all(str(refund["id"]) in held for name in covered for refund in rows_of(project, name))
+
+        sent = objects_sent(klar)
+        morning = project.run("--force", *PIPELINE)  # Meltano waits five minutes for a run that was killed
+
+        assert morning.code == 0, morning.log
+        assert klar.count("refunds") == 200_000
+        assert len(files_read(project)) == 20
+        assert objects_sent(klar) - sent == 10_000 * (20 - len(covered))
+
+
+def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path: Path) -> None:
+    with Sandbox() as klar:
+        project = shop(tmp_path, klar)
+        rows = refunds(1, 500)
+        rows[250]["line_items"][0]["refunded_quantity"] = "two"
+        put(project, "refunds", rows)
+        night = project.run(*PIPELINE)
+
+        assert night.code == 1
+        assert the_one_line(night) == ""
+        assert len(klar.refunds) == 250
+        assert project.state(STATE) is None
+
+        morning = project.run(*PIPELINE, TARGET_KLAR_REJECTS_PATH="rejects.jsonl")
+
+        assert morning.code == 0, morning.log
+        assert klar.refunds.keys() == {str(number) for number in range(1, 501)} - {"251"}
+        assert files_read(project) == ["refunds"]
+        assert [one["record"]["id"] for one in rejected(project)] == [251]
+        assert morning.lines("[warning  ] target-klar") == []
+
+
+def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    with Sandbox() as klar:
+        project = shop(tmp_path, klar, rejects_path="rejects.jsonl")
+        put(project, "refunds", [{"lines": row.pop("line_items"), **row} for row in refunds(1, 300)])
+        night = project.run(*PIPELINE)
+
+        assert night.code == 1
+        assert the_one_line(night) == ""
+        assert klar.refunds == {}
+        assert project.state(STATE) is None
+        assert len(rejected(project)) == 100
+
+        mapping = json.dumps({"refunds": {"lineItems": "lines", "lines": "__NULL__"}})
+        morning = project.run(*PIPELINE, TARGET_KLAR_STREAM_MAPS=mapping)
+
+        assert morning.code == 0, morning.log
+        assert len(klar.refunds) == 300
+        assert files_read(project) == ["refunds"]
+        assert len(rejected(project)) == 100, "nothing new was refused"
+
+
+def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_mended(tmp_path: Path) -> None:
+    with Sandbox() as klar:
+        project = shop(tmp_path, klar, rejects_path="rejects.jsonl")
+        rows = refunds(1, 50)
+        for row in rows[:10]:
+            row["line_items"] = [{"line_item_id": 7, "refunded_quantity": "1 piece"}]
+        put(project, "refunds", rows)
+        night = project.run(*PIPELINE)
+
+        assert night.code == 0, night.log
+        assert len(klar.refunds) == 40
+        assert len(rejected(project)) == 10
+        kept = project.state(STATE)
+
+        (project.folder / "rejects.jsonl").rename(project.folder / "mended.jsonl")
+        mapping = {
+            "refunds": {
+                "line_items": "[{'line_item_id': line['line_item_id'], "
+                "'refunded_quantity': line['refunded_quantity'].split(' ')[0]} for line in line_items]"
+            }
+        }
+        morning = project.meltano(
+            *("invoke", "target-klar", "--input", "mended.jsonl"), TARGET_KLAR_STREAM_MAPS=json.dumps(mapping)
+        )
+
+        assert morning.code == 0, morning.log
+        assert len(klar.refunds) == 50
+        assert klar.refunds["1"]["lineItems"] == [{"lineItemId": "7", "refundedQuantity": 1}]
+        assert rejected(project) == []
+        assert project.state(STATE) == kept
+
+
+def test_sixth_night_a_token_revoked_halfway_keeps_what_klar_confirmed(tmp_path: Path) -> None:
+    with Sandbox() as klar:
+        good = klar.token
+
+        def revoke(moment: str, _: Request) -> None:
+            if moment == "status" and klar.count("refunds") >= 30_000:
+                klar.token = "another one"
+
+        klar.observer = revoke
+        project = shop(tmp_path, klar)
+        for number in range(6):
+            put(project, f"refunds-{number}", refunds(1 + 10_000 * number, 10_000))
+        night = project.run(*PIPELINE)
+        covered = files_read(project)
+        held = klar.refunds.keys()
+
+        assert night.code == 1
+        assert the_one_line(night).startswith("Klar refused the API token (HTTP 401, ")
+        assert 0 < len(covered) < 6
+        assert all(str(refund["id"]) in held for name in covered for refund in rows_of(project, name))
+
+        klar.observer = None
+        klar.token = good
+        morning = project.run(*PIPELINE)
+
+        assert morning.code == 0, morning.log
+        assert klar.count("refunds") == 60_000
+        assert len(files_read(project)) == 6
+
+
+def test_seventh_night_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_path: Path) -> None:
+    with Sandbox() as vienna, Sandbox() as berlin:
+        project = shop(tmp_path, vienna)
+        both = yaml.safe_load((project.folder / "meltano.yml").read_text(encoding="utf-8"))
+        for store in ("vienna", "berlin"):
+            rows = {"paths": [f"tests/data/rows/*-{store}.jsonl"]}
+            both["plugins"]["extractors"].append(
+                {"name": f"tap-{store}", "inherit_from": "tap-jsonfile", "config": rows}
+            )
+            both["plugins"]["loaders"].append({"name": f"target-{store}", "inherit_from": "target-klar"})
+        (project.folder / "meltano.yml").write_text(yaml.safe_dump(both), encoding="utf-8")
+        put(project, "refunds-vienna", refunds(1, 30))
+        put(project, "refunds-berlin", refunds(1001, 40))
+        tokens = {"TARGET_VIENNA_API_TOKEN": vienna.token, "TARGET_VIENNA_API_URL": vienna.url}
+        tokens |= {"TARGET_BERLIN_API_TOKEN": vienna.token, "TARGET_BERLIN_API_URL": berlin.url}
+        blocks = ("tap-vienna", "target-vienna", "tap-berlin", "target-berlin")
+        night = project.run(*blocks, **tokens)
+
+        assert night.code == 1
+        assert [line.split("target-")[1][:6] for line in night.lines("[error    ] target-")] == ["berlin"]
+        assert len(vienna.refunds) == 30
+        assert berlin.posts() == []
+        assert project.state("dev:tap-vienna-to-target-vienna") is not None
+        assert project.state("dev:tap-berlin-to-target-berlin") is None
+
+        posts = len(vienna.posts())
+        morning = project.run(*blocks, **tokens | {"TARGET_BERLIN_API_TOKEN": berlin.token})
+
+        assert morning.code == 0, morning.log
+        assert len(vienna.posts()) == posts
+        assert berlin.refunds.keys() == {str(number) for number in range(1001, 1041)}
+        assert project.state("dev:tap-berlin-to-target-berlin") is not None
+
+
+def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Path) -> None:
+    with Sandbox(faults=["503@1+", "status:503@1+"]) as klar:
+        project = shop(tmp_path, klar, retry_timeout_seconds=4)
+        put(project, "refunds", refunds(1, 2500))
+        night = project.run(*PIPELINE)
+
+        assert night.code == 1
+        assert the_one_line(night) == ""
+        assert klar.refunds == {}
+        assert project.state(STATE) is None
+
+        klar.misbehave()
+        morning = project.run(*PIPELINE)
+
+        assert morning.code == 0, morning.log
+        assert len(klar.refunds) == 2500
+        assert files_read(project) == ["refunds"]
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "It did not come to that in time."
+        time.sleep(0.05)
+
+
+def objects_sent(klar: Sandbox) -> int:
+    return sum(post.count or 0 for post in klar.posts())
+
+
+def rows_of(project: Project, name: str) -> list[Row]:
+    text = (project.folder / "tests" / "data" / "rows" / f"{name}.jsonl").read_text(encoding="ascii")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def rejected(project: Project) -> list[Row]:
+    """Returns what the rejects file holds of records."""
+    lines = (project.folder / "rejects.jsonl").read_text(encoding="ascii").splitlines()
+    return [message for message in map(json.loads, lines) if message["type"] == "RECORD"]
