@@ -38,9 +38,6 @@ def run(arguments: Sequence[str]) -> int:
         command.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
     except click.ClickException as error:
         _logger.error("%s See target-klar --help.", error.format_message())  # noqa: TRY400 - one line, no traceback
-    except ConfigValidationError as error:
-        for mistake in error.errors:
-            _logger.error("%s", mistake)  # noqa: TRY400 - one line, no traceback
     except (SingerSDKError, InvalidInputLine) as error:
         _logger.error("%s", " ".join(str(error).split()))  # noqa: TRY400 - one line, no traceback
     else:
@@ -55,6 +52,8 @@ def _invoke(*, about: bool, about_format: str | None, config: Any, file_input: I
     TargetKlar.print_version(print_fn=_logger.info)
     try:
         target = TargetKlar(config=config.config, parse_env_config=config.parse_env)
+    except ConfigValidationError as error:
+        raise ConfigurationError(" ".join(error.errors)) from None
     except ValueError as error:
         if not config.parse_env:
             raise

@@ -49,7 +49,7 @@ class Project:
     """A folder with a meltano.yml, and the environment in which its runs are started."""
 
     folder: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         """Starts Meltano in a process group of its own, without a terminal."""
@@ -75,8 +75,8 @@ class Project:
         return Finished(process.returncode, log, output)
 
     def run(self, *blocks: str, **settings: str) -> Finished:
-        """Runs a pipeline with the plugins as they are installed."""
-        return self.meltano("run", "--no-install", *blocks, **settings)
+        """Runs a pipeline to its end."""
+        return self.meltano("run", *blocks, **settings)
 
     def state(self, name: str) -> dict[str, Any] | None:
         """Returns the Singer state that Meltano keeps under a name."""
@@ -102,18 +102,18 @@ def project(folder: Path, plugins: str, addresses: Mapping[str, str], **environm
     }
     text = yaml.safe_dump(head, sort_keys=False) + plugins
     (folder / "meltano.yml").write_text(text, encoding="utf-8")
-    share_plugins(folder)
-    return Project(folder, environment)
+    return with_plugins(folder, environment)
 
 
-def share_plugins(folder: Path) -> None:
-    """Lets a project find the installed plugins."""
+def with_plugins(folder: Path, environment: Mapping[str, str]) -> Project:
+    """Makes a project of a folder with a meltano.yml, in which the plugins are found as they are installed."""
     made = installation() / "plugins" / ".meltano"
     (folder / ".meltano").mkdir()
     for kind in ("extractors", "loaders"):
         (folder / ".meltano" / kind).mkdir()
         for plugin in (made / kind).iterdir():
             (folder / ".meltano" / kind / plugin.name).symlink_to(plugin, target_is_directory=True)
+    return Project(folder, {"MELTANO_AUTO_INSTALL": "false", **environment})
 
 
 def recipe(heading: str, language: str) -> str:

@@ -129,6 +129,11 @@ def is_address(name: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Tells whether a host is this machine alone."""
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
 def _spelled(value: Json) -> Json:
     """Replaces what is not an object or an array by its JSON text, so that the page shows every digit."""
     if isinstance(value, dict):

@@ -1,0 +1,66 @@
+"""Loads into a local Klar that lives no longer than the load, and tells what arrived."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from target_klar.sandbox.answers import json_text
+from target_klar.sandbox.objects import STREAMS, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from target_klar.sandbox.stand_in import Sandbox
+
+
+def run(sandbox: Sandbox, command: Sequence[str]) -> int:
+    """Runs a command that finds this Klar in its environment; returns its exit code."""
+    environment = {"TARGET_KLAR_API_URL": sandbox.url, "TARGET_KLAR_API_TOKEN": sandbox.token}
+    return _finish(command, environment)[0]
+
+
+def load(sandbox: Sandbox, files: Sequence[Path], settings: Mapping[str, Json]) -> tuple[int, str]:
+    """Loads Singer files one after the other until one fails; returns the exit code and the last STATE.
+
+    The target gets these settings, but this Klar's address and token: what a configuration for the real Klar says
+    of those is never used.
+    """
+    code, state = 0, ""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.json"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps({**settings, "api_url": sandbox.url, "api_token": sandbox.token}))
+        for file in files:
+            target = [sys.executable, "-m", "target_klar", "--config", str(config), "--input", str(file)]
+            code, states = _finish(target, {}, stdout=subprocess.PIPE)
+            state = (states.splitlines() or [state])[-1]
+            if code:
+                break
+    return code, state
+
+
+def arrived(sandbox: Sandbox) -> str:
+    """Tells for each stream how many objects Klar holds, with the one that was written last as an example."""
+    lines = ["At the local Klar:"]
+    for name in STREAMS:
+        lines.append(f"  {name}: {sandbox.count(name)}")
+        lines += [f"    {json_text(latest)}" for latest in sandbox.latest(name, 1)]
+    return "\n".join(lines)
+
+
+def _finish(command: Sequence[str], environment: Mapping[str, str], stdout: int | None = None) -> tuple[int, str]:
+    """Runs a command, passes SIGTERM and SIGINT on to it, and returns its exit code as a shell counts it."""
+    with subprocess.Popen(  # noqa: S603 - what the user asked to run
+        command, env={**os.environ, **environment}, stdout=stdout, text=True
+    ) as process:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, lambda number, _: process.send_signal(number))
+        said = process.communicate()[0] or ""
+    return (process.returncode if process.returncode >= 0 else 128 - process.returncode), said

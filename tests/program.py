@@ -1,0 +1,121 @@
+"""The whole program as a process, and the Singer lines that go into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+LONGEST_RUN = 120
+"""Seconds after which a run counts as hanging; nothing here takes a tenth of it."""
+
+REFUND_TIME = 1_700_000_000
+
+Line = "dict[str, Any] | str | bytes"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a run left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def states(self) -> list[Any]:
+        """The STATE values on stdout, in order."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def errors(self) -> list[str]:
+        """The ERROR lines on stderr, without time and logger."""
+        return [line.split("|", 3)[3].strip() for line in self.err.splitlines() if "| ERROR " in line]
+
+    def said(self, text: str) -> list[str]:
+        """The lines on stderr that hold a text."""
+        return [line for line in self.err.splitlines() if text in line]
+
+
+def start(config: dict[str, Any], *options: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start target-klar with a configuration, its three streams as pipes."""
+    settings = {f"TARGET_KLAR_{name.upper()}": _text(value) for name, value in config.items() if value is not None}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "target_klar", "--config=ENV", *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment | settings | (env or {}),
+    )
+
+
+def run(
+    klar: Sandbox | None, lines: Iterable[Any] | Path, *options: str, env: dict[str, str] | None = None, **settings: Any
+) -> Ended:
+    """Run target-klar on Singer lines (messages, text or bytes), or on a file, until it ends."""
+    config = {"api_token": klar.token, "api_url": klar.url} if klar else {}
+    process = start(config | settings, *options, env=env)
+    data = b"".join(map(line, lines)) if not hasattr(lines, "read_bytes") else lines.read_bytes()
+    try:
+        out, err = process.communicate(data, timeout=LONGEST_RUN)
+    finally:
+        process.kill()
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def line(message: Any) -> bytes:
+    """One Singer line: a message as a dict, or text or bytes as they stand."""
+    if isinstance(message, bytes):
+        return message + b"\n"
+    return (message if isinstance(message, str) else json.dumps(message)).encode() + b"\n"
+
+
+def schema(stream: str, key: str | None = None, **properties: Any) -> dict[str, Any]:
+    """A SCHEMA message; the target does not check records against it."""
+    key = key or ("orderId" if stream == "transaction_costs" else "id")
+    properties = {key: {"type": ["string", "integer"]}, **properties}
+    return {
+        "type": "SCHEMA",
+        "stream": stream,
+        "schema": {"type": "object", "properties": properties},
+        "key_properties": [key],
+    }
+
+
+def record(stream: str, **fields: Any) -> dict[str, Any]:
+    """A RECORD message with the fields as they are given."""
+    return {"type": "RECORD", "stream": stream, "record": fields}
+
+
+def refund(key: str, quantity: Any = 1, **fields: Any) -> dict[str, Any]:
+    """A RECORD of `refunds` that meets the contract; `quantity` tells versions apart."""
+    item = {"lineItemId": f"L-{key}", "refundedQuantity": quantity}
+    return record("refunds", **{"id": key, "createdAt": REFUND_TIME, "lineItems": [item], **fields})
+
+
+def cost(key: str, amount: Any = 1) -> dict[str, Any]:
+    """A RECORD of `transaction_costs` that meets the contract."""
+    return record("transaction_costs", orderId=key, transactionCosts=amount)
+
+
+def state(value: Any) -> dict[str, Any]:
+    """A STATE message."""
+    return {"type": "STATE", "value": value}
+
+
+REFUNDS = schema("refunds")
+COSTS = schema("transaction_costs")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
