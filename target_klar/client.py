@@ -96,8 +96,6 @@ class Client:
         """
         version = self._connection.versions[contract.stream]
         url = f"{self._connection.url}/{version}/{contract.path}/{'validate' if validate else 'json'}"
-        if self._stop.is_set():
-            raise KlarError(f"{contract.stream}: the run is stopping; a request was not sent.")
         response = self._call("POST", url, contract.stream, body)
         if response.status in (400, 422):
             return Answer(Verdict.REFUSED, read_json(response.body) or self._excerpt(response.body))
@@ -157,7 +155,10 @@ class Client:
         return response
 
     def _attempt(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
-        self.requests += body is not None
+        if body is not None:
+            if self._stop.is_set():
+                raise KlarError(f"The run is stopping: a request to {url} was not sent.")
+            self.requests += 1
         with Attempt(self._connection.request_timeout) as attempt:
             try:
                 response = self._exchange(method, url, body)

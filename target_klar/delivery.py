@@ -22,7 +22,7 @@ from target_klar.rejects import RecordRefusedError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from target_klar.answers import Status
     from target_klar.contract import Contract, Record
@@ -125,7 +125,6 @@ class Delivery:
     _candidate: State | None = None
     _confirming: int = 0
     _distrusted: bool = False
-    _patience: float = 0.0
     _last_line: bytes | None = None
     _last_checkpoint: float = field(default_factory=time.monotonic)
     _last_progress: float = field(default_factory=time.monotonic)
@@ -133,8 +132,7 @@ class Delivery:
     def send(self, batch: Batch) -> None:
         """Put a batch in flight, waiting until a place is free and no request in flight shares a key with it."""
         lane = self._lanes.setdefault(batch.contract.stream, _Lane(batch.contract, batch.report))
-        while not self._may_fly(batch, lane):
-            self._wait()
+        self._wait_until(lambda: self._may_fly(batch, lane))
         loading = Loading(
             contract=batch.contract,
             objects=[entry.record for entry in batch.entries.values()],
@@ -173,11 +171,10 @@ class Delivery:
 
     def finish(self) -> None:
         """Wait until everything in flight has landed, is confirmed, and the newest covered STATE is written."""
-        while self._flying or self._confirming or self._candidate or self._unconfirmed or self.ledger.has_covered:
-            if not self._flying:
-                self._checkpoint()
-            if self._flying or self._confirming:
-                self._wait()
+        self._wait_until(lambda: not self._flying)
+        while self._confirming or self._candidate or self._unconfirmed or self.ledger.has_covered:
+            self._checkpoint()
+            self._wait_until(lambda: not self._confirming)
 
     def land(self) -> None:
         """End early: send nothing new, let what is in flight land, acknowledge what is then covered and confirmed."""
@@ -201,9 +198,12 @@ class Delivery:
         beside = [other for other in self._flying if other.contract is batch.contract]
         return not beside or (lane.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
 
-    def _wait(self) -> None:
-        self.wakeup.wait(self._patience)
-        self._patience = self.tend()
+    def _wait_until(self, ready: Callable[[], bool]) -> None:
+        while True:
+            patience = self.tend()
+            if ready():
+                return
+            self.wakeup.wait(patience)
 
     def _landed(self, batch: Batch, lane: _Lane, before: Status | None, loaded: Loaded) -> None:
         """Book what became of a batch; nothing of it is settled unless all of it is."""

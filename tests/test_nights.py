@@ -99,7 +99,7 @@ def test_second_night_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_
         project.environment |= QUICK_TAP
         for number in range(20):
             put(project, f"refunds-{number:02}", refunds(1 + 10_000 * number, 10_000))
-        run = project.start("run", *PIPELINE)
+        run = project.start("run", "--no-install", *PIPELINE)
         wait_until(lambda: klar.count("refunds") >= 100_000)
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
@@ -184,7 +184,7 @@ def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_mended(tmp_path:
             }
         }
         morning = project.meltano(
-            *("invoke", "target-klar", "--input", "mended.jsonl"), TARGET_KLAR_STREAM_MAPS=json.dumps(mapping)
+            *("invoke", "--no-install", "target-klar", "--input", "mended.jsonl"), TARGET_KLAR_STREAM_MAPS=json.dumps(mapping)
         )
 
         assert morning.code == 0, morning.log
