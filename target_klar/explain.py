@@ -133,10 +133,8 @@ def explain(schema: dict[str, Any], record: object) -> list[Problem]:
                 problems.setdefault(problem.path, problem)
             if len(problems) >= _MOST_PROBLEMS:
                 break
-    except (
-        ValueError,
-        RecursionError,
-    ):  # jsonschema cannot show integers of 5,000 digits, nor go a thousand deep
+    except (ValueError, RecursionError):
+        # An integer of 5,000 digits, which jsonschema cannot show, or nesting deeper than it can go.
         return [Problem("record", "holds a value that JSON cannot express")]
     return list(problems.values())[:_MOST_PROBLEMS]
 

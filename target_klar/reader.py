@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
+from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
@@ -40,6 +41,8 @@ def decode(line: bytes) -> Any:
         return _decode(line)
     except msgspec.DecodeError as error:
         raise InvalidInputLine(f"not valid JSON ({error})") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputLine("not valid JSON (text that is not UTF-8)") from error
     except RecursionError as error:
         raise InvalidInputLine("not usable JSON (nested too deeply)") from error
 
@@ -72,6 +75,7 @@ class KlarReader(GenericSingerReader[bytes]):
 
         Raises:
             InvalidInputLine: A line is no message; the text names its number and shows its beginning.
+            RecordsWithoutSchemaException: The same for a record whose stream is not known yet.
         """
         counts: Counter[str] = Counter()
         for number, line in enumerate(self._lines(Source(file_input)), 1):
@@ -86,7 +90,7 @@ class KlarReader(GenericSingerReader[bytes]):
                     message["value"] = bytes(_decode_state(line).value)
                 callbacks[kind](message)
             except InvalidInputLine as error:
-                raise InvalidInputLine(f"Line {number} of the input: {error}. It begins: {_excerpt(line)}") from error
+                raise InvalidInputLine(f"Line {number} of the input: {error}. It begins: {_excerpt(line)!r}.") from error
             counts[kind] += 1
         return counts
 

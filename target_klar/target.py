@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import enum
 import gzip
 import threading
 import time
@@ -46,10 +45,6 @@ _SINKS: dict[str, type[KlarSink]] = {"refunds": RefundsSink, "transaction_costs"
 _LINES_PER_LOOK = 1000
 # What these say of a failed stream map names types and fields; what others say may quote a record.
 _HARMLESS = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, MapExpressionError)
-
-
-class _Metric(str, enum.Enum):
-    REJECTED_RECORDS = "rejected_records"
 
 
 class TargetKlar(Target):
@@ -178,13 +173,15 @@ class TargetKlar(Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
         self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
-        encoding = message_dict["encoding"]
-        packed = {None: False, "none": False, "gzip": True}.get(encoding.get("compression"))
-        if encoding.get("format") != "jsonl" or packed is None:
+        encoding, manifest = message_dict["encoding"], message_dict["manifest"]
+        if not isinstance(encoding, dict) or not isinstance(manifest, list):
+            raise InvalidInputLine("a BATCH message whose `encoding` or `manifest` is not what it should be")
+        packed = encoding.get("compression") == "gzip"
+        if encoding.get("format") != "jsonl" or not (packed or encoding.get("compression") in (None, "none")):
             raise FatalSyncError(
                 "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
             )
-        for path in message_dict["manifest"]:
+        for path in manifest:
             try:
                 with UPath(path).open("rb") as file:
                     self._process_batch_file(message_dict["stream"], gzip.open(file) if packed else file)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from target_klar.sandbox.server import Call
     from target_klar.sandbox.traffic import Request, Traffic
 
-LATEST = 25
+LATEST = 12
 """How many records, refusals and requests the page shows of each."""
 
 _PAGE = Path(__file__).with_name("page.html")
