@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
@@ -219,7 +220,10 @@ class _Bearer(requests.auth.AuthBase):
 def is_loopback(url: str) -> bool:
     """Tell whether an address is on this machine, so that plain http does not carry the token away."""
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -37,7 +37,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
     except click.ClickException as error:
-        _logger.error("%s See target-klar --help.", error.format_message())  # noqa: TRY400 - one line, no traceback
+        message = error.format_message()
+        end = "" if message.endswith((".", "?")) else "."
+        _logger.error("%s%s See target-klar --help.", message, end)  # noqa: TRY400 - one line, no traceback
     except (SingerSDKError, InvalidInputLine) as error:
         _logger.error("%s", " ".join(str(error).split()))  # noqa: TRY400 - one line, no traceback
     else:

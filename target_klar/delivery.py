@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from target_klar.workers import Workers
 
 _logger = logging.getLogger("target-klar")
-PROGRESS_SECONDS = 10.0
+_PROGRESS_SECONDS = 10.0
 
 
 class Interrupted(RequestedAbortException):
@@ -160,11 +160,11 @@ class Delivery:
         # With everything confirmed a STATE need not wait for its turn.
         if self._candidate or (self.ledger.has_covered and (now >= due or not self._unconfirmed)):
             self._checkpoint()
-        if now >= self._last_progress + PROGRESS_SECONDS:
+        if now >= self._last_progress + _PROGRESS_SECONDS:
             self._last_progress = now
             for lane in self._lanes.values():
-                _logger.info("%s", lane.report.line())
-        until = self._last_progress + PROGRESS_SECONDS
+                lane.report.tell_progress()
+        until = self._last_progress + _PROGRESS_SECONDS
         if self.ledger.has_covered and due > now:
             until = min(until, due)
         return until - now

@@ -31,7 +31,7 @@ class Isolation:
         self.refused: dict[int, list[Problem]] = {}
         """The positions of those that it did not take, and why."""
         self.hopeless = False
-        """The `first` batch of a stream was refused by name or whole, in halves and quarters: it is no single record."""
+        """The `first` batch of a stream was refused by name, or whole, in halves and in quarters: no single record."""
         self._sent = sent
         self._key = key
         self._room = room
@@ -55,7 +55,7 @@ class Isolation:
             if len(self.accepted) > before:
                 accepted(len(self.accepted) - before)
             elif self._first and not self.accepted:
-                wide = level == _DEEP - 1 and all(waiting[0] == _DEEP for waiting in self._pieces)
+                wide = level < _DEEP and all(waiting[0] == _DEEP for waiting in self._pieces)
                 self.hopeless = wide or len(self.refused) == len(self._sent)
 
     def _sort_out(self, level: int, piece: list[int], answer: Answer) -> None:

@@ -77,9 +77,6 @@ class Source:
             self._number = file.fileno()
         except (io.UnsupportedOperation, AttributeError):
             self._number = self._pump()
-        else:
-            if sys.platform == "win32":  # select knows only sockets there
-                self._number = self._pump()
 
     def fileno(self) -> int:
         """Return the descriptor that `select` watches."""

@@ -14,7 +14,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from target_klar.pipes import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from target_klar.pipes import Wakeup
 
@@ -82,16 +82,12 @@ class KlarReader(GenericSingerReader[bytes]):
             if not line or line.isspace():
                 continue
             try:
-                message = decode(line)
-                kind = message.get("type") if isinstance(message, dict) else None
-                if not isinstance(kind, str) or kind not in callbacks:
-                    raise InvalidInputLine(_why_no_message(message))
-                if kind == "STATE" and "value" in message:
-                    message["value"] = bytes(_decode_state(line).value)
-                callbacks[kind](message)
-            except InvalidInputLine as error:
-                raise InvalidInputLine(f"Line {number} of the input: {error}. It begins: {_excerpt(line)!r}.") from error
-            counts[kind] += 1
+                message = _message(line, callbacks)
+                callbacks[message["type"]](message)
+            except (InvalidInputLine, RecordsWithoutSchemaException) as error:
+                wrong = str(error).rstrip(".")
+                raise type(error)(f"Line {number} of the input: {wrong}. It begins: {_excerpt(line)!r}.") from error
+            counts[message["type"]] += 1
         return counts
 
     def _lines(self, source: Source) -> Iterator[bytes]:
@@ -117,12 +113,19 @@ class KlarReader(GenericSingerReader[bytes]):
                 return
 
 
-def _why_no_message(message: object) -> str:
+def _message(line: bytes, types: Collection[str]) -> dict[str, Any]:
+    """Return the message of a line; the value of a STATE stays the text that it is."""
+    message = decode(line)
     if not isinstance(message, dict):
-        return "not a Singer message, which is a JSON object"
+        raise InvalidInputLine("not a Singer message, which is a JSON object")
     if "type" not in message:
-        return "not a Singer message: it has no `type`"
-    return "a Singer message of an unknown `type`"
+        raise InvalidInputLine("not a Singer message: it has no `type`")
+    kind = message["type"]
+    if not isinstance(kind, str) or kind not in types:
+        raise InvalidInputLine("a Singer message of an unknown `type`")
+    if kind == "STATE" and "value" in message:
+        message["value"] = bytes(_decode_state(line).value)
+    return message
 
 
 def _excerpt(line: bytes) -> str:

@@ -56,17 +56,16 @@ class Rejects:
             return
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            size = os.fstat(self._file).st_size
-            if size and os.pread(self._file, 1, size - 1) != b"\n":
-                os.write(self._file, b"\n")  # the end of a line that a crash cut off
+            if reading is not None and os.path.sameopenfile(self._file, reading):
+                raise ConfigurationError(
+                    f"{self.path} is both the input and `rejects_path`. Move it away before you send it again."
+                )
+            os.fsync(self._file)  # what cannot be brought to disk, such as /dev/null, holds no rejects
+            _end_last_line(self._file)
         except OSError as error:
             raise ConfigurationError(
                 f"The rejects file {self.path} cannot be written ({error.strerror}). Check `rejects_path`."
             ) from error
-        if reading is not None and os.path.sameopenfile(self._file, reading):
-            raise ConfigurationError(
-                f"{self.path} is both the input and `rejects_path`. Move it away before you send it again."
-            )
 
     @property
     def room(self) -> int:
@@ -148,3 +147,18 @@ class Rejects:
             f"The rejects file {self.path} cannot be written ({error.strerror}). No STATE is written that covers "
             "what it should hold; make room and run again."
         )
+
+
+def _end_last_line(file: int) -> None:
+    """Make the file end with a whole line: one that a crash or a full disk cut off was never acknowledged."""
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        with os.fdopen(os.dup(file), "rb") as lines:
+            lines.seek(0)
+            *_, last = lines
+        try:
+            msgspec.json.decode(last)
+        except msgspec.DecodeError:
+            os.ftruncate(file, size - len(last))
+        else:
+            os.write(file, b"\n")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
+
+_logger = logging.getLogger("target-klar")
 
 
 @dataclass
@@ -23,6 +26,13 @@ class StreamReport:
     total: str | None = None
     """How many objects Klar itself counts, as its status says."""
     started: float = field(default_factory=time.monotonic)
+    _told: int = 0
+
+    def tell_progress(self) -> None:
+        """Log how far the stream is, unless nothing has come since the last time."""
+        if self.read > self._told:
+            self._told = self.read
+            _logger.info("so far, %s", self.line())
 
     def line(self) -> str:
         """Return the one line about this stream: what was read, stored and not, and how long it took."""

@@ -180,13 +180,10 @@ def _worded(error: ValidationError) -> str:
     if error.validator == "required":
         missing = error.message.split("'")[1]
         return f"`{missing}` is not set. {SETTINGS['properties'].get(missing, {}).get('description', '')}".strip()
-    name = str(error.absolute_path[0]) if error.absolute_path else "The configuration"
-    schema = SETTINGS["properties"].get(name)
-    if schema is None:
-        where = ".".join(map(str, error.absolute_path))
-        return f"`{where}` is not valid: {shorten(error.message, 200)}"
+    names = [part for part in error.absolute_path if isinstance(part, str)]
+    schema = SETTINGS["properties"][names[0]]
     found = "" if schema.get("secret") else f" (found {shorten(str(error.instance))})"
-    return f"`{name}` must be {_allowed(schema)}{found}."
+    return f"`{'.'.join(names)}` must be {_allowed(schema)}{found}."
 
 
 def _allowed(schema: dict[str, Any]) -> str:
@@ -197,7 +194,11 @@ def _allowed(schema: dict[str, Any]) -> str:
         return "true or false"
     if "array" in types:
         return "a list of names"
-    return "a version such as 12.2022 (MM.YYYY)" if "pattern" in schema else "text that is not empty"
+    if "object" in types:
+        return "as the Singer SDK's documentation of this setting has it"
+    if "pattern" in schema:
+        return "a version such as 12.2022 (MM.YYYY)"
+    return "text that is not empty" if "minLength" in schema else "text"
 
 
 def _wrong_token(token: object) -> Iterator[str]:

@@ -7,6 +7,7 @@ sent with `requests`, one request at a time. It promises nothing beyond that: no
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Any
 
 import requests
@@ -20,6 +21,10 @@ class PlainSink(BatchSink):
 
     max_size = 1000
 
+    @cached_property
+    def _session(self) -> requests.Session:
+        return requests.Session()
+
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
         """Add a record to the batch."""
         context.setdefault("records", []).append(record)
@@ -31,20 +36,13 @@ class PlainSink(BatchSink):
             path, body = "12.2022/refunds/json", records
         else:
             path, body = "06.2024/transaction-costs/json", {"items": records}
-        response = self.session.post(
+        response = self._session.post(
             f"{self.config['api_url']}/{path}",
             data=json.dumps(body, default=float),  # the SDK's reader gives Decimals
             headers={"Authorization": f"Bearer {self.config['api_token']}", "Content-Type": "application/json"},
             timeout=60,
         )
         response.raise_for_status()
-
-    @property
-    def session(self) -> requests.Session:
-        """One connection for all requests."""
-        if not hasattr(self, "_session"):
-            self._session = requests.Session()
-        return self._session
 
 
 class PlainTarget(Target):

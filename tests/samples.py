@@ -1,4 +1,4 @@
-"""The sample that the README's first command loads; `python -m tests.samples` writes `data/sample.jsonl` again.
+"""The sample that the README's first command loads; `python tests/samples.py` writes `data/sample.jsonl` again.
 
 A tap's output as a shop's own database gives it: snake_case names, ids as integers, times as ISO text, amounts
 with two decimals, both streams interleaved, a STATE now and then. Plain arithmetic in place of chance, so that

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from target_klar.sandbox import Request, Sandbox
-from tests.pipelines import ROOT, Finished, Project, with_plugins
+from pipelines import ROOT, Finished, Project, with_plugins
 
 pytestmark = pytest.mark.slow
 
@@ -64,10 +64,22 @@ def files_read(project: Project) -> list[str]:
     return sorted(Path(name).stem for mark in state["bookmarks"].values() for name in mark["file_hashes"])
 
 
-def the_one_line(finished: Finished, level: str = "error") -> str:
-    """Returns the one line of that level which the target wrote."""
-    (line,) = finished.lines(f"[{level:<9}] target-klar")
-    return line.split("target-klar", 1)[1].strip()
+def error_of(finished: Finished) -> str:
+    """Returns the one ERROR line that the target wrote."""
+    (line,) = said(finished, "error")
+    return line
+
+
+def summary_of(finished: Finished) -> str:
+    """Returns how the one line about refunds begins."""
+    (line,) = (line for line in said(finished, "info") if " stored, " in line)
+    return line.partition(",")[0]
+
+
+def said(finished: Finished, level: str, plugin: str = "target-klar") -> list[str]:
+    """Returns what a plugin said on a level."""
+    opening = f"[{level:<9}] {plugin} "
+    return [line.removeprefix(opening).strip() for line in finished.lines(opening)]
 
 
 def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Path) -> None:
@@ -77,7 +89,7 @@ def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Pat
         night = project.run(*PIPELINE)
 
         assert night.code == 1
-        assert the_one_line(night) == (
+        assert error_of(night) == (
             f"Klar refused the API token (HTTP 401, {klar.url}/refunds/status). Check `api_token`: Klar shows it under "
             "Settings, Store Configurator, the store, Data Sources, the data source, tab Access Token. "
             "No STATE was written."
@@ -90,6 +102,7 @@ def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Pat
         morning = project.run(*PIPELINE, TARGET_KLAR_API_TOKEN=klar.token)
 
         assert morning.code == 0, morning.log
+        assert summary_of(morning) == "refunds: 20 stored"
         assert len(klar.refunds) == 20
         assert files_read(project) == ["refunds"]
         assert klar.token not in morning.log
@@ -97,7 +110,7 @@ def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Pat
 
 def test_second_night_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_path: Path) -> None:
     with Sandbox() as klar:
-        project = shop(tmp_path, klar, checkpoint_interval_seconds=1)
+        project = shop(tmp_path, klar)
         project.environment |= QUICK_TAP
         for number in range(20):
             put(project, f"refunds-{number:02}", refunds(1 + 10_000 * number, 10_000))
@@ -113,9 +126,16 @@ def test_second_night_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_
         assert all(str(refund["id"]) in held for name in covered for refund in rows_of(project, name))
 
         sent = objects_sent(klar)
-        morning = project.run("--force", *PIPELINE)  # Meltano waits five minutes for a run that was killed
+        early = project.run(*PIPELINE)
+
+        assert early.code == 1
+        assert "pipeline is already running" in early.log, "Meltano waits five minutes for a run that was killed"
+        assert objects_sent(klar) == sent
+
+        morning = project.run("--force", *PIPELINE)
 
         assert morning.code == 0, morning.log
+        assert summary_of(morning) == f"refunds: {10_000 * (20 - len(covered))} stored"
         assert klar.count("refunds") == 200_000
         assert len(files_read(project)) == 20
         assert objects_sent(klar) - sent == 10_000 * (20 - len(covered))
@@ -130,7 +150,7 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
         night = project.run(*PIPELINE)
 
         assert night.code == 1
-        assert the_one_line(night) == (
+        assert error_of(night) == (
             'refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). The run stops before it; '
             "set `rejects_path` to set such records aside and go on. No STATE was written."
         )
@@ -140,10 +160,15 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
         morning = project.run(*PIPELINE, TARGET_KLAR_REJECTS_PATH="rejects.jsonl")
 
         assert morning.code == 0, morning.log
+        assert summary_of(morning) == "refunds: 499 stored"
+        assert said(morning, "warning") == [
+            'refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). Written to rejects.jsonl.',
+            "1 records were refused and are in rejects.jsonl. Most often: "
+            "1 x lineItems[].refundedQuantity must be a number",
+        ]
         assert klar.refunds.keys() == {str(number) for number in range(1, 501)} - {"251"}
         assert files_read(project) == ["refunds"]
         assert [one["record"]["id"] for one in rejected(project)] == [251]
-        assert morning.lines("[warning  ] target-klar") == []
 
 
 def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
@@ -153,7 +178,7 @@ def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path:
         night = project.run(*PIPELINE)
 
         assert night.code == 1
-        assert the_one_line(night) == (
+        assert error_of(night) == (
             "refunds 101: lineItems is required. With it more than 100 records were refused in this run "
             "(`rejects_limit`), so the run stops before it: look for a mistake in the mapping. No STATE was written."
         )
@@ -165,6 +190,7 @@ def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path:
         morning = project.run(*PIPELINE, TARGET_KLAR_STREAM_MAPS=mapping)
 
         assert morning.code == 0, morning.log
+        assert summary_of(morning) == "refunds: 300 stored"
         assert len(klar.refunds) == 300
         assert files_read(project) == ["refunds"]
         assert len(rejected(project)) == 100, "nothing new was refused"
@@ -180,6 +206,10 @@ def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_mended(tmp_path:
         night = project.run(*PIPELINE)
 
         assert night.code == 0, night.log
+        assert said(night, "warning")[-1] == (
+            "10 records were refused and are in rejects.jsonl. Most often: "
+            "10 x lineItems[].refundedQuantity must be a number"
+        )
         assert len(klar.refunds) == 40
         assert len(rejected(project)) == 10
         kept = project.state(STATE)
@@ -220,7 +250,7 @@ def test_sixth_night_a_token_revoked_halfway_keeps_what_klar_confirmed(tmp_path:
         held = klar.refunds.keys()
 
         assert night.code == 1
-        assert the_one_line(night).startswith("Klar refused the API token (HTTP 401, ")
+        assert error_of(night).startswith("Klar refused the API token (HTTP 401, ")
         assert 0 < len(covered) < 6
         assert all(str(refund["id"]) in held for name in covered for refund in rows_of(project, name))
 
@@ -229,6 +259,7 @@ def test_sixth_night_a_token_revoked_halfway_keeps_what_klar_confirmed(tmp_path:
         morning = project.run(*PIPELINE)
 
         assert morning.code == 0, morning.log
+        assert summary_of(morning) == f"refunds: {10_000 * (6 - len(covered))} stored"
         assert klar.count("refunds") == 60_000
         assert len(files_read(project)) == 6
 
@@ -252,7 +283,10 @@ def test_seventh_night_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_p
         night = project.run(*blocks, **tokens)
 
         assert night.code == 1
-        assert [line.split("target-")[1][:6] for line in night.lines("[error    ] target-")] == ["berlin"]
+        assert said(night, "error", "target-vienna") == []
+        assert [line[:43] for line in said(night, "error", "target-berlin")] == [
+            "Klar refused the API token (HTTP 401, http:"
+        ]
         assert len(vienna.refunds) == 30
         assert berlin.posts() == []
         assert project.state("dev:tap-vienna-to-target-vienna") is not None
@@ -277,7 +311,7 @@ def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Pa
         assert re.fullmatch(
             rf"refunds: no answer from Klar at {klar.url}/refunds/status after \d+ attempts in \d+ s \(HTTP 503\)\. "
             r"Run again later\. No STATE was written\.",
-            the_one_line(night),
+            error_of(night),
         )
         assert klar.refunds == {}
         assert project.state(STATE) is None
@@ -286,6 +320,7 @@ def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Pa
         morning = project.run(*PIPELINE)
 
         assert morning.code == 0, morning.log
+        assert summary_of(morning) == "refunds: 2500 stored"
         assert len(klar.refunds) == 2500
         assert files_read(project) == ["refunds"]
 

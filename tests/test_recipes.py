@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from target_klar.sandbox import Sandbox
-from tests.pipelines import ROOT, Project, installation, project, recipe
-from tests.postgres import postgres
+from pipelines import ROOT, Project, installation, project, recipe
+from postgres import postgres
 
 pytestmark = pytest.mark.slow
 

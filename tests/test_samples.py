@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from tests.samples import REFUNDS, SAMPLE, TRANSACTION_COSTS, sample_lines
+from samples import REFUNDS, SAMPLE, TRANSACTION_COSTS, sample_lines
 
 
 def test_the_sample_is_what_its_generator_writes() -> None:

@@ -1,0 +1,43 @@
+"""Objects that Klar takes, and calls to a local Klar that need no target."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+if TYPE_CHECKING:
+    from target_klar.sandbox import Sandbox
+
+REFUNDS, VALIDATE = "/12.2022/refunds/json", "/12.2022/refunds/validate"
+COSTS = "/06.2024/transaction-costs/json"
+
+
+def refund(key: object = "R1", **fields: object) -> dict[str, Any]:
+    return {"id": key, "createdAt": 1_700_000_000, "lineItems": [item()], **fields}
+
+
+def item(**fields: object) -> dict[str, Any]:
+    return {"lineItemId": "5", "refundedQuantity": 1, **fields}
+
+
+def cost(key: object = "O1", **fields: object) -> dict[str, Any]:
+    return {"orderId": key, "transactionCosts": 1.5, **fields}
+
+
+def call(klar: Sandbox, method: str, path: str, body: object = None, **headers: str | None) -> requests.Response:
+    sent = body if isinstance(body, str | None) else json.dumps(body)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers.update({"Authorization": f"Bearer {klar.token}", "Content-Type": "application/json"})
+        return session.request(method, klar.url + path, data=sent, headers=headers, timeout=10)
+
+
+def post(klar: Sandbox, path: str, body: object, **headers: str | None) -> requests.Response:
+    return call(klar, "POST", path, body, **headers)
+
+
+def status(klar: Sandbox, path: str = "/refunds/status") -> dict[str, str]:
+    figures: dict[str, str] = call(klar, "GET", path).json()
+    return figures

@@ -1,0 +1,117 @@
+"""Targets run as whole processes, and what each run took: wall time, CPU time, peak memory.
+
+Run as a script, this is the small process between the one that measures and the one that is measured: the kernel
+counts the memory of whoever starts a process into the peak of that process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+OBJECTS_PER_REQUEST = 1000
+KLAR = (sys.executable, "-m", "target_klar")
+PLAIN = (sys.executable, str(Path(__file__).with_name("plain_target.py")))
+_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
+
+
+class Run(NamedTuple):
+    """What one process took: seconds, seconds of user and system time, bytes."""
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to run one of the targets."""
+
+    command: tuple[str, ...] = KLAR
+    stream: str = "refunds"
+    rows: int = 0
+    latency: float = 0
+    parallel: int = 4
+    """Requests in flight; the plain target knows no more than one."""
+    version: bool = False
+    """No load: the target only shows its version."""
+
+    @property
+    def plain(self) -> Case:
+        """The same work for the plain target."""
+        return replace(self, command=PLAIN, parallel=1)
+
+    @property
+    def empty(self) -> Case:
+        """The same target with a stream that has no records."""
+        return Case(self.command, self.stream, parallel=self.plain.parallel if self.command == PLAIN else 4)
+
+
+def singer_lines(stream: str, rows: int) -> Iterator[str]:
+    """Yield records that meet Klar's contract as a tap writes them, with a STATE after every thousand."""
+    text, whole, number = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+    item = {"type": "object", "properties": {"lineItemId": text, "refundedQuantity": whole, "reasonDescriptor": text}}
+    properties: dict[str, Any] = {
+        "refunds": {"id": text, "createdAt": whole, "lineItems": {"type": "array", "items": item}},
+        "transaction_costs": {"orderId": text, "transactionCosts": number},
+    }[stream]
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    yield _line(type="SCHEMA", stream=stream, schema=schema, key_properties=[next(iter(properties))])
+    make = {"refunds": _refund, "transaction_costs": _cost}[stream]
+    for position in range(1, rows + 1):
+        yield _line(type="RECORD", stream=stream, record=make(position))
+        if position % 1000 == 0 or position == rows:
+            yield _line(type="STATE", value={"rows": position})
+
+
+def timed(command: Sequence[str], folder: Path, stdin: Path = Path(os.devnull)) -> Run:
+    """Run a command to its end, with its output in `out` of the folder.
+
+    Raises:
+        RuntimeError: It ended with anything but 0.
+    """
+    with stdin.open("rb") as source, (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        between = [sys.executable, __file__, str(folder / "run.json"), *command]
+        code = subprocess.run(between, stdin=source, stdout=out, stderr=err, check=False).returncode
+    if code:
+        raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{(folder / 'err').read_text()}")
+    return Run(*json.loads((folder / "run.json").read_text()))
+
+
+def _line(**message: Any) -> str:
+    return json.dumps(message) + "\n"
+
+
+def _refund(position: int) -> dict[str, Any]:
+    items = [
+        {"lineItemId": f"L{position}-{each}", "refundedQuantity": each, "reasonDescriptor": "too small"}
+        for each in range(1, 2 + position % 2)
+    ]
+    return {"id": f"R{position}", "createdAt": 1_700_000_000 + position, "lineItems": items}
+
+
+def _cost(position: int) -> dict[str, Any]:
+    return {"orderId": str(5_300_000_000 + position), "transactionCosts": (35 + position * 7919 % 1200) / 100}
+
+
+def _main(result: str, *command: str) -> int:
+    began = time.perf_counter()
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)  # so that Popen knows of its end
+    Path(result).write_text(json.dumps([wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _BYTES]))
+    return process.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

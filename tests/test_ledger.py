@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from target_klar.contract import CONTRACTS
+from target_klar.delivery import Batch
+from target_klar.ledger import Ledger
+from target_klar.report import StreamReport
+
+MILLION = 1_000_000
+
+
+def read(ledger: Ledger, *, opens: bool = False) -> int:
+    """One more record; returns its number."""
+    ledger.number += 1
+    if opens:
+        ledger.open(ledger.number)
+    return ledger.number
+
+
+def taken(ledger: Ledger) -> bytes | None:
+    state = ledger.take_covered()
+    return state and state.value
+
+
+@pytest.mark.parametrize(
+    ("order", "stored", "leaves"),
+    [
+        ("first, second", {"first", "second"}, [b"0", b"2", b"4"]),
+        ("first, second", {"second"}, [b"0", None, None]),
+        ("first, second", {"first"}, [b"0", b"2", None]),
+        ("first, second", set(), [b"0", None, None]),
+        ("second, first", {"first", "second"}, [b"0", None, b"4"]),
+        ("second, first", {"second"}, [b"0", None, None]),
+        ("second, first", {"first"}, [b"0", None, b"2"]),
+        ("second, first", set(), [b"0", None, None]),
+    ],
+)
+def test_a_state_leaves_once_every_batch_before_it_is_stored_in_whatever_order_they_land(
+    order: str, stored: set[str], leaves: list[bytes | None]
+) -> None:
+    ledger = Ledger()
+    ledger.state(b"0")
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    read(ledger)
+    ledger.state(b"2")
+    second = read(ledger, opens=True)
+    ledger.state(b"3")
+    read(ledger)
+    ledger.state(b"4")
+    seen = [taken(ledger)]
+
+    for landing in order.split(", "):
+        if landing in stored:
+            ledger.settle({"first": first, "second": second}[landing])
+        seen.append(taken(ledger))
+
+    assert seen == leaves
+    assert taken(ledger) is None
+
+
+def test_a_state_is_handed_out_once() -> None:
+    ledger = Ledger()
+    ledger.state(b"1")
+
+    assert [taken(ledger), taken(ledger), ledger.has_covered] == [b"1", None, False]
+
+
+def test_of_two_states_after_the_same_record_the_later_one_leaves() -> None:
+    ledger = Ledger()
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    ledger.state(b"2")
+    ledger.settle(first)
+
+    assert [taken(ledger), taken(ledger)] == [b"2", None]
+
+
+@pytest.mark.parametrize(
+    ("held", "leaves"), [(1, b"0"), (2, b"1"), (3, b"2")], ids=["the first", "the middle", "the last"]
+)
+def test_a_record_that_stops_the_run_lets_exactly_the_states_before_it_leave(held: int, leaves: bytes) -> None:
+    ledger = Ledger()
+    ledger.state(b"0")
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    read(ledger)
+    ledger.state(b"2")
+    read(ledger)
+    ledger.state(b"3")
+    ledger.hold(first, held)
+
+    assert [taken(ledger), taken(ledger)] == [leaves, None]
+
+
+def test_a_held_record_keeps_back_later_states_for_ever_though_later_batches_land() -> None:
+    ledger = Ledger()
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    read(ledger)
+    ledger.hold(first, 2)
+    later = read(ledger, opens=True)
+    ledger.state(b"3")
+    ledger.settle(later)
+    ledger.state(b"4")
+
+    assert [taken(ledger), taken(ledger)] == [b"1", None]
+
+
+def test_of_two_held_records_the_earlier_one_decides() -> None:
+    ledger = Ledger()
+    ledger.state(b"0")
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    second = read(ledger, opens=True)
+    ledger.state(b"2")
+    ledger.hold(second, 2)
+    ledger.hold(first, 1)
+
+    assert [taken(ledger), taken(ledger)] == [b"0", None]
+
+
+class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
+    """The model remembers each record and each STATE, and looks through all of them every time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger()
+        self.values = count(1)
+        self.unsettled: set[int] = set()
+        """The numbers of the records that are neither stored nor rejected."""
+        self.open: dict[str, list[int]] = {}
+        self.flying: list[list[int]] = []
+        self.states: list[tuple[int, bytes]] = []
+        self.left = 0
+        """How many of `states` lie at or before the last one that was handed out."""
+
+    @rule(stream=st.sampled_from("ab"))
+    def record_comes(self, stream: str) -> None:
+        number = read(self.ledger)
+        if stream not in self.open:
+            self.open[stream] = []
+            self.ledger.open(number)
+        self.open[stream].append(number)
+        self.unsettled.add(number)
+
+    @rule()
+    def record_needs_no_batch(self) -> None:
+        """It is deleted at its source, or set aside at once."""
+        read(self.ledger)
+
+    @rule()
+    def record_stops_the_run(self) -> None:
+        self.unsettled.add(read(self.ledger, opens=True))
+
+    @rule(same=st.booleans())
+    def state_comes(self, same: bool) -> None:  # noqa: FBT001 - what hypothesis draws
+        value = self.states[-1][1] if same and self.states else str(next(self.values)).encode()
+        self.ledger.state(value)
+        self.states.append((self.ledger.number, value))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def batch_flies(self, data: st.DataObject) -> None:
+        self.flying.append(self.open.pop(data.draw(st.sampled_from(sorted(self.open)))))
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def batch_is_settled(self, data: st.DataObject) -> None:
+        batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        self.ledger.settle(batch[0])
+        self.unsettled.difference_update(batch)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def batch_is_held(self, data: st.DataObject) -> None:
+        batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        number = data.draw(st.sampled_from(batch))
+        self.ledger.hold(batch[0], number)
+        self.unsettled.difference_update(early for early in batch if early < number)
+
+    def covered(self) -> list[int]:
+        """Which of the states may leave and were not overtaken by one that left, as positions."""
+        return [
+            position
+            for position in range(self.left, len(self.states))
+            if not any(record <= self.states[position][0] for record in self.unsettled)
+        ]
+
+    @rule()
+    def state_leaves(self) -> None:
+        covered = self.covered()
+        state = self.ledger.take_covered()
+        if not covered:
+            assert state is None
+            return
+        assert state == self.states[covered[-1]]
+        self.left = covered[-1] + 1
+
+    @invariant()
+    def says_whether_one_may_leave(self) -> None:
+        assert self.ledger.has_covered == bool(self.covered())
+
+    @invariant()
+    def keeps_no_more_states_than_batches_are_unsettled_and_one(self) -> None:
+        assert len(self.ledger._waiting) <= len(self.ledger._unsettled) + 1
+
+
+LedgerAgainstEveryRecordAndState.TestCase.settings = settings(max_examples=400, stateful_step_count=60, deadline=None)
+test_the_ledger_agrees_with_a_model_that_keeps_every_record_and_every_state = LedgerAgainstEveryRecordAndState.TestCase
+
+
+def test_one_record_held_open_costs_nothing_while_a_million_records_and_states_go_by() -> None:
+    ledger = Ledger()
+    held = read(ledger, opens=True)
+    batch = most = 0
+    for number in range(MILLION):
+        if number % 1000 == 0:
+            if batch:
+                ledger.settle(batch)
+            batch = ledger.number + 1
+            ledger.open(batch)
+        ledger.number += 1
+        ledger.state(b"a state")
+        most = max(most, len(ledger._waiting) + len(ledger._unsettled))
+    ledger.settle(batch)
+
+    assert most <= 5
+    assert taken(ledger) is None
+    ledger.settle(held)
+    assert ledger.take_covered() == (MILLION + 1, b"a state")
+
+
+def test_a_million_states_without_any_batch_are_one_state() -> None:
+    ledger = Ledger()
+    for _ in range(MILLION):
+        ledger.number += 1
+        ledger.state(b"a state")
+
+    assert [len(ledger._waiting), ledger.take_covered()] == [1, (MILLION, b"a state")]
+
+
+def test_one_hot_key_updated_a_million_times_between_two_others_keeps_three_records() -> None:
+    batch = Batch(CONTRACTS["transaction_costs"], StreamReport("transaction_costs"), 1)
+    message: dict[str, Any] = {}
+    batch.add(1, {"orderId": "before", "transactionCosts": 0}, message)
+    for number in range(2, MILLION + 2):
+        batch.add(number, {"orderId": "hot", "transactionCosts": number}, message)
+    batch.add(MILLION + 2, {"orderId": "after", "transactionCosts": 0}, message)
+
+    assert [(key, entry.first, entry.record["transactionCosts"]) for key, entry in batch.entries.items()] == [
+        ("before", 1, 0),
+        ("hot", 2, MILLION + 1),
+        ("after", MILLION + 2, 0),
+    ]
+    assert [batch.read, batch.report.merged, batch.report.several_amounts] == [MILLION + 2, MILLION - 1, 1]

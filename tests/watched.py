@@ -1,0 +1,162 @@
+"""target-klar as a process whose every STATE is held against Klar at the moment it appears."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import program
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterable
+
+    from typing_extensions import Self
+
+    from target_klar.sandbox import Sandbox
+
+LISTENS_WITHIN = 10.0
+"""Seconds after which a process that does not listen to signals yet counts as hanging."""
+
+
+def numbered(first: int, last: int, *, every: int = 3) -> list[dict[str, Any]]:
+    """Refunds R-1, R-2, ... and after `every` so many a STATE with the number of the last one."""
+    lines = []
+    for number in range(first, last + 1):
+        lines.append(program.refund(f"R-{number}"))
+        if number % every == 0 or number == last:
+            lines.append(program.state(number))
+    return lines
+
+
+class Watched:
+    """A run of target-klar: fed, read and told apart by threads, so that none of its pipes is ever full.
+
+    `missing` is given each STATE as it appears, and returns what Klar does not hold of that which it covers.
+    """
+
+    def __init__(
+        self,
+        klar: Sandbox,
+        *options: str,
+        missing: Callable[[Any], object] = lambda _: None,
+        reads_stdout: bool = True,
+        env: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.states: list[Any] = []
+        self.ahead: list[Any] = []
+        """Each STATE that came too early, and what Klar did not hold of it."""
+        self.signalled: list[float] = []
+        """When a signal was sent, on the monotonic clock."""
+        self.err = ""
+        self.started = time.monotonic()
+        self.process = self._start({"api_token": klar.token, "api_url": klar.url} | settings, options, env)
+        self._missing = missing
+        self._threads = [self._thread(self._read_stderr)]
+        if reads_stdout:
+            self._threads.append(self._thread(self._read_stdout))
+
+    @staticmethod
+    def _start(
+        config: dict[str, Any], options: tuple[str, ...], env: dict[str, str] | None
+    ) -> subprocess.Popen[bytes]:
+        return program.start(config, *options, env=env)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for thread in self._threads:
+            thread.join(10)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except BrokenPipeError:  # what it was fed and never read
+                pass
+
+    def feed(self, lines: Iterable[Any], *, ends: bool = True) -> Self:
+        """Write lines to its stdin; where the tap does not end, it falls silent after them."""
+        data = b"".join(map(program.line, lines))
+
+        def write() -> None:
+            assert self.process.stdin is not None
+            try:
+                self.process.stdin.write(data)
+                self.process.stdin.flush()
+                if ends:
+                    self.process.stdin.close()
+            except BrokenPipeError:  # it ended before it read everything
+                pass
+
+        self._threads.append(self._thread(write))
+        return self
+
+    def until_it_listens(self) -> None:
+        """Wait until its own handler stands, as the kernel shows it; before that a signal just ends Python."""
+        status = f"/proc/{self.process.pid}/status"
+        if not os.path.exists(status):
+            time.sleep(0.5)
+            return
+        give_up = time.monotonic() + LISTENS_WITHIN
+        while time.monotonic() < give_up:
+            with open(status) as lines:
+                caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt")), 0)
+            if caught >> (signal.SIGTERM - 1) & 1:
+                return
+            time.sleep(0.001)
+        raise TimeoutError("the process never listened to SIGTERM")
+
+    def signal(self, number: int) -> None:
+        """Send a signal; to a process that has ended, none."""
+        self.signalled.append(time.monotonic())
+        self.process.send_signal(number)
+
+    def until(self, happened: Callable[[], object], within: float = 30.0) -> None:
+        """Wait until something has happened."""
+        give_up = time.monotonic() + within
+        while not happened():
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"it did not happen within {within:g} s; stderr: {self.err}")
+            time.sleep(0.005)
+
+    def ended(self, within: float = 60.0) -> int:
+        """Wait until it has ended and all that it said is read; return its exit code."""
+        code = self.process.wait(within)
+        self.took = time.monotonic() - self.started
+        for thread in self._threads:
+            thread.join(10)
+        return code
+
+    @property
+    def errors(self) -> list[str]:
+        """The ERROR lines on stderr, without time and logger."""
+        return program.Ended(0, "", self.err).errors
+
+    def _thread(self, run: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+    def _read_stdout(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if not line.endswith(b"\n"):  # cut by kill -9: nobody can have acted on it
+                return
+            state = json.loads(line)
+            missing = self._missing(state)
+            if missing:
+                self.ahead.append((state, missing))
+            self.states.append(state)
+
+    def _read_stderr(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.err += line.decode()
