@@ -224,8 +224,8 @@ class Delivery:
             problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
             raise KlarError(
                 f"Klar refused all {len(batch.entries)} records of the first request of {report.stream}, in "
-                f"{loaded.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; check "
-                f"the mapping and `{batch.contract.version_setting}`."
+                f"{loaded.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
+                f"check the mapping and `{batch.contract.version_setting}`."
             )
         entries = list(batch.entries.items())
         for position in sorted(outcome.refused):

@@ -183,8 +183,8 @@ class TargetKlar(Target):
             )
         for path in manifest:
             try:
-                with UPath(path).open("rb") as file:
-                    self._process_batch_file(message_dict["stream"], gzip.open(file) if packed else file)
+                with UPath(path).open("rb") as file, gzip.GzipFile(fileobj=file) if packed else file as lines:
+                    self._process_batch_file(message_dict["stream"], lines)
             except (OSError, EOFError, zlib.error) as error:
                 raise FatalSyncError(
                     f"The batch file {path} cannot be read ({type(error).__name__}: {error})."
@@ -239,9 +239,10 @@ class TargetKlar(Target):
         try:
             return _SINKS[stream_name]
         except KeyError:
+            name = shorten(stream_name)
             raise FatalSyncError(
-                f"Klar has no stream {shorten(stream_name)!r}, only refunds and transaction_costs. Rename it "
-                f"(stream_maps: {{{shorten(stream_name)}: {{__alias__: refunds}}}}) or drop it (__NULL__ instead of the braces)."
+                f"Klar has no stream {name!r}, only refunds and transaction_costs. Rename it with a stream map "
+                f"(stream_maps: {{{name}: {{__alias__: refunds}}}}) or drop it (stream_maps: {{{name}: __NULL__}})."
             ) from None
 
     @classmethod
