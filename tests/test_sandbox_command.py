@@ -151,9 +151,8 @@ def test_a_load_that_fails_ends_with_the_targets_exit_code() -> None:
 def test_a_load_takes_the_users_settings_but_never_the_users_klar(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     mapped = '{"refunds": {"__alias__": "refunds"}, "transaction_costs": "__NULL__"}'
-    config.write_text(
-        f'{{"api_url": "http://127.0.0.1:1", "api_token": "a-real-one", "batch_size_rows": 100, "stream_maps": {mapped}}}'
-    )
+    real = '"api_url": "http://127.0.0.1:1", "api_token": "a-real-one"'
+    config.write_text(f'{{{real}, "batch_size_rows": 100, "stream_maps": {mapped}}}')
     done = finished("--load", str(SAMPLE), "--config", str(config))
 
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox.stand_in import Sandbox
 
+# What arrived is told below; of the target's own log a trial needs what went wrong.
+_LOG_LEVEL = "TARGET_KLAR_LOGLEVEL"
+
 
 def run(sandbox: Sandbox, command: Sequence[str]) -> int:
     """Runs a command that finds this Klar in its environment; returns its exit code."""
@@ -39,7 +42,7 @@ def load(sandbox: Sandbox, files: Sequence[Path], settings: Mapping[str, Json]) 
         config.write_text(json.dumps({**settings, "api_url": sandbox.url, "api_token": sandbox.token}))
         for file in files:
             target = [sys.executable, "-m", "target_klar", "--config", str(config), "--input", str(file)]
-            code, states = _finish(target, {}, stdout=subprocess.PIPE)
+            code, states = _finish(target, {_LOG_LEVEL: os.environ.get(_LOG_LEVEL, "WARNING")}, stdout=subprocess.PIPE)
             state = (states.splitlines() or [state])[-1]
             if code:
                 break

@@ -1,0 +1,238 @@
+"""The local Klar's page in a real browser: what it shows, that it stays up to date, and that no record runs in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from calls import COSTS, REFUNDS, call, cost, item, post, refund
+
+from target_klar.sandbox import Sandbox
+
+pytest.importorskip("selenium", reason="the page is tested with selenium, which is not installed")
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from selenium.webdriver import Chrome
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--no-proxy-server",
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason=f"there is no {CHROMIUM} with {DRIVER}"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    with webdriver.Chrome(options=options, service=Service(str(DRIVER))) as browser:
+        yield browser
+
+
+class Page:
+    """The page of one local Klar, as somebody who looks at it sees it."""
+
+    def __init__(self, browser: Chrome, klar: Sandbox) -> None:
+        self.browser, self.klar = browser, klar
+
+    def open(self, width: int = 1200, scheme: str = "light") -> None:
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 700}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.browser.get(self.klar.url)
+        self.shows("This page keeps itself up to date")
+
+    def text(self, selector: str = "body") -> str:
+        return self.browser.find_element(By.CSS_SELECTOR, selector).text
+
+    def shows(self, text: str, selector: str = "body") -> None:
+        """Waits until a part of the page shows a text; the page draws itself anew every second."""
+        self.until(lambda: text in self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        WebDriverWait(self.browser, 10, 0.1).until(lambda _: holds(), message=self.text())
+
+    def run(self, script: str, *arguments: object) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def complaints(self) -> list[str]:
+        return [entry["message"] for entry in self.browser.get_log("browser")]
+
+
+@pytest.fixture
+def page(chromium: Chrome, klar: Sandbox) -> Iterator[Page]:
+    """The page of this test's Klar; at the end the browser must have nothing to complain of."""
+    shown = Page(chromium, klar)
+    shown.complaints()
+    yield shown
+    assert shown.complaints() == []
+    chromium.get("about:blank")
+
+
+def test_an_empty_klar_says_how_to_reach_it(page: Page) -> None:
+    page.open()
+
+    assert f'"api_url": "{page.klar.url}"' in page.text("#hint")
+    assert page.text("#refused") == "Refused, and why\nNothing."
+    assert page.klar.token not in page.browser.page_source
+
+
+def test_what_arrived_is_shown_with_its_fields_digit_for_digit(page: Page) -> None:
+    post(page.klar, REFUNDS, [refund(f"R{n}", lineItems=[item(reasonDescriptor="too small")]) for n in range(1000)])
+    post(page.klar, REFUNDS, [refund("R-last", lineItems=[])])
+    post(page.klar, COSTS, '{"items": [{"orderId": "O1", "transactionCosts": 19.90}]}')
+    page.open()
+
+    assert page.text("[data-stream=refunds] .number") == "1,001 held"
+    assert page.text("[data-stream=transaction_costs] .number") == "1 held"
+    assert page.text("[data-records=refunds] h2") == "Latest refunds (12 of 1,001)"
+    last, before = (page.text(f"[data-records=refunds] .rows > tbody > tr:nth-child({place})") for place in (1, 2))
+    assert last.split("\n") == ["R-last", "1700000000", "2023-11-14 22:13:20 UTC", "none: cancelled"]
+    assert before.split("\n")[3:] == ["lineItemId refundedQuantity reasonDescriptor", "5", "1", "too small"]
+    assert page.text("[data-records=transaction_costs] tbody") == "O1\n19.90"
+
+
+def test_the_status_is_shown_as_klar_gives_it(page: Page) -> None:
+    post(page.klar, REFUNDS, [refund("R1"), refund("R2")])
+    post(page.klar, REFUNDS, [refund(7)])
+    page.open()
+
+    told = call(page.klar, "GET", "/refunds/status").json()
+    assert page.text("[data-stream=refunds] dl").split() == [word for pair in told.items() for word in pair]
+
+
+def test_what_was_refused_is_shown_with_the_reason(page: Page) -> None:
+    post(page.klar, REFUNDS, [refund("R1"), refund("R2", lineItems=[item(refundedQuantity="1,5")])])
+    page.open()
+
+    cells = [cell.text for cell in page.browser.find_elements(By.CSS_SELECTOR, "#refused td")]
+    assert cells[1:] == [
+        "refunds",
+        "R2",
+        "lineItems[0].refundedQuantity",
+        "refundedQuantity must be a number conforming to the specified constraints",
+        '"1,5"',
+    ]
+    assert "400" in page.text("#requests tbody")
+
+
+def test_a_fault_on_request_is_shown_as_one(page: Page) -> None:
+    page.klar.misbehave("503@1", "reset-after@2")
+    post(page.klar, COSTS, {"items": [cost()]})
+    page.open()
+
+    assert page.text("#requests tbody").count("503") == 2
+
+
+def test_it_keeps_itself_up_to_date_without_being_loaded_again(page: Page) -> None:
+    page.open()
+    page.run("window.stays = true")
+    for number in range(1, 4):
+        post(page.klar, REFUNDS, [refund(f"R{number}")])
+        page.shows(f"{number} held", "[data-stream=refunds]")
+
+    assert page.run("return window.stays") is True
+
+
+def test_what_stands_there_is_not_drawn_anew_while_nothing_changes(page: Page) -> None:
+    post(page.klar, REFUNDS, [refund("R1")])
+    page.open()
+    page.run("window.drawn = document.querySelector('[data-records=refunds] td')")
+    page.run("window.asked = 0; const fetched = fetch; window.fetch = (...all) => (asked += 1, fetched(...all))")
+    page.until(lambda: page.run("return asked >= 2"))
+
+    assert page.run("return drawn.isConnected") is True
+
+
+def test_the_button_clears_everything(page: Page) -> None:
+    post(page.klar, REFUNDS, [refund("R1")])
+    post(page.klar, REFUNDS, [refund(7)])
+    page.open()
+    page.browser.find_element(By.ID, "clear").click()
+    page.shows("0 held", "[data-stream=refunds]")
+
+    assert (page.klar.refunds, page.klar.refused, page.klar.requests) == ({}, [], [])
+    assert "R1" not in page.text()
+
+
+def test_markup_in_a_record_is_shown_as_text_and_never_runs(page: Page) -> None:
+    attack = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
+    page.klar.extra_fields = [attack]
+    post(page.klar, REFUNDS, [refund(attack, lineItems=[item(reasonDescriptor=attack)], **{attack: attack})])
+    post(page.klar, REFUNDS, [refund(attack, createdAt=attack)])
+    post(page.klar, COSTS, {"items": [cost(attack)]}, **{"User-Agent": attack})
+    page.open()
+
+    assert page.text("[data-records=refunds]").count(attack) == 4
+    assert page.text("[data-records=transaction_costs]").count(attack) == 1
+    assert attack in page.text("#refused")
+    assert attack in page.text("#requests")
+    assert page.browser.find_elements(By.TAG_NAME, "img") == []
+    assert page.browser.title == "A local Klar"
+
+
+@pytest.mark.parametrize("width", [360, 768, 1200])
+def test_nothing_scrolls_sideways(page: Page, width: int) -> None:
+    long = "x" * 300
+    items = [item(id=long, lineItemId=long, reasonDescriptor=long, processedAt=1_700_000_000)] * 2
+    post(page.klar, REFUNDS, [refund(long, updatedAt=1_700_000_000, lineItems=items), refund("R2")])
+    post(page.klar, REFUNDS, [refund(long, **{long: long})])
+    post(page.klar, COSTS, {"items": [cost(long, transactionCosts=int("9" * 300))]}, **{"User-Agent": long})
+    page.open(width)
+
+    assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_shows_the_name_of_every_field_beside_its_value(page: Page) -> None:
+    post(page.klar, COSTS, {"items": [cost("O1")]})
+    page.open(360)
+
+    cell = "document.querySelector('[data-records=transaction_costs] td:last-child')"
+    assert page.run(f"return getComputedStyle({cell}, '::before').content") == json.dumps("transactionCosts")
+    assert page.run(f"return getComputedStyle({cell}).display") == "grid"
+
+
+def test_it_is_dark_where_the_reader_likes_it_dark(page: Page) -> None:
+    papers = []
+    for scheme in ("light", "dark"):
+        page.open(scheme=scheme)
+        papers.append(page.run("return getComputedStyle(document.body).backgroundColor"))
+
+    assert papers == ["rgb(251, 250, 247)", "rgb(23, 22, 19)"]
+
+
+def test_it_says_when_the_local_klar_has_ended(page: Page) -> None:
+    with Sandbox() as other:
+        shown = Page(page.browser, other)
+        post(other, REFUNDS, [refund("R1")])
+        shown.open()
+    shown.shows("No answer: this Klar has ended")
+
+    assert "R1" in shown.text("[data-records=refunds]")
+    shown.browser.get("about:blank")
+    assert all("ERR_CONNECTION_REFUSED" in complaint for complaint in shown.complaints())
