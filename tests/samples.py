@@ -8,9 +8,12 @@ every run and every Python writes the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SAMPLE = Path(__file__).parent / "data" / "sample.jsonl"
 REFUNDS = 2345

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pipelines import ROOT, Project
 
 from target_klar.sandbox import Sandbox
-from pipelines import ROOT, Project
 
 pytestmark = pytest.mark.slow
 
@@ -18,9 +18,7 @@ REFUNDS = {
         "id": "880101",
         "createdAt": 1777887000,
         "updatedAt": 1777887000,
-        "lineItems": [
-            {"id": "1", "lineItemId": "4100201", "refundedQuantity": 1, "reasonDescriptor": "too small"}
-        ],
+        "lineItems": [{"id": "1", "lineItemId": "4100201", "refundedQuantity": 1, "reasonDescriptor": "too small"}],
     },
     "880102": {
         "id": "880102",
@@ -47,9 +45,7 @@ def test_a_clone_loads_its_sample_rows_and_later_only_what_is_new(tmp_path: Path
     leave = shutil.ignore_patterns(".*", "__pycache__", "output", "plugins", "build", "dist")
     shutil.copytree(ROOT, tmp_path / "clone", ignore=leave)
     with Sandbox() as klar:
-        clone = Project(
-            tmp_path / "clone", {"TARGET_KLAR_API_URL": klar.url, "TARGET_KLAR_API_TOKEN": klar.token}
-        )
+        clone = Project(tmp_path / "clone", {"TARGET_KLAR_API_URL": klar.url, "TARGET_KLAR_API_TOKEN": klar.token})
         first = clone.meltano("run", "tap-jsonfile", "target-klar")
         kept = clone.state(STATE)
         posts = len(klar.posts())

@@ -6,15 +6,18 @@ import json
 import subprocess
 import sys
 from decimal import Decimal
-from pathlib import Path
 from textwrap import dedent
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-
-from target_klar.sandbox import Sandbox
 from pipelines import ROOT, Project, installation, project, recipe
 from postgres import postgres
+
+from target_klar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -192,9 +195,7 @@ def test_costs_and_refunds_go_to_two_data_sources_with_a_token_each(tmp_path: Pa
             TARGET_KLAR_RETURNS_API_TOKEN=returns.token,
             **database.tap_settings,
         )
-        loaded = shop.run(
-            "tap-postgres-costs", "target-klar", "tap-postgres-refunds", "target-klar-returns"
-        )
+        loaded = shop.run("tap-postgres-costs", "target-klar", "tap-postgres-refunds", "target-klar-returns")
 
         assert loaded.code == 0, loaded.log
         assert (list(klar.transaction_costs), list(klar.refunds)) == (["7", "8"], [])
