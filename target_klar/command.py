@@ -78,17 +78,22 @@ def _read_config(context: click.Context, option: click.Parameter, paths: tuple[s
 
 
 def _check(target: TargetKlar) -> bool:
-    """Print what Klar says of each stream, and return whether the token works for one of them."""
+    """Print a table of what Klar says of each stream, and return whether the token works for one of them."""
     client = target.connect(_logger.warning)
-    works = False
+    table = [("stream", "address", "version", "token", "total", "last batch", "last success", "last failure")]
+    troubles = []
     for contract in CONTRACTS.values():
+        row = (contract.stream, f"{target.config['api_url']}/{contract.path}", target.config[contract.version_setting])
         try:
-            status = client.status(contract)
+            figures = [figure or "none" for figure in client.status(contract)]
         except KlarError as error:
-            click.echo(f"{contract.stream}: {error}")
-            continue
-        works = True
-        figures = ", ".join(f"{name.replace('_', ' ')} {figure or 'none'}" for name, figure in status._asdict().items())
-        version = target.config[contract.version_setting]
-        click.echo(f"{contract.stream}: token accepted at {target.config['api_url']}, version {version}; {figures}")
-    return works
+            troubles.append(str(error))
+            table.append((*row, "not accepted", *["?"] * 4))
+        else:
+            table.append((*row, "accepted", *figures))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for trouble in troubles:
+        click.echo(trouble)
+    return len(troubles) < len(CONTRACTS)
