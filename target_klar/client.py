@@ -6,6 +6,7 @@ What Klar answers is described on its help pages for Refunds and Transaction Cos
 
 from __future__ import annotations
 
+import http.client
 import time
 from dataclasses import dataclass
 from datetime import timezone
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _BIGGEST_ANSWER = 32 << 20
 _EXCERPT = 120
-_backoff = tenacity.wait_exponential_jitter(initial=0.5, exp_base=2, max=30, jitter=0.5)
+_backoff = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5)
 
 
 class KlarError(FatalAPIError):
@@ -84,7 +85,8 @@ class Client:
         self._status_paths: dict[str, str] = {}
         self._session = requests.Session()
         self._session.auth = _Bearer(connection.token)  # an auth object, or a .netrc would take its place
-        self._session.trust_env = not is_loopback(connection.url)  # no proxy sees loopback traffic
+        # No proxy sees loopback traffic; of the environment the certificates count there too.
+        self._proxies = dict.fromkeys(("http", "https"), "") if is_loopback(connection.url) else {}
         self._session.headers.update({"Accept": "application/json", "User-Agent": connection.user_agent})
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, WatchedAdapter())
@@ -163,6 +165,8 @@ class Client:
         with Attempt(self._connection.request_timeout) as attempt:
             try:
                 response = self._exchange(method, url, body)
+                if attempt.expired:  # cut within its headers, an answer passes for a whole one without a body
+                    raise TimeoutError
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 if attempt.expired:
                     return _TryAgain(f"no full answer within {self._connection.request_timeout:g} s")
@@ -180,9 +184,15 @@ class Client:
 
     def _exchange(self, method: str, url: str, body: bytes | None) -> _Response:
         headers = {"Content-Type": "application/json"} if body is not None else None
-        timeout = self._connection.request_timeout
         with self._session.request(
-            method, url, data=body, headers=headers, timeout=timeout, stream=True, allow_redirects=False
+            method,
+            url,
+            data=body,
+            headers=headers,
+            timeout=self._connection.request_timeout,
+            proxies=dict(self._proxies),  # requests fills it up from the environment
+            stream=True,
+            allow_redirects=False,
         ) as response:
             received = bytearray()
             for chunk in response.iter_content(1 << 16):
@@ -230,11 +240,11 @@ def _retry_after(value: str | None) -> float | None:
     """Read the header's seconds or HTTP date; None where there is neither."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
@@ -252,9 +262,11 @@ def _stop_on_certificate(error: Exception, url: str) -> None:
 def _root_of(error: BaseException) -> str:
     """Name what broke in a few words, without the addresses and objects that requests wraps around it."""
     while inner := error.__cause__ or error.__context__ or getattr(error, "reason", None):
-        if not isinstance(inner, BaseException):
+        if not isinstance(inner, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)):
             break
         error = inner
+    if isinstance(error, TimeoutError):
+        return "no full answer in time"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return type(error).__name__

@@ -232,7 +232,8 @@ class Delivery:
             key, entry = entries[position]
             try:
                 self.rejects.take(entry.message, f"{report.stream} {key}", outcome.refused[position], "klar")
-            except RecordRefusedError:
+            except RecordRefusedError as error:
+                error.number = entry.first
                 self.ledger.hold(batch.first, entry.first)
                 raise
             report.rejected += 1

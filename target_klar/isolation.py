@@ -22,7 +22,7 @@ class Isolation:
 
     Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
     and refused if that is refused. Where nothing tells, the objects are halved. Past `room` refused objects nothing
-    right of the one too many is sent any more; everything left of it is.
+    that begins right of the one too many is sent any more; everything left of it is.
     """
 
     def __init__(self, sent: Sequence[dict[str, Any]], key: str, *, room: int, first: bool) -> None:
@@ -56,7 +56,8 @@ class Isolation:
                 accepted(len(self.accepted) - before)
             elif self._first and not self.accepted:
                 wide = level < _DEEP and all(waiting[0] == _DEEP for waiting in self._pieces)
-                self.hopeless = wide or len(self.refused) == len(self._sent)
+                never_fits = answer.verdict is Verdict.TOO_LARGE and len(self.refused) > _DEEP
+                self.hopeless = wide or never_fits or len(self.refused) == len(self._sent)
 
     def _sort_out(self, level: int, piece: list[int], answer: Answer) -> None:
         if answer.verdict is Verdict.ACCEPTED:
@@ -78,8 +79,9 @@ class Isolation:
             self._send_later(level, rest)
         else:
             half = len(piece) // 2
-            self._send_later(level + 1, piece[:half])
-            self._send_later(level + 1, piece[half:])
+            deeper = level + (answer.verdict is not Verdict.TOO_LARGE)  # that says nothing about the objects
+            self._send_later(deeper, piece[:half])
+            self._send_later(deeper, piece[half:])
 
     def _send_alone(self, positions: Iterable[int]) -> None:
         for position in positions:

@@ -7,7 +7,8 @@ last record before it, and is covered once no unsettled batch has a first number
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
+from itertools import chain
 from typing import NamedTuple
 
 
@@ -19,34 +20,39 @@ class State(NamedTuple):
 
 
 class Ledger:
-    """Tells which STATE may leave, in memory that grows with the open batches alone."""
+    """Tells which STATE may leave, in memory that grows with the records in unsettled batches alone."""
 
     def __init__(self) -> None:
         self.number = 0
         """The number of the newest record; whoever reads a record adds one."""
-        self._unsettled: list[int] = []
+        self._unsettled: dict[int, list[int]] = {}  # the numbers of each batch's records, rising
         self._waiting: list[State] = []
 
     def open(self, first: int) -> None:
         """Hold back every STATE from record `first` on until that batch is settled."""
-        insort(self._unsettled, first)
+        self._unsettled[first] = [first]
+
+    def add(self, first: int, number: int) -> None:
+        """Put record `number`, the newest, into the batch that began with record `first`."""
+        self._unsettled[first].append(number)
 
     def settle(self, first: int) -> None:
         """Let go of the batch that began with record `first`: all of it is stored or rejected."""
-        self._unsettled.remove(first)
+        del self._unsettled[first]
         self._forget_overtaken()
 
     def hold(self, first: int, number: int) -> None:
         """Put record `number`, which stops the run, in the place of its batch: all before it is settled."""
-        self._unsettled.remove(first)
+        del self._unsettled[first]
         self.open(number)
         self._forget_overtaken()
 
     def state(self, value: bytes) -> None:
         """Keep a STATE, the JSON text of its value, that came after the newest record."""
+        newest = max((numbers[-1] for numbers in self._unsettled.values()), default=0)
+        if self._waiting and newest <= self._waiting[-1].number:
+            self._waiting.pop()
         self._waiting.append(State(self.number, value))
-        if len(self._waiting) > 1 and self._before(self._waiting[-2].number) == len(self._unsettled):
-            del self._waiting[-2]
 
     def take_covered(self) -> State | None:
         """Hand out the newest STATE that is covered, once; None if there is none."""
@@ -55,13 +61,11 @@ class Ledger:
     @property
     def has_covered(self) -> bool:
         """Whether `take_covered` has a STATE to give."""
-        return bool(self._waiting) and not self._before(self._waiting[0].number)
-
-    def _before(self, number: int) -> int:
-        """Count the unsettled batches that began at or before this record."""
-        return bisect_right(self._unsettled, number)
+        return bool(self._waiting) and not any(first <= self._waiting[0].number for first in self._unsettled)
 
     def _forget_overtaken(self) -> None:
-        # Of the STATEs that wait for the same batches only the newest can ever be the one to leave.
-        newest = {self._before(state.number): state for state in self._waiting}
-        self._waiting = list(newest.values())
+        # Any record may come to be held. Of the STATEs between the same two of them only the newest can ever leave.
+        if len(self._waiting) > 1:
+            numbers = sorted(chain.from_iterable(self._unsettled.values()))
+            newest = {bisect_right(numbers, state.number): state for state in self._waiting}
+            self._waiting = list(newest.values())

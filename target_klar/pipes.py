@@ -88,6 +88,11 @@ class Source:
             return self._pumped.recv(_CHUNK)
         return os.read(self._number, _CHUNK)
 
+    def close(self) -> None:
+        """Let go of what was made here; the input itself belongs to whoever opened it."""
+        if self._pumped is not None:
+            self._pumped.close()
+
     def _pump(self) -> int:
         """Move an input without a usable descriptor through a socket that has one."""
         self._pumped, feed = socket.socketpair()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
@@ -78,16 +79,17 @@ class KlarReader(GenericSingerReader[bytes]):
             RecordsWithoutSchemaException: The same for a record whose stream is not known yet.
         """
         counts: Counter[str] = Counter()
-        for number, line in enumerate(self._lines(Source(file_input)), 1):
-            if not line or line.isspace():
-                continue
-            try:
-                message = _message(line, callbacks)
-                callbacks[message["type"]](message)
-            except (InvalidInputLine, RecordsWithoutSchemaException) as error:
-                wrong = str(error).rstrip(".")
-                raise type(error)(f"Line {number} of the input: {wrong}. It begins: {_excerpt(line)!r}.") from error
-            counts[message["type"]] += 1
+        with closing(Source(file_input)) as source:
+            for number, line in enumerate(self._lines(source), 1):
+                if not line or line.isspace():
+                    continue
+                try:
+                    message = _message(line, callbacks)
+                    callbacks[message["type"]](message)
+                except (InvalidInputLine, RecordsWithoutSchemaException) as error:
+                    wrong = str(error).rstrip(".")
+                    raise type(error)(f"Line {number} of the input: {wrong}. It begins: {_excerpt(line)!r}.") from error
+                counts[message["type"]] += 1
         return counts
 
     def _lines(self, source: Source) -> Iterator[bytes]:

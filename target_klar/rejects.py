@@ -23,11 +23,15 @@ _MOST_TOLD = 3
 _MOST_LOGGED = 20
 _MOST_REASONS = 1000
 _ITEM = re.compile(r"\[\d+\]")
+_OUR_LINES = b'{"type":"'
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class RecordRefusedError(FatalSyncError):
     """A record was refused and may not be set aside: the run stops, with everything before it delivered."""
+
+    number = 0
+    """The record's number in the run."""
 
 
 class Rejects:
@@ -156,9 +160,15 @@ def _end_last_line(file: int) -> None:
         with os.fdopen(os.dup(file), "rb") as lines:
             lines.seek(0)
             *_, last = lines
-        try:
-            msgspec.json.decode(last)
-        except msgspec.DecodeError:
+        if _OUR_LINES.startswith(last[: len(_OUR_LINES)]) and not _is_json(last):
             os.ftruncate(file, size - len(last))
         else:
             os.write(file, b"\n")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return False
+    return True

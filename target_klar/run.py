@@ -45,13 +45,13 @@ def load(target: TargetKlar, file_input: IO[Any] | None) -> None:
         try:
             target.listen(file_input)
         except (SingerSDKError, InvalidInputLine) as error:
-            _end_early(target, error)
+            told = _end_early(target, error)
             _conclude(target)
             number = stopping.received()
             if number is not None:
                 target.logger.warning("Stopped by %s. %s", signal.Signals(number).name, _kept(target))
                 raise SystemExit(128 + number) from None
-            raise FatalSyncError(f"{error} {_kept(target)}") from error
+            raise FatalSyncError(f"{told} {_kept(target)}") from error
     _conclude(target)
     refused = delivery.rejects.count
     if refused and target.config["validate_only"]:
@@ -81,18 +81,31 @@ def _descriptor(file_input: IO[Any] | None) -> int | None:
         return None
 
 
-def _end_early(target: TargetKlar, reason: Exception) -> None:
-    """Deliver what came before the reason to stop, unless the reason is Klar or a signal; then acknowledge."""
-    while not isinstance(reason, KlarError | Interrupted):
+def _end_early(target: TargetKlar, reason: Exception) -> str:
+    """Deliver what came before the reason to stop, unless the reason is Klar or a signal; then acknowledge.
+
+    Returns what to tell: of the records that stopped the run the first, and why not all before it was delivered.
+    """
+    told = reason
+    trouble: Exception | None = reason if isinstance(reason, KlarError | Interrupted) else None
+    while trouble is None:
         try:
             target.process_endofpipe()
-        except RecordRefusedError:
-            continue  # held back, like the first one, which is the one to tell about
-        except (KlarError, Interrupted) as error:
-            reason = error
+        except RecordRefusedError as error:  # held back too
+            if isinstance(told, RecordRefusedError) and error.number < told.number:
+                told = error
+        except SingerSDKError as error:
+            trouble = error
         else:
-            return
-    target.delivery.land()
+            return str(told)
+    if isinstance(trouble, KlarError | Interrupted):
+        try:
+            target.delivery.land()
+        except FatalSyncError as error:
+            trouble = error
+    return (
+        str(told) if str(told) == str(trouble) else f"{told} Not all of what came before could be delivered: {trouble}"
+    )
 
 
 def _kept(target: TargetKlar) -> str:

@@ -44,6 +44,7 @@ class KlarSink(BatchSink):
         super().__init__(target, stream_name, schema, key_properties)
         self.report = StreamReport(stream_name)
         self.batch: Batch | None = None
+        self._most = self.max_size
         self._delivery = target.delivery
         self._ledger = target.delivery.ledger
         self.conformer = Conformer(
@@ -75,7 +76,11 @@ class KlarSink(BatchSink):
             if self.batch is None:
                 self.batch = Batch(self.contract, self.report, self._ledger.number)
                 self._ledger.open(self._ledger.number)
+            else:
+                self._ledger.add(self.batch.first, self._ledger.number)
             self.batch.add(self._ledger.number, conformed, context)
+            if self.contract.cancels_by and not conformed.get(self.contract.cancels_by):
+                self.report.cancelled += 1
         elif isinstance(conformed, Refusal):
             self._refuse(conformed, context)
         else:
@@ -85,10 +90,16 @@ class KlarSink(BatchSink):
         told = f"{self.stream_name} {refusal.key}" if refusal.key is not None else f"{self.stream_name} (no key)"
         try:
             self._delivery.rejects.take(message, told, refusal.problems, "contract")
-        except RecordRefusedError:
+        except RecordRefusedError as error:
+            error.number = self._ledger.number
             self._ledger.open(self._ledger.number)  # so that no STATE from here on leaves
             raise
         self.report.rejected += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the batch holds all that one request may; what the SDK's own reads from the settings every time."""
+        return self.batch is not None and self.batch.read >= self._most
 
     @property
     def current_size(self) -> int:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _SINKS: dict[str, type[KlarSink]] = {"refunds": RefundsSink, "transaction_costs": TransactionCostsSink}
 _LINES_PER_LOOK = 1000
 # What these say of a failed stream map names types and fields; what others say may quote a record.
-_HARMLESS = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, MapExpressionError)
+_HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError, MapExpressionError)
 
 
 class TargetKlar(Target):
@@ -140,7 +140,8 @@ class TargetKlar(Target):
         """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
         self._assert_line_requires(message_dict, {"stream", "schema"})
         stream, schema = message_dict["stream"], message_dict["schema"]
-        if not isinstance(stream, str) or not isinstance(schema, dict) or "properties" not in schema:
+        properties = schema.get("properties") if isinstance(schema, dict) else None
+        if not isinstance(stream, str) or not isinstance(properties, dict):
             raise InvalidInputLine("a SCHEMA without `properties`")
         try:
             self.mapper.register_raw_stream_schema(stream, schema, message_dict.get("key_properties"))
@@ -152,9 +153,7 @@ class TargetKlar(Target):
         maps = self.mapper.stream_maps[stream]
         sinks = [
             self.get_sink(
-                each.stream_alias,
-                schema=each.transformed_schema,
-                key_properties=each.transformed_key_properties,
+                each.stream_alias, schema=each.transformed_schema, key_properties=each.transformed_key_properties
             )
             for each in maps
             if not isinstance(each, RemoveRecordTransform)
@@ -183,7 +182,7 @@ class TargetKlar(Target):
             )
         for path in manifest:
             try:
-                with UPath(path).open("rb") as file, gzip.GzipFile(fileobj=file) if packed else file as lines:
+                with _open(path) as file, gzip.GzipFile(fileobj=file) if packed else file as lines:
                     self._process_batch_file(message_dict["stream"], lines)
             except (OSError, EOFError, zlib.error) as error:
                 raise FatalSyncError(
@@ -287,6 +286,13 @@ class TargetKlar(Target):
                 else:
                     self.drain_one(sink)
         return min(patience)
+
+
+def _open(path: Any) -> Any:
+    try:
+        return UPath(path).open("rb")
+    except (ImportError, TypeError, ValueError) as error:  # not a place that can be reached from here
+        raise OSError(error) from error
 
 
 def _why(error: Exception) -> str:

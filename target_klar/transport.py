@@ -64,6 +64,7 @@ class _WatchedHTTP(HTTPConnection):
     def connect(self) -> None:
         _watch(self)
         super().connect()
+        _watch(self)  # time may have run out before there was a socket to shut
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         _watch(self)
@@ -74,6 +75,7 @@ class _WatchedHTTPS(HTTPSConnection):
     def connect(self) -> None:
         _watch(self)
         super().connect()
+        _watch(self)  # time may have run out before there was a socket to shut
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         _watch(self)

@@ -13,13 +13,14 @@ import math
 import os
 import platform
 import statistics
+import sys
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cheap_klar import CheapKlar
-from measured import KLAR, OBJECTS_PER_REQUEST, PLAIN, Case, Run, singer_lines, timed
+from measured import KLAR, OBJECTS_PER_REQUEST, Case, Run, singer_lines, timed
 
 LATENCIES = (0, 0.05, 0.2)
 IN_FLIGHT = (1, 4, 8)
@@ -57,46 +58,157 @@ class Benchmark:
     """The cases, their runs, and what is read from them."""
 
     wall_rows: int
-    long_wall_rows: int
+    long_rows: int
     cpu_rows: int
     many_rows: int
     plain_too: bool
     """Whether the plain target loads the many rows as well."""
     runs: dict[Case, list[Run]] = field(default_factory=lambda: defaultdict(list))
 
-    def cases(self) -> list[Case]:
-        """Every case to run, neighbours being those that are compared."""
-        walls = [
-            [
-                *(Case(rows=self.wall_rows, latency=latency, parallel=parallel) for parallel in IN_FLIGHT),
-                Case(rows=self.wall_rows, latency=latency).plain,
-            ]
+    def __post_init__(self) -> None:
+        self.refunds, self.costs = (Case(stream=name, rows=self.cpu_rows) for name in ("refunds", "transaction_costs"))
+        self.long = Case(rows=self.long_rows, latency=0.2, parallel=8)
+        self.many = replace(self.costs, rows=self.many_rows)
+        self.walls = {
+            latency: [Case(rows=self.wall_rows, latency=latency, parallel=parallel) for parallel in IN_FLIGHT]
             for latency in LATENCIES
-        ]
-        pairs = [START_UP, *(case for each in self._loads for case in (each.empty, each)), self._long]
-        both = [case for each in pairs for case in (each, each.plain)]
-        return [*both, *(case for cases in walls for case in cases), self._many, *([self._many.plain] * self.plain_too)]
+        }
+
+    def cases(self) -> list[Case]:
+        """Every case of one round; what is compared runs one right after the other."""
+        pairs = [START_UP, self.refunds.empty, self.refunds, self.costs.empty, self.costs, self.long]
+        cases = [case for each in pairs for case in (each, each.plain)]
+        for each in self.walls.values():
+            cases += [*each, each[0].plain]
+        return cases
+
+    def last_cases(self) -> list[Case]:
+        """Those that take long and are run once."""
+        return [self.many, self.many.plain] if self.plain_too else [self.many]
 
     def report(self) -> str:
         """All tables in Markdown."""
-        return "\n\n".join("\n".join(each) for each in (self._machine, self._cpu, self._walls, self._rest, self._reach))
+        tables = (self._work_table(), self._wall_table(), self._rest_table(), self._reach_table())
+        return "\n\n".join("\n".join(table) for table in tables)
 
-    @property
-    def _loads(self) -> list[Case]:
-        return [Case(stream=stream, rows=self.cpu_rows) for stream in ("refunds", "transaction_costs")]
+    def _work_table(self) -> list[str]:
+        rows = ["| records a second of CPU time | target-klar | plain target | ratio |", "|---|---:|---:|---:|"]
+        for case in (self.refunds, self.costs):
+            ours, theirs = (case.rows / self._work(each) for each in (case, case.plain))
+            rows.append(f"| {_named(case)} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f} |")
+        return rows
 
-    @property
-    def _long(self) -> Case:
-        return Case(rows=self.long_wall_rows, latency=0.2, parallel=8)
+    def _wall_table(self) -> list[str]:
+        rows = [
+            "| seconds of wall time | latency | plain target | "
+            + " | ".join(f"{n} in flight" for n in IN_FLIGHT)
+            + " |",
+            "|---|---:|" + "---:|" * (1 + len(IN_FLIGHT)),
+        ]
+        for latency, cases in self.walls.items():
+            theirs = self._of(cases[0].plain).wall
+            ours = [self._of(case).wall for case in cases]
+            rows.append(
+                f"| {_named(cases[0])} | {latency * 1000:.0f} ms | {theirs:.2f} | "
+                + " | ".join(f"{wall:.2f} ({theirs / wall:.1f} times less)" for wall in ours)
+                + " |"
+            )
+        ours, theirs = self._of(self.long).wall, self._of(self.long.plain).wall
+        return [
+            *rows,
+            f"| {_named(self.long)} | 200 ms | {theirs:.2f} | | | {ours:.2f} ({theirs / ours:.1f} times less) |",
+        ]
 
-    @property
-    def _many(self) -> Case:
-        return Case(stream="transaction_costs", rows=self.many_rows)
+    def _rest_table(self) -> list[str]:
+        rows = ["| | target-klar | plain target | ratio |", "|---|---:|---:|---:|"]
+        for case in (self.refunds, self.costs, self.many):
+            ours = self._of(case).peak / 1e6
+            theirs = self._of(case.plain).peak / 1e6 if case.plain in self.runs else None
+            beside = f"{theirs:.0f} MB | {ours / theirs:.2f}" if theirs else "not run | "
+            rows.append(f"| peak memory, {_named(case)} | {ours:.0f} MB | {beside} |")
+        for what, case in (("start-up (`--version`)", START_UP), ("an empty stream", self.refunds.empty)):
+            for unit, at in (("wall", 0), ("CPU", 1)):
+                ours, theirs = self._of(case)[at], self._of(case.plain)[at]
+                rows.append(f"| {what}, {unit} | {ours:.2f} s | {theirs:.2f} s | {ours / theirs:.2f} |")
+        return rows
+
+    def _reach_table(self) -> list[str]:
+        middle = self.walls[0.2][IN_FLIGHT.index(4)]
+        few, many = self._of(self.costs).peak, self._of(self.many).peak
+        lines = [
+            _least("CPU per refund, times less", self._work(self.refunds.plain) / self._work(self.refunds), 10),
+            _least("CPU per cost, times less", self._work(self.costs.plain) / self._work(self.costs), 5),
+            _least(f"wall time, {_case(middle)}, times less", self._of(middle.plain).wall / self._of(middle).wall, 4.5),
+            _least(
+                f"wall time, {_case(self.long)}, times less",
+                self._of(self.long.plain).wall / self._of(self.long).wall,
+                8,
+            ),
+            _most(f"wall time against the limit, {_case(middle)}", self._beyond_limit(middle), 1.25),
+            _most(f"wall time against the limit, {_case(self.long)}", self._beyond_limit(self.long), 1.25),
+            _most(f"peak memory in MB, {_named(self.many)}", many / 1e6, 80),
+            _most(f"the same against {_named(self.costs)}", many / few, 1.1),
+            _most("start-up, CPU against the plain target", self._of(START_UP).cpu / self._of(START_UP.plain).cpu, 1.1),
+        ]
+        return ["| reach | wanted | measured | |", "|---|---|---:|---|", *lines]
+
+    def _beyond_limit(self, case: Case) -> float:
+        """Wall time without start-up, against the least that the requests take with every place always taken."""
+        limit = math.ceil(case.rows / OBJECTS_PER_REQUEST) * case.latency / case.parallel
+        return (self._of(case).wall - self._of(case.empty).wall) / limit
 
     def _of(self, case: Case) -> Run:
         walls, cpus, peaks = zip(*self.runs[case], strict=True)
         return Run(statistics.median(walls), statistics.median(cpus), int(statistics.median(peaks)))
 
     def _work(self, case: Case) -> float:
-        """CPU seconds for the records alone."""
+        """CPU seconds for the records alone: without those of the same target on an empty stream."""
         return self._of(case).cpu - self._of(case.empty).cpu
+
+
+def _named(case: Case) -> str:
+    return f"{case.rows:,} {case.stream.replace('transaction_', '')}"
+
+
+def _case(case: Case) -> str:
+    return f"{_named(case)}, {case.latency * 1000:.0f} ms, {case.parallel} in flight"
+
+
+def _least(what: str, measured: float, wanted: float) -> str:
+    return f"| {what} | at least {wanted} | {measured:.2f} | {'reached' if measured >= wanted else 'not reached'} |"
+
+
+def _most(what: str, measured: float, wanted: float) -> str:
+    return f"| {what} | at most {wanted} | {measured:.2f} | {'reached' if measured <= wanted else 'not reached'} |"
+
+
+def main() -> None:
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="two rounds of fewer records, and 200 thousand for a million"
+    )
+    parser.add_argument("--rounds", type=int, help="how often each case is run (5)")
+    parser.add_argument("--rows", type=int, help="how many records the CPU time is measured on (50000)")
+    parser.add_argument("--plain-million", action="store_true", help="load the million into the plain target as well")
+    options = parser.parse_args()
+    benchmark = Benchmark(
+        wall_rows=20_000,
+        long_rows=20_000 if options.quick else 50_000,
+        cpu_rows=options.rows or (10_000 if options.quick else 50_000),
+        many_rows=200_000 if options.quick else 1_000_000,
+        plain_too=options.plain_million,
+    )
+    rounds = options.rounds or (2 if options.quick else 5)
+    cases = benchmark.cases() * rounds + benchmark.last_cases()
+    with tempfile.TemporaryDirectory() as folder:
+        for number, case in enumerate(cases, 1):
+            print(f"\r{number} of {len(cases)} runs", end="", file=sys.stderr, flush=True)
+            benchmark.runs[case].append(measure(case, Path(folder)))
+    print(file=sys.stderr)
+    print(f"Medians of {rounds} rounds, Python {platform.python_version()}, {os.cpu_count()} CPUs.\n")
+    print(benchmark.report())
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,40 @@ if TYPE_CHECKING:
 OBJECTS_PER_REQUEST = 1000
 KLAR = (sys.executable, "-m", "target_klar")
 PLAIN = (sys.executable, str(Path(__file__).with_name("plain_target.py")))
+
+# As the SDK's `singer_sdk.typing` writes them for a tap.
+_TEXT, _TIME, _NUMBER = ({"type": [name, "null"]} for name in ("string", "integer", "number"))
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "refunds": {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"},
+            "createdAt": {"type": "integer"},
+            "updatedAt": _TIME,
+            "lineItems": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "id": _TEXT,
+                        "lineItemId": {"type": "string"},
+                        "refundedQuantity": {"type": "number"},
+                        "reasonDescriptor": _TEXT,
+                        "createdAt": _TIME,
+                        "processedAt": _TIME,
+                    },
+                    "required": ["lineItemId", "refundedQuantity"],
+                },
+            },
+        },
+        "required": ["id", "createdAt", "lineItems"],
+    },
+    "transaction_costs": {
+        "type": "object",
+        "properties": {"orderId": {"type": "string"}, "transactionCosts": _NUMBER},
+        "required": ["orderId"],
+    },
+}
 _BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
 
 
@@ -58,14 +92,7 @@ class Case:
 
 def singer_lines(stream: str, rows: int) -> Iterator[str]:
     """Yield records that meet Klar's contract as a tap writes them, with a STATE after every thousand."""
-    text, whole, number = {"type": "string"}, {"type": "integer"}, {"type": "number"}
-    item = {"type": "object", "properties": {"lineItemId": text, "refundedQuantity": whole, "reasonDescriptor": text}}
-    properties: dict[str, Any] = {
-        "refunds": {"id": text, "createdAt": whole, "lineItems": {"type": "array", "items": item}},
-        "transaction_costs": {"orderId": text, "transactionCosts": number},
-    }[stream]
-    schema = {"type": "object", "properties": properties, "required": list(properties)}
-    yield _line(type="SCHEMA", stream=stream, schema=schema, key_properties=[next(iter(properties))])
+    yield _line(type="SCHEMA", stream=stream, schema=_SCHEMAS[stream], key_properties=_SCHEMAS[stream]["required"][:1])
     make = {"refunds": _refund, "transaction_costs": _cost}[stream]
     for position in range(1, rows + 1):
         yield _line(type="RECORD", stream=stream, record=make(position))
@@ -92,11 +119,19 @@ def _line(**message: Any) -> str:
 
 
 def _refund(position: int) -> dict[str, Any]:
+    created = 1_700_000_000 + position
     items = [
-        {"lineItemId": f"L{position}-{each}", "refundedQuantity": each, "reasonDescriptor": "too small"}
+        {
+            "id": f"RL{position}-{each}",
+            "lineItemId": f"L{position}-{each}",
+            "refundedQuantity": each,
+            "reasonDescriptor": "too small",
+            "createdAt": created,
+            "processedAt": created + 60,
+        }
         for each in range(1, 2 + position % 2)
     ]
-    return {"id": f"R{position}", "createdAt": 1_700_000_000 + position, "lineItems": items}
+    return {"id": f"R{position}", "createdAt": created, "updatedAt": created + 60, "lineItems": items}
 
 
 def _cost(position: int) -> dict[str, Any]:

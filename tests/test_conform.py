@@ -38,6 +38,7 @@ def test_a_record_that_meets_the_contract_is_passed_on_untouched() -> None:
     record = {**REFUND, "updatedAt": Decimal("1704103200.5"), "lineItems": (LINE,)}
     conformer = Conformer(REFUNDS)
     assert conformer.meets(record)
+    assert conformer.explain(record) == []
     assert conformer.conform(record) is record
 
 
@@ -67,9 +68,7 @@ def test_a_missing_field_that_klar_requires_is_named() -> None:
     assert refusal({"id": 1}) == "createdAt is required; lineItems is required"
 
 
-@pytest.mark.parametrize(
-    "record", [None, 1, "x", b"x", [], [REFUND], UserString("x"), float("nan")], ids=repr
-)
+@pytest.mark.parametrize("record", [None, 1, "x", b"x", [], [REFUND], UserString("x"), float("nan")], ids=repr)
 def test_what_is_no_object_is_refused(record: object) -> None:
     conformer = Conformer(REFUNDS)
     assert not conformer.meets(record)
@@ -135,9 +134,7 @@ NO_JSON = {
 
 @pytest.mark.parametrize("validate", [True, False])
 @pytest.mark.parametrize(("value", "why"), NO_JSON.values(), ids=NO_JSON)
-def test_an_extra_field_is_refused_if_json_cannot_express_it(
-    value: object, why: str, *, validate: bool
-) -> None:
+def test_an_extra_field_is_refused_if_json_cannot_express_it(value: object, why: str, *, validate: bool) -> None:
     conformer = Conformer(REFUNDS, extra_fields=["extra"], validate=validate)
     assert refusal({**REFUND, "id": 1, "extra": value}, conformer).startswith(why)
 
@@ -193,9 +190,7 @@ CANCELLATIONS = {
 
 @pytest.mark.parametrize(("record", "sent"), CANCELLATIONS.values(), ids=CANCELLATIONS)
 @pytest.mark.parametrize("validate", [True, False])
-def test_with_hard_delete_a_deleted_refund_is_cancelled(
-    record: object, sent: object, *, validate: bool
-) -> None:
+def test_with_hard_delete_a_deleted_refund_is_cancelled(record: object, sent: object, *, validate: bool) -> None:
     conformer = Conformer(REFUNDS, hard_delete=True, validate=validate)
     cancellation = conformer.conform({**record, "_sdc_deleted_at": DELETED_AT})
     assert cancellation == sent
@@ -209,9 +204,7 @@ def test_a_cancellation_needs_its_key_and_a_time_that_can_be_read() -> None:
 
 def test_a_deleted_cost_is_never_sent_since_klar_cannot_delete_it() -> None:
     conformer = Conformer(COSTS, hard_delete=True)
-    assert (
-        conformer.conform({"orderId": "1", "transactionCosts": 2, "_sdc_deleted_at": DELETED_AT}) is DELETED
-    )
+    assert conformer.conform({"orderId": "1", "transactionCosts": 2, "_sdc_deleted_at": DELETED_AT}) is DELETED
 
 
 LEFT_TO_KLAR = {
@@ -251,14 +244,12 @@ CANNOT_BE_SENT = {
 
 
 @pytest.mark.parametrize(("fields", "why"), CANNOT_BE_SENT.values(), ids=CANNOT_BE_SENT)
-def test_without_validation_what_cannot_be_sent_is_refused_all_the_same(
-    fields: dict[str, Any], why: str
-) -> None:
+def test_without_validation_what_cannot_be_sent_is_refused_all_the_same(fields: dict[str, Any], why: str) -> None:
     assert refusal({"id": 1, **fields}, Conformer(REFUNDS, validate=False)).startswith(why)
 
 
 def test_a_refusal_has_a_bounded_number_of_problems() -> None:
-    result = Conformer(REFUNDS).conform({**REFUND, "lineItems": [{}] * 1000})
+    result = Conformer(REFUNDS).conform({**REFUND, "createdAt": None, "lineItems": [{}] * 1000})
     assert len(result.problems) == 20
 
 
@@ -316,9 +307,7 @@ def mostly(*valid: Values) -> Values:
     return st.integers(0, 9).flatmap(lambda n: wild if n == 5 else st.one_of(*valid))
 
 
-numbers = mostly(
-    st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False)
-)
+numbers = mostly(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False))
 texts = mostly(st.text(max_size=5), st.text("0123456789", min_size=1, max_size=12))
 keys = mostly(st.text(min_size=1, max_size=5))
 times = mostly(st.integers(100_000_000, 9_999_999_999), st.decimals(100_000_000, 9_999_999_999, places=3))
@@ -335,8 +324,7 @@ def spelled(fields: dict[str, Values], optional: dict[str, Values]) -> Values:
     return st.tuples(
         st.fixed_dictionaries(fields, optional=optional),
         st.sampled_from(["exact", "exact", "exact", "folded", "snake"]),
-        st.just({})
-        | st.dictionaries(st.text(max_size=3) | st.integers() | st.just("ORDERID"), wild, max_size=1),
+        st.just({}) | st.dictionaries(st.text(max_size=3) | st.integers() | st.just("ORDERID"), wild, max_size=1),
     ).map(respell)
 
 

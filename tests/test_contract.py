@@ -69,9 +69,7 @@ DIGITS = {
 
 @pytest.mark.parametrize("quote", ["", '"'], ids=["number", "text"])
 @pytest.mark.parametrize(("written", "sent"), DIGITS.items(), ids=DIGITS)
-def test_a_number_reaches_klar_with_the_digits_the_tap_wrote(
-    written: object, sent: object, quote: str
-) -> None:
+def test_a_number_reaches_klar_with_the_digits_the_tap_wrote(written: object, sent: object, quote: str) -> None:
     line = f'{{"order_id": 7, "transaction_costs": {quote}{written}{quote}}}'
     record = msgspec.json.Decoder(float_hook=Decimal).decode(line)
     body = COSTS.body([Conformer(COSTS).conform(record)])

@@ -140,7 +140,9 @@ def test_a_status_read_that_fails_once_lets_no_state_out_early_and_loses_nothing
 
     for fault, end in zip(FAULTS, ended, strict=True):
         end_early = fault.kind == "stop" and fault.books is None
-        no_status = fault.kind == "refusal" and fault.books is None and fault.reply is not None and fault.reply.status >= 400
+        no_status = (
+            fault.kind == "refusal" and fault.books is None and fault.reply is not None and fault.reply.status >= 400
+        )
         assert end.code == int(end_early or no_status), f"{end.case}: {end.err}"
         assert not end.ahead, end.case
         if end.code == 0:
@@ -181,7 +183,7 @@ def test_a_fault_that_does_not_end_stops_the_run_in_one_line_that_says_what_was_
 @pytest.mark.slow
 @pytest.mark.parametrize("set_aside", [True, False], ids=["with a rejects file", "without one"])
 def test_refusals_that_do_not_end_set_every_record_aside_or_stop_before_the_first(
-    set_aside: bool, tmp_path: Path
+    *, set_aside: bool, tmp_path: Path
 ) -> None:
     faults = unending("refusal")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import program
@@ -59,12 +61,10 @@ class Watched:
         self._missing = missing
         self._threads = [self._thread(self._read_stderr)]
         if reads_stdout:
-            self._threads.append(self._thread(self._read_stdout))
+            self.read_stdout()
 
     @staticmethod
-    def _start(
-        config: dict[str, Any], options: tuple[str, ...], env: dict[str, str] | None
-    ) -> subprocess.Popen[bytes]:
+    def _start(config: dict[str, Any], options: tuple[str, ...], env: dict[str, str] | None) -> subprocess.Popen[bytes]:
         return program.start(config, *options, env=env)
 
     def __enter__(self) -> Self:
@@ -77,10 +77,8 @@ class Watched:
             thread.join(10)
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe is not None
-            try:
+            with suppress(BrokenPipeError):  # what it was fed and never read
                 pipe.close()
-            except BrokenPipeError:  # what it was fed and never read
-                pass
 
     def feed(self, lines: Iterable[Any], *, ends: bool = True) -> Self:
         """Write lines to its stdin; where the tap does not end, it falls silent after them."""
@@ -88,27 +86,25 @@ class Watched:
 
         def write() -> None:
             assert self.process.stdin is not None
-            try:
+            with suppress(BrokenPipeError):  # it ended before it read everything
                 self.process.stdin.write(data)
                 self.process.stdin.flush()
                 if ends:
                     self.process.stdin.close()
-            except BrokenPipeError:  # it ended before it read everything
-                pass
 
         self._threads.append(self._thread(write))
         return self
 
     def until_it_listens(self) -> None:
         """Wait until its own handler stands, as the kernel shows it; before that a signal just ends Python."""
-        status = f"/proc/{self.process.pid}/status"
-        if not os.path.exists(status):
+        status = Path(f"/proc/{self.process.pid}/status")
+        if not status.exists():
             time.sleep(0.5)
             return
         give_up = time.monotonic() + LISTENS_WITHIN
         while time.monotonic() < give_up:
-            with open(status) as lines:
-                caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt")), 0)
+            lines = status.read_text().splitlines()
+            caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt")), 0)
             if caught >> (signal.SIGTERM - 1) & 1:
                 return
             time.sleep(0.001)
@@ -140,6 +136,10 @@ class Watched:
         """The ERROR lines on stderr, without time and logger."""
         return program.Ended(0, "", self.err).errors
 
+    def read_stdout(self) -> None:
+        """Begin to read stdout, where that was left out at first."""
+        self._threads.append(self._thread(self._read_stdout))
+
     def _thread(self, run: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -160,3 +160,16 @@ class Watched:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.err += line.decode()
+
+
+def together(scenario: Callable[..., None], *cases: tuple[Any, ...], at_once: int = 4) -> None:
+    """Run a scenario for each case, several at a time, since most of each is waiting."""
+
+    def run(case: tuple[Any, ...]) -> None:
+        try:
+            scenario(*case)
+        except AssertionError as error:
+            raise AssertionError(f"{case}: {error}") from error
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(run, cases))

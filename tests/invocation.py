@@ -1,0 +1,53 @@
+"""The command as a shell calls it: arguments, a configuration file, standard input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from program import LONGEST_RUN, Ended, line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from target_klar.target import TargetKlar
+
+COMMAND = [sys.executable, "-m", "target_klar"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
+
+
+def invoke(*arguments: str, lines: Iterable[Any] = (), env: dict[str, str] | None = None) -> Ended:
+    """Run the command with these arguments on Singer lines until it ends."""
+    ended = subprocess.run(
+        [*COMMAND, *arguments],
+        input=b"".join(map(line, lines)),
+        capture_output=True,
+        timeout=LONGEST_RUN,
+        env=ENVIRONMENT | (env or {}),
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def closed_stdin(*arguments: str) -> Ended:
+    """Run the command with its stdin closed, as `<&-` in a shell leaves it."""
+    shell = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, *arguments]
+    ended = subprocess.run(shell, capture_output=True, timeout=LONGEST_RUN, env=ENVIRONMENT, check=False)
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def unplug(target: TargetKlar) -> None:
+    """Close what a target of this process holds open; a real one ends with its process."""
+    target.delivery.wakeup._receiver.close()
+    target.delivery.wakeup._sender.close()
+
+
+def config_file(folder: Path, config: Any) -> str:
+    """Write a configuration, text as it stands, and return its path."""
+    path = folder / "config.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    return str(path)

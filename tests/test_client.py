@@ -1,0 +1,577 @@
+"""The client alone, against the local Klar and against servers that break the rules of HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from email.utils import formatdate
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_klar.answers import Verdict
+from target_klar.client import Client, Connection, KlarError
+from target_klar.contract import CONTRACTS
+from target_klar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+REFUNDS, COSTS = CONTRACTS["refunds"], CONTRACTS["transaction_costs"]
+VERSIONS = {"refunds": "12.2022", "transaction_costs": "06.2024"}
+TOKEN = "planted-token-5f2c"
+ACCEPTED = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
+
+
+def refund(key: str = "R-1") -> dict[str, Any]:
+    return {"id": key, "createdAt": 1_700_000_000, "lineItems": []}
+
+
+def client_of(
+    klar: Sandbox | str,
+    *,
+    token: str | None = None,
+    request_timeout: float = 10,
+    retry_timeout: float = 30,
+    **options: Any,
+) -> Client:
+    url, known = (klar, TOKEN) if isinstance(klar, str) else (klar.url, klar.token)
+    connection = Connection(
+        url, token or known, VERSIONS | options.pop("versions", {}), request_timeout, retry_timeout, "target-klar/9.9.9"
+    )
+    return Client(connection, options.get("stop", threading.Event()), options.get("notices", []).append)
+
+
+def submit(client: Client, *refunds: dict[str, Any]) -> Any:
+    return client.submit(REFUNDS, REFUNDS.body(refunds or [refund()]))
+
+
+def read_request(channel: socket.socket) -> bytes:
+    """Read a request whole and return its head; nothing where the client hangs up."""
+    with channel.makefile("rb") as reader:
+        head = b"".join(takewhile(bytes.strip, reader))
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        reader.read(int(length[1]) if length else 0)
+        return head
+
+
+@contextmanager
+def server(
+    *answers: bytes, trickle: bytes = b"", tls: ssl.SSLContext | None = None, closes: bool = True
+) -> Iterator[tuple[str, list[bytes]]]:
+    """Serve the answers byte for byte, one for each request and the last one for ever; `trickle` never ends."""
+    received: list[bytes] = []
+    ends = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        connection.settimeout(20)
+        with suppress(OSError), connection, ExitStack() as channels:  # the client may have had enough
+            channel = channels.enter_context(tls.wrap_socket(connection, server_side=True)) if tls else connection
+            head = read_request(channel)
+            if not head:
+                return
+            received.append(head)
+            channel.sendall(answers[min(len(received), len(answers)) - 1])
+            while trickle and not ends.wait(0.05):
+                channel.sendall(trickle)
+            if not closes:
+                ends.wait(20)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # closed: the test is over
+                return
+            threading.Thread(target=handle, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        scheme = "https" if tls else "http"
+        try:
+            yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", received
+        finally:
+            ends.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+
+
+def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def seconds(call: Callable[[], object]) -> float:
+    before = time.monotonic()
+    call()
+    return time.monotonic() - before
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted"])
+@pytest.mark.parametrize("body", [b"", b'{"status": "VALID"}', b'{"ok": true}'])
+def test_a_2xx_with_no_body_or_with_json_of_klars_accepts(status: str, body: bytes) -> None:
+    with server(answer(status, body)) as (url, _):
+        assert submit(client_of(url)).verdict is Verdict.ACCEPTED
+
+
+def test_204_accepts() -> None:
+    with server(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") as (url, _):
+        assert submit(client_of(url)).verdict is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("raw", "verdict"),
+    [
+        (answer("201 Created", b'{"status": "INVALID", "errors": []}'), Verdict.REFUSED),
+        (answer("201 Created", b'{"status": "invalid"}'), Verdict.REFUSED),
+        (answer("200 OK", b'{"status": "PARTIALLY_VALID"}'), Verdict.PARTIAL),
+        (answer("207 Multi-Status", b'{"failedOrderIds": ["1"]}'), Verdict.PARTIAL),
+        (answer("400 Bad Request", b"Bad Request"), Verdict.REFUSED),
+        (answer("422 Unprocessable Entity", b"[]"), Verdict.REFUSED),
+        (answer("413 Content Too Large"), Verdict.TOO_LARGE),
+    ],
+)
+def test_each_answer_about_records_is_a_verdict_and_no_error(raw: bytes, verdict: Verdict) -> None:
+    with server(raw) as (url, received):
+        assert submit(client_of(url)).verdict is verdict
+        assert len(received) == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (answer("401 Unauthorized"), r"^Klar refused the API token \(HTTP 401, .*Check `api_token`"),
+        (answer("403 Forbidden"), r"^Klar refused the API token \(HTTP 403, .*Check `api_token`"),
+        (
+            answer("404 Not Found"),
+            r"^Klar does not know .*/12\.2022/refunds/json \(HTTP 404\)\. Check `refunds_api_ver",
+        ),
+        (answer("409 Conflict", b"Not   now,\nplease"), r"^Klar answered HTTP 409 at .*: Not now, please$"),
+        (answer("415 Unsupported Media Type"), r"^Klar answered HTTP 415 at .*: \(an empty body\)$"),
+        (answer("301 Moved", b"", "Location: /x"), r"redirects \(HTTP 301\), and the token does not follow"),
+        (answer("304 Not Modified"), r"redirects \(HTTP 304\)"),
+    ],
+)
+def test_an_answer_that_will_not_change_stops_at_once_and_says_what_to_check(raw: bytes, words: str) -> None:
+    with server(raw) as (url, received):
+        with pytest.raises(KlarError, match=words):
+            submit(client_of(url))
+        assert len(received) == 1
+
+
+def test_an_answer_in_gzip_is_read() -> None:
+    raw = answer("400 Bad Request", gzip.compress(b'{"status": "INVALID", "why": 1.10}'), "Content-Encoding: gzip")
+    with server(raw) as (url, _):
+        found = submit(client_of(url))
+
+    assert found.verdict is Verdict.REFUSED
+    assert json.dumps(found.content, default=str) == '{"status": "INVALID", "why": "1.10"}'
+
+
+# Tried again
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (answer("408 Request Timeout"), "HTTP 408"),
+        (answer("425 Too Early"), "HTTP 425"),
+        (answer("429 Too Many Requests"), "HTTP 429"),
+        (answer("500 Internal Server Error"), "HTTP 500"),
+        (answer("502 Bad Gateway", b"<html>"), "HTTP 502"),
+        (answer("503 Service Unavailable"), "HTTP 503"),
+        (answer("504 Gateway Timeout"), "HTTP 504"),
+        (answer("599 Whatever"), "HTTP 599"),
+        (answer("200 OK", b"<html>Please log in</html>"), "HTTP 200 with a body that is not Klar's"),
+        (answer("201 Created", b"[1]"), "HTTP 201 with a body that is not Klar's"),
+        (answer("201 Created", b'{"status": '), "HTTP 201 with a body that is not Klar's"),
+        (answer("201 Created", b"{}", "Content-Encoding: gzip"), "DecodeError"),
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 10\r\n\r\n{}", "IncompleteRead"),
+        (b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "ProtocolError"),
+        (b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "InvalidChunkLength"),
+        (b"SSH-2.0-OpenSSH\r\n", "BadStatusLine"),
+        (b"HTTP/1.1 20", "BadStatusLine"),
+        (b"HTTP/1.1 201 Created\r\nX-Long: " + b"x" * 70_000, "LineTooLong"),
+        (b"HTTP/1.1 201 Created\r\n" + b"X: y\r\n" * 200 + b"\r\n", "HTTPException"),
+        (b"", "RemoteDisconnected"),
+    ],
+)
+def test_what_is_no_answer_of_klars_is_no_verdict_and_the_error_says_why(raw: bytes, reason: str) -> None:
+    with server(raw) as (url, received):
+        with pytest.raises(KlarError, match=r"^refunds: no answer from Klar at .* Run again later\.$") as raised:
+            submit(client_of(url, retry_timeout=0))
+        assert len(received) == 1
+    assert f" ({reason}" in str(raised.value)
+
+
+def test_what_is_no_answer_of_klars_is_tried_again_and_the_notice_says_why() -> None:
+    notices: list[str] = []
+    with server(answer("503 Service Unavailable"), ACCEPTED) as (url, received):
+        client = client_of(url, notices=notices)
+        assert submit(client).verdict is Verdict.ACCEPTED
+        assert len(received) == 2
+
+    assert (client.requests, client.retries) == (2, 1)
+    (notice,) = notices
+    assert notice.startswith(f"refunds: no answer from Klar at {url}/12.2022/refunds/json (")
+    assert "(HTTP 503); next try in " in notice
+
+
+def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    words = (
+        rf"^refunds: no answer from Klar at {url}/12\.2022/refunds/json after \d attempts in \d s \(connection refused"
+    )
+
+    with pytest.raises(KlarError, match=words):
+        submit(client_of(url, retry_timeout=2))
+
+
+def test_without_time_for_retries_there_is_one_attempt() -> None:
+    with server(answer("503 Service Unavailable")) as (url, received):
+        with pytest.raises(KlarError, match=r"after 1 attempt in 0 s \(HTTP 503\)\. Run again later\.$"):
+            submit(client_of(url, retry_timeout=0))
+        assert len(received) == 1
+
+
+def test_the_wait_between_attempts_doubles_and_the_limit_counts_from_the_first_try(klar: Sandbox) -> None:
+    klar.misbehave("503@1+")
+    client = client_of(klar, retry_timeout=4)
+
+    with pytest.raises(KlarError, match=r"after \d attempts in \d s \(HTTP 503\)"):
+        submit(client)
+
+    began = [post.started for post in klar.posts()]
+    assert 2 <= len(began) <= 3  # after 0.5 to 1 s, then 1 to 1.5 s, and the next after 2 s would be past the limit
+    assert began[1] - began[0] >= 0.5
+    assert began[-1] - began[0] <= 4
+    assert klar.refunds == {}
+
+
+@pytest.mark.parametrize("header", [" 2 ", "date"])
+def test_retry_after_is_waited_for(header: str) -> None:
+    value = formatdate(time.time() + 3, usegmt=True) if header == "date" else header
+    with server(answer("429 Too Many Requests", b"", f"Retry-After: {value}"), ACCEPTED) as (url, _):
+        took = seconds(lambda: submit(client_of(url)))
+
+    assert took >= 1.9
+
+
+@pytest.mark.parametrize("value", ["600", "9" * 400, "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_retry_after_beyond_the_limit_gives_up_at_once(value: str) -> None:
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(HTTP 503\)"):
+            submit(client_of(url, retry_timeout=60))
+
+    with server(answer("503 Service Unavailable", b"", f"Retry-After: {value}")) as (url, received):
+        took = seconds(give_up)
+        assert len(received) == 1
+
+    assert took < 20
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["soon", "", "-5", "1.5", "\xb2", "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 +99999999999999"],
+)
+def test_a_retry_after_that_says_nothing_leaves_the_usual_wait(value: str) -> None:
+    busy = answer("503 Service Unavailable", b"", f"Retry-After: {value}").decode().encode("latin-1")
+    with server(busy, ACCEPTED) as (url, received):
+        assert submit(client_of(url)).verdict is Verdict.ACCEPTED
+        assert len(received) == 2
+
+
+# Time
+
+
+@pytest.mark.parametrize(
+    ("begins", "trickle"),
+    [
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 9999\r\n\r\n", b" "),
+        (b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (b"HTTP/1.1 201 Created\r\nX-Slow: ", b"."),
+        (b"HTTP/1.1 201 Created\r\n", b"X: y\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 201 Cr", b"e"),
+    ],
+    ids=["body", "chunks", "one header", "headers", "continue", "status line"],
+)
+def test_an_answer_that_trickles_is_cut_and_is_no_answer(begins: bytes, trickle: bytes) -> None:
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full answer within 1 s\)"):
+            submit(client_of(url, request_timeout=1, retry_timeout=0))
+
+    with server(begins, trickle=trickle) as (url, _):
+        took = seconds(give_up)
+
+    assert 0.9 < took < 10
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_left_after_the_timeout() -> None:
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=r"no full answer (within 1 s|in time)"):
+            submit(client_of(url, request_timeout=1, retry_timeout=0))
+
+    with server(b"", closes=False) as (url, _):
+        assert 0.9 < seconds(give_up) < 10
+
+
+def test_a_server_that_does_not_read_the_body_is_left_after_the_timeout() -> None:
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=r"no full answer (within 1 s|in time)"):
+            client.submit(REFUNDS, REFUNDS.body([refund("x" * 50_000_000)]))
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        client = client_of(f"http://127.0.0.1:{deaf.getsockname()[1]}", request_timeout=1, retry_timeout=0)
+        assert 0.9 < seconds(give_up) < 20
+
+
+def test_an_answer_without_end_is_no_answer() -> None:
+    endless = server(b"HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n", trickle=b" " * 20_000_000)
+    with endless as (url, _), pytest.raises(KlarError, match="after 1 attempt"):
+        submit(client_of(url, request_timeout=20, retry_timeout=0))
+
+
+def test_a_connection_goes_on_being_used_after_a_whole_answer(klar: Sandbox) -> None:
+    client = client_of(klar, request_timeout=1)
+    for number in range(5):
+        submit(client, refund(f"R-{number}"))
+    time.sleep(1.2)  # past the time of every attempt so far, whose timers must not cut this one
+    submit(client, refund("R-5"))
+
+    assert len({post.client for post in klar.posts()}) == 1
+    assert [post.status for post in klar.posts()] == [201] * 6
+
+
+# Stopping
+
+
+def test_a_stopping_run_sends_nothing_but_may_still_ask_for_the_status(klar: Sandbox) -> None:
+    stop = threading.Event()
+    client = client_of(klar, stop=stop)
+    submit(client)
+    stop.set()
+
+    with pytest.raises(KlarError, match=r"^The run is stopping: a request to .*/refunds/json was not sent\.$"):
+        submit(client, refund("R-2"))
+    assert client.status(REFUNDS).total == "1"
+    assert klar.refunds.keys() == {"R-1"}
+
+
+def test_a_request_that_waits_to_be_sent_again_is_not_once_the_run_stops(klar: Sandbox) -> None:
+    stop = threading.Event()
+    klar.misbehave("503@1")
+    klar.observer = lambda moment, _: threading.Timer(0.1, stop.set).start() if moment == "answered" else None
+
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=r"^The run is stopping: a request to .*/refunds/json was not sent\.$"):
+            submit(client_of(klar, stop=stop))
+
+    took = seconds(give_up)
+
+    assert took < 10
+    assert len(klar.posts()) == 1
+    assert klar.refunds == {}
+
+
+# Status
+
+
+def test_a_status_is_read_as_klar_writes_it(klar: Sandbox) -> None:
+    client = client_of(klar)
+    before = client.status(REFUNDS)
+    submit(client, refund("R-1"), refund("R-2"))
+    after = client.status(REFUNDS)
+
+    assert before == ("0", "0", None, None)
+    assert (after.total, after.last_batch_count, after.last_failure) == ("2", "2", None)
+    assert after.newer_than(before)
+    assert not before.newer_than(after)
+
+
+def test_costs_have_a_status_under_the_other_spelling_too() -> None:
+    with Sandbox(state_spelling=True) as klar:
+        client = client_of(klar)
+        client.status(COSTS)
+        client.status(COSTS)
+
+        asked = [request.path for request in klar.requests]
+    assert asked == ["/transaction-costs/status", "/transaction-costs/state", "/transaction-costs/state"]
+
+
+def test_a_status_that_klar_does_not_know_names_the_address() -> None:
+    with server(answer("404 Not Found")) as (url, received):
+        with pytest.raises(KlarError, match=rf"^Klar does not know {url}/transaction-costs/state \(HTTP 404\)"):
+            client_of(url).status(COSTS)
+        assert len(received) == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html>"])
+def test_a_status_without_an_object_is_no_answer(body: bytes) -> None:
+    words = r"HTTP 200 with a body that is not Klar's"
+    with server(answer("200 OK", body)) as (url, _), pytest.raises(KlarError, match=words):
+        client_of(url, retry_timeout=0).status(REFUNDS)
+
+
+# The token
+
+
+def test_every_request_carries_the_token_and_says_who_sends_it(klar: Sandbox) -> None:
+    client = client_of(klar)
+    client.status(REFUNDS)
+    submit(client)
+
+    assert [(request.authorized, request.user_agent) for request in klar.requests] == [(True, "target-klar/9.9.9")] * 2
+
+
+@pytest.mark.parametrize("where", ["HOME", "NETRC"])
+def test_a_netrc_does_not_replace_the_token(
+    klar: Sandbox, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\ndefault login someone password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv(where, str(tmp_path if where == "HOME" else netrc))
+    submit(client_of(klar))
+
+    assert [post.authorized for post in klar.posts()] == [True]
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_no_proxy_sees_what_goes_to_this_machine(klar: Sandbox, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for known in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(known, raising=False)
+    with server(ACCEPTED) as (proxy, received):
+        monkeypatch.setenv(name, proxy)
+        submit(client_of(klar))
+        assert received == []
+
+    assert klar.refunds.keys() == {"R-1"}
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_the_token_does_not_follow_a_redirect(status: str) -> None:
+    with server(ACCEPTED) as (elsewhere, received):
+        with server(answer(status, b"", f"Location: {elsewhere}/12.2022/refunds/json")) as (url, _):
+            with pytest.raises(KlarError, match="redirects"):
+                submit(client_of(url))
+            with pytest.raises(KlarError, match="redirects"):
+                client_of(url).status(REFUNDS)
+        assert received == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer("401 Unauthorized", f"no such token: {TOKEN}".encode()),
+        answer("409 Conflict", f"Bearer {TOKEN} is busy".encode()),
+        answer("409 Conflict", b"x" * 110 + TOKEN.encode()),
+        answer("503 Service Unavailable", TOKEN.encode()),
+        answer("307 Temporary", b"", f"Location: https://elsewhere.invalid/?{TOKEN}"),
+        f"HTTP/1.1 {TOKEN} {TOKEN}\r\n\r\n".encode(),
+    ],
+)
+def test_the_token_is_in_no_exception_and_no_notice(raw: bytes) -> None:
+    notices: list[str] = []
+    with server(raw) as (url, _), pytest.raises(KlarError, match=r"Klar|redirects") as raised:
+        submit(client_of(url, retry_timeout=1, notices=notices))
+
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert TOKEN[:12] not in f"{error!r} {error}" or type(error) is not KlarError
+        error = error.__cause__
+    assert TOKEN not in repr(raised.value)
+    assert TOKEN[:12] not in str(raised.value)
+    assert not any(TOKEN in notice for notice in notices)
+
+
+def test_the_token_is_in_no_repr(klar: Sandbox) -> None:
+    client = client_of(klar)
+
+    assert klar.token not in repr(client)
+    assert klar.token not in repr(client._connection)
+    assert klar.token not in f"{client.__dict__}"
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the command openssl is not here to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    made = folder / "both.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    made.write_text((folder / "certificate.pem").read_text() + (folder / "key.pem").read_text())
+    return made
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_a_certificate_that_is_not_trusted_stops_at_once(tls: ssl.SSLContext) -> None:
+    def give_up() -> None:
+        with pytest.raises(
+            KlarError, match=r"^The certificate of https://127\.0\.0\.1:\d+/.* is not trusted\. Check `api_url`"
+        ):
+            submit(client_of(url, retry_timeout=60))
+
+    with server(ACCEPTED, tls=tls) as (url, received):
+        assert seconds(give_up) < 20
+        assert received == []
+
+
+def test_a_certificate_of_ones_own_is_trusted_where_the_environment_names_it(
+    tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with server(ACCEPTED, tls=tls) as (url, received):
+        assert submit(client_of(url)).verdict is Verdict.ACCEPTED
+        assert b"authorization: bearer" in received[0].lower()
+
+
+@pytest.mark.parametrize(
+    "begins", [b"HTTP/1.1 201 Created\r\nX-Slow: ", b"HTTP/1.1 201 Created\r\nContent-Length: 9999\r\n\r\n"]
+)
+def test_an_answer_that_trickles_is_cut_under_tls_too(
+    begins: bytes, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=r"no full answer (within 1 s|in time)"):
+            submit(client_of(url, request_timeout=1, retry_timeout=0))
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with server(begins, trickle=b" ", tls=tls) as (url, _):
+        assert 0.9 < seconds(give_up) < 10
+
+
+def test_https_to_a_server_without_it_is_no_answer() -> None:
+    with server(ACCEPTED) as (url, _), pytest.raises(KlarError, match="after 1 attempt"):
+        submit(client_of(url.replace("http://", "https://"), request_timeout=1, retry_timeout=0))

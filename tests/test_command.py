@@ -1,0 +1,185 @@
+"""The command line: what each option prints, and that stdout carries STATE lines and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
+from invocation import closed_stdin, config_file, invoke
+from program import COSTS, REFUNDS, cost, line, refund, state
+
+from target_klar.target import TargetKlar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+
+def test_version_is_the_one_that_is_installed() -> None:
+    ended = invoke("--version")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"target-klar v{version('target-klar')}, Meltano SDK v")
+
+
+def test_help_names_every_option() -> None:
+    ended = invoke("--help")
+    assert (ended.code, ended.err) == (0, "")
+    options = re.findall(r"^  (--\w+)", ended.out, re.MULTILINE)
+    assert options == ["--version", "--about", "--format", "--config", "--input", "--check", "--help"]
+
+
+def test_about_lists_the_settings_and_only_the_capabilities_that_are_true() -> None:
+    ended = invoke("--about", "--format=json")
+    about = json.loads(ended.out)
+    assert (ended.code, ended.err) == (0, "")
+    assert sorted(about["capabilities"]) == [
+        "about",
+        "batch",
+        "hard-delete",
+        "stream-maps",
+        "structured-logging",
+        "validate-records",
+    ]
+    settings = about["settings"]["properties"]
+    assert about["settings"]["required"] == ["api_token"]
+    assert [name for name, setting in settings.items() if setting.get("secret")] == ["api_token"]
+    assert {name: setting["default"] for name, setting in settings.items() if "default" in setting} == {
+        "api_url": "https://open-api.getklar.com",
+        "refunds_api_version": "12.2022",
+        "transaction_costs_api_version": "06.2024",
+        "batch_size_rows": 1000,
+        "batch_delay_seconds": 60,
+        "max_parallel_requests": 4,
+        "request_timeout_seconds": 60,
+        "retry_timeout_seconds": 300,
+        "status_timeout_seconds": 60,
+        "checkpoint_interval_seconds": 10,
+        "rejects_limit": 100,
+        "hard_delete": False,
+        "validate_only": False,
+        "validate_records": True,
+    }
+    assert [name for name, setting in settings.items() if not (setting.get("title") and setting["description"])] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "heading"), [((), "Name: target-klar"), (("--format=markdown",), "# `target-klar`")]
+)
+def test_about_reads_well_as_text_and_as_markdown(options: tuple[str, ...], heading: str) -> None:
+    ended = invoke("--about", *options)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(heading)
+    assert [name for name in TargetKlar.config_jsonschema["properties"] if name not in ended.out] == []
+
+
+def check(klar: Sandbox, folder: Path, **settings: str) -> tuple[int, list[list[str]], list[str], list[str]]:
+    """The exit code of `--check`, its table of both streams, what it says below, and its errors."""
+    config = {"api_token": klar.token, "api_url": klar.url, **settings}
+    ended = invoke("--check", "--config", config_file(folder, config))
+    heading, *rows = [text.replace(klar.url, "URL") for text in ended.out.splitlines()]
+    assert re.split(r"  +", heading) == [
+        *("stream", "address", "version", "token", "total", "last batch", "last success", "last failure")
+    ]
+    return ended.code, [text.split() for text in rows[:2]], rows[2:], ended.errors
+
+
+REFUNDS_ROW = ["refunds", "URL/refunds", "12.2022"]
+COSTS_ROW = ["transaction_costs", "URL/transaction-costs", "06.2024"]
+UNUSED = ["accepted", "0", "0", "none", "none"]
+NOT_ACCEPTED = ["not", "accepted", "?", "?", "?", "?"]
+
+
+def test_check_tells_what_klar_says_of_both_streams_and_loads_nothing(klar: Sandbox, tmp_path: Path) -> None:
+    config = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
+    assert invoke("--config", config, lines=[REFUNDS, refund("a"), refund("b")]).code == 0
+    code, rows, below, errors = check(klar, tmp_path)
+    assert (code, below, errors) == (0, [], [])
+    assert rows[0][:6] + rows[0][7:] == [*REFUNDS_ROW, "accepted", "2", "2", "none"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", rows[0][6])
+    assert rows[1] == COSTS_ROW + UNUSED
+    assert [seen.method for seen in klar.requests[-2:]] == ["GET", "GET"]
+    assert len(klar.posts()) == 1
+
+
+def test_check_is_content_with_a_token_that_works_for_one_stream(klar: Sandbox, tmp_path: Path) -> None:
+    klar.misbehave("refunds/status:403")
+    code, rows, below, errors = check(klar, tmp_path)
+    assert (code, errors) == (0, [])
+    assert rows == [REFUNDS_ROW + NOT_ACCEPTED, COSTS_ROW + UNUSED]
+    assert len(below) == 1
+    assert below[0].startswith("Klar refused the API token (HTTP 403, URL/refunds/status). Check `api_token`: ")
+
+
+def test_check_fails_where_the_token_works_for_neither_stream(klar: Sandbox, tmp_path: Path) -> None:
+    code, rows, below, errors = check(klar, tmp_path, api_token="not-the-right-one")
+    assert code == 1
+    assert rows == [REFUNDS_ROW + NOT_ACCEPTED, COSTS_ROW + NOT_ACCEPTED]
+    assert [text.partition(" (")[0] for text in below] == ["Klar refused the API token"] * 2
+    assert errors == ["The token works for neither stream. Check `api_token` and `api_url`."]
+    assert "not-the-right-one" not in "".join([*below, *errors])
+
+
+def test_check_finds_the_status_of_costs_under_either_spelling(klar: Sandbox, tmp_path: Path) -> None:
+    klar.state_spelling = True
+    code, rows, _, _ = check(klar, tmp_path)
+    assert code == 0
+    assert rows == [REFUNDS_ROW + UNUSED, COSTS_ROW + UNUSED]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--confg", "x"], "No such option '--confg'. Did you mean '--config'? See target-klar --help."),
+        (["more"], "Got unexpected extra argument (more). See target-klar --help."),
+        (
+            ["--input", "no-such-file"],
+            "Invalid value for '--input': 'no-such-file': No such file or directory. See target-klar --help.",
+        ),
+        (
+            ["--about", "--format=xml"],
+            "Invalid value for '--format': 'xml' is not one of 'json', 'markdown'. See target-klar --help.",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_on_stderr_and_exit_1(arguments: list[str], told: str) -> None:
+    ended = invoke(*arguments)
+    assert (ended.code, ended.out, ended.errors, len(ended.err.splitlines())) == (1, "", [told], 1)
+
+
+def test_a_run_from_a_file_prints_state_lines_and_nothing_else_on_stdout(klar: Sandbox, tmp_path: Path) -> None:
+    singer = tmp_path / "tap.jsonl"
+    lines = [
+        REFUNDS,
+        COSTS,
+        refund("a"),
+        cost("b"),
+        state({"seen": 1}),
+        refund("c", createdAt="2024-01-01"),
+        state([2]),
+    ]
+    singer.write_bytes(b"".join(map(line, lines)))
+    config = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
+    ended = invoke("--config", config, "--input", str(singer))
+    assert (ended.code, ended.out) == (0, "[2]\n")
+
+
+def test_a_later_configuration_overrides_an_earlier_one(klar: Sandbox, tmp_path: Path) -> None:
+    first = config_file(tmp_path, {"api_token": "another", "api_url": klar.url})
+    ended = invoke("--config", first, "--config=ENV", lines=[state(1)], env={"TARGET_KLAR_API_TOKEN": klar.token})
+    assert (ended.code, ended.states) == (0, [1])
+
+
+def test_without_stdin_the_run_says_what_to_do(klar: Sandbox, tmp_path: Path) -> None:
+    config = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
+    ended = closed_stdin("--config", config)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.errors == [
+        (
+            "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input. No STATE was "
+            "written."
+        )
+    ]

@@ -1,0 +1,313 @@
+"""Each row of the table of conversions, over the whole program: what Klar received, or the refusal's words."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from program import COSTS, REFUND_TIME, REFUNDS, record, refund, state
+
+from target_klar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NOON = 1_704_110_400  # 2024-01-01T12:00:00Z
+TIME = "createdAt must be a time, as Unix seconds or as a date (found {})"
+
+
+def item(**fields: Any) -> dict[str, Any]:
+    """The fields of a refund with one line item, which has these fields instead of the usual ones."""
+    return {"lineItems": [{"lineItemId": "L", "refundedQuantity": 1} | fields]}
+
+
+def sent_item(**fields: Any) -> dict[str, Any]:
+    """What Klar gets of it."""
+    return item(**fields)
+
+
+# The tap's fields beside `id`, and what Klar gets beside `id`; or the words of the refusal.
+REFUND_CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | str]] = {
+    # Names
+    "snake_case": (
+        {
+            "created_at": NOON,
+            "line_items": [{"line_item_id": "L", "refunded_quantity": 1, "reason_descriptor": "late"}],
+        },
+        {"createdAt": NOON} | sent_item(reasonDescriptor="late"),
+    ),
+    "folded as Snowflake does": (
+        {"CREATEDAT": NOON, "LINEITEMS": [{"LINEITEMID": "L", "REFUNDEDQUANTITY": 1}]},
+        {"createdAt": NOON} | sent_item(),
+    ),
+    "folded as PostgreSQL does": (
+        {"createdat": NOON, "lineitems": [{"lineitemid": "L", "refundedquantity": 1}]},
+        {"createdAt": NOON} | sent_item(),
+    ),
+    "upper snake case": (
+        {"CREATED_AT": NOON, "LINE_ITEMS": [{"LINE_ITEM_ID": "L", "REFUNDED_QUANTITY": 1}]},
+        {"createdAt": NOON} | sent_item(),
+    ),
+    "the exact spelling wins": (
+        {"createdAt": NOON, "created_at": 5, "CREATEDAT": "x"} | item(),
+        {"createdAt": NOON} | item(),
+    ),
+    "two spellings that differ": (
+        {"created_at": NOON, "CREATEDAT": NOON + 1} | item(),
+        TIME.format("different values in created_at and CREATEDAT"),
+    ),
+    # Text
+    "a whole number as text": ({"createdAt": NOON} | item(lineItemId=12), {"createdAt": NOON} | item(lineItemId="12")),
+    "12.0 as text": ({"createdAt": NOON} | item(lineItemId=12.0), {"createdAt": NOON} | item(lineItemId="12")),
+    "a fraction as text": (
+        {"createdAt": NOON} | item(lineItemId=1.5),
+        "lineItems[0].lineItemId must be text (found number 1.5)",
+    ),
+    "a boolean as text": (
+        {"createdAt": NOON} | item(lineItemId=True),
+        "lineItems[0].lineItemId must be text (found boolean true)",
+    ),
+    # Numbers
+    "numeric text": (
+        {"createdAt": NOON} | item(refundedQuantity="1.10"),
+        {"createdAt": NOON} | item(refundedQuantity=Decimal("1.10")),
+    ),
+    "a decimal comma": (
+        {"createdAt": NOON} | item(refundedQuantity="1,10"),
+        'lineItems[0].refundedQuantity must be a number (found text "1,10")',
+    ),
+    "a percentage": (
+        {"createdAt": NOON} | item(refundedQuantity="17%"),
+        'lineItems[0].refundedQuantity must be a number (found text "17%")',
+    ),
+    "NaN as text": (
+        {"createdAt": NOON} | item(refundedQuantity="NaN"),
+        'lineItems[0].refundedQuantity must be a number (found text "NaN")',
+    ),
+    "infinity as text": (
+        {"createdAt": NOON} | item(refundedQuantity="-Infinity"),
+        'lineItems[0].refundedQuantity must be a number (found text "-Infinity")',
+    ),
+    "a boolean as a number": (
+        {"createdAt": NOON} | item(refundedQuantity=False),
+        "lineItems[0].refundedQuantity must be a number (found boolean false)",
+    ),
+    "0 and a negative number": (
+        {
+            "createdAt": NOON,
+            "lineItems": [item(refundedQuantity=0)["lineItems"][0], item(refundedQuantity=-2)["lineItems"][0]],
+        },
+        {
+            "createdAt": NOON,
+            "lineItems": [item(refundedQuantity=0)["lineItems"][0], item(refundedQuantity=-2)["lineItems"][0]],
+        },
+    ),
+    # Times
+    "ISO 8601 with Z": ({"createdAt": "2024-01-01T12:00:00Z"} | item(), {"createdAt": NOON} | item()),
+    "ISO 8601 with a zone": ({"createdAt": "2024-01-01T14:00:00.999+02:00"} | item(), {"createdAt": NOON} | item()),
+    "a date": ({"createdAt": "2024-01-01"} | item(), {"createdAt": NOON - 43200} | item()),
+    "an SQL timestamp": ({"createdAt": "2024-01-01 12:00:00.123456"} | item(), {"createdAt": NOON} | item()),
+    "an SQL timestamp with a zone": ({"createdAt": "2024-01-01 13:00:00+01"} | item(), {"createdAt": NOON} | item()),
+    "ten digits": ({"createdAt": str(NOON)} | item(), {"createdAt": NOON} | item()),
+    "nine digits": ({"createdAt": "999999999"} | item(), {"createdAt": 999_999_999} | item()),
+    "eight digits": (
+        {"createdAt": "20240101"} | item(),
+        TIME.format('text "20240101", which looks like a date, not seconds'),
+    ),
+    "thirteen digits": (
+        {"createdAt": "1704110400000"} | item(),
+        TIME.format('text "1704110400000", which looks like milliseconds, not seconds'),
+    ),
+    "milliseconds": (
+        {"createdAt": 1_704_110_400_000} | item(),
+        TIME.format("number 1704110400000, which looks like milliseconds, not seconds"),
+    ),
+    "a date as a number": (
+        {"createdAt": 20240101} | item(),
+        TIME.format("number 20240101, which looks like a date, not seconds"),
+    ),
+    "Excel's day number": (
+        {"createdAt": 45292} | item(),
+        TIME.format("number 45292, which looks like a date, not seconds"),
+    ),
+    "Excel's day number with a time": (
+        {"createdAt": 45292.5} | item(),
+        TIME.format("number 45292.5, which looks like a date, not seconds"),
+    ),
+    "words": ({"createdAt": "yesterday"} | item(), TIME.format('text "yesterday"')),
+    "a day that is none": ({"createdAt": "2024-02-30"} | item(), TIME.format('text "2024-02-30"')),
+    "a negative required time": ({"createdAt": -1} | item(), TIME.format("number -1")),
+    # No value
+    "null where nothing is required": (
+        {"createdAt": NOON, "updatedAt": None} | item(id=None, reasonDescriptor=None, processedAt=None),
+        {"createdAt": NOON} | item(),
+    ),
+    "no time where none is required": (
+        {"createdAt": NOON, "updatedAt": 0} | item(createdAt="", processedAt="0000-00-00 00:00:00"),
+        {"createdAt": NOON} | item(),
+    ),
+    "MySQL's zero date where none is required": (
+        {"createdAt": NOON, "updated_at": "0000-00-00"} | item(),
+        {"createdAt": NOON} | item(),
+    ),
+    "MySQL's zero date where one is required": (
+        {"created_at": "0000-00-00 00:00:00"} | item(),
+        TIME.format('text "0000-00-00 00:00:00"'),
+    ),
+    "null as a required time": ({"createdAt": None} | item(), TIME.format("null")),
+    "0 as a required time": ({"createdAt": 0} | item(), TIME.format("number 0")),
+    "empty text as a required time": ({"createdAt": ""} | item(), TIME.format('text ""')),
+    "null as a required array": ({"createdAt": NOON, "lineItems": None}, "lineItems must be an array (found null)"),
+    "null as a required number": (
+        {"createdAt": NOON} | item(refundedQuantity=None),
+        "lineItems[0].refundedQuantity must be a number (found null)",
+    ),
+    "nothing at all": ({}, "createdAt is required; lineItems is required"),
+    # Arrays
+    "an array as JSON text": (
+        {"createdAt": NOON, "line_items": '[{"line_item_id": 7, "refunded_quantity": "1.10", "sku": "x"}]'},
+        {"createdAt": NOON} | item(lineItemId="7", refundedQuantity=Decimal("1.10")),
+    ),
+    "text that is no JSON": ({"createdAt": NOON, "lineItems": "[{"}, 'lineItems must be an array (found text "[{")'),
+    "JSON text that is no array": (
+        {"createdAt": NOON, "lineItems": "5"},
+        'lineItems must be an array (found text "5")',
+    ),
+    "an empty array": ({"createdAt": NOON, "lineItems": []}, {"createdAt": NOON, "lineItems": []}),
+    "an item that is no object": (
+        {"createdAt": NOON, "lineItems": [5]},
+        "lineItems[0] must be an object (found number 5)",
+    ),
+    # Fields that Klar does not know
+    "unknown fields": (
+        {"createdAt": NOON, "_sdc_batched_at": "x", "sku": 5} | item(sku="y", _sdc_sequence=1),
+        {"createdAt": NOON} | item(),
+    ),
+}
+KEYS: dict[str, tuple[str, str]] = {
+    # JSON of the key, and the key at Klar or the refusal
+    "a whole number": ("12", "12"),
+    "12.0": ("13.0", "13"),
+    "more than 64 bits": ("123456789012345678901234567890", "123456789012345678901234567890"),
+    "zeros in front": ('"007"', "007"),
+    "a fraction": ("1.5", "id must be text that is not empty (found number 1.5)"),
+    "beyond all reason": ("1e999999", "id must be text that is not empty (found number 1E+999999)"),
+    "a boolean": ("true", "id must be text that is not empty (found boolean true)"),
+    "null": ("null", "id must be text that is not empty (found null)"),
+    "empty text": ('""', 'id must be text that is not empty (found text "")'),
+    "an object": ('{"a": 1}', "id must be text that is not empty (found an object with 1 field)"),
+}
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """All cases in one run: what Klar holds under a key, or how the record with it was refused."""
+    rejects = tmp_path_factory.mktemp("conforming") / "rejects.jsonl"
+    lines = [REFUNDS]
+    lines += [record("refunds", **({"id": name} | fields)) for name, (fields, _) in REFUND_CASES.items()]
+    fields = '{"id": %s, "createdAt": 1704110400, "lineItems": [], "n": "%s"}'
+    body = f'{{"type": "RECORD", "stream": "refunds", "record": {fields}}}'
+    lines += [body % (key, name) for name, (key, _) in KEYS.items()]
+    with Sandbox() as klar:
+        ended = run(klar, [*lines, state(1)], rejects_path=str(rejects))
+        assert (ended.code, ended.states) == (0, [1])
+        held = json.loads(json.dumps(klar.refunds, default=str))
+    refused = {}
+    for found in map(json.loads, rejects.read_text().splitlines()[1:]):
+        assert found["source"] == "contract"
+        told = "; ".join(f"{problem['path']} {problem['message']}" for problem in found["errors"])
+        refused[found["record"].get("n") or found["record"]["id"]] = told
+    return lambda name: held.get(name) or refused[name]
+
+
+@pytest.mark.parametrize("name", REFUND_CASES)
+def test_a_record_as_a_tap_writes_it_becomes_what_klar_takes_or_is_refused_in_words(
+    name: str, outcome: Callable[[str], Any]
+) -> None:
+    wanted = REFUND_CASES[name][1]
+    whole = wanted if isinstance(wanted, str) else json.loads(json.dumps({"id": name} | wanted, default=str))
+    assert outcome(name) == whole
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_becomes_text_digit_for_digit_or_is_refused(name: str, outcome: Callable[[str], Any]) -> None:
+    wanted = KEYS[name][1]
+    if wanted.startswith("id must"):
+        assert outcome(name) == wanted
+    else:
+        assert outcome(wanted)["id"] == wanted
+
+
+def test_20_extra_columns_never_reach_klar_and_one_warning_names_them(klar: Sandbox) -> None:
+    extra = {f"column_{number}": f"value-{number}" for number in range(19)} | {"customer_email": "anna@example.com"}
+    lines = [REFUNDS, *(refund(str(number), **extra) for number in range(1500)), state(1)]
+    ended = run(klar, lines)
+    assert (ended.code, ended.states) == (0, [1])
+    assert {frozenset(held) for held in klar.refunds.values()} == {frozenset({"id", "createdAt", "lineItems"})}
+    assert not any(b"column_" in body or b"example.com" in body for body in klar.bodies)
+    assert [text.split("|", 3)[3].strip() for text in ended.said("WARNING")] == [
+        "refunds: fields that Klar does not know were left out: " + ", ".join(extra)
+    ]
+    assert "value-" not in ended.err
+    assert "anna@example.com" not in ended.err
+
+
+def test_times_without_a_zone_are_utc_which_is_said_once_a_stream(klar: Sandbox) -> None:
+    lines = [REFUNDS, COSTS, *(refund(str(number), createdAt="2024-01-01 12:00:00") for number in range(5)), state(1)]
+    ended = run(klar, lines)
+    assert {held["createdAt"] for held in klar.refunds.values()} == {NOON}
+    assert (
+        len(ended.said("INFO     | target-klar.refunds            | refunds: times without a zone were read as UTC"))
+        == 1
+    )
+    assert len(ended.said("read as UTC")) == 1
+
+
+def test_extra_fields_are_sent_as_they_are_at_any_level_by_their_exact_names(klar: Sandbox) -> None:
+    klar.extra_fields = ("refundNote", "taxRate")
+    fields = {"refundNote": None, "refund_note": "dropped"} | item(taxRate={"de": [1.10, True]}, TAXRATE=5)
+    ended = run(
+        klar, [REFUNDS, record("refunds", id="a", createdAt=NOON, **fields)], extra_fields=["refundNote", "taxRate"]
+    )
+    assert ended.code == 0
+    assert klar.refunds["a"] == {"id": "a", "createdAt": NOON, "refundNote": None} | item(
+        taxRate={"de": [Decimal("1.10"), True]}
+    )
+
+
+def test_without_validation_klar_judges_but_what_cannot_be_sent_is_still_refused(klar: Sandbox, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    lines = [
+        REFUNDS,
+        refund("good"),
+        refund("unreadable", createdAt="soon"),
+        record("refunds", createdAt=NOON, lineItems=[]),
+        record("refunds", id="incomplete"),
+        refund("fractional", updatedAt=REFUND_TIME, quantity="many"),
+        state(1),
+    ]
+    ended = run(klar, lines, validate_records=False, rejects_path=str(rejects))
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"good"})
+    found = [json.loads(text) for text in rejects.read_text().splitlines()[1:]]
+    assert {(each["record"].get("id"), each["source"]) for each in found} == {
+        ("unreadable", "contract"),
+        (None, "contract"),
+        ("incomplete", "klar"),
+        ("fractional", "klar"),
+    }
+
+
+def test_several_amounts_of_one_order_are_said_once_and_the_last_counts(klar: Sandbox) -> None:
+    costs = [record("transaction_costs", order_id=1, transaction_costs=text) for text in ("1.10", "2.20", 2.2, "3.30")]
+    same = [record("transaction_costs", order_id=2, transaction_costs=5)] * 3
+    ended = run(klar, [COSTS, *costs, *same, state(1)])
+    assert {key: held["transactionCosts"] for key, held in klar.transaction_costs.items()} == {
+        "1": Decimal("3.30"),
+        "2": 5,
+    }
+    assert len(ended.said("WARNING")) == 1
+    assert "transaction_costs: 1 keys came with several values of transactionCosts" in ended.err

@@ -1,0 +1,349 @@
+"""Every message of a run that fails, word for word, and that none of them gives away a secret or a customer."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from invocation import config_file, invoke
+from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+TOKEN = "klar-token-7d41f0c2"
+EMAIL = "anna.schmidt@customer.example"
+NOTHING_KEPT = "No STATE was written."
+KEPT = "The last STATE written covers 1 of the {} records read."
+STOPS = "The run stops before it; set `rejects_path` to set such records aside and go on."
+LIMIT = (
+    "With it more than {} records were refused in this run (`rejects_limit`), so the run stops before it: look for a "
+    "mistake in the mapping."
+)
+WHERE_TO_GET_ONE = (
+    "Check `api_token`: Klar shows it under Settings, Store Configurator, the store, Data Sources, the data source, "
+    "tab Access Token."
+)
+
+
+def planted(key: str, **fields: Any) -> dict[str, Any]:
+    """A refund with a customer's address in a column that Klar does not know."""
+    return refund(key, customer_email=EMAIL, **fields)
+
+
+@dataclass
+class Failure:
+    """One way to fail, and what the program says: `<any>` stands for what differs from run to run."""
+
+    says: str
+    lines: list[Any] = field(default_factory=lambda: [REFUNDS, planted("a"), state(1)])
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    klar: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    states: list[Any] = field(default_factory=list)
+
+
+def after_a(*more: Any) -> list[Any]:
+    """Lines that fail only after one record and its STATE have come through."""
+    return [REFUNDS, planted("a"), state(1), *more, state(2)]
+
+
+def batch(encoding: dict[str, Any], *manifest: str) -> dict[str, Any]:
+    return {"type": "BATCH", "stream": "refunds", "encoding": encoding, "manifest": list(manifest)}
+
+
+FAILURES: dict[str, Failure] = {
+    # Klar
+    "wrong token": Failure(
+        f"Klar refused the API token (HTTP 401, <url>/refunds/status). {WHERE_TO_GET_ONE} {NOTHING_KEPT}",
+        settings={"api_token": f"{TOKEN}-but-wrong"},
+    ),
+    "token revoked": Failure(
+        f"Klar refused the API token (HTTP 403, <url>/12.2022/refunds/json). {WHERE_TO_GET_ONE} {NOTHING_KEPT}",
+        faults=("403@1",),
+    ),
+    "wrong version": Failure(
+        "Klar does not know <url>/01.2020/refunds/json (HTTP 404). Check `refunds_api_version` (01.2020) and `api_url"
+        f"`. {NOTHING_KEPT}",
+        settings={"refunds_api_version": "01.2020"},
+    ),
+    "wrong address": Failure(
+        f"Klar does not know <url>/nowhere/refunds/status (HTTP 404). Check `api_url`. {NOTHING_KEPT}",
+        settings={"api_url": "<url>/nowhere"},
+    ),
+    "redirect": Failure(
+        "<url>/12.2022/refunds/json redirects (HTTP 307), and the token does not follow. Check `api_url`. "
+        f"{NOTHING_KEPT}",
+        faults=("redirect@1",),
+    ),
+    "another refusal": Failure(
+        f"Klar answered HTTP 409 at <url>/12.2022/refunds/json: <any> {NOTHING_KEPT}", faults=("409@1",)
+    ),
+    "no server": Failure(
+        "refunds: no answer from Klar at <closed>/refunds/status after <any> attempt<any> in <any> s (connection "
+        f"refused). Run again later. {NOTHING_KEPT}",
+        settings={"api_url": "<closed>", "retry_timeout_seconds": 1},
+    ),
+    "server errors": Failure(
+        "refunds: no answer from Klar at <url>/12.2022/refunds/json after <any> attempt<any> in <any> s (HTTP 503). "
+        f"Run again later. {NOTHING_KEPT}",
+        settings={"retry_timeout_seconds": 1},
+        faults=("503@1+",),
+    ),
+    "a login page": Failure(
+        "refunds: no answer from Klar at <url>/12.2022/refunds/json after 1 attempt in 0 s (HTTP 200 with a body that "
+        f"is not Klar's). Run again later. {NOTHING_KEPT}",
+        settings={"retry_timeout_seconds": 0},
+        faults=("2xx-html@1+",),
+    ),
+    "silence": Failure(
+        "refunds: no answer from Klar at <url>/12.2022/refunds/json after 1 attempt in 1 s (no full answer within 1 s"
+        f"). Run again later. {NOTHING_KEPT}",
+        settings={"retry_timeout_seconds": 0, "request_timeout_seconds": 1},
+        faults=("hang@1+",),
+    ),
+    "status frozen": Failure(
+        "refunds: 1 records were sent in the first request. refunds: Klar accepted records, but 1 s later its status "
+        "shows no load newer than ever (last batch: 0). No STATE is written for them; run again, or raise "
+        f"`status_timeout_seconds` (0: the status only has to answer). {NOTHING_KEPT}",
+        settings={"status_timeout_seconds": 1},
+        klar={"status_frozen": True},
+    ),
+    "nothing counted": Failure(
+        "refunds: 1 records were sent and accepted in the first request, but Klar counted 0, so it may not read them "
+        "as they are meant. Check `refunds_api_version`, and that nothing else loads into this data source at the same "
+        f"time. {NOTHING_KEPT}",
+        klar={"counts_nothing": True},
+    ),
+    "everything refused": Failure(
+        "Klar refused all 8 records of the first request of refunds, in <any> requests, so it is not a single record "
+        "(<any>). Nothing of it was stored; check the mapping and `refunds_api_version`. "
+        f"{NOTHING_KEPT}",
+        lines=[REFUNDS, *(planted(str(number)) for number in range(8)), state(1)],
+        settings={"rejects_path": "<rejects>"},
+        klar={"refuse": lambda _: True, "refuse_style": "opaque"},
+    ),
+    # Single records
+    "a bad record": Failure(
+        'refunds b: updatedAt must be a time, as Unix seconds or as a date (found text "soon"); '
+        'lineItems[0].refundedQuantity must be a number (found text "many"). '
+        f"{STOPS} {KEPT.format(2)}",
+        lines=after_a(planted("b", quantity="many", updatedAt="soon")),
+        states=[1],
+    ),
+    "a record without a key": Failure(
+        f"refunds (no key): id is required. {STOPS} {KEPT.format(2)}",
+        lines=after_a(record("refunds", createdAt=REFUND_TIME, lineItems=[], customer_email=EMAIL)),
+        states=[1],
+    ),
+    "a record that is no object": Failure(
+        f"refunds (no key): record must be an object (found an array of 1). {STOPS} {KEPT.format(2)}",
+        lines=after_a({"type": "RECORD", "stream": "refunds", "record": [EMAIL]}),
+        states=[1],
+    ),
+    **{
+        f"a record that Klar refuses, in style {style}": Failure(
+            f"refunds b: {told}. {STOPS} {KEPT.format(3)}",
+            lines=after_a(planted("b"), planted("c")),
+            klar={"refuse": lambda sent: sent["id"] == "b" and "is not wanted", "refuse_style": style},
+            states=[1],
+        )
+        for style, told in {
+            "index": '<any>id is not wanted (found text "b")',
+            "tree": '<any>id is not wanted (found text "b")',
+            "tree-item": "<any>refundedQuantity is not wanted (found number 1)",
+            "ids": 'id is not wanted (found text "b")',
+            "failed-ids": "Klar named it among those that failed",
+            "opaque": "Bad Request",
+            "207": "Klar named it among those that failed",
+        }.items()
+    },
+    "too many rejects": Failure(
+        f"refunds c: createdAt is required. {LIMIT.format(1)} {KEPT.format(3)}",
+        lines=after_a(*(record("refunds", id=key, lineItems=[], customer_email=EMAIL) for key in "bc")),
+        settings={"rejects_path": "<rejects>", "rejects_limit": 1},
+        states=[1],
+    ),
+    # Stream maps
+    "a map that fails on a record": Failure(
+        f"refunds (no key): record could not be mapped (ValueError). {STOPS} {NOTHING_KEPT}",
+        settings={"stream_maps": {"refunds": {"fee": "float(customer_email)"}}},
+    ),
+    "a map that looks a value up in vain": Failure(
+        f"refunds (no key): record could not be mapped (<any>). {STOPS} {NOTHING_KEPT}",
+        settings={"stream_maps": {"refunds": {"fee": "{'DE': 19}[customer_email]"}}},
+    ),
+    "a map that calls what a value does not have": Failure(
+        f"refunds (no key): record could not be mapped (<any>). {STOPS} {NOTHING_KEPT}",
+        settings={"stream_maps": {"refunds": {"fee": "customer_email.fee"}}},
+    ),
+    "a map that cannot be read": Failure(
+        "The stream map of refunds cannot be used (Failed to parse expression (((.). Check `stream_maps`. "
+        f"{NOTHING_KEPT}",
+        settings={"stream_maps": {"refunds": {"id": "((("}}},
+    ),
+    "an unknown stream": Failure(
+        "Klar has no stream 'orders', only refunds and transaction_costs. Rename it with a stream map (stream_maps: "
+        f"{{orders: {{__alias__: refunds}}}}) or drop it (stream_maps: {{orders: __NULL__}}). {KEPT.format(1)}",
+        lines=after_a(schema("orders"), record("orders", id=1, customer_email=EMAIL)),
+        states=[1],
+    ),
+    # Input
+    "a line that is cut off": Failure(
+        'Line 4 of the input: not valid JSON (Input data was truncated). It begins: \'{"type": "RECORD", "stream": '
+        f'"refunds", \'. {KEPT.format(1)}',
+        lines=after_a(json.dumps(planted("b"))[:-5]),
+        states=[1],
+    ),
+    "a record before its SCHEMA": Failure(
+        "Line 4 of the input: A record of 'transaction_costs' came before the SCHEMA of its stream. It begins: "
+        f'\'{{"type": "RECORD", "stream": "transactio\'. {KEPT.format(1)}',
+        lines=after_a(record("transaction_costs", orderId="c", transactionCosts=1, customer_email=EMAIL)),
+        states=[1],
+    ),
+    "batch files of another kind": Failure(
+        "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`. "
+        + KEPT.format(1),
+        lines=after_a(batch({"format": "parquet"}, "rows.parquet")),
+        states=[1],
+    ),
+    "a batch file that is not there": Failure(
+        "The batch file no-such-file.jsonl cannot be read (FileNotFoundError: [Errno 2] No such file or directory: "
+        f"<any>). {KEPT.format(1)}",
+        lines=after_a(batch({"format": "jsonl"}, "no-such-file.jsonl")),
+        states=[1],
+    ),
+    # Rejects file and dry run
+    "a rejects file that cannot be written": Failure(
+        "The rejects file /no/such/folder/rejects.jsonl cannot be written (No such file or directory). Check "
+        "`rejects_path`.",
+        settings={"rejects_path": "/no/such/folder/rejects.jsonl"},
+    ),
+    "a dry run with a refusal": Failure(
+        "validate_only: 1 of 2 records were refused.",
+        lines=after_a(planted("b", createdAt="soon")),
+        settings={"validate_only": True},
+    ),
+}
+
+
+def closed_port() -> str:
+    """An address of this machine at which nothing listens."""
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{tried.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES.keys())
+def test_a_failure_is_one_line_that_says_what_to_do_and_gives_nothing_away(
+    failure: Failure, klar: Sandbox, tmp_path: Path
+) -> None:
+    klar.token = TOKEN
+    for name, value in failure.klar.items():
+        setattr(klar, name, value)
+    klar.misbehave(*failure.faults)
+    rejects = tmp_path / "rejects.jsonl"
+    names = {"<url>": klar.url, "<closed>": closed_port(), "<rejects>": str(rejects)}
+    settings = {name: names_in(value, names) for name, value in failure.settings.items()}
+    ended = run(klar, failure.lines, **({"batch_size_rows": 1000} | settings))
+    wanted = re.escape(names_in(failure.says, names)).replace("<any>", ".*")
+    assert [text for text in ended.errors if not re.fullmatch(wanted, text)] == []
+    assert (ended.code, len(ended.errors), ended.states) == (1, 1, failure.states)
+    assert "Traceback" not in ended.err
+    assert all("|" in text for text in ended.err.splitlines())  # each a line of the log, none a stray one
+    written = rejects.read_text() if rejects.exists() else ""
+    assert TOKEN not in ended.out + ended.err + written
+    assert EMAIL not in ended.out + ended.err
+
+
+def names_in(value: Any, names: Mapping[str, str]) -> Any:
+    """The value with what stands for an address or a file filled in."""
+    if isinstance(value, str):
+        for name, meant in names.items():
+            value = value.replace(name, meant)
+    return value
+
+
+CONFIGURATIONS: dict[str, Callable[[Path], list[str]]] = {
+    "a token with a line break": lambda folder: [
+        "--config",
+        config_file(folder, {"api_token": f"{TOKEN}\nX: {TOKEN}"}),
+    ],
+    "a token that is a list": lambda folder: ["--config", config_file(folder, {"api_token": [TOKEN]})],
+    "a token in another setting": lambda folder: [
+        "--config",
+        config_file(folder, {"api_token": "t", "api_url": f"https://{TOKEN}:x@example.com"}),
+    ],
+    "a file that is no JSON": lambda folder: ["--config", config_file(folder, f'{{"api_token": "{TOKEN}" oops}}')],
+    "a file that is not UTF-8": lambda folder: ["--config", not_utf8(folder)],
+    "a token for another setting": lambda folder: ["--config", config_file(folder, {"api_tokn": TOKEN})],
+}
+
+
+def not_utf8(folder: Path) -> str:
+    path = folder / "config.json"
+    path.write_bytes(f'{{"api_token": "{TOKEN}'.encode() + b'\xff"}')
+    return str(path)
+
+
+@pytest.mark.parametrize("make", CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
+def test_a_configuration_error_does_not_show_the_token(make: Callable[[Path], list[str]], tmp_path: Path) -> None:
+    ended = invoke(*make(tmp_path))
+    assert (ended.code, ended.out, len(ended.errors)) == (1, "", 1)
+    assert "Traceback" not in ended.err
+    assert TOKEN not in ended.err
+
+
+def test_a_rejects_file_that_is_the_input_too_is_left_alone(klar: Sandbox, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    first = run(klar, [REFUNDS, planted("a", createdAt="soon")], rejects_path=str(rejects))
+    assert first.code == 0
+    before = rejects.read_bytes()
+    ended = run(klar, [], "--input", str(rejects), rejects_path=str(rejects))
+    assert (ended.code, ended.errors) == (
+        1,
+        [f"{rejects} is both the input and `rejects_path`. Move it away before you send it again."],
+    )
+    assert rejects.read_bytes() == before
+
+
+def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: Sandbox, tmp_path: Path) -> None:
+    klar.token = TOKEN
+    klar.misbehave("503@1", "status:502-html@2")
+    klar.refuse = lambda sent: sent.get("id") == "c" and "is unknown"
+    rejects = tmp_path / "rejects.jsonl"
+    lines = [
+        REFUNDS,
+        COSTS,
+        planted("a"),
+        planted("b", createdAt="soon"),
+        planted("c"),
+        cost("o"),
+        cost("o", 2),
+        state(1),
+    ]
+    ended = run(klar, lines, rejects_path=str(rejects))
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a"})
+    warnings = [text.split("|", 3)[3].strip() for text in ended.said("WARNING")]
+    wanted = [
+        r"refunds b: createdAt must be a time, as Unix seconds or as a date \(found text \"soon\"\)\. Written to .*\.",
+        r"(refunds|transaction_costs): no answer from Klar at .* \(HTTP 503\); next try in \d+\.\d s",
+        r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502\); next try in \d+\.\d s",
+        r"refunds c: .* Written to .*\.",
+        r"refunds: fields that Klar does not know were left out: customer_email",
+        r"transaction_costs: 1 keys came with several values of transactionCosts, and only the last one counts .*",
+        r"2 records were refused and are in .*\. Most often: .*",
+    ]
+    assert [pattern for pattern in wanted if not any(re.fullmatch(pattern, text) for text in warnings)] == []
+    assert [text for text in warnings if not any(re.fullmatch(pattern, text) for pattern in wanted)] == []
+    assert TOKEN not in ended.out + ended.err + rejects.read_text()
+    assert EMAIL not in ended.out + ended.err
+    assert rejects.read_text().count(EMAIL) == 2

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from program import REFUNDS, cost, record, refund, run, schema, state
+
+from target_klar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_klar.sandbox.traffic import Request
+
+KEYS = [f"K{number}" for number in range(37)]
+EAGER = {"batch_size_rows": 20, "max_parallel_requests": 8}
+
+
+class Watched(Sandbox):
+    """A slow Klar that notes when each batch was stored; until then at least its request is in flight."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(keep_bodies=1000, **({"jitter": 0.02} | settings))
+        self.stored_at: dict[int, float] = {}
+        self.observer = self.note
+
+    def note(self, moment: str, request: Request) -> None:
+        if moment == "stored":
+            self.stored_at[request.number] = time.monotonic()
+
+    def loads(self) -> list[tuple[Request, list[str]]]:
+        """Each POST with the keys that it carried."""
+        posts, bodies = self.posts(), self.bodies
+        assert len(posts) == len(bodies)
+        return [(post, [sent["id"] for sent in json.loads(body)]) for post, body in zip(posts, bodies, strict=True)]
+
+    def quantities(self) -> dict[str, Any]:
+        """The version of each key that is held."""
+        return {key: held["lineItems"][0]["refundedQuantity"] for key, held in self.refunds.items()}
+
+
+def crowded(seed: int, count: int) -> Iterator[str]:
+    """Keys of an update feed in which neighbouring batches nearly always have one in common."""
+    chance = random.Random(seed)
+    return (chance.choice(KEYS) for _ in range(count))
+
+
+def clustered(seed: int, count: int) -> Iterator[str]:
+    """Keys of an update feed that stays with four keys for a while, so that some batches have none in common."""
+    chance = random.Random(seed)
+    cluster: list[str] = []
+    for number in range(count):
+        if number % 20 == 0:
+            cluster = chance.sample(KEYS, 4)
+        yield chance.choice(cluster)
+
+
+def assert_no_key_was_in_two_requests_at_once(klar: Watched) -> None:
+    """Neither twice in one request nor in two that overlapped."""
+    loads = klar.loads()
+    for index, (post, keys) in enumerate(loads):
+        assert len(keys) == len(set(keys))
+        until = klar.stored_at.get(post.number, post.started)
+        beside = [other for later, other in loads[index + 1 :] if later.started < until]
+        assert all(set(keys).isdisjoint(other) for other in beside)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("feed", [crowded, clustered])
+@pytest.mark.parametrize("change", [False, True], ids=["one schema", "a schema change in the middle"])
+def test_of_8000_updates_of_37_keys_the_last_of_each_wins_with_eight_requests_in_flight(
+    feed: Any, *, change: bool
+) -> None:
+    updates = list(enumerate(feed(3, 8000)))
+    lines = [refund(key, version) for version, key in updates]
+    if change:
+        lines.insert(4000, schema("refunds", note={"type": "string"}, lineItems={"type": "array"}))
+
+    with Watched() as klar:
+        ended = run(klar, [REFUNDS, *lines, state("end")], **EAGER)
+
+        assert (ended.code, ended.states) == (0, ["end"])
+        assert klar.quantities() == {key: version for version, key in updates}
+        assert 400 <= len(klar.posts()) <= 401
+        assert_no_key_was_in_two_requests_at_once(klar)
+        assert feed is crowded or 4 <= klar.peak_in_flight <= 8
+
+
+def test_two_source_streams_mapped_onto_one_keep_the_order_in_which_the_tap_wrote_them() -> None:
+    maps = {name: {"__alias__": "refunds"} for name in ("shop_a", "shop_b")}
+    updates = list(enumerate(clustered(5, 2000)))
+    lines: list[Any] = [schema("shop_a"), schema("shop_b", note={"type": "string"})]
+    for version, key in updates:
+        written = refund(key, version)
+        lines.append({**written, "stream": random.Random(version).choice(("shop_a", "shop_b"))})
+
+    with Watched() as klar:
+        ended = run(klar, [*lines, state("end")], stream_maps=json.dumps(maps), **EAGER)
+
+        assert (ended.code, ended.states) == (0, ["end"])
+        assert klar.quantities() == {key: version for version, key in updates}
+        assert len(klar.posts()) == 100  # one sink: half-full batches of two would be more
+        assert_no_key_was_in_two_requests_at_once(klar)
+
+
+@pytest.mark.slow
+def test_the_order_holds_while_requests_fail_and_are_tried_again() -> None:
+    updates = list(enumerate(clustered(7, 1000)))
+    faults = ["503@3x2", "reset-after@7", "reset-before@11", "504@15", "truncated@19", "429-after-seconds@23"]
+
+    with Watched(faults=faults) as klar:
+        ended = run(klar, [REFUNDS, *(refund(key, version) for version, key in updates), state("end")], **EAGER)
+
+        assert (ended.code, ended.states) == (0, ["end"])
+        assert klar.quantities() == {key: version for version, key in updates}
+        assert len(klar.posts()) == 57
+        assert_no_key_was_in_two_requests_at_once(klar)
+
+
+def test_the_order_holds_while_batches_are_split_for_a_record_that_klar_refuses(tmp_path: Any) -> None:
+    updates = list(enumerate(clustered(9, 1000)))
+    refused = {version for version, _ in updates if version % 50 == 49}
+
+    with Watched(
+        refuse=lambda sent: sent["lineItems"][0]["refundedQuantity"] in refused, refuse_style="opaque"
+    ) as klar:
+        rejects = tmp_path / "rejects.jsonl"
+        ended = run(
+            klar,
+            [REFUNDS, *(refund(key, version) for version, key in updates), state("end")],
+            rejects_path=str(rejects),
+            **EAGER,
+        )
+        sent_versions: dict[str, int] = {}
+        for start in range(0, 1000, 20):
+            last = {key: version for version, key in updates[start : start + 20]}
+            sent_versions.update({key: version for key, version in last.items() if version not in refused})
+
+        assert (ended.code, ended.states) == (0, ["end"])
+        assert klar.quantities() == sent_versions
+        assert_no_key_was_in_two_requests_at_once(klar)
+
+
+def test_a_key_of_one_stream_does_not_wait_for_the_same_text_as_a_key_of_the_other() -> None:
+    lines = [schema("refunds"), schema("transaction_costs")]
+    lines += [each for number in range(40) for each in (refund(f"K{number}"), cost(f"K{number}"))]
+
+    with Sandbox(latency=0.2) as klar:
+        ended = run(klar, lines, batch_size_rows=40)
+
+        assert (ended.code, len(klar.refunds), len(klar.transaction_costs)) == (0, 40, 40)
+        assert klar.peak_in_flight == 2
+
+
+def test_keys_that_conforming_makes_equal_are_one_key() -> None:
+    lines = [REFUNDS]
+    for version, key in enumerate(["7", 7, 7.0, "7"]):
+        fields = refund("7", version)["record"] | {"id": key}
+        lines.append(record("refunds", **fields))
+
+    with Watched() as klar:
+        ended = run(klar, [*lines, state("end")])
+
+        assert (ended.code, ended.states, klar.quantities()) == (0, ["end"], {"7": 3})
+        assert [keys for _, keys in klar.loads()] == [["7"]]

@@ -1,0 +1,190 @@
+"""Malformed input: the run ends with its line number and a short excerpt, and all before it is delivered."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from program import COSTS, REFUNDS, cost, line, record, refund, schema, start, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+KEPT = "The last STATE written covers 1 of the 1 records read."
+RECORD = '{"type":"RECORD","stream":"refunds","record":'
+BEGINS = '{"type":"RECORD","stream":"refunds","rec'  # forty characters
+
+MALFORMED: dict[str, tuple[Any, str, str]] = {
+    "truncated JSON": (f'{RECORD}{{"id": "b"', "not valid JSON (Input data was truncated)", BEGINS),
+    "not JSON": ("hello", "not valid JSON (JSON is malformed: invalid character (byte 0))", "hello"),
+    "a list": ("[1]", "not a Singer message, which is a JSON object", "[1]"),
+    "a number": ("5", "not a Singer message, which is a JSON object", "5"),
+    "no type": ('{"a":1}', "not a Singer message: it has no `type`", '{"a":1}'),
+    "a type that is no text": ('{"type":[]}', "a Singer message of an unknown `type`", '{"type":[]}'),
+    "an unknown type": ('{"type":"FOO"}', "a Singer message of an unknown `type`", '{"type":"FOO"}'),
+    "no record": (
+        '{"type":"RECORD","stream":"refunds"}',
+        "a RECORD without `record`",
+        '{"type":"RECORD","stream":"refunds"}',
+    ),
+    "no stream": ('{"type":"RECORD","record":{}}', "a RECORD without `stream`", '{"type":"RECORD","record":{}}'),
+    "a stream that is no text": (
+        '{"type":"RECORD","stream":[],"record":{}}',
+        "A record of [] came before the SCHEMA of its stream",
+        '{"type":"RECORD","stream":[],"record":{}',
+    ),
+    "a record before its SCHEMA": (
+        cost("c"),
+        "A record of 'transaction_costs' came before the SCHEMA of its stream",
+        '{"type": "RECORD", "stream": "transactio',
+    ),
+    "a SCHEMA without properties": (
+        '{"type":"SCHEMA","stream":"refunds","schema":{}}',
+        "a SCHEMA without `properties`",
+        '{"type":"SCHEMA","stream":"refunds","sch',
+    ),
+    "a SCHEMA whose properties are none": (
+        '{"type":"SCHEMA","stream":"transaction_costs","schema":{"properties":3}}',
+        "a SCHEMA without `properties`",
+        '{"type":"SCHEMA","stream":"transaction_c',
+    ),
+    "a SCHEMA without a schema": (
+        '{"type":"SCHEMA","stream":"refunds"}',
+        "a SCHEMA without `schema`",
+        '{"type":"SCHEMA","stream":"refunds"}',
+    ),
+    "a STATE without value": ('{"type":"STATE"}', "a STATE without `value`", '{"type":"STATE"}'),
+    "a BATCH without files": (
+        '{"type":"BATCH","stream":"refunds"}',
+        "a BATCH without `encoding`",
+        '{"type":"BATCH","stream":"refunds"}',
+    ),
+    "a BATCH with nonsense": (
+        '{"type":"BATCH","stream":"refunds","encoding":5,"manifest":[]}',
+        "a BATCH message whose `encoding` or `manifest` is not what it should be",
+        '{"type":"BATCH","stream":"refunds","enco',
+    ),
+    "a lone surrogate": (
+        f'{RECORD}{{"id":"\\ud800"}}}}',
+        "not valid JSON (",
+        BEGINS,
+    ),
+    "5,000 brackets": ("[" * 5000, "not usable JSON (nested too deeply)", "[" * 40),
+    "5,000 brackets in a record": (
+        f"{RECORD}{'[' * 5000}{']' * 5000}}}",
+        "not usable JSON (nested too deeply)",
+        BEGINS,
+    ),
+    "3 MB of garbage": ("x" * 3_000_000, "not valid JSON (JSON is malformed: invalid character (byte 0))", "x" * 40),
+    "a number of 5,000 digits": (
+        f'{RECORD}{{"id":{"9" * 5000}}}}}',
+        "not valid JSON (Integer value out of range",
+        BEGINS,
+    ),
+    "NaN": (f'{RECORD}{{"id":NaN}}}}', "not valid JSON (JSON is malformed: invalid character (byte 51))", BEGINS),
+    "text that is not UTF-8": (
+        f'{RECORD}{{"id":"'.encode() + b'\xff\xfe"}}',
+        "not valid JSON (text that is not UTF-8)",
+        BEGINS,
+    ),
+    "NUL bytes": (b"\0\0\x1b[31m", "not valid JSON (JSON is malformed: invalid character (byte 0))", "???[31m"),
+    "a byte order mark": (
+        b'\xef\xbb\xbf{"type":"STATE","value":2}',
+        "not valid JSON (JSON is malformed: invalid character (byte 0))",
+        '?{"type":"STATE","value":2}',
+    ),
+}
+
+
+@pytest.mark.parametrize(("bad", "wrong", "begins"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_line_stops_the_run_with_all_before_it_delivered_and_checkpointed(
+    klar: Sandbox, bad: Any, wrong: str, begins: str
+) -> None:
+    ended = run(klar, [REFUNDS, refund("a"), state({"seen": 1}), bad, refund("z"), state({"seen": 2})])
+    assert (ended.code, ended.states, klar.refunds.keys()) == (1, [{"seen": 1}], {"a"})
+    assert len(ended.errors) == 1
+    assert ended.errors[0].startswith(f"Line 4 of the input: {wrong}")
+    assert ended.errors[0].endswith(f". It begins: {begins!r}. {KEPT}")
+    assert "Traceback" not in ended.err
+    assert len(ended.err) < 4000
+
+
+def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
+    bad = ['"text"', "5", "null", "[1]", "true"]
+    lines = [REFUNDS, refund("a"), state(1), *(f"{RECORD}{value}}}" for value in bad), refund("z"), state(2)]
+    stopped = run(klar, lines)
+    assert (stopped.code, stopped.states, klar.refunds.keys()) == (1, [1], {"a"})
+    assert stopped.errors == [
+        (
+            'refunds (no key): record must be an object (found text "text"). The run stops before it; set '
+            "`rejects_path` to set such records aside and go on. The last STATE written covers 1 of the 2 records read."
+        )
+    ]
+    rejects = tmp_path / "rejects.jsonl"
+    ended = run(klar, lines, rejects_path=str(rejects))
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [2], {"a", "z"})
+    assert [json.loads(text)["record"] for text in rejects.read_text().splitlines()[1:]] == list(map(json.loads, bad))
+
+
+def test_blank_lines_line_ends_and_a_missing_last_one_make_no_difference(klar: Sandbox) -> None:
+    a, b = json.dumps(refund("a")), json.dumps(refund("b"))
+    ended = run(klar, ["", "  \t", REFUNDS, b"", a + "\r", "\r", b, "\n\n", line(state(1))[:-1]])
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a", "b"})
+
+
+def test_line_numbers_count_blank_lines_too(klar: Sandbox) -> None:
+    ended = run(klar, ["", REFUNDS, "\r", "", "what"])
+    assert ended.errors[0].startswith("Line 5 of the input: ")
+
+
+def test_a_last_line_without_its_end_is_cut_off_only_if_its_json_is(klar: Sandbox) -> None:
+    process = start({"api_token": klar.token, "api_url": klar.url})
+    out, err = process.communicate(
+        line(REFUNDS) + line(refund("a")) + line(state(1)) + line(refund("b"))[:-20], timeout=60
+    )
+    assert (process.returncode, out) == (1, b"1\n")
+    assert b"Line 4 of the input: not valid JSON (Input data was truncated)" in err
+    assert klar.refunds.keys() == {"a"}
+
+
+def test_a_record_of_3_mb_passes_and_is_sent_without_what_klar_does_not_know(klar: Sandbox) -> None:
+    ended = run(klar, [REFUNDS, refund("a", note="n" * 3_000_000), refund("b"), state(1)])
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a", "b"})
+    assert len(klar.bodies[0]) < 1000
+
+
+def test_lines_may_come_in_pieces_of_any_size(klar: Sandbox) -> None:
+    data = b"".join(map(line, [REFUNDS, refund("\u00e4\u20ac\U0001f600"), state("\u00e4")]))
+    process = start({"api_token": klar.token, "api_url": klar.url})
+    assert process.stdin
+    for byte in data[:-1]:
+        process.stdin.write(bytes([byte]))
+        process.stdin.flush()
+        time.sleep(0.001)
+    out, _ = process.communicate(data[-1:], timeout=60)
+    assert (process.returncode, json.loads(out)) == (0, "\u00e4")
+    assert klar.refunds.keys() == {"\u00e4\u20ac\U0001f600"}
+
+
+def test_messages_that_mean_nothing_here_are_ignored(klar: Sandbox) -> None:
+    versions = [{"type": "ACTIVATE_VERSION", "stream": "refunds", "version": number} for number in (1, 2)]
+    ended = run(klar, [REFUNDS, *versions, refund("a"), *versions, state(1)])
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a"})
+    assert len(ended.said("ACTIVATE_VERSION")) == 1
+    assert "refunds: ACTIVATE_VERSION messages are ignored; Klar has no versions of a stream" in ended.err
+
+
+def test_a_schema_may_come_again_and_change_and_say_anything_about_keys(klar: Sandbox) -> None:
+    other = schema("refunds", note={"type": "string"}) | {"key_properties": ["note"]}
+    odd = [other | {"key_properties": odd} for odd in (None, [], 5, ["nope"])]
+    ended = run(
+        klar,
+        [REFUNDS, refund("a"), other, refund("b"), *odd, COSTS, record("refunds", **refund("c")["record"]), state(1)],
+    )
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a", "b", "c"})
+    assert len(klar.posts()) == 1

@@ -1,0 +1,452 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, run, schema, start, state
+
+from target_klar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from program import Ended
+
+STYLES = ["index", "tree", "tree-item", "ids", "failed-ids", "opaque", "207"]
+PROGRAM = [sys.executable, "-m", "target_klar", "--config=ENV"]
+BAD = ("R17", "R1500", "R2499")
+WHOLE_BATCHES = {"checkpoint_interval_seconds": 0, "batch_size_rows": 2, "max_parallel_requests": 1}
+
+
+@pytest.fixture
+def rejects(tmp_path: Path) -> Path:
+    return tmp_path / "rejects.jsonl"
+
+
+def environment(klar: Sandbox, rejects: Path) -> dict[str, str]:
+    """Settings for a run that another program starts."""
+    settings = {
+        "API_TOKEN": klar.token,
+        "API_URL": klar.url,
+        "REJECTS_PATH": str(rejects),
+        "CHECKPOINT_INTERVAL_SECONDS": "0",
+    }
+    return os.environ | {f"TARGET_KLAR_{name}": value for name, value in settings.items()}
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(each) for each in path.read_text().splitlines()]
+
+
+def unwanted(*keys: str) -> Any:
+    return lambda sent: sent.get("id", sent.get("orderId")) in keys and "is not wanted here"
+
+
+def broken(key: str, **fields: Any) -> dict[str, Any]:
+    """A refund that does not meet the contract: it has no line items."""
+    return record("refunds", id=key, createdAt=REFUND_TIME, **fields)
+
+
+def stored(klar: Sandbox) -> set[str]:
+    return set(klar.refunds)
+
+
+# --- What Klar refuses ---
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_of_2500_refunds_the_three_that_klar_refuses_are_set_aside_and_can_be_sent_again(
+    style: Any, rejects: Path
+) -> None:
+    with Sandbox(refuse=unwanted(*BAD), refuse_style=style) as klar:
+        ended = run(
+            klar, [REFUNDS, *(refund(f"R{number}") for number in range(2500)), state("end")], rejects_path=str(rejects)
+        )
+
+        assert (ended.code, ended.states, len(klar.refunds)) == (0, ["end"], 2497)
+        assert len(klar.posts()) <= (70 if style == "opaque" else 12)
+        (head, *lines) = read(rejects)
+        assert head == REFUNDS
+        assert {each["record"]["id"] for each in lines} == set(BAD)
+        words = {"opaque": "Bad Request", "failed-ids": "among those that failed", "207": "among those that failed"}
+        for each in lines:
+            assert [words.get(style, "is not wanted here") in error["message"] for error in each["errors"]] == [True]
+            assert each["source"] == "klar"
+
+        klar.refuse = None
+        again = run(klar, b"", "--input", str(rejects))
+
+        assert (again.code, again.states, len(klar.refunds)) == (0, [], 2500)
+
+
+@pytest.mark.parametrize("aside", [True, False], ids=["with rejects", "without rejects"])
+@pytest.mark.parametrize("style", STYLES)
+def test_a_klar_that_refuses_everything_stops_the_run_in_one_line_after_a_few_requests(
+    style: Any, rejects: Path, *, aside: bool
+) -> None:
+    with Sandbox(refuse=lambda _: "no, thank you", refuse_style=style) as klar:
+        ended = run(
+            klar,
+            [REFUNDS, *(refund(f"R{number}") for number in range(2500)), state("end")],
+            rejects_path=str(rejects) if aside else None,
+        )
+
+        assert (ended.code, ended.states, klar.refunds) == (1, [], {})
+        assert len(klar.requests) < 30
+        assert len(ended.errors) == 1
+        assert "Traceback" not in ended.err
+        assert not aside or read(rejects) == []
+
+
+def test_without_a_rejects_file_what_klar_refuses_stops_the_run_with_all_before_it_stored_and_acknowledged() -> None:
+    with Sandbox(refuse=unwanted("R6")) as klar:
+        lines = [each for number in range(1, 11) for each in (refund(f"R{number}"), state(number))]
+        ended = run(klar, [REFUNDS, *lines], checkpoint_interval_seconds=0)
+
+        assert (ended.code, ended.states[-1:]) == (1, [5])
+        assert {f"R{number}" for number in range(1, 6)} <= stored(klar)
+        assert "R6" not in stored(klar)
+        (said,) = ended.errors
+        assert "refunds R6" in said
+        assert "is not wanted here" in said
+        assert "rejects_path" in said
+        assert "The last STATE written covers 5" in said
+
+
+@pytest.mark.parametrize("style", ["index", "opaque", "207"])
+def test_with_many_requests_in_flight_still_exactly_the_state_before_the_refused_record_is_the_last(style: Any) -> None:
+    lines = [each for number in range(400) for each in (refund(f"R{number}"), state(number))]
+
+    with Sandbox(refuse=unwanted("R233", "R236", "R251", "R300"), refuse_style=style, jitter=0.05) as klar:
+        ended = run(klar, [REFUNDS, *lines], batch_size_rows=10, max_parallel_requests=6, checkpoint_interval_seconds=0)
+
+        assert (ended.code, ended.states[-1]) == (1, 232)
+        assert ended.states == sorted(set(ended.states))
+        assert {f"R{number}" for number in range(233)} <= stored(klar)
+        assert [each for each in ended.errors if "refunds R233: " in each] == ended.errors
+
+
+def test_a_version_whose_successor_klar_refuses_is_not_sent_in_its_place(rejects: Path) -> None:
+    lines = [REFUNDS, refund("A"), state(1), refund("B", 1), state(2), refund("C"), state(3), refund("B", 2), state(4)]
+
+    with Sandbox(refuse=lambda sent: sent["id"] == "B" and sent["lineItems"][0]["refundedQuantity"] == 2) as klar:
+        ended = run(klar, lines, checkpoint_interval_seconds=0)
+        assert (ended.code, ended.states[-1:], "B" in klar.refunds) == (1, [1], False)
+
+        ended = run(klar, lines, checkpoint_interval_seconds=0, rejects_path=str(rejects))
+        assert (ended.code, ended.states[-1:], stored(klar)) == (0, [4], {"A", "C"})
+        assert [each["record"]["lineItems"][0]["refundedQuantity"] for each in read(rejects)[1:]] == [2]
+
+
+def test_a_batch_too_large_for_klar_is_halved_until_it_fits() -> None:
+    with Sandbox(limit_bytes=6000) as klar:
+        ended = run(klar, [REFUNDS, *(refund(f"R{number}") for number in range(300)), state("end")])
+
+        assert (ended.code, ended.states, len(klar.refunds)) == (0, ["end"], 300)
+        assert len(klar.posts()) < 30
+
+
+def test_a_record_too_large_for_klar_is_set_aside_as_such(rejects: Path) -> None:
+    with Sandbox(limit_bytes=6000) as klar:
+        items = [{"lineItemId": "L" * 7000, "refundedQuantity": 1}]
+        large = record("refunds", id="large", createdAt=REFUND_TIME, lineItems=items)
+        ended = run(klar, [REFUNDS, refund("A"), large, refund("B"), state("end")], rejects_path=str(rejects))
+
+        assert (ended.code, ended.states, stored(klar)) == (0, ["end"], {"A", "B"})
+        ((error,),) = [each["errors"] for each in read(rejects)[1:]]
+        assert "413" in error["message"]
+
+
+# --- What the contract refuses ---
+
+
+def test_without_a_rejects_file_the_first_bad_record_stops_the_run_and_exactly_what_precedes_it_is_acknowledged(
+    klar: Sandbox,
+) -> None:
+    lines = [REFUNDS, COSTS, cost("O1"), state(1), refund("R1"), state(2), broken("bad"), state(3), refund("R2")]
+    ended = run(klar, [*lines, state(4)], checkpoint_interval_seconds=0)
+
+    assert (ended.code, ended.states[-1:]) == (1, [2])
+    assert (stored(klar), set(klar.transaction_costs)) == ({"R1"}, {"O1"})
+    (said,) = ended.errors
+    assert "refunds bad: lineItems is required." in said
+
+
+def test_it_is_told_too_why_what_precedes_the_bad_record_could_not_be_delivered() -> None:
+    with Sandbox(faults=["503@1+"]) as klar:
+        lines = [REFUNDS, refund("A"), state(1), broken("bad"), state(2)]
+        ended = run(klar, lines, retry_timeout_seconds=1)
+
+        assert (ended.code, ended.states, klar.refunds) == (1, [], {})
+        (said,) = ended.errors
+        assert "refunds bad: lineItems is required." in said
+        assert "HTTP 503" in said
+        assert "No STATE was written." in said
+
+
+def test_a_mapping_that_breaks_every_row_stops_after_the_limit_with_the_state_from_before(
+    klar: Sandbox, rejects: Path
+) -> None:
+    lines = [REFUNDS, refund("A"), state("before"), *(broken(f"R{number}") for number in range(500)), state("after")]
+    ended = run(klar, lines, rejects_path=str(rejects), rejects_limit=7)
+
+    assert (ended.code, ended.states, stored(klar)) == (1, ["before"], {"A"})
+    assert [each["record"]["id"] for each in read(rejects)[1:]] == [f"R{number}" for number in range(7)]
+    (said,) = ended.errors
+    assert "more than 7 records were refused" in said
+    assert "rejects_limit" in said
+
+
+def test_a_hundred_records_may_be_set_aside_and_no_more_unless_it_is_set_otherwise(
+    klar: Sandbox, rejects: Path
+) -> None:
+    lines = [REFUNDS, *(broken(f"R{number}") for number in range(100)), state(100), broken("R100"), state(101)]
+    ended = run(klar, lines, rejects_path=str(rejects), checkpoint_interval_seconds=0)
+
+    assert (ended.code, ended.states[-1:], len(read(rejects))) == (1, [100], 101)
+
+
+def test_a_limit_of_none_at_all_is_a_limit(klar: Sandbox, rejects: Path) -> None:
+    ended = run(klar, [REFUNDS, broken("A"), state(1)], rejects_path=str(rejects), rejects_limit=0)
+
+    assert (ended.code, ended.states, read(rejects)) == (1, [], [])
+
+
+def test_what_is_refused_here_and_by_klar_counts_together(rejects: Path) -> None:
+    with Sandbox(refuse=unwanted("R2", "R4", "R5")) as klar:
+        lines = [REFUNDS, broken("bad"), state(0)]
+        lines += [each for number in range(1, 7) for each in (refund(f"R{number}"), state(number))]
+        ended = run(klar, lines, rejects_path=str(rejects), rejects_limit=3, **WHOLE_BATCHES)
+
+        assert (ended.code, ended.states[-1:]) == (1, [4])
+        assert [each["record"]["id"] for each in read(rejects)[1:]] == ["bad", "R2", "R4"]
+
+
+# --- The file ---
+
+
+def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: Sandbox, rejects: Path) -> None:
+    orders = schema("order_refunds", order={"type": "object"})
+    bad = record("order_refunds", id=7, order={"at": REFUND_TIME, "amount": 0.1}, _sdc_batched_at="2024-01-01")
+    good = record("order_refunds", id=8, order={"at": REFUND_TIME, "amount": 5})
+    maps = {
+        "order_refunds": {
+            "__alias__": "refunds",
+            "createdAt": "order['at']",
+            "lineItems": "[dict(lineItemId='1', refundedQuantity=order['amount'])] if order['amount'] > 1 else 'none'",
+        }
+    }
+    before = datetime.now(timezone.utc).replace(microsecond=0)
+    ended = run(
+        klar, [orders, bad, good, orders, bad, state("end")], rejects_path=str(rejects), stream_maps=json.dumps(maps)
+    )
+
+    assert (ended.code, ended.states, stored(klar)) == (0, ["end"], {"8"})
+    head, first, second = read(rejects)
+    assert head == orders
+    assert first["stream"] == "order_refunds"
+    assert first["record"] == bad["record"]
+    assert (first["type"], first["source"]) == ("RECORD", "contract")
+    assert [error["path"] for error in first["errors"]] == ["lineItems"]
+    assert set(first) == {"type", "stream", "record", "errors", "source", "time"}
+    assert before <= datetime.fromisoformat(first["time"]) <= datetime.now(timezone.utc)
+    assert second["record"] == first["record"]
+
+
+def test_numbers_are_set_aside_digit_for_digit(klar: Sandbox, rejects: Path) -> None:
+    text = '{"type":"RECORD","stream":"refunds","record":{"id":"A","a":19.990,"b":1180591620717411303424,"c":1E+400}}'
+    ended = run(klar, [REFUNDS, text, state(1)], rejects_path=str(rejects))
+
+    assert ended.code == 0
+    assert '"record":{"id":"A","a":19.990,"b":1180591620717411303424,"c":1E+400}' in rejects.read_text()
+
+
+def test_a_record_that_is_no_object_is_set_aside_as_it_is(klar: Sandbox, rejects: Path) -> None:
+    lines = [REFUNDS, *({"type": "RECORD", "stream": "refunds", "record": bad} for bad in ("text", 5, None, [1]))]
+    ended = run(klar, [*lines, refund("A"), state(1)], rejects_path=str(rejects))
+
+    assert (ended.code, ended.states, stored(klar)) == (0, [1], {"A"})
+    assert [each["record"] for each in read(rejects)[1:]] == ["text", 5, None, [1]]
+
+
+def test_each_stream_has_its_schema_once_a_run_and_runs_are_appended(klar: Sandbox, rejects: Path) -> None:
+    lines = [REFUNDS, COSTS, broken("A"), cost("O", "x"), REFUNDS, broken("B"), state(1)]
+    for _ in range(2):
+        assert run(klar, lines, rejects_path=str(rejects)).code == 0
+
+    one_run = [
+        "SCHEMA refunds",
+        "RECORD refunds",
+        "SCHEMA transaction_costs",
+        "RECORD transaction_costs",
+        "RECORD refunds",
+    ]
+    assert [f"{each['type']} {each['stream']}" for each in read(rejects)] == one_run * 2
+
+
+def test_mended_rejects_load_and_what_is_refused_again_goes_to_another_file(klar: Sandbox, rejects: Path) -> None:
+    assert run(klar, [REFUNDS, broken("A"), broken("B"), state(1)], rejects_path=str(rejects)).code == 0
+    mended = rejects.with_name("mended.jsonl")
+    mended.write_text(rejects.read_text().replace('"id":"A"', '"id":"A","lineItems":[]'))
+    other = rejects.with_name("other.jsonl")
+    ended = run(klar, b"", "--input", str(mended), rejects_path=str(other))
+
+    assert (ended.code, stored(klar)) == (0, {"A"})
+    assert [each["record"]["id"] for each in read(other)[1:]] == ["B"]
+
+
+def test_only_its_owner_may_read_the_file_and_the_mode_of_one_that_is_there_stays(klar: Sandbox, rejects: Path) -> None:
+    run(klar, [REFUNDS, broken("A")], rejects_path=str(rejects))
+    assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
+
+    rejects.chmod(0o640)
+    run(klar, [REFUNDS, broken("A")], rejects_path=str(rejects))
+    assert stat.S_IMODE(rejects.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    "tail",
+    ['{"type":"RECORD","stream":"refunds","rec', '{"type":"RECORD","stream":"é'],
+    ids=["text", "half a character"],
+)
+def test_a_line_that_a_crash_cut_off_does_not_keep_the_file_from_being_sent_again(
+    klar: Sandbox, rejects: Path, tail: str
+) -> None:
+    whole = line(REFUNDS) + line(broken("A", lineItems=[]))
+    rejects.write_bytes(whole + tail.encode()[:41])
+    assert run(klar, [REFUNDS, broken("B")], rejects_path=str(rejects)).code == 0
+
+    assert rejects.read_bytes().startswith(whole + b'{"type":"SCHEMA"')
+    assert [each["record"]["id"] for each in read(rejects) if "record" in each] == ["A", "B"]
+
+
+def test_a_whole_last_line_without_its_end_is_kept(klar: Sandbox, rejects: Path) -> None:
+    rejects.write_bytes(line(REFUNDS) + line(broken("A", lineItems=[])).rstrip())
+    assert run(klar, [REFUNDS, broken("B")], rejects_path=str(rejects)).code == 0
+
+    assert [each["record"]["id"] for each in read(rejects) if "record" in each] == ["A", "B"]
+
+
+def test_a_run_without_rejects_leaves_an_empty_file(klar: Sandbox, rejects: Path) -> None:
+    assert run(klar, [REFUNDS, refund("A")], rejects_path=str(rejects)).code == 0
+    assert rejects.read_bytes() == b""
+
+
+def stopped_before_the_start(klar: Sandbox, ended: Ended) -> str:
+    """The one line it said; nothing was sent, nothing was acknowledged."""
+    assert (ended.code != 0, ended.states, klar.requests, stored(klar)) == (True, [], [], set())
+    assert "Traceback" not in ended.err
+    (said,) = ended.errors
+    return said
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/rejects.jsonl", ".", "/dev/full", "/dev/null"])
+def test_a_path_that_cannot_be_written_stops_the_run_before_it_starts(klar: Sandbox, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    ended = run(klar, [REFUNDS, refund("A"), state(1)], rejects_path=str(path))
+
+    assert f"The rejects file {path} cannot be written" in stopped_before_the_start(klar, ended)
+
+
+def test_it_does_so_without_waiting_for_the_tap(klar: Sandbox, tmp_path: Path) -> None:
+    process = start({"api_token": klar.token, "api_url": klar.url, "rejects_path": str(tmp_path)})
+    try:
+        assert process.wait(timeout=30) == 1  # while stdin is open and silent
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_file_that_may_not_be_written_stops_the_run_before_it_starts(klar: Sandbox, rejects: Path) -> None:
+    rejects.touch(mode=0o400)
+    ended = run(klar, [REFUNDS, refund("A"), state(1)], rejects_path=str(rejects))
+
+    assert "Check `rejects_path`" in stopped_before_the_start(klar, ended)
+
+
+@pytest.mark.parametrize("way", ["--input", "stdin"])
+def test_the_file_cannot_be_the_input_too_under_whatever_name(klar: Sandbox, rejects: Path, way: str) -> None:
+    content = (line(REFUNDS) + line(refund("A"))).rstrip()
+    rejects.write_bytes(content)
+    other_name = rejects.with_name("other.jsonl")
+    other_name.symlink_to(rejects)
+    if way == "--input":
+        ended = run(klar, b"", "--input", str(other_name), rejects_path=str(rejects))
+        code, errors = ended.code, ended.err
+    else:
+        with other_name.open("rb") as stdin:
+            done = subprocess.run(
+                PROGRAM,
+                stdin=stdin,
+                capture_output=True,
+                env=environment(klar, rejects),
+                check=False,
+            )
+        code, errors = done.returncode, done.stderr.decode()
+
+    assert code != 0
+    assert "is both the input and `rejects_path`" in errors
+    assert (klar.requests, rejects.read_bytes()) == ([], content)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows the order of system calls")
+@pytest.mark.parametrize("by", ["contract", "klar"])
+def test_a_record_is_on_disk_before_the_state_that_covers_it_is_written(
+    klar: Sandbox, rejects: Path, tmp_path: Path, by: str
+) -> None:
+    """The order of the program's own calls: the line's write, an fsync of the file after it, then the STATE's write."""
+    klar.refuse = unwanted("bad")
+    bad = broken("bad") if by == "contract" else refund("bad")
+    trace = tmp_path / "trace"
+    lines = b"".join(map(line, [REFUNDS, refund("A"), bad, state("it-covers-bad")]))
+    done = subprocess.run(
+        [*f"strace -f -y -s 200 -e trace=write,fsync -o {trace}".split(), *PROGRAM],
+        input=lines,
+        capture_output=True,
+        env=environment(klar, rejects),
+        check=False,
+    )
+    calls = [
+        (name, each)
+        for each in trace.read_text().splitlines()
+        for name in ("write(", "fsync(")
+        if name in each and ("rejects.jsonl>" in each or "write(1<" in each)
+    ]
+    order = [
+        "state" if "write(1<" in each else "record" if name == "write(" else "sync"
+        for name, each in calls
+        if "/rejects.jsonl>" in each or "it-covers-bad" in each
+    ]
+
+    assert (done.returncode, json.loads(done.stdout)) == (0, "it-covers-bad")
+    assert order[order.index("record") :] == ["record", "sync", "state"]
+
+
+def test_a_disk_that_is_full_stops_the_run_and_no_state_covers_what_could_not_be_written(
+    klar: Sandbox, rejects: Path
+) -> None:
+    """A limit on the size of files stands in for the full disk: the same short write, the same kind of error."""
+    lines = [REFUNDS, refund("A"), state(1), *(each for n in range(50) for each in (broken(f"R{n}"), state(f"R{n}")))]
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 4; exec {' '.join(PROGRAM)}"],
+        input=b"".join(map(line, lines)),
+        capture_output=True,
+        env=environment(klar, rejects),
+        check=False,
+    )
+    errors = [each for each in done.stderr.decode().splitlines() if "| ERROR " in each]
+    whole = [json.loads(each)["record"]["id"] for each in rejects.read_text().splitlines()[1:-1]]
+    last = json.loads(done.stdout.splitlines()[-1])
+
+    assert (done.returncode, len(errors)) == (1, 1)
+    assert "cannot be written" in errors[0]
+    assert 0 < len(whole) < 50
+    assert last in [1, *whole]

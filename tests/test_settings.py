@@ -1,0 +1,247 @@
+"""What the user sets: every wrong value is refused before anything is read, in words that say what is allowed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from invocation import config_file, invoke, unplug
+from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, run, schema, start, state
+from singer_sdk.exceptions import ConfigValidationError
+
+from target_klar.target import TargetKlar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+TOKEN = "a-token-that-must-not-show"
+ADDRESS = "`api_url` must be an address such as https://open-api.getklar.com, or http:// to a loopback address"
+ODD_ADDRESS = f"{ADDRESS}, without user name, query or blanks."
+OPEN_ADDRESS = f"{ADDRESS} (found {{}}): the token would travel in the open."
+ODD_TOKEN = "`api_token` must be the token alone: it is empty, or has a blank, a line break or another odd character."
+NO_TOKEN = (
+    "`api_token` is not set. The access token of a data source in Klar: Settings, Store Configurator, the store, Data "
+    "Sources, the data source, tab Access Token. One token belongs to one data source."
+)
+VERSION = "`{}` must be a version such as 12.2022 (MM.YYYY) (found {})."
+WHOLE = "`{}` must be a whole number from {} to {} (found {})."
+SDKS = "`{}` must be as the Singer SDK's documentation of this setting has it (found {})."
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("api_token", None, NO_TOKEN),
+    ("api_token", 12345678, "`api_token` must be text."),
+    ("api_token", [TOKEN], "`api_token` must be text."),
+    ("api_token", "", ODD_TOKEN),
+    ("api_token", f"{TOKEN}\nX-Evil: 1", ODD_TOKEN),
+    ("api_token", f" {TOKEN}", ODD_TOKEN),
+    ("api_token", f"{TOKEN}\u00e9", ODD_TOKEN),
+    ("api_url", "http://example.com", OPEN_ADDRESS.format("http://example.com")),
+    ("api_url", "http://127.example.com", OPEN_ADDRESS.format("http://127.example.com")),
+    ("api_url", "http://localhost.example.com", OPEN_ADDRESS.format("http://localhost.example.com")),
+    ("api_url", "ftp://localhost", OPEN_ADDRESS.format("ftp://localhost")),
+    ("api_url", f"https://user:{TOKEN}@example.com", ODD_ADDRESS),
+    ("api_url", f"https://{TOKEN}@example.com", ODD_ADDRESS),
+    ("api_url", f"https://example.com?token={TOKEN}", ODD_ADDRESS),
+    ("api_url", "https://example.com#here", ODD_ADDRESS),
+    ("api_url", "https://exa mple.com", ODD_ADDRESS),
+    ("api_url", "https://example.com\n", ODD_ADDRESS),
+    ("api_url", "https://example.com:99999", ODD_ADDRESS),
+    ("api_url", "https://[::1", ODD_ADDRESS),
+    ("api_url", "open-api.getklar.com", ODD_ADDRESS),
+    ("api_url", 5, "`api_url` must be text (found 5)."),
+    ("refunds_api_version", "13.2022", VERSION.format("refunds_api_version", "13.2022")),
+    ("refunds_api_version", "2022", VERSION.format("refunds_api_version", "2022")),
+    ("refunds_api_version", "../12.2022", VERSION.format("refunds_api_version", "../12.2022")),
+    ("transaction_costs_api_version", 6.2024, VERSION.format("transaction_costs_api_version", "6.2024")),
+    ("batch_size_rows", 1001, WHOLE.format("batch_size_rows", 1, 1000, 1001)),
+    ("batch_size_rows", 0, WHOLE.format("batch_size_rows", 1, 1000, 0)),
+    ("batch_size_rows", "abc", WHOLE.format("batch_size_rows", 1, 1000, "abc")),
+    ("batch_size_rows", 1.5, WHOLE.format("batch_size_rows", 1, 1000, 1.5)),
+    ("batch_delay_seconds", -1, WHOLE.format("batch_delay_seconds", 0, 86400, -1)),
+    ("max_parallel_requests", 0, WHOLE.format("max_parallel_requests", 1, 16, 0)),
+    ("max_parallel_requests", 17, WHOLE.format("max_parallel_requests", 1, 16, 17)),
+    ("request_timeout_seconds", 0, WHOLE.format("request_timeout_seconds", 1, 86400, 0)),
+    ("retry_timeout_seconds", -1, WHOLE.format("retry_timeout_seconds", 0, 86400, -1)),
+    ("status_timeout_seconds", -1, WHOLE.format("status_timeout_seconds", 0, 86400, -1)),
+    ("checkpoint_interval_seconds", -1, WHOLE.format("checkpoint_interval_seconds", 0, 86400, -1)),
+    ("rejects_path", "", "`rejects_path` must be text that is not empty (found )."),
+    ("rejects_path", ["a"], "`rejects_path` must be text that is not empty (found ['a'])."),
+    ("rejects_limit", -1, WHOLE.format("rejects_limit", 0, 1_000_000_000, -1)),
+    ("extra_fields", "note", "`extra_fields` must be a list of names (found note)."),
+    ("extra_fields", [1], "`extra_fields` must be a list of names (found 1)."),
+    ("hard_delete", "yes", "`hard_delete` must be true or false (found yes)."),
+    ("validate_only", 1, "`validate_only` must be true or false (found 1)."),
+    ("validate_records", "no", "`validate_records` must be true or false (found no)."),
+    ("stream_maps", [], SDKS.format("stream_maps", "[]")),
+    ("stream_maps", {"orders": 5}, SDKS.format("stream_maps.orders", "5")),
+    ("stream_map_config", "x", SDKS.format("stream_map_config", "x")),
+    ("faker_config", "x", SDKS.format("faker_config", "x")),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "told"), WRONG)
+def test_a_wrong_value_is_refused_with_what_is_allowed_and_a_secret_is_not_shown(
+    name: str, value: Any, told: str
+) -> None:
+    with pytest.raises(ConfigValidationError, match="not usable") as refused:
+        TargetKlar(config={"api_token": TOKEN, name: value})
+    assert refused.value.errors == [told]
+    assert TOKEN not in told + str(refused.value) + repr(refused.value)
+
+
+def test_every_setting_of_ours_has_a_wrong_value_in_the_table() -> None:
+    unplug(TargetKlar(config={"api_token": TOKEN}))  # which adds the SDK's own settings to the schema
+    assert {name for name, _, _ in WRONG} == TargetKlar.config_jsonschema["properties"].keys()
+
+
+@pytest.mark.parametrize(
+    "value", ["http://localhost:8080", "http://127.0.0.2", "http://[::1]:1", "https://a.example/b/"]
+)
+def test_plain_http_is_for_this_machine_and_https_for_any(value: str) -> None:
+    target = TargetKlar(config={"api_token": TOKEN, "api_url": value})
+    unplug(target)
+    assert target.config["api_url"] == value
+
+
+def test_a_wrong_configuration_ends_the_run_before_anything_is_read_or_sent(klar: Sandbox) -> None:
+    wrong = {"api_token": f"{klar.token} x", "batch_size_rows": 1001, "max_parallel_requests": 0}
+    process = start({"api_url": klar.url, **wrong})
+    assert process.stdin
+    process.stdin.write(json.dumps(REFUNDS).encode() + b"\n" + json.dumps(refund("r")).encode() + b"\n")
+    process.stdin.flush()
+    assert process.wait(30) == 1  # although its stdin is still open
+    assert process.stdout
+    assert process.stderr
+    out, err = process.stdout.read(), process.stderr.read().decode()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
+    assert out == b""
+    assert [found.split("|", 3)[3].strip() for found in err.splitlines() if "ERROR" in found] == [
+        (
+            "`batch_size_rows` must be a whole number from 1 to 1000 (found 1001). `max_parallel_requests` must be a "
+            f"whole number from 1 to 16 (found 0). {ODD_TOKEN}"
+        )
+    ]
+    assert "Traceback" not in err
+    assert klar.token not in err
+    assert klar.requests == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{api_token", "cannot be read (Expecting property name enclosed in double quotes"),
+        ('"api_token"', "It must be a file with a JSON object."),
+        ("[]", NO_TOKEN),
+    ],
+)
+def test_a_configuration_file_that_is_no_json_object_ends_the_run_in_one_line(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    ended = invoke("--config", config_file(tmp_path, text))
+    assert (ended.code, ended.out, len(ended.errors)) == (1, "", 1)
+    assert told in ended.errors[0]
+    assert "Traceback" not in ended.err
+
+
+def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    ended = invoke("--config", str(tmp_path / "none.json"))
+    assert ended.code == 1
+    assert ended.errors == [
+        (
+            f"The configuration {tmp_path}/none.json cannot be read (File at '{tmp_path}/none.json' was not found.). "
+            "It must be a file with a JSON object."
+        )
+    ]
+
+
+def test_an_environment_variable_that_cannot_be_read_is_a_configuration_error() -> None:
+    number = invoke("--config=ENV", env={"TARGET_KLAR_API_TOKEN": TOKEN, "TARGET_KLAR_BATCH_SIZE_ROWS": "abc"})
+    assert (number.code, number.errors) == (
+        1,
+        [
+            (
+                "A TARGET_KLAR_ variable cannot be read (invalid literal for int() with base 10: 'abc'). Numbers are "
+                "whole; lists and maps are JSON."
+            )
+        ],
+    )
+    maps = invoke("--config=ENV", env={"TARGET_KLAR_API_TOKEN": TOKEN, "TARGET_KLAR_STREAM_MAPS": "{orders"})
+    assert (maps.code, len(maps.errors), "Traceback" in maps.err) == (1, 1, False)
+
+
+def test_every_setting_can_come_from_the_environment_and_takes_effect(klar: Sandbox, tmp_path: Path) -> None:
+    klar.versions = {"refunds": ("01.2031",), "transaction_costs": ("02.2032",)}
+    klar.extra_fields = ("note",)
+    rejects = tmp_path / "rejects.jsonl"
+    values: dict[str, str] = {
+        "api_token": klar.token + "\n",  # as a file that holds a secret ends
+        "api_url": klar.url,
+        "refunds_api_version": "01.2031",
+        "transaction_costs_api_version": "02.2032",
+        "batch_size_rows": "2",
+        "batch_delay_seconds": "30",
+        "max_parallel_requests": "1",
+        "request_timeout_seconds": "20",
+        "retry_timeout_seconds": "30",
+        "status_timeout_seconds": "0",
+        "checkpoint_interval_seconds": "0",
+        "rejects_path": str(rejects),
+        "rejects_limit": "1",
+        "extra_fields": '["note"]',
+        "hard_delete": "true",
+        "validate_only": "false",
+        "validate_records": "false",
+        "stream_maps": '{"returns": {"__alias__": "refunds", "note": "config[\'shop\']"}, "junk": "__NULL__"}',
+        "stream_map_config": '{"shop": "north"}',
+        "faker_config": '{"seed": 7}',
+    }
+    known = json.loads(invoke("--about", "--format=json").out)["settings"]["properties"]
+    assert values.keys() == known.keys()
+    lines = [
+        schema("returns"),
+        COSTS,
+        schema("junk"),
+        refund("r-1") | {"stream": "returns"},
+        record("junk", id="j"),
+        record("returns", id="r-2", _sdc_deleted_at="2024-01-01T00:00:00Z"),
+        refund("r-3", createdAt="yesterday") | {"stream": "returns"},
+        record("transaction_costs", orderId="c-1"),  # left to Klar, which refuses it: one more than the limit
+        state(1),
+    ]
+    ended = run(None, lines, **values)
+    assert [seen for seen in values if f"Parsing '{seen}' config" not in ended.err] == []
+    assert {key: found.get("note") for key, found in klar.refunds.items()} == {"r-1": "north", "r-2": None}
+    assert klar.refunds["r-2"]["lineItems"] == []
+    assert {(seen.path.split("/")[1], seen.count) for seen in klar.posts()} == {("01.2031", 2), ("02.2032", 1)}
+    assert klar.peak_in_flight == 1
+    assert "status_timeout_seconds is 0" in ended.err
+    assert [json.loads(text)["record"]["id"] for text in rejects.read_text().splitlines()[1:]] == ["r-3"]
+    assert ended.code == 1
+    assert "(`rejects_limit`)" in ended.errors[0]
+
+
+def test_null_means_the_default_and_settings_of_the_sdk_that_are_not_offered_have_no_effect(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    config = dict.fromkeys(TargetKlar.config_jsonschema["properties"]) | {
+        "api_token": klar.token,
+        "api_url": klar.url,
+        "add_record_metadata": True,
+        "load_method": "overwrite",
+        "flattening_enabled": True,
+        "flattening_max_depth": 1,
+        "batch_size_row": 5,
+    }
+    lines = [REFUNDS, refund("r"), COSTS, cost("c", 2), state(1)]
+    ended = invoke("--config", config_file(tmp_path, config), lines=lines)
+    assert (ended.code, ended.states) == (0, [1])
+    item = {"lineItemId": "L-r", "refundedQuantity": 1}
+    assert klar.refunds == {"r": {"id": "r", "createdAt": REFUND_TIME, "lineItems": [item]}}
+    assert klar.transaction_costs == {"c": {"orderId": "c", "transactionCosts": 2}}
+    assert [found.split("|", 3)[3].strip() for found in ended.said("WARNING")] == [
+        "Settings that target-klar does not have are ignored: batch_size_row"
+    ]

@@ -1,0 +1,443 @@
+"""The main job, over the whole program: a Singer stream lands in Klar, and its STATE comes out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import select
+import time
+from decimal import Decimal
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, start, state
+from program import run as run_afresh
+from samples import REFUNDS as SAMPLE_REFUNDS
+from samples import SAMPLE, TRANSACTION_COSTS
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+MESSAGES = [json.loads(text) for text in SAMPLE.read_text().splitlines()]
+STATES = [message["value"] for message in MESSAGES if message["type"] == "STATE"]
+
+
+def told(ended: Any, level: str) -> list[str]:
+    """What the run said at a level, without time and logger."""
+    return [text.split("|", 3)[3].strip() for text in ended.err.splitlines() if f"| {level} " in text]
+
+
+def summary(ended: Any, stream: str) -> dict[str, int]:
+    """The counts in the last line about a stream."""
+    last = [text for text in told(ended, "INFO") if text.startswith(f"{stream}: ") and " read, " in text][-1]
+    parts = last.partition(": ")[2].split(", ")
+    return {name: int(number) for number, name in (part.split(" ", 1) for part in parts) if number.isdigit()}
+
+
+def rejected(path: Path) -> list[dict[str, Any]]:
+    """The RECORD lines of a rejects file."""
+    return [found for text in path.read_text().splitlines() if (found := json.loads(text))["type"] == "RECORD"]
+
+
+# The main job
+
+
+def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state_comes_out(klar: Sandbox) -> None:
+    ended = run_afresh(klar, SAMPLE)
+    assert ended.code == 0
+    wanted = [message for message in MESSAGES if message["type"] == "RECORD"]
+    assert klar.refunds.keys() == {str(each["record"]["id"]) for each in wanted if each["stream"] == "refunds"}
+    sent = {str(each["record"]["order_id"]): each["record"] for each in wanted if each["stream"] == "transaction_costs"}
+    assert {key: held["transactionCosts"] for key, held in klar.transaction_costs.items()} == {
+        key: Decimal(str(each["transaction_costs"])) for key, each in sent.items()
+    }
+    assert (len(klar.refunds), len(klar.transaction_costs)) == (SAMPLE_REFUNDS, TRANSACTION_COSTS)
+    assert sorted(seen.count or 0 for seen in klar.posts("refunds")) == [345, 1000, 1000]
+    assert sorted(seen.count or 0 for seen in klar.posts("transaction_costs")) == [234, 1000]
+    for stream in ("refunds", "transaction_costs"):
+        seen = [request for request in klar.requests if request.stream == stream]
+        assert seen[0].on == seen[-1].on == "status"
+    assert {(seen.path, seen.on) for seen in klar.requests} == {
+        ("/12.2022/refunds/json", "post"),
+        ("/06.2024/transaction-costs/json", "post"),
+        ("/refunds/status", "status"),
+        ("/transaction-costs/status", "status"),
+    }
+    assert all(seen.authorized and seen.user_agent.startswith("target-klar/") for seen in klar.requests)
+    places = [STATES.index(value) for value in ended.states]
+    assert places == sorted(set(places))
+    assert places[-1] == len(STATES) - 1
+    assert ended.errors == told(ended, "WARNING") == []
+
+
+def test_a_status_that_never_shows_the_load_ends_the_run_and_no_state_comes_out(klar: Sandbox) -> None:
+    klar.status_frozen = True
+    began = time.monotonic()
+    ended = run(klar, [REFUNDS, refund("a"), state(1)], status_timeout_seconds=1)
+    assert (ended.code, ended.out) == (1, "")
+    assert 0.5 < time.monotonic() - began < 15
+    assert len(ended.errors) == 1
+
+
+def test_a_klar_that_takes_a_body_and_counts_nothing_is_found_at_the_first_request(klar: Sandbox) -> None:
+    klar.counts_nothing = True
+    ended = run(klar, SAMPLE.read_bytes().splitlines()[:3000], max_parallel_requests=1)
+    assert (ended.code, ended.out) == (1, "")
+    assert len(klar.posts()) == 1
+    assert ended.errors[0].startswith(
+        "refunds: 1000 records were sent and accepted in the first request, but Klar counted 0"
+    )
+
+
+def test_a_status_that_only_has_to_answer_lets_the_state_out_with_one_warning(klar: Sandbox) -> None:
+    klar.status_frozen = True
+    ended = run(klar, [REFUNDS, refund("a"), state(1)], status_timeout_seconds=0)
+    assert (ended.code, ended.states) == (0, [1])
+    assert told(ended, "WARNING") == [
+        "status_timeout_seconds is 0: Klar's status has to answer, but not to show the load."
+    ]
+    assert klar.requests[-1].on == "status"
+
+
+def test_an_empty_input_is_a_success_without_a_request(klar: Sandbox) -> None:
+    ended = run(klar, [REFUNDS, COSTS])
+    assert (ended.code, ended.out, klar.requests) == (0, "", [])
+
+
+# STATE
+
+
+def read_line(process: subprocess.Popen[bytes], seconds: float = 30) -> bytes:
+    """The next line on stdout, empty if none comes in time."""
+    assert process.stdout
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    return process.stdout.readline() if ready else b""
+
+
+def test_a_state_with_nothing_outstanding_goes_out_at_once_though_the_tap_stays_silent(klar: Sandbox) -> None:
+    process = start({"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 3600})
+    assert process.stdin
+    process.stdin.write(line(REFUNDS) + line(state({"page": 1})))
+    process.stdin.flush()
+    assert json.loads(read_line(process)) == {"page": 1}
+    assert klar.requests == []
+    out, _ = process.communicate(line(state({"page": 2})), timeout=60)
+    assert (process.returncode, json.loads(out)) == (0, {"page": 2})
+
+
+def test_a_record_waits_no_longer_than_the_batch_delay_though_the_tap_stays_silent(klar: Sandbox) -> None:
+    process = start({"api_token": klar.token, "api_url": klar.url, "batch_delay_seconds": 1})
+    assert process.stdin
+    process.stdin.write(line(REFUNDS) + line(refund("a")) + line(state(1)))
+    process.stdin.flush()
+    assert read_line(process) == b"1\n"
+    assert klar.refunds.keys() == {"a"}
+    assert process.communicate(timeout=60)[0] == b""
+    assert process.returncode == 0
+
+
+def test_an_interval_of_0_lets_a_state_out_after_every_batch_that_is_confirmed(klar: Sandbox) -> None:
+    lines = chain.from_iterable((refund(str(number)), state(number)) for number in range(1, 9))
+    settings = {"batch_size_rows": 2, "max_parallel_requests": 1, "checkpoint_interval_seconds": 0}
+    klar.latency = 0.05
+    ended = run(klar, [REFUNDS, *lines], **settings)
+    assert ended.code == 0
+    assert ended.states in ([2, 4, 6, 8], [2, 4, 8], [2, 6, 8], [4, 6, 8])  # two may be confirmed at once
+
+
+def test_a_state_goes_out_with_the_text_that_came_in(klar: Sandbox) -> None:
+    text = '{"a": [1.10, 1e-7, 12345678901234567.89, 123456789012345678901234567890, -0.0], "b": "\\u00e4 \\/"}'
+    ended = run(klar, [REFUNDS, refund("a"), f'{{"type": "STATE", "value": {text}}}'])
+    assert (ended.code, ended.out) == (0, text + "\n")
+
+
+# Numbers
+
+
+NUMBERS = ["1.10", "0.1", "2.675", "1e-7", "12345678901234567.89", "9223372036854775807", "18446744073709551616"]
+NUMBERS += ["123456789012345678901234567890", "-0.00", "100", "-19.99", "0"]
+
+
+@pytest.mark.parametrize("maps", [None, {"transaction_costs": {}}], ids=["unmapped", "mapped"])
+def test_a_number_arrives_with_the_decimal_value_that_the_tap_wrote(klar: Sandbox, maps: Any) -> None:
+    body = '{"type": "RECORD", "stream": "transaction_costs", "record": {"orderId": "%s", "transactionCosts": %s}}'
+    as_text = [json.dumps(number) for number in NUMBERS]
+    lines = [body % (index, number) for index, number in enumerate(NUMBERS + as_text)]
+    ended = run(klar, [COSTS, *lines], **({"stream_maps": maps} if maps else {}))
+    assert ended.code == 0
+    sent = json.loads(klar.bodies[0], parse_float=str, parse_int=str)["items"]
+    assert [Decimal(each["transactionCosts"]) for each in sent] == [*map(Decimal, NUMBERS), *map(Decimal, NUMBERS)]
+    for number in ("1.10", "2.675", "12345678901234567.89", "123456789012345678901234567890"):
+        assert klar.bodies[0].count(f'"transactionCosts":{number}'.encode()) == 2
+
+
+# Stream maps
+
+
+def test_a_map_that_changes_nothing_sends_the_same_bytes(klar: Sandbox) -> None:
+    odd = [refund("x", quantity=1.10), refund("y", updated_at=None)]
+    lines = [*SAMPLE.read_bytes().splitlines()[:400], *odd]
+    assert run(klar, lines, max_parallel_requests=1).code == 0
+    plain = klar.bodies
+    klar.clear()
+    assert run(klar, lines, stream_maps={"refunds": {}, "transaction_costs": {}}, max_parallel_requests=1).code == 0
+    assert klar.bodies == plain
+    assert len(plain) == 2
+
+
+def test_streams_are_renamed_and_several_become_one(klar: Sandbox) -> None:
+    maps = {name: {"__alias__": "refunds"} for name in ("order_refunds", "pos_refunds")}
+    lines = [schema("order_refunds"), schema("pos_refunds"), refund("a") | {"stream": "order_refunds"}]
+    lines += [refund("b", 1) | {"stream": "order_refunds"}, refund("b", 2) | {"stream": "pos_refunds"}, state(1)]
+    ended = run(klar, lines, stream_maps=maps)
+    assert (ended.code, ended.states) == (0, [1])
+    assert {key: held["lineItems"][0]["refundedQuantity"] for key, held in klar.refunds.items()} == {"a": 1, "b": 2}
+    assert summary(ended, "refunds")["merged"] == 1
+
+
+def test_line_items_are_built_by_a_list_expression_and_times_by_a_function(klar: Sandbox) -> None:
+    fields = {
+        "__alias__": "refunds",
+        "id": "row_id",
+        "createdAt": "datetime.datetime.fromisoformat(at)",
+        "lineItems": "[{'lineItemId': str(line), 'refundedQuantity': float(quantity) * 2}]",
+        "__key_properties__": ["id"],
+        "__else__": "__NULL__",
+    }
+    row = record("rows", row_id=7, quantity=1.5, line=9, at="2023-11-14T22:13:20+00:00")
+    ended = run(klar, [schema("rows", key="row_id"), row], stream_maps={"rows": fields})
+    assert ended.code == 0
+    item = {"lineItemId": "9", "refundedQuantity": 3}
+    assert klar.refunds == {"7": {"id": "7", "createdAt": REFUND_TIME, "lineItems": [item]}}
+
+
+@pytest.mark.parametrize("maps", [{"orders": "__NULL__"}, {"orders": None}, {"refunds": {}, "__else__": "__NULL__"}])
+def test_other_streams_are_dropped_where_a_map_says_so(klar: Sandbox, maps: dict[str, Any]) -> None:
+    lines = [schema("orders"), REFUNDS, record("orders", id="o"), refund("a"), record("orders", id="p"), state(1)]
+    ended = run(klar, lines, stream_maps=maps)
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a"})
+
+
+def test_one_source_stream_feeds_both_streams(klar: Sandbox) -> None:
+    maps = {
+        "sales": {"__alias__": "refunds"},
+        "transaction_costs": {
+            "__source__": "sales",
+            "orderId": "id",
+            "transactionCosts": "fee",
+            "__key_properties__": ["orderId"],
+            "__else__": "__NULL__",
+        },
+    }
+    sale = refund("s", fee=1.10) | {"stream": "sales"}
+    ended = run(klar, [schema("sales", fee={"type": "number"}), sale, state(1)], stream_maps=maps)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds.keys() == {"s"}
+    assert klar.transaction_costs == {"s": {"orderId": "s", "transactionCosts": Decimal("1.1")}}
+
+
+def test_records_that_a_filter_leaves_out_are_neither_sent_nor_waited_for(klar: Sandbox) -> None:
+    maps = {"refunds": {"__filter__": "id != 'b'"}}
+    ended = run(klar, [REFUNDS, refund("a"), refund("b"), state(1)], stream_maps=maps)
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a"})
+
+
+FAILING_MAP = {"refunds": {"id": "id", "createdAt": "float(createdAt)", "lineItems": "lineItems"}}
+
+
+def test_a_map_that_fails_on_one_record_stops_the_run_there_or_sets_the_record_aside(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    lines = [REFUNDS, refund("a"), state(1), refund("b", createdAt="soon"), refund("c"), state(2)]
+    stopped = run(klar, lines, stream_maps=FAILING_MAP)
+    assert (stopped.code, stopped.states, klar.refunds.keys()) == (1, [1], {"a"})
+    rejects = tmp_path / "rejects.jsonl"
+    ended = run(klar, lines, stream_maps=FAILING_MAP, rejects_path=str(rejects))
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [2], {"a", "c"})
+    assert [each["record"] for each in rejected(rejects)] == [refund("b", createdAt="soon")["record"]]
+    assert "could not be mapped" in rejected(rejects)[0]["errors"][0]["message"]
+
+
+# BATCH messages
+
+
+def batch(stream: str, *files: Path, compression: str | None = None) -> dict[str, Any]:
+    """A BATCH message that names files of JSON lines."""
+    encoding = {"format": "jsonl", "compression": compression}
+    return {"type": "BATCH", "stream": stream, "encoding": encoding, "manifest": [file.as_uri() for file in files]}
+
+
+def test_batch_files_plain_and_packed_and_larger_than_a_request_go_the_way_of_records(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    plain, packed, costs = (tmp_path / name for name in ("plain.jsonl", "packed.jsonl.gz", "costs.jsonl"))
+    rows = [json.dumps(refund(f"r-{number}", note="n")["record"]) + "\n" for number in range(2500)]
+    plain.write_text("".join(rows[:1200]))
+    packed.write_bytes(gzip.compress("\n".join(rows[1200:]).encode()))
+    costs.write_text('{"order": 1, "fee": 1.10}\n\n{"order": 2, "fee": 2.675}')
+    fields = {"__alias__": "transaction_costs", "orderId": "order", "transactionCosts": "fee"}
+    maps = {"fees": fields | {"__key_properties__": ["orderId"], "__else__": "__NULL__"}}
+    lines = [REFUNDS, schema("fees", key="order", fee={"type": "number"}), batch("refunds", plain)]
+    lines += [batch("refunds", packed, compression="gzip"), batch("fees", costs), refund("after"), state(1)]
+    ended = run(klar, lines, stream_maps=maps)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds.keys() == {f"r-{number}" for number in range(2500)} | {"after"}
+    assert sorted(seen.count or 0 for seen in klar.posts("refunds")) == [501, 1000, 1000]
+    assert {key: str(held["transactionCosts"]) for key, held in klar.transaction_costs.items()} == {
+        "1": "1.10",
+        "2": "2.675",
+    }
+
+
+def test_a_bad_line_of_a_batch_file_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
+    file, rejects = tmp_path / "rows.jsonl", tmp_path / "rejects.jsonl"
+    good = json.dumps(refund("a")["record"]).encode()
+    file.write_bytes(b"\n".join([good, b"{not json", b"[1]", b"\xff\xfe", good.replace(b'"a"', b'"z"')]))
+    ended = run(klar, [REFUNDS, batch("refunds", file), state(1)], rejects_path=str(rejects))
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a", "z"})
+    set_aside = [each["record"] for each in rejected(rejects)]
+    assert set_aside[1] == [1]
+    assert [text.strip() for text in set_aside[::2]] == ["{not json", "\ufffd\ufffd"]
+    assert {each["errors"][0]["message"].partition(" (")[0] for each in rejected(rejects)} == {"must be an object"}
+
+
+@pytest.mark.parametrize(
+    "place", ["", "s3://bucket/rows.jsonl", "nowhere://rows.jsonl"], ids=["missing", "s3", "unknown"]
+)
+def test_a_batch_file_that_cannot_be_read_stops_the_run_with_all_before_it_delivered(
+    klar: Sandbox, tmp_path: Path, place: str
+) -> None:
+    message = batch("refunds") | {"manifest": [place or str(tmp_path / "none.jsonl")]}
+    ended = run(klar, [REFUNDS, refund("a"), state(1), message, refund("z"), state(2)])
+    assert (ended.code, ended.states, klar.refunds.keys()) == (1, [1], {"a"})
+    assert len(ended.errors) == 1
+    assert ended.errors[0].startswith(f"The batch file {message['manifest'][0]} cannot be read (")
+    assert "Traceback" not in ended.err
+
+
+# Deleted and cancelled records
+
+
+DELETED = [
+    REFUNDS,
+    COSTS,
+    refund("kept"),
+    record("refunds", id="key-alone", _sdc_deleted_at="2023-11-14T22:13:20Z"),
+    refund("whole", createdAt=REFUND_TIME + 5, _sdc_deleted_at="2023-11-14T22:13:20Z"),
+    record("transaction_costs", orderId="c", transactionCosts=1, _sdc_deleted_at="2023-11-14T22:13:20Z"),
+    refund("alive", _sdc_deleted_at=None),
+    refund("coalesced", lineItems=[]),
+    state(1),
+]
+
+
+def test_deleted_records_are_skipped_and_counted_and_said_once_a_stream(klar: Sandbox) -> None:
+    ended = run(klar, DELETED)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds.keys() == {"kept", "alive", "coalesced"}
+    assert klar.transaction_costs == {}
+    assert told(ended, "WARNING") == [
+        "refunds: 2 deleted records were skipped; set `hard_delete` to cancel them at Klar",
+        "transaction_costs: 1 deleted records were skipped",
+    ]
+    counts = summary(ended, "refunds")
+    assert (counts["deleted"], counts["cancelled"], counts["stored"]) == (2, 1, 3)
+
+
+def test_with_hard_delete_a_deleted_refund_is_cancelled_and_a_deleted_cost_stays_skipped(klar: Sandbox) -> None:
+    ended = run(klar, DELETED, hard_delete=True)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds["key-alone"] == {"id": "key-alone", "createdAt": REFUND_TIME, "lineItems": []}
+    assert klar.refunds["whole"] == {"id": "whole", "createdAt": REFUND_TIME + 5, "lineItems": []}
+    assert klar.refunds["alive"]["lineItems"] != []
+    assert klar.transaction_costs == {}
+    assert summary(ended, "refunds")["cancelled"] == 3
+    assert told(ended, "WARNING") == ["transaction_costs: 1 deleted records were skipped"]
+
+
+# The dry run
+
+
+def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: Sandbox, tmp_path: Path) -> None:
+    good = [REFUNDS, COSTS, refund("a"), cost("c"), state(1)]
+    ended = run(klar, good, validate_only=True)
+    assert (ended.code, ended.out) == (0, "")
+    assert [(seen.path, seen.count) for seen in klar.requests] == [("/12.2022/refunds/validate", 1)]
+    assert (klar.refunds, klar.transaction_costs) == ({}, {})
+
+    klar.refuse = lambda sent: sent.get("id") == "unwanted"
+    rejects = tmp_path / "rejects.jsonl"
+    bad = [refund("unwanted"), refund("b", createdAt="soon"), cost("d", "many"), refund("e")]
+    ended = run(klar, [*good, *bad, state(2)], validate_only=True, rejects_path=str(rejects))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.errors == ["validate_only: 3 of 6 records were refused."]
+    assert sorted((each["source"], *each["record"].values())[:2] for each in rejected(rejects)) == [
+        ("contract", "b"),
+        ("contract", "d"),
+        ("klar", "unwanted"),
+    ]
+    assert {seen.path for seen in klar.requests} == {"/12.2022/refunds/validate"}
+    assert (klar.refunds, klar.transaction_costs) == ({}, {})
+
+
+def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandbox, tmp_path: Path) -> None:
+    klar.refuse = lambda sent: int(sent["id"]) < 60
+    rejects = tmp_path / "rejects.jsonl"
+    lines = [refund(str(number), createdAt="soon" if number % 2 else REFUND_TIME) for number in range(100)]
+    ended = run(
+        klar,
+        [REFUNDS, *lines, state(1)],
+        validate_only=True,
+        rejects_path=str(rejects),
+        rejects_limit=5,
+        batch_size_rows=10,
+    )
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.errors == ["validate_only: 80 of 100 records were refused."]
+    assert len(rejected(rejects)) == 80
+    assert len([text for text in told(ended, "WARNING") if " Written to " in text]) == 20
+
+
+# What an operator reads
+
+
+def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: Path) -> None:
+    klar.misbehave("transaction_costs/503@1")
+    lines = [REFUNDS, COSTS, refund("a"), refund("a", 2), refund("b", createdAt="soon"), cost("c", 1), cost("c", 2)]
+    lines += [cost("d", 1), cost("d", 1), cost("c", 3), state(1)]
+    rejects = tmp_path / "rejects.jsonl"
+    ended = run(klar, lines, rejects_path=str(rejects))
+    assert (ended.code, ended.states) == (0, [1])
+    zero = {"cancelled": 0, "deleted": 0}
+    one = {"stored": 1, "read": 3, "merged": 1, "rejected": 1, "requests": 1, "retries": 0} | zero
+    two = {"stored": 2, "read": 5, "merged": 3, "rejected": 0, "requests": 2, "retries": 1} | zero
+    assert one.items() <= summary(ended, "refunds").items()
+    assert two.items() <= summary(ended, "transaction_costs").items()
+    assert [text.rpartition(", ")[2] for text in told(ended, "INFO") if " read, " in text] == ["1 at Klar", "2 at Klar"]
+    assert (
+        "transaction_costs: 1 keys came with several values of transactionCosts, and only the last one counts at Klar; "
+        "sum them per orderId before target-klar"
+    ) in told(ended, "WARNING")
+    assert told(ended, "WARNING")[-1] == (
+        f"1 records were refused and are in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or as "
+        "a date"
+    )
+    metrics = [json.loads(text.partition("METRIC: ")[2]) for text in ended.said("rejected_records")]
+    assert {(each["tags"]["stream"], each["value"]) for each in metrics} == {("refunds", 1), ("transaction_costs", 0)}
+
+
+@pytest.mark.slow
+def test_a_long_load_says_every_10_seconds_how_far_it_is(klar: Sandbox) -> None:
+    klar.latency = 3.0
+    lines = [REFUNDS, *(refund(str(number)) for number in range(5)), state(1)]
+    ended = run(klar, lines, batch_size_rows=1, max_parallel_requests=1)
+    assert (ended.code, ended.states) == (0, [1])
+    progress = [text for text in told(ended, "INFO") if text.startswith("so far, refunds: ")]
+    assert 1 <= len(progress) <= 6
+    assert summary(ended, "refunds")["stored"] == 5
+    assert all(int(text.split()[3]) <= 5 for text in progress)
