@@ -22,10 +22,13 @@ class Isolation:
 
     Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
     and refused if that is refused. Where nothing tells, the objects are halved. Past `room` refused objects nothing
-    that begins right of the one too many is sent any more; everything left of it is.
+    that begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong
+    guess costs nothing, a hint counts as a name.
     """
 
-    def __init__(self, sent: Sequence[dict[str, Any]], key: str, *, room: int, first: bool) -> None:
+    def __init__(
+        self, sent: Sequence[dict[str, Any]], key: str, *, room: int, first: bool, dry_run: bool = False
+    ) -> None:
         self.accepted: set[int] = set()
         """The positions of the objects that Klar took."""
         self.refused: dict[int, list[Problem]] = {}
@@ -35,6 +38,7 @@ class Isolation:
         self._sent = sent
         self._key = key
         self._room = room
+        self._dry_run = dry_run
         self._first = first and len(sent) > _DEEP
         self._pieces: list[tuple[int, int, list[int]]] = []  # how often halved, first position, positions
 
@@ -64,8 +68,9 @@ class Isolation:
             self.accepted.update(piece)
             return
         meant = blame(answer.content, [self._sent[position] for position in piece], self._key)
-        certain = {piece[index]: problems for index, problems in meant.certain.items()}
-        hinted = {piece[index]: problems for index, problems in meant.hinted.items() if index not in meant.certain}
+        certain = {piece[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
+        certain |= {piece[index]: problems for index, problems in meant.certain.items()}
+        hinted = {piece[index]: problems for index, problems in meant.hinted.items() if piece[index] not in certain}
         rest = [position for position in piece if position not in certain and position not in hinted]
         if len(piece) == 1:
             reasons = [*certain.values(), *hinted.values(), meant.unknown]

@@ -50,7 +50,8 @@ class Loading:
     def run(self, client: Client) -> Loaded:
         """Send the batch until each object is stored or refused."""
         first = self.first and not self.validate_only
-        loaded = Loaded(Isolation(self.objects, self.contract.key, room=self.room, first=first))
+        isolation = Isolation(self.objects, self.contract.key, room=self.room, first=first, dry_run=self.validate_only)
+        loaded = Loaded(isolation)
         requests, retries = client.requests, client.retries
         counted = not first or not self.status_timeout
 
