@@ -71,15 +71,8 @@ class _WatchedHTTP(HTTPConnection):
         super().request(*args, **kwargs)
 
 
-class _WatchedHTTPS(HTTPSConnection):
-    def connect(self) -> None:
-        _watch(self)
-        super().connect()
-        _watch(self)  # time may have run out before there was a socket to shut
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _watch(self)
-        super().request(*args, **kwargs)
+class _WatchedHTTPS(_WatchedHTTP, HTTPSConnection):
+    """The same over TLS: what is watched there calls HTTPSConnection here."""
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -17,6 +17,7 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
+from invocation import ENVIRONMENT
 from program import LONGEST_RUN, Ended, line
 
 if TYPE_CHECKING:
@@ -59,9 +60,8 @@ def _feed(pipe: int, data: bytes) -> None:
 def _forks() -> socket.socket:
     ours, theirs = socket.socketpair()
     ours.settimeout(LONGEST_RUN)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
     process = subprocess.Popen(
-        [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=environment
+        [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=ENVIRONMENT
     )
     theirs.close()
 

@@ -36,10 +36,7 @@ def run_tool(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[s
 
 def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it() -> None:
     uses = [
-        line.strip()
-        for path in WORKFLOWS
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if "uses:" in line
+        line.strip() for path in WORKFLOWS for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line
     ]
     pinned = re.compile(
         r"(?:- )?uses: (?:\$/\.github/workflows/\w+\.yml|[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)"
@@ -63,9 +60,7 @@ def test_no_workflow_knows_a_secret() -> None:
 
 def test_every_job_has_a_time_limit_and_no_checkout_leaves_its_credentials_behind() -> None:
     steps = [(name, step) for name, job in jobs() for step in job.get("steps", [])]
-    checkouts = [
-        (name, step.get("with", {})) for name, step in steps if "actions/checkout" in step.get("uses", "")
-    ]
+    checkouts = [(name, step.get("with", {})) for name, step in steps if "actions/checkout" in step.get("uses", "")]
 
     assert [name for name, job in jobs() if "steps" in job and "timeout-minutes" not in job] == []
     assert [name for name, options in checkouts if options.get("persist-credentials") is not False] == []

@@ -43,22 +43,18 @@ def test_the_definition_meets_the_hubs_own_schemas(definition: dict[str, Any]) -
     validator = Draft7Validator(schemas[start], registry=registry)
 
     assert [error.message for error in validator.iter_errors(definition)] == []
-    assert [
-        error.message for error in validator.iter_errors(definition | {"settings": [{"label": "x"}]})
-    ] == ["'name' is a required property"]
+    assert [error.message for error in validator.iter_errors(definition | {"settings": [{"label": "x"}]})] == [
+        "'name' is a required property"
+    ]
 
 
 def test_the_definition_keeps_its_keys_sorted_as_the_hub_does(definition: dict[str, Any]) -> None:
     assert list(definition) == sorted(definition)
-    assert [list(setting) for setting in definition["settings"]] == [
-        sorted(one) for one in definition["settings"]
-    ]
+    assert [list(setting) for setting in definition["settings"]] == [sorted(one) for one in definition["settings"]]
 
 
 def test_the_hub_takes_the_token_for_a_password(definition: dict[str, Any]) -> None:
-    secrets = [
-        one["name"] for one in definition["settings"] if one["kind"] == "password" and one["sensitive"]
-    ]
+    secrets = [one["name"] for one in definition["settings"] if one["kind"] == "password" and one["sensitive"]]
 
     assert secrets == ["api_token"]
 

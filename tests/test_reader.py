@@ -74,9 +74,10 @@ MALFORMED: dict[str, tuple[Any, str, str]] = {
         "not valid JSON (",
         BEGINS,
     ),
-    "5,000 brackets": ("[" * 5000, "not usable JSON (nested too deeply)", "[" * 40),
-    "5,000 brackets in a record": (
-        f"{RECORD}{'[' * 5000}{']' * 5000}}}",
+    "5,000 brackets": ("[" * 5000, "not ", "[" * 40),  # how deep is too deep depends on the Python
+    "100,000 brackets": ("[" * 100_000, "not usable JSON (nested too deeply)", "[" * 40),
+    "100,000 brackets in a record": (
+        f"{RECORD}{'[' * 100_000}{']' * 100_000}}}",
         "not usable JSON (nested too deeply)",
         BEGINS,
     ),
