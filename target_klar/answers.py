@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime
+import re
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
+_FRACTION = re.compile(r"[.,](\d+)")
+_ZONE = re.compile(r"([+-]\d\d)(\d\d)$")
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
@@ -58,6 +61,13 @@ def read_json(body: bytes) -> Any:
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+        read = datetime.fromisoformat(_as_written_by_python(text)) if text else None
     except ValueError:
         return None
+    return read.replace(tzinfo=timezone.utc) if read and read.tzinfo is None else read
+
+
+def _as_written_by_python(text: str) -> str:
+    """Bring an ISO 8601 time into the one form that `fromisoformat` reads in every Python."""
+    whole = _FRACTION.sub(lambda fraction: f".{fraction[1][:6]:0<6}", text.strip().upper().replace("Z", "+00:00"))
+    return _ZONE.sub(r"\1:\2", whole)

@@ -42,12 +42,12 @@ class _Fault(NamedTuple):
 def blame(content: Any, sent: Sequence[Mapping[str, Any]], key: str) -> Blame:
     """Read a refusal: `content` is Klar's JSON, or the start of the text where it was none."""
     result = Blame({}, {}, [])
-    senders = _Senders(sent, key)
+    objects = _Sent(sent, key)
     try:
         for fault in _faults(content):
             if fault.position is not None and fault.position < len(sent):
                 result.certain.setdefault(fault.position, []).append(fault.problem)
-            elif (meant := senders.of(fault)) is not None:
+            elif (meant := objects.of(fault)) is not None:
                 result.hinted.setdefault(meant, []).append(fault.problem)
             else:
                 result.unknown.append(fault.problem)
@@ -60,7 +60,7 @@ def blame(content: Any, sent: Sequence[Mapping[str, Any]], key: str) -> Blame:
     return result
 
 
-class _Senders:
+class _Sent:
     """Finds the one object sent that a target or an id names, as the object itself or one in its lists."""
 
     def __init__(self, sent: Sequence[Mapping[str, Any]], key: str) -> None:

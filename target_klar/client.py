@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _BIGGEST_ANSWER = 32 << 20
 _EXCERPT = 120
+_SHORTEST_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter one any answer may hold the letters
 _backoff = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5)
 
 
@@ -49,6 +50,10 @@ class _TryAgain(NamedTuple):
 
     reason: str
     retry_after: float | None = None
+
+
+class TokenRefusedError(KlarError):
+    """Klar does not take the token."""
 
 
 @dataclass(frozen=True)
@@ -199,12 +204,17 @@ class Client:
                 received += chunk
                 if len(received) > _BIGGEST_ANSWER:
                     raise urllib3.exceptions.ProtocolError("an answer without end")
-            return _Response(response.status_code, response.headers, bytes(received))
+            return _Response(response.status_code, response.headers, self._masked(bytes(received)))
+
+    def _masked(self, body: bytes) -> bytes:
+        """Take the token out of an answer that repeats it, before any of it can come into a message."""
+        token = self._connection.token.encode()
+        return body.replace(token, b"***") if len(token) >= _SHORTEST_TOKEN else body
 
     def _expect_success(self, response: _Response, url: str) -> None:
         status = response.status
         if status in (401, 403):
-            raise KlarError(
+            raise TokenRefusedError(
                 f"Klar refused the API token (HTTP {status}, {url}). Check `api_token`: Klar shows it under Settings, "
                 "Store Configurator, the store, Data Sources, the data source, tab Access Token."
             )
@@ -213,9 +223,10 @@ class Client:
         if status >= 400:  # noqa: PLR2004 - HTTP's own classes
             raise KlarError(f"Klar answered HTTP {status} at {url}: {self._excerpt(response.body)}")
 
-    def _excerpt(self, body: bytes) -> str:
+    @staticmethod
+    def _excerpt(body: bytes) -> str:
         text = " ".join(body[: 4 * _EXCERPT].decode(errors="replace").split())
-        return text.replace(self._connection.token, "***")[:_EXCERPT] or "(an empty body)"
+        return text[:_EXCERPT] or "(an empty body)"
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -252,6 +263,8 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def _stop_on_certificate(error: Exception, url: str) -> None:
+    if type(error) is OSError and error.errno is None:  # how requests says that it cannot read the certificates
+        raise KlarError(f"{error}. Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.") from error
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         raise KlarError(
             f"The certificate of {url} is not trusted. Check `api_url`, or name your proxy's certificates in "

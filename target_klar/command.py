@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, SingerSDKError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
-from target_klar.client import KlarError
+from target_klar import stopping
+from target_klar.client import KlarError, TokenRefusedError
 from target_klar.contract import CONTRACTS
 from target_klar.run import load
+from target_klar.settings import unreadable_variables
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
@@ -52,35 +55,41 @@ def _invoke(*, about: bool, about_format: str | None, config: Any, file_input: I
         TargetKlar.print_about(about_format)
         return
     TargetKlar.print_version(print_fn=_logger.info)
+    unreadable = unreadable_variables(os.environ) if config.parse_env else []
+    if unreadable:
+        raise ConfigurationError(" ".join(unreadable))
     try:
         target = TargetKlar(config=config.config, parse_env_config=config.parse_env)
     except ConfigValidationError as error:
         raise ConfigurationError(" ".join(error.errors)) from None
     except ValueError as error:
-        if not config.parse_env:
+        if not hasattr(error, "lineno"):  # not of JSON, so a bug of ours
             raise
-        raise ConfigurationError(
-            f"A TARGET_KLAR_ variable cannot be read ({error}). Numbers are whole; lists and maps are JSON."
-        ) from None
+        raise ConfigurationError(f"A TARGET_KLAR_ variable is not the JSON that it should be ({error}).") from None
     if not check:
         load(target, file_input)
-    elif not _check(target):
-        raise ConfigurationError("The token works for neither stream. Check `api_token` and `api_url`.")
+        return
+    stopping.end_at_once()
+    if not _check(target):
+        raise ConfigurationError("Klar shows the status of neither stream. The lines above say why.")
 
 
 def _read_config(context: click.Context, option: click.Parameter, paths: tuple[str, ...]) -> Any:
     try:
         return TargetKlar.cb_config(context, option, paths)  # type: ignore[arg-type]  # the SDK types its option narrower
     except (OSError, RuntimeError, TypeError, ValueError) as error:
+        why = str(error).rstrip(".") if isinstance(error, OSError) or hasattr(error, "lineno") else "no JSON object"
         raise ConfigurationError(
-            f"The configuration {', '.join(paths)} cannot be read ({error}). It must be a file with a JSON object."
+            f"The configuration {', '.join(paths)} cannot be read ({why}). It must be a file with a JSON object."
         ) from None
 
 
 def _check(target: TargetKlar) -> bool:
     """Print a table of what Klar says of each stream, and return whether the token works for one of them."""
-    client = target.connect(_logger.warning)
-    table = [("stream", "address", "version", "token", "total", "last batch", "last success", "last failure")]
+    client = target.connect(_logger.warning, retry_timeout=0)
+    table = [
+        ("stream", "address", "version (not asked)", "token", "total", "last batch", "last success", "last failure")
+    ]
     troubles = []
     for contract in CONTRACTS.values():
         row = (contract.stream, f"{target.config['api_url']}/{contract.path}", target.config[contract.version_setting])
@@ -88,7 +97,7 @@ def _check(target: TargetKlar) -> bool:
             figures = [figure or "none" for figure in client.status(contract)]
         except KlarError as error:
             troubles.append(str(error))
-            table.append((*row, "not accepted", *["?"] * 4))
+            table.append((*row, "refused" if isinstance(error, TokenRefusedError) else "?", *["?"] * 4))
         else:
             table.append((*row, "accepted", *figures))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from target_klar.answers import Status
+    from target_klar.client import Client
     from target_klar.contract import Contract, Record
     from target_klar.ledger import Ledger, State
     from target_klar.pipes import Wakeup
@@ -257,14 +258,15 @@ class Delivery:
             for lane in self._unconfirmed:
                 lane.unconfirmed = False
                 self._confirming += 1
-                self.workers.start(partial(self._confirm, lane), partial(self._confirmed, lane))
+                confirm = partial(self._confirm, lane.contract, lane.since)
+                self.workers.start(confirm, partial(self._confirmed, lane))
         if self._candidate is not None and not self._confirming:
             self._acknowledge(self._candidate)
             self._candidate = None
 
-    def _confirm(self, lane: _Lane, client: Any) -> Status | KlarError:
+    def _confirm(self, contract: Contract, since: Status | None, client: Client) -> Status | KlarError:
         try:
-            return await_load(client, lane.contract, lane.since, self.pace.status_timeout)
+            return await_load(client, contract, since, self.pace.status_timeout)
         except KlarError as error:
             return error
 
@@ -278,7 +280,7 @@ class Delivery:
     def _acknowledge(self, state: State) -> None:
         self.rejects.sync()
         self._last_checkpoint = time.monotonic()
-        self.acknowledged = state.number
         if state.value != self._last_line:
             write_line(state.value)
             self._last_line = state.value
+        self.acknowledged = state.number

@@ -45,7 +45,8 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path} {self.message}"
+        # Klar's own words begin with the field's name, which is the end of the path.
+        return f"{self.path} {self.message.removeprefix(self.path.rpartition('.')[2] + ' ')}".lstrip()
 
 
 @dataclass(frozen=True)

@@ -92,11 +92,11 @@ def await_load(client: Client, contract: Contract, before: Status | None, timeou
         if not timeout or status.newer_than(before):
             return status
         if time.monotonic() + pause > deadline:
-            since = (before and before.last_success) or "ever"
+            newer = f" newer than {before.last_success}" if before and before.last_success else ""
             raise KlarError(
-                f"{contract.stream}: Klar accepted records, but {timeout:g} s later its status shows no load newer "
-                f"than {since} (last batch: {status.last_batch_count or 'none'}). No STATE is written for them; run "
-                "again, or raise `status_timeout_seconds` (0: the status only has to answer)."
+                f"{contract.stream}: Klar accepted records, but {timeout:g} s later its status shows no load{newer} "
+                f"(last batch: {status.last_batch_count or 'none'}). Run again, or raise `status_timeout_seconds` (0: "
+                "the status only has to answer)."
             )
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
@@ -106,11 +106,11 @@ def _count(client: Client, contract: Contract, before: Status | None, sent: int,
     try:
         status = await_load(client, contract, before, timeout)
     except KlarError as error:
-        raise KlarError(f"{contract.stream}: {sent} records were sent in the first request. {error}") from error
+        raise KlarError(f"{error} That was the first request, with {sent} sent in it.") from error
     if status.last_batch_count != str(sent):
         raise KlarError(
-            f"{contract.stream}: {sent} records were sent and accepted in the first request, but Klar counted "
-            f"{status.last_batch_count or 'none'}, so it may not read them as they are meant. Check "
+            f"{contract.stream}: Klar accepted the first request, but counted {status.last_batch_count or 'none'} of "
+            f"the {sent} sent in it, so it may not read them as they are meant. Check "
             f"`{contract.version_setting}`, and that nothing else loads into this data source at the same time."
         )
     return status

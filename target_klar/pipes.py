@@ -30,6 +30,10 @@ _WRITABLE = getattr(select, "PIPE_BUF", 512)
 _STDOUT_PATIENCE = 300.0
 
 
+class OutputLostError(FatalSyncError):
+    """A STATE was not written, or not all of it: whatever is written after that could not be read."""
+
+
 class Wakeup:
     """Ends the main thread's wait from a worker thread or on a signal."""
 
@@ -110,7 +114,7 @@ def write_line(line: bytes) -> None:
     """Write one line to stdout and flush it.
 
     Raises:
-        FatalSyncError: stdout is closed, or nobody read it for five minutes or until the grace after a signal ended.
+        OutputLostError: stdout is closed, or nobody read it for five minutes or until the grace after a signal ended.
     """
     try:
         number = sys.stdout.fileno()
@@ -132,4 +136,4 @@ def write_line(line: bytes) -> None:
             f"A STATE could not be written to stdout ({error.strerror}). "
             "Its records are stored; run again from the last STATE that was written."
         )
-        raise FatalSyncError(msg) from error
+        raise OutputLostError(msg) from error

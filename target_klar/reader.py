@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import closing
 from decimal import Decimal
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from target_klar.pipes import Wakeup
 
-_LONGEST_LINE = 64 << 20
+LONGEST_LINE = 64 << 20
 _EXCERPT = 40
+_PERSONAL = re.compile(r"[^\s\"]*@[^\s\"]*")
 
 
 class _StateLine(msgspec.Struct):
@@ -103,8 +105,8 @@ class KlarReader(GenericSingerReader[bytes]):
             first, *others = chunk.split(b"\n")
             beginning.append(first)
             length += len(first)
-            if length > _LONGEST_LINE:
-                raise InvalidInputLine(f"A line of the input is longer than {_LONGEST_LINE >> 20} MB")
+            if length > LONGEST_LINE:
+                raise InvalidInputLine(f"A line of the input is longer than {LONGEST_LINE >> 20} MB")
             if others:
                 yield b"".join(beginning)
                 yield from others[:-1]
@@ -131,5 +133,6 @@ def _message(line: bytes, types: Collection[str]) -> dict[str, Any]:
 
 
 def _excerpt(line: bytes) -> str:
-    text = line[: 2 * _EXCERPT].decode(errors="replace")
+    # What comes after `"record"`, or looks like an address of a person, is nobody's business in a log.
+    text = _PERSONAL.sub("***", line[: 4 * _EXCERPT].decode(errors="replace").partition('"record":')[0])
     return "".join(character if character.isprintable() else "?" for character in text[:_EXCERPT])

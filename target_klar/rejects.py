@@ -97,11 +97,13 @@ class Rejects:
             self._write(message, problems, source)
         self.count += 1
         for problem in problems:
-            reason = _ITEM.sub("[]", f"{problem.path} {problem.message.partition(' (found')[0]}".strip())
+            reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
             if reason in self.reasons or len(self.reasons) < _MOST_REASONS:
                 self.reasons[reason] += 1
         if self.count <= _MOST_LOGGED:
             _logger.warning("%s%s", refused, f" Written to {self.path}." if self.path else "")
+        if self.count == _MOST_LOGGED:
+            _logger.warning("Further records that are refused are counted, and not told one by one.")
 
     def sync(self) -> None:
         """Return once everything that was set aside is on disk.

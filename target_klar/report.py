@@ -16,6 +16,7 @@ class StreamReport:
     stream: str
     read: int = 0
     stored: int = 0
+    """How many records Klar took; in a dry run, how many it or the contract would take."""
     merged: int = 0
     cancelled: int = 0
     deleted: int = 0
@@ -25,6 +26,7 @@ class StreamReport:
     retries: int = 0
     total: str | None = None
     """How many objects Klar itself counts, as its status says."""
+    dry_run: bool = False
     started: float = field(default_factory=time.monotonic)
     _told: int = 0
 
@@ -38,7 +40,7 @@ class StreamReport:
         """Return the one line about this stream: what was read, stored and not, and how long it took."""
         seconds = time.monotonic() - self.started
         counts = ("stored", "read", "merged", "cancelled", "deleted", "rejected", "requests", "retries")
-        parts = [f"{getattr(self, name)} {name}" for name in counts]
+        parts = [f"{getattr(self, name)} {'valid' if name == 'stored' and self.dry_run else name}" for name in counts]
         parts += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
         if self.total is not None:
             parts.append(f"{self.total} at Klar")

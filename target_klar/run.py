@@ -14,6 +14,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from target_klar import stopping
 from target_klar.client import KlarError
 from target_klar.delivery import Interrupted
+from target_klar.pipes import OutputLostError
 from target_klar.rejects import RecordRefusedError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def load(target: TargetKlar, file_input: IO[Any] | None) -> None:
         FatalSyncError: The run could not go on, in one line that says what was kept.
         SystemExit: A signal ended it.
     """
+    if sys.stdout is None:
+        raise FatalSyncError("stdout is closed, so no STATE could be written. Open it, or send it to /dev/null.")
     delivery = target.delivery
     delivery.rejects.open(_descriptor(file_input))
     if not target.config["status_timeout_seconds"]:
@@ -55,7 +58,7 @@ def load(target: TargetKlar, file_input: IO[Any] | None) -> None:
     _conclude(target)
     refused = delivery.rejects.count
     if refused and target.config["validate_only"]:
-        raise FatalSyncError(f"validate_only: {refused} of {delivery.ledger.number} records were refused.")
+        raise FatalSyncError(f"validate_only: refused {refused} of {delivery.ledger.number} records. Mend the mapping.")
 
 
 def _conclude(target: TargetKlar) -> None:
@@ -69,9 +72,9 @@ def _conclude(target: TargetKlar) -> None:
         metrics.log(target.metrics_logger, point)
     rejects = target.delivery.rejects
     if rejects.count:
-        where = f" and are in {rejects.path}" if rejects.path else ""
+        where = f", to be found in {rejects.path}" if rejects.path else ""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))
-        target.logger.warning("%d records were refused%s. Most often: %s", rejects.count, where, reasons)
+        target.logger.warning("Records refused: %d%s. Most often: %s", rejects.count, where, reasons)
 
 
 def _descriptor(file_input: IO[Any] | None) -> int | None:
@@ -87,7 +90,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
     Returns what to tell: of the records that stopped the run the first, and why not all before it was delivered.
     """
     told = reason
-    trouble: Exception | None = reason if isinstance(reason, KlarError | Interrupted) else None
+    trouble: Exception | None = reason if isinstance(reason, KlarError | Interrupted | OutputLostError) else None
     while trouble is None:
         try:
             target.process_endofpipe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,13 +12,21 @@ from target_klar.client import is_loopback
 from target_klar.explain import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from jsonschema import ValidationError
 
 _DAY = 86_400
 _VERSION = r"^(0[1-9]|1[0-2])\.[0-9]{4}$"
 _BUILT_IN = {"add_record_metadata", "load_method", "batch_config", "process_activate_version_messages"}
+
+
+_FORMS = {
+    "integer": re.compile(r"-?[0-9]{1,18}"),
+    "boolean": re.compile(r"true|1|yes|on|false|0|no|off", re.IGNORECASE),
+    "array": re.compile(r"\s*\[.*\]\s*", re.DOTALL),
+}
+"""How numbers, booleans and lists look in the environment: the SDK takes any other word for false."""
 
 
 def _whole(least: int, most: int) -> th.IntegerType:
@@ -167,6 +176,18 @@ def without_foreign(config: dict[str, Any], known: dict[str, Any]) -> tuple[dict
     return kept, foreign
 
 
+def unreadable_variables(environment: Mapping[str, str]) -> list[str]:
+    """Say which TARGET_KLAR_ variables the SDK could not read, or would read as false though they do not say so."""
+    wrong = []
+    for name, schema in SETTINGS["properties"].items():
+        variable = f"TARGET_KLAR_{name.upper()}"
+        value = environment.get(variable)
+        form = next((form for kind, form in _FORMS.items() if kind in schema["type"]), None)
+        if value is not None and form is not None and not form.fullmatch(value):
+            wrong.append(f"`{variable}` must be {_allowed(schema)} (found {shorten(value)}).")
+    return wrong
+
+
 def mistakes(errors: list[ValidationError], config: dict[str, Any]) -> list[str]:
     """Say in one line each which settings are wrong and what is allowed; the token is never shown."""
     return [*map(_worded, errors), *_wrong_token(config.get("api_token")), *_wrong_url(config.get("api_url"))]
@@ -193,7 +214,7 @@ def _allowed(schema: dict[str, Any]) -> str:
     if "boolean" in types:
         return "true or false"
     if "array" in types:
-        return "a list of names"
+        return "a list of names, as JSON"
     if "object" in types:
         return "as the Singer SDK's documentation of this setting has it"
     if "pattern" in schema:

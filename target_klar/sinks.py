@@ -42,7 +42,7 @@ class KlarSink(BatchSink):
         key_properties: Sequence[str] | None,
     ) -> None:
         super().__init__(target, stream_name, schema, key_properties)
-        self.report = StreamReport(stream_name)
+        self.report = StreamReport(stream_name, dry_run=self.config["validate_only"])
         self.batch: Batch | None = None
         self._most = self.max_size
         self._delivery = target.delivery

@@ -25,6 +25,14 @@ def listen() -> None:
         signal.signal(number, _remember)
 
 
+def end_at_once() -> None:
+    """Let a signal, also one that has come already, end the process wherever it is: there is nothing to finish."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    if _received:
+        _end(_received[0][0], None)
+
+
 def received() -> int | None:
     """Return the number of the first signal, or None while there was none."""
     return _received[0][0] if _received else None
@@ -33,6 +41,10 @@ def received() -> int | None:
 def deadline() -> float | None:
     """Return when the run must have ended, on the monotonic clock; None while there was no signal."""
     return _received[0][1] + GRACE_SECONDS if _received else None
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _remember(number: int, _frame: FrameType | None) -> None:

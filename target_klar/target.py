@@ -30,7 +30,7 @@ from target_klar.delivery import Delivery, Pace
 from target_klar.explain import shorten
 from target_klar.ledger import Ledger
 from target_klar.pipes import Wakeup
-from target_klar.reader import KlarReader, decode
+from target_klar.reader import LONGEST_LINE, KlarReader, decode
 from target_klar.rejects import Rejects
 from target_klar.settings import SETTINGS, mistakes, without_foreign
 from target_klar.sinks import KlarSink, MapFailure, RefundsSink, TransactionCostsSink
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
-_SINKS: dict[str, type[KlarSink]] = {"refunds": RefundsSink, "transaction_costs": TransactionCostsSink}
+_SINKS: dict[str, type[KlarSink]] = {sink.contract.stream: sink for sink in (RefundsSink, TransactionCostsSink)}
 _LINES_PER_LOOK = 1000
 # What these say of a failed stream map names types and fields; what others say may quote a record.
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError, MapExpressionError)
@@ -87,7 +87,7 @@ class TargetKlar(Target):
         self._unmapped: dict[str, KlarSink] = {}
         self._ignored_versions: set[str] = set()
 
-    def connect(self, tell: Callable[[str], None]) -> Client:
+    def connect(self, tell: Callable[[str], None], retry_timeout: float | None = None) -> Client:
         """Return a connection to Klar for one thread; `tell` is given what it does meanwhile."""
         config = self.config
         connection = Connection(
@@ -95,7 +95,7 @@ class TargetKlar(Target):
             token=config["api_token"],
             versions={stream: config[contract.version_setting] for stream, contract in CONTRACTS.items()},
             request_timeout=config["request_timeout_seconds"],
-            retry_timeout=config["retry_timeout_seconds"],
+            retry_timeout=config["retry_timeout_seconds"] if retry_timeout is None else retry_timeout,
             user_agent=f"target-klar/{self.plugin_version}",
         )
         return Client(connection, self._stop, tell)
@@ -190,12 +190,14 @@ class TargetKlar(Target):
                 ) from error
 
     def _process_batch_file(self, stream: str, lines: Any) -> None:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), b""), 1):
+            if len(line) > LONGEST_LINE:
+                raise FatalSyncError(f"A line of a batch file is longer than {LONGEST_LINE >> 20} MB.")
             if not line.isspace():
                 try:
                     record = decode(line)
                 except InvalidInputLine:
-                    record = line.decode(errors="replace")  # refused as what it is: no object
+                    record = line.decode(errors="replace").strip()  # refused as what it is: no object
                 self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
             if number % _LINES_PER_LOOK == 0:
                 self._tend()
@@ -240,7 +242,7 @@ class TargetKlar(Target):
         except KeyError:
             name = shorten(stream_name)
             raise FatalSyncError(
-                f"Klar has no stream {name!r}, only refunds and transaction_costs. Rename it with a stream map "
+                f"Klar has no stream {name!r}, only {' and '.join(_SINKS)}. Rename it with a stream map "
                 f"(stream_maps: {{{name}: {{__alias__: refunds}}}}) or drop it (stream_maps: {{{name}: __NULL__}})."
             ) from None
 

@@ -49,10 +49,11 @@ class Workers:
             act()
 
     def _work(self) -> None:
-        client = self._connect(self._tell)
+        client = None
         while True:
             job, done = self._jobs.get()
             try:
+                client = client or self._connect(self._tell)
                 result = job(client)
             except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
                 self._hand_back(self._raising(error))

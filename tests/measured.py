@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 OBJECTS_PER_REQUEST = 1000
 KLAR = (sys.executable, "-m", "target_klar")
-PLAIN = (sys.executable, str(Path(__file__).with_name("plain_target.py")))
+PLAIN = (sys.executable, str(Path(__file__).resolve().with_name("plain_target.py")))
+_CHECKOUT = Path(__file__).resolve().parents[1]
+"""Where the targets run: `-m` takes the package from there, so that what is measured is what stands beside this file."""
 
 # As the SDK's `singer_sdk.typing` writes them for a tap.
 _TEXT, _TIME, _NUMBER = ({"type": [name, "null"]} for name in ("string", "integer", "number"))
@@ -107,8 +109,8 @@ def timed(command: Sequence[str], folder: Path, stdin: Path = Path(os.devnull)) 
         RuntimeError: It ended with anything but 0.
     """
     with stdin.open("rb") as source, (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        between = [sys.executable, __file__, str(folder / "run.json"), *command]
-        code = subprocess.run(between, stdin=source, stdout=out, stderr=err, check=False).returncode
+        between = [sys.executable, str(Path(__file__).resolve()), str(folder / "run.json"), *command]
+        code = subprocess.run(between, stdin=source, stdout=out, stderr=err, cwd=_CHECKOUT, check=False).returncode
     if code:
         raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{(folder / 'err').read_text()}")
     return Run(*json.loads((folder / "run.json").read_text()))

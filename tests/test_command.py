@@ -90,7 +90,7 @@ def check(klar: Sandbox, folder: Path, **settings: str) -> tuple[int, list[list[
 REFUNDS_ROW = ["refunds", "URL/refunds", "12.2022"]
 COSTS_ROW = ["transaction_costs", "URL/transaction-costs", "06.2024"]
 UNUSED = ["accepted", "0", "0", "none", "none"]
-NOT_ACCEPTED = ["not", "accepted", "?", "?", "?", "?"]
+REFUSED = ["refused", "?", "?", "?", "?"]
 
 
 def test_check_tells_what_klar_says_of_both_streams_and_loads_nothing(klar: Sandbox, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_check_is_content_with_a_token_that_works_for_one_stream(klar: Sandbox, 
     klar.misbehave("refunds/status:403")
     code, rows, below, errors = check(klar, tmp_path)
     assert (code, errors) == (0, [])
-    assert rows == [REFUNDS_ROW + NOT_ACCEPTED, COSTS_ROW + UNUSED]
+    assert rows == [REFUNDS_ROW + REFUSED, COSTS_ROW + UNUSED]
     assert len(below) == 1
     assert below[0].startswith("Klar refused the API token (HTTP 403, URL/refunds/status). Check `api_token`: ")
 
@@ -117,9 +117,9 @@ def test_check_is_content_with_a_token_that_works_for_one_stream(klar: Sandbox, 
 def test_check_fails_where_the_token_works_for_neither_stream(klar: Sandbox, tmp_path: Path) -> None:
     code, rows, below, errors = check(klar, tmp_path, api_token="not-the-right-one")
     assert code == 1
-    assert rows == [REFUNDS_ROW + NOT_ACCEPTED, COSTS_ROW + NOT_ACCEPTED]
+    assert rows == [REFUNDS_ROW + REFUSED, COSTS_ROW + REFUSED]
     assert [text.partition(" (")[0] for text in below] == ["Klar refused the API token"] * 2
-    assert errors == ["The token works for neither stream. Check `api_token` and `api_url`."]
+    assert errors == ["Klar shows the status of neither stream. The lines above say why."]
     assert "not-the-right-one" not in "".join([*below, *errors])
 
 

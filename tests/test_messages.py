@@ -111,14 +111,15 @@ FAILURES: dict[str, Failure] = {
         faults=("hang@1+",),
     ),
     "status frozen": Failure(
-        "refunds: 1 records were sent in the first request. refunds: Klar accepted records, but 1 s later its status "
+        "refunds: Klar accepted records, but 1 s later its status "
         "shows no load newer than ever (last batch: 0). No STATE is written for them; run again, or raise "
-        f"`status_timeout_seconds` (0: the status only has to answer). {NOTHING_KEPT}",
+        "`status_timeout_seconds` (0: the status only has to answer). That was the first request, with 1 sent in it. "
+        f"{NOTHING_KEPT}",
         settings={"status_timeout_seconds": 1},
         klar={"status_frozen": True},
     ),
     "nothing counted": Failure(
-        "refunds: 1 records were sent and accepted in the first request, but Klar counted 0, so it may not read them "
+        "refunds: Klar accepted the first request, but counted 0 of the 1 sent in it, so it may not read them "
         "as they are meant. Check `refunds_api_version`, and that nothing else loads into this data source at the same "
         f"time. {NOTHING_KEPT}",
         klar={"counts_nothing": True},
@@ -228,7 +229,7 @@ FAILURES: dict[str, Failure] = {
         settings={"rejects_path": "/no/such/folder/rejects.jsonl"},
     ),
     "a dry run with a refusal": Failure(
-        "validate_only: 1 of 2 records were refused.",
+        "validate_only: refused 1 of 2 records.",
         lines=after_a(planted("b", createdAt="soon")),
         settings={"validate_only": True},
     ),
@@ -340,7 +341,7 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
         r"refunds c: .* Written to .*\.",
         r"refunds: fields that Klar does not know were left out: customer_email",
         r"transaction_costs: 1 keys came with several values of transactionCosts, and only the last one counts .*",
-        r"2 records were refused and are in .*\. Most often: .*",
+        r"Records refused: 2, to be found in .*\. Most often: .*",
     ]
     assert [pattern for pattern in wanted if not any(re.fullmatch(pattern, text) for text in warnings)] == []
     assert [text for text in warnings if not any(re.fullmatch(pattern, text) for pattern in wanted)] == []

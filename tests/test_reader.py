@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KEPT = "The last STATE written covers 1 of the 1 records read."
 RECORD = '{"type":"RECORD","stream":"refunds","record":'
-BEGINS = '{"type":"RECORD","stream":"refunds","rec'  # forty characters
+BEGINS = '{"type":"RECORD","stream":"refunds",'  # up to the record
 
 MALFORMED: dict[str, tuple[Any, str, str]] = {
     "truncated JSON": (f'{RECORD}{{"id": "b"', "not valid JSON (Input data was truncated)", BEGINS),
@@ -32,11 +32,11 @@ MALFORMED: dict[str, tuple[Any, str, str]] = {
         "a RECORD without `record`",
         '{"type":"RECORD","stream":"refunds"}',
     ),
-    "no stream": ('{"type":"RECORD","record":{}}', "a RECORD without `stream`", '{"type":"RECORD","record":{}}'),
+    "no stream": ('{"type":"RECORD","record":{}}', "a RECORD without `stream`", '{"type":"RECORD",'),
     "a stream that is no text": (
         '{"type":"RECORD","stream":[],"record":{}}',
         "A record of [] came before the SCHEMA of its stream",
-        '{"type":"RECORD","stream":[],"record":{}',
+        '{"type":"RECORD","stream":[],',
     ),
     "a record before its SCHEMA": (
         cost("c"),

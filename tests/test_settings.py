@@ -72,8 +72,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("rejects_path", "", "`rejects_path` must be text that is not empty (found )."),
     ("rejects_path", ["a"], "`rejects_path` must be text that is not empty (found ['a'])."),
     ("rejects_limit", -1, WHOLE.format("rejects_limit", 0, 1_000_000_000, -1)),
-    ("extra_fields", "note", "`extra_fields` must be a list of names (found note)."),
-    ("extra_fields", [1], "`extra_fields` must be a list of names (found 1)."),
+    ("extra_fields", "note", "`extra_fields` must be a list of names, as JSON (found note)."),
+    ("extra_fields", [1], "`extra_fields` must be a list of names, as JSON (found 1)."),
     ("hard_delete", "yes", "`hard_delete` must be true or false (found yes)."),
     ("validate_only", 1, "`validate_only` must be true or false (found 1)."),
     ("validate_records", "no", "`validate_records` must be true or false (found no)."),
@@ -154,25 +154,25 @@ def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None
     assert ended.code == 1
     assert ended.errors == [
         (
-            f"The configuration {tmp_path}/none.json cannot be read (File at '{tmp_path}/none.json' was not found.). "
+            f"The configuration {tmp_path}/none.json cannot be read (File at '{tmp_path}/none.json' was not found). "
             "It must be a file with a JSON object."
         )
     ]
 
 
-def test_an_environment_variable_that_cannot_be_read_is_a_configuration_error() -> None:
-    number = invoke("--config=ENV", env={"TARGET_KLAR_API_TOKEN": TOKEN, "TARGET_KLAR_BATCH_SIZE_ROWS": "abc"})
-    assert (number.code, number.errors) == (
-        1,
-        [
-            (
-                "A TARGET_KLAR_ variable cannot be read (invalid literal for int() with base 10: 'abc'). Numbers are "
-                "whole; lists and maps are JSON."
-            )
-        ],
-    )
-    maps = invoke("--config=ENV", env={"TARGET_KLAR_API_TOKEN": TOKEN, "TARGET_KLAR_STREAM_MAPS": "{orders"})
-    assert (maps.code, len(maps.errors), "Traceback" in maps.err) == (1, 1, False)
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("BATCH_SIZE_ROWS", "abc", "`TARGET_KLAR_BATCH_SIZE_ROWS` must be a whole number from 1 to 1000 (found abc)."),
+        ("VALIDATE_ONLY", "ture", "`TARGET_KLAR_VALIDATE_ONLY` must be true or false (found ture)."),
+        ("EXTRA_FIELDS", "a,b", "`TARGET_KLAR_EXTRA_FIELDS` must be a list of names, as JSON (found a,b)."),
+        ("STREAM_MAPS", "{orders", "A TARGET_KLAR_ variable is not the JSON that it should be (Expecting"),
+    ],
+)
+def test_an_environment_variable_that_cannot_be_read_is_a_configuration_error(name: str, value: str, line: str) -> None:
+    ended = invoke("--config=ENV", env={"TARGET_KLAR_API_TOKEN": TOKEN, f"TARGET_KLAR_{name}": value})
+    assert (ended.code, len(ended.errors), "Traceback" in ended.err) == (1, 1, False)
+    assert ended.errors[0].startswith(line)
 
 
 def test_every_setting_can_come_from_the_environment_and_takes_effect(klar: Sandbox, tmp_path: Path) -> None:

@@ -90,9 +90,7 @@ def test_a_klar_that_takes_a_body_and_counts_nothing_is_found_at_the_first_reque
     ended = run(klar, SAMPLE.read_bytes().splitlines()[:3000], max_parallel_requests=1)
     assert (ended.code, ended.out) == (1, "")
     assert len(klar.posts()) == 1
-    assert ended.errors[0].startswith(
-        "refunds: 1000 records were sent and accepted in the first request, but Klar counted 0"
-    )
+    assert ended.errors[0].startswith("refunds: Klar accepted the first request, but counted 0 of the 1000 sent in it")
 
 
 def test_a_status_that_only_has_to_answer_lets_the_state_out_with_one_warning(klar: Sandbox) -> None:
@@ -376,7 +374,7 @@ def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: San
     bad = [refund("unwanted"), refund("b", createdAt="soon"), cost("d", "many"), refund("e")]
     ended = run(klar, [*good, *bad, state(2)], validate_only=True, rejects_path=str(rejects))
     assert (ended.code, ended.out) == (1, "")
-    assert ended.errors == ["validate_only: 3 of 6 records were refused."]
+    assert ended.errors == ["validate_only: refused 3 of 6 records."]
     assert sorted((each["source"], *each["record"].values())[:2] for each in rejected(rejects)) == [
         ("contract", "b"),
         ("contract", "d"),
@@ -399,7 +397,7 @@ def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandb
         batch_size_rows=10,
     )
     assert (ended.code, ended.out) == (1, "")
-    assert ended.errors == ["validate_only: 80 of 100 records were refused."]
+    assert ended.errors == ["validate_only: refused 80 of 100 records."]
     assert len(rejected(rejects)) == 80
     assert len([text for text in told(ended, "WARNING") if " Written to " in text]) == 20
 
@@ -425,7 +423,7 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
         "sum them per orderId before target-klar"
     ) in told(ended, "WARNING")
     assert told(ended, "WARNING")[-1] == (
-        f"1 records were refused and are in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or as "
+        f"Records refused: 1, to be found in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or as "
         "a date"
     )
     metrics = [json.loads(text.partition("METRIC: ")[2]) for text in ended.said("rejected_records")]

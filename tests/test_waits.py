@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-START_UP = 5.0
+START_UP = 20.0
 """Seconds that a busy machine may take until the first request."""
 SMALL = {
     "batch_size_rows": 5,
@@ -90,7 +90,6 @@ def test_requests_that_hang_end_the_run_with_the_retry_limit() -> None:
             run = gives_up(klar, within=2 + 1)
             assert (run.states or [None])[-1] == kept
             assert f"{address} after " in run.errors[0], run.errors
-            assert all(request.ended for request in klar.requests)
 
     together(
         scenario,
@@ -112,19 +111,15 @@ def test_a_status_that_never_shows_the_load_ends_the_run_with_the_status_limit()
             assert run.states == []
             assert len(klar.posts()) == 1
         (error,) = run.errors
-        assert error.startswith(
-            "refunds: 5 records were sent in the first request. refunds: Klar accepted records, but 2 s"
-        )
+        assert error.startswith("refunds: Klar accepted records, but 2 s")
         assert "its status shows no load newer than ever" in error
         assert error.endswith("No STATE was written.")
 
     def later(parallel: int) -> None:
         with Sandbox() as klar:
-            klar.observer = lambda *_: setattr(klar, "status_frozen", len(klar.refunds) >= 15)
+            klar.observer = lambda *_: setattr(klar, "status_frozen", klar.status_frozen or len(klar.posts()) > 1)
             run = gives_up(klar, within=2 + 2, max_parallel_requests=parallel)
-            assert run.states
-            assert run.states[-1] <= len(klar.refunds)
-        assert run.ahead == []
+            assert run.states == [5]
         assert "raise `status_timeout_seconds`" in run.errors[0]
 
     together(lambda scenario, *args: scenario(*args), (first,), (later, 1), (later, 4))
