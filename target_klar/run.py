@@ -27,10 +27,6 @@ class _Metric(str, enum.Enum):
     REJECTED_RECORDS = "rejected_records"
 
 
-class _Count(metrics.Point[int]):
-    """A figure of ours among the SDK's metrics, for alerts."""
-
-
 def load(target: TargetKlar, file_input: IO[Any] | None) -> None:
     """Load everything that comes in and acknowledge what Klar holds, however it ends.
 

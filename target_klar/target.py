@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import gzip
 import threading
 import time
-import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
@@ -22,15 +20,15 @@ from singer_sdk.helpers.capabilities import STREAM_MAPS_CONFIG, PluginCapabiliti
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.plugin_base import JSONSchemaValidator
 from singer_sdk.singerlib.exceptions import InvalidInputLine
-from upath import UPath
 
+from target_klar.batch_files import records
 from target_klar.client import Client, Connection
 from target_klar.contract import CONTRACTS
 from target_klar.delivery import Delivery, Pace
 from target_klar.explain import shorten
 from target_klar.ledger import Ledger
 from target_klar.pipes import Wakeup
-from target_klar.reader import LONGEST_LINE, KlarReader, decode
+from target_klar.reader import KlarReader
 from target_klar.rejects import Rejects
 from target_klar.settings import SETTINGS, mistakes, without_foreign
 from target_klar.sinks import KlarSink, MapFailure, RefundsSink, TransactionCostsSink
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
 _SINKS: dict[str, type[KlarSink]] = {sink.contract.stream: sink for sink in (RefundsSink, TransactionCostsSink)}
-_LINES_PER_LOOK = 1000
+_RECORDS_PER_LOOK = 1000
 # What these say of a failed stream map names types and fields; what others say may quote a record.
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError, MapExpressionError)
 
@@ -172,34 +170,10 @@ class TargetKlar(Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
         self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
-        encoding, manifest = message_dict["encoding"], message_dict["manifest"]
-        if not isinstance(encoding, dict) or not isinstance(manifest, list):
-            raise InvalidInputLine("a BATCH message whose `encoding` or `manifest` is not what it should be")
-        packed = encoding.get("compression") == "gzip"
-        if encoding.get("format") != "jsonl" or not (packed or encoding.get("compression") in (None, "none")):
-            raise FatalSyncError(
-                "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
-            )
-        for path in manifest:
-            try:
-                with _open(path) as file, gzip.GzipFile(fileobj=file) if packed else file as lines:
-                    self._process_batch_file(message_dict["stream"], lines)
-            except (OSError, EOFError, zlib.error) as error:
-                raise FatalSyncError(
-                    f"The batch file {path} cannot be read ({type(error).__name__}: {error})."
-                ) from error
-
-    def _process_batch_file(self, stream: str, lines: Any) -> None:
-        for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), b""), 1):
-            if len(line) > LONGEST_LINE:
-                raise FatalSyncError(f"A line of a batch file is longer than {LONGEST_LINE >> 20} MB.")
-            if not line.isspace():
-                try:
-                    record = decode(line)
-                except InvalidInputLine:
-                    record = line.decode(errors="replace").strip()  # refused as what it is: no object
-                self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
-            if number % _LINES_PER_LOOK == 0:
+        stream = message_dict["stream"]
+        for number, record in enumerate(records(message_dict), 1):
+            self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
+            if number % _RECORDS_PER_LOOK == 0:
                 self._tend()
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
@@ -288,13 +262,6 @@ class TargetKlar(Target):
                 else:
                     self.drain_one(sink)
         return min(patience)
-
-
-def _open(path: Any) -> Any:
-    try:
-        return UPath(path).open("rb")
-    except (ImportError, TypeError, ValueError) as error:  # not a place that can be reached from here
-        raise OSError(error) from error
 
 
 def _why(error: Exception) -> str:

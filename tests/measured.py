@@ -22,7 +22,7 @@ OBJECTS_PER_REQUEST = 1000
 KLAR = (sys.executable, "-m", "target_klar")
 PLAIN = (sys.executable, str(Path(__file__).resolve().with_name("plain_target.py")))
 _CHECKOUT = Path(__file__).resolve().parents[1]
-"""Where the targets run: `-m` takes the package from there, so that what is measured is what stands beside this file."""
+"""Where the targets run: `-m` takes the package from there, so that what is measured stands beside this file."""
 
 # As the SDK's `singer_sdk.typing` writes them for a tap.
 _TEXT, _TIME, _NUMBER = ({"type": [name, "null"]} for name in ("string", "integer", "number"))

@@ -257,14 +257,14 @@ def take_shopify_offline(shop: Project) -> None:
 
 def test_a_source_with_one_row_an_order_needs_only_a_stream_map(tmp_path: Path) -> None:
     rows = [
-        {"type": "SCHEMA", "stream": "order_fees", "key_properties": ["order_number"], "schema": {}},
+        {"type": "SCHEMA", "stream": "order_fees", "key_properties": ["order_id"], "schema": {}},
         {
             "type": "RECORD",
             "stream": "order_fees",
-            "record": {"order_number": 1001, "fee_total": "1.10", "customer_email": "erika@example.com"},
+            "record": {"order_id": 1001, "fee_total": "1.10", "customer_email": "erika@example.com"},
         },
     ]
-    rows[0]["schema"] = {"properties": {"order_number": {"type": "integer"}, "fee_total": {"type": "string"}}}
+    rows[0]["schema"] = {"properties": {"order_id": {"type": "integer"}, "fee_total": {"type": "string"}}}
     with Sandbox() as klar:
         config = tmp_path / "config.json"
         mapping = yaml.safe_load(recipe("Payment fees", "yaml"))

@@ -374,7 +374,7 @@ def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: San
     bad = [refund("unwanted"), refund("b", createdAt="soon"), cost("d", "many"), refund("e")]
     ended = run(klar, [*good, *bad, state(2)], validate_only=True, rejects_path=str(rejects))
     assert (ended.code, ended.out) == (1, "")
-    assert ended.errors == ["validate_only: refused 3 of 6 records."]
+    assert ended.errors == ["validate_only: refused 3 of 6 records. Mend the mapping."]
     assert sorted((each["source"], *each["record"].values())[:2] for each in rejected(rejects)) == [
         ("contract", "b"),
         ("contract", "d"),
@@ -397,7 +397,7 @@ def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandb
         batch_size_rows=10,
     )
     assert (ended.code, ended.out) == (1, "")
-    assert ended.errors == ["validate_only: refused 80 of 100 records."]
+    assert ended.errors == ["validate_only: refused 80 of 100 records. Mend the mapping."]
     assert len(rejected(rejects)) == 80
     assert len([text for text in told(ended, "WARNING") if " Written to " in text]) == 20
 
@@ -423,8 +423,8 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
         "sum them per orderId before target-klar"
     ) in told(ended, "WARNING")
     assert told(ended, "WARNING")[-1] == (
-        f"Records refused: 1, to be found in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or as "
-        "a date"
+        f"Records refused: 1, to be found in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or "
+        "as a date"
     )
     metrics = [json.loads(text.partition("METRIC: ")[2]) for text in ended.said("rejected_records")]
     assert {(each["tags"]["stream"], each["value"]) for each in metrics} == {("refunds", 1), ("transaction_costs", 0)}
