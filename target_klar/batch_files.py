@@ -1,0 +1,62 @@
+"""The records of a BATCH message: files of JSON lines, plain or gzip, wherever `fsspec` can reach them."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import IO, TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import FatalSyncError
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+from upath import UPath
+
+from target_klar.reader import LONGEST_LINE, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def records(message: dict[str, Any]) -> Iterator[Any]:
+    """Yield every record of the files that a BATCH message names; a line that is not JSON comes as the text it is.
+
+    Raises:
+        InvalidInputLine: The message is none that names files.
+        FatalSyncError: The files are of another kind, or one cannot be read.
+    """
+    encoding, manifest = message["encoding"], message["manifest"]
+    if not isinstance(encoding, dict) or not isinstance(manifest, list):
+        raise InvalidInputLine("a BATCH message whose `encoding` or `manifest` is not what it should be")
+    packed = encoding.get("compression") == "gzip"
+    if encoding.get("format") != "jsonl" or not (packed or encoding.get("compression") in (None, "none")):
+        raise FatalSyncError(
+            "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
+        )
+    for path in manifest:
+        lines = _lines(path, packed=packed)
+        while True:
+            try:  # around the reading alone: what becomes of a record is not this file's fault
+                line = next(lines, None)
+            except (OSError, EOFError, ImportError, TypeError, ValueError, zlib.error) as error:
+                raise FatalSyncError(
+                    f"The batch file {path} cannot be read ({type(error).__name__}: {error})."
+                ) from error
+            if line is None:
+                break
+            yield _record(line)
+
+
+def _lines(path: Any, *, packed: bool) -> Iterator[bytes]:
+    with UPath(path).open("rb") as file:
+        lines: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
+        while line := lines.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise ValueError(f"a line is longer than {LONGEST_LINE >> 20} MB")
+            if not line.isspace():
+                yield line
+
+
+def _record(line: bytes) -> Any:
+    try:
+        return decode(line)
+    except InvalidInputLine:
+        return line.decode(errors="replace").strip()
