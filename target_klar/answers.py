@@ -51,7 +51,7 @@ class Status(NamedTuple):
         return mine is not None and (known is None or mine > known)
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes | msgspec.Raw) -> Any:
     """Return the JSON of an answer, numbers digit for digit; None where it is none."""
     try:
         return _decode(body)

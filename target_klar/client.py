@@ -91,7 +91,11 @@ class Client:
         self._session = requests.Session()
         self._session.auth = _Bearer(connection.token)  # an auth object, or a .netrc would take its place
         # No proxy sees loopback traffic; of the environment the certificates count there too.
-        self._proxies = dict.fromkeys(("http", "https"), "") if is_loopback(connection.url) else {}
+        proxies = dict.fromkeys(("http", "https"), "") if is_loopback(connection.url) else {}
+        # Read once: requests would go through the whole environment before every call.
+        environment = self._session.merge_environment_settings(connection.url, proxies, None, None, None)
+        self._session.proxies, self._session.verify = environment["proxies"], environment["verify"]
+        self._session.trust_env = False
         self._session.headers.update({"Accept": "application/json", "User-Agent": connection.user_agent})
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, WatchedAdapter())
@@ -146,7 +150,7 @@ class Client:
             raise KlarError(f"{stream}: no answer from Klar at {url} after {tries} ({reason}). Run again later.")
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
-            self.retries += body is not None
+            self.retries += method == "POST"  # naming the body would keep it for as long as tenacity's cycles live
             reason = state.outcome.result().reason if state.outcome else ""
             self._tell(f"{stream}: no answer from Klar at {url} ({reason}); next try in {state.upcoming_sleep:.1f} s")
 
@@ -195,7 +199,6 @@ class Client:
             data=body,
             headers=headers,
             timeout=self._connection.request_timeout,
-            proxies=dict(self._proxies),  # requests fills it up from the environment
             stream=True,
             allow_redirects=False,
         ) as response:

@@ -91,8 +91,8 @@ class Contract:
     cancels_by: str | None = None
     """The array that, sent empty, cancels what Klar holds under the key."""
 
-    def body(self, records: Sequence[Record]) -> bytes:
-        """Return the body of a request that carries these records, in this order."""
+    def body(self, records: Sequence[Record | msgspec.Raw]) -> bytes:
+        """Return the body of a request that carries these records, or their JSON, in this order."""
         objects = list(records)
         return JSON.encode(objects if self.envelope is None else {self.envelope: objects})
 

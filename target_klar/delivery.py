@@ -10,7 +10,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import RequestedAbortException
 
@@ -22,11 +22,12 @@ from target_klar.rejects import RecordRefusedError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from target_klar.answers import Status
+    from target_klar.batch import Batch
     from target_klar.client import Client
-    from target_klar.contract import Contract, Record
+    from target_klar.contract import Contract
     from target_klar.ledger import Ledger, State
     from target_klar.pipes import Wakeup
     from target_klar.rejects import Rejects
@@ -39,47 +40,6 @@ _PROGRESS_SECONDS = 10.0
 
 class Interrupted(RequestedAbortException):
     """SIGTERM or SIGINT came: stop reading, let requests in flight finish, acknowledge what is then covered."""
-
-
-class Entry(NamedTuple):
-    """The newest record of one key in a batch."""
-
-    first: int
-    """The number of the first record with this key in the batch, which this one has superseded."""
-    record: Record
-    """What Klar gets."""
-    message: Mapping[str, Any]
-    """The tap's own message."""
-
-
-class Batch:
-    """Records of one stream that become one request: one for each key, the last one."""
-
-    def __init__(self, contract: Contract, report: StreamReport, first: int) -> None:
-        self.contract = contract
-        self.report = report
-        self.first = first
-        """The number of its first record, by which the ledger knows it."""
-        self.opened_at = time.monotonic()
-        self.read = 0
-        """How many records went into it, superseded ones too."""
-        self.entries: dict[str, Entry] = {}
-        self._several: set[str] = set()
-
-    def add(self, number: int, record: Record, message: Mapping[str, Any]) -> None:
-        """Take a record in, in the place of an earlier one with the same key."""
-        self.read += 1
-        key = record[self.contract.key]
-        before = self.entries.get(key)
-        if before is None:
-            self.entries[key] = Entry(number, record, message)
-            return
-        self.entries[key] = Entry(before.first, record, message)
-        self.report.merged += 1
-        amount = self.contract.amount
-        if amount and key not in self._several and before.record.get(amount) != record.get(amount):
-            self._several.add(key)
-            self.report.several_amounts += 1
 
 
 @dataclass
@@ -136,7 +96,7 @@ class Delivery:
         self._wait_until(lambda: self._may_fly(batch, lane))
         loading = Loading(
             contract=batch.contract,
-            objects=[entry.record for entry in batch.entries.values()],
+            objects=[entry.sent for entry in batch.entries.values()],
             room=self.rejects.room,
             first=not lane.proven,
             status_timeout=self.pace.status_timeout,
@@ -232,7 +192,8 @@ class Delivery:
         for position in sorted(outcome.refused):
             key, entry = entries[position]
             try:
-                self.rejects.take(entry.message, f"{report.stream} {key}", outcome.refused[position], "klar")
+                message = entry.message(report.stream)
+                self.rejects.take(message, f"{report.stream} {key}", outcome.refused[position], "klar")
             except RecordRefusedError as error:
                 error.number = entry.first
                 self.ledger.hold(batch.first, entry.first)

@@ -23,11 +23,18 @@ class Isolation:
     Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
     and refused if that is refused. Where nothing tells, the objects are halved. Past `room` refused objects nothing
     that begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong
-    guess costs nothing, a hint counts as a name.
+    guess costs nothing, a hint counts as a name. `read` makes an object out of what is sent.
     """
 
     def __init__(
-        self, sent: Sequence[dict[str, Any]], key: str, *, room: int, first: bool, dry_run: bool = False
+        self,
+        sent: Sequence[Any],
+        key: str,
+        *,
+        room: int,
+        first: bool,
+        dry_run: bool = False,
+        read: Callable[[Any], dict[str, Any]] = dict,
     ) -> None:
         self.accepted: set[int] = set()
         """The positions of the objects that Klar took."""
@@ -37,12 +44,13 @@ class Isolation:
         """The `first` batch of a stream was refused by name, or whole, in halves and in quarters: no single record."""
         self._sent = sent
         self._key = key
+        self._read = read
         self._room = room
         self._dry_run = dry_run
         self._first = first and len(sent) > _DEEP
         self._pieces: list[tuple[int, int, list[int]]] = []  # how often halved, first position, positions
 
-    def run(self, submit: Callable[[list[dict[str, Any]]], Answer], accepted: Callable[[int], None]) -> None:
+    def run(self, submit: Callable[[list[Any]], Answer], accepted: Callable[[int], None]) -> None:
         """Send everything, and call `accepted` with the number of objects whenever Klar has taken some.
 
         Raises:
@@ -67,7 +75,7 @@ class Isolation:
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted.update(piece)
             return
-        meant = blame(answer.content, [self._sent[position] for position in piece], self._key)
+        meant = blame(answer.content, [self._read(self._sent[position]) for position in piece], self._key)
         certain = {piece[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
         certain |= {piece[index]: problems for index, problems in meant.certain.items()}
         hinted = {piece[index]: problems for index, problems in meant.hinted.items() if piece[index] not in certain}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from target_klar.answers import Answer, Verdict
+from target_klar.answers import Answer, Verdict, read_json
 from target_klar.client import Client, KlarError
 from target_klar.isolation import Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import msgspec
 
     from target_klar.answers import Status
     from target_klar.contract import Contract
@@ -36,10 +38,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Loading:
-    """One batch on its way to Klar: `objects` of one stream, each with a key of its own."""
+    """One batch on its way to Klar: `objects` of one stream as JSON, each with a key of its own."""
 
     contract: Contract
-    objects: Sequence[dict[str, Any]]
+    objects: Sequence[msgspec.Raw]
     room: int
     """How many of them may be set aside before the run stops."""
     first: bool
@@ -50,12 +52,13 @@ class Loading:
     def run(self, client: Client) -> Loaded:
         """Send the batch until each object is stored or refused."""
         first = self.first and not self.validate_only
-        isolation = Isolation(self.objects, self.contract.key, room=self.room, first=first, dry_run=self.validate_only)
+        key, room = self.contract.key, self.room
+        isolation = Isolation(self.objects, key, room=room, first=first, dry_run=self.validate_only, read=read_json)
         loaded = Loaded(isolation)
         requests, retries = client.requests, client.retries
         counted = not first or not self.status_timeout
 
-        def submit(objects: list[dict[str, Any]]) -> Answer:
+        def submit(objects: list[msgspec.Raw]) -> Answer:
             if self.validate_only and not self.contract.validates:
                 return Answer(Verdict.ACCEPTED)  # checked here alone
             return client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)

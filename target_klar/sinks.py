@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from singer_sdk.sinks import BatchSink
 
+from target_klar.batch import Batch
 from target_klar.conform import Conformer, Deleted, Refusal
 from target_klar.contract import CONTRACTS, Contract, Record
-from target_klar.delivery import Batch
 from target_klar.explain import Problem
 from target_klar.rejects import RecordRefusedError
 from target_klar.report import StreamReport

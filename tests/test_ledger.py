@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from target_klar.contract import CONTRACTS
-from target_klar.delivery import Batch
+from target_klar.batch import Batch
 from target_klar.ledger import Ledger
 from target_klar.report import StreamReport
 

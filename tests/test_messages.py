@@ -112,7 +112,7 @@ FAILURES: dict[str, Failure] = {
     ),
     "status frozen": Failure(
         "refunds: Klar accepted records, but 1 s later its status "
-        "shows no load newer than ever (last batch: 0). No STATE is written for them; run again, or raise "
+        "shows no load (last batch: 0). Run again, or raise "
         "`status_timeout_seconds` (0: the status only has to answer). That was the first request, with 1 sent in it. "
         f"{NOTHING_KEPT}",
         settings={"status_timeout_seconds": 1},

@@ -1,0 +1,69 @@
+"""The records of one request to Klar, kept as the JSON that it will carry."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_klar.answers import read_json
+from target_klar.contract import JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_klar.contract import Contract, Record
+    from target_klar.report import StreamReport
+
+
+class Entry(msgspec.Struct, gc=False):
+    """The newest record of one key in a batch, as text: its objects take ten times the memory, and time to tidy up."""
+
+    first: int
+    """The number of the first record with this key in the batch, which this one has superseded."""
+    sent: msgspec.Raw
+    """What Klar gets, as JSON."""
+    origin: Mapping[str, Any] | None
+    """The tap's own message; None where its record is what Klar gets."""
+
+    @property
+    def record(self) -> Record:
+        """What Klar gets, as objects."""
+        record: Record = read_json(self.sent)
+        return record
+
+    def message(self, stream: str) -> Mapping[str, Any]:
+        """Return the tap's own message; `stream` is where it belongs if it came as it is."""
+        return self.origin or {"stream": stream, "record": self.record}
+
+
+class Batch:
+    """Records of one stream that become one request: one for each key, the last one."""
+
+    def __init__(self, contract: Contract, report: StreamReport, first: int) -> None:
+        self.contract = contract
+        self.report = report
+        self.first = first
+        """The number of its first record, by which the ledger knows it."""
+        self.opened_at = time.monotonic()
+        self.read = 0
+        """How many records went into it, superseded ones too."""
+        self.entries: dict[str, Entry] = {}
+        self._several: set[str] = set()
+
+    def add(self, number: int, record: Record, message: Mapping[str, Any]) -> None:
+        """Take a record in, in the place of an earlier one with the same key."""
+        self.read += 1
+        key = record[self.contract.key]
+        before = self.entries.get(key)
+        first = number if before is None else before.first
+        origin = None if message.get("record") is record else message
+        self.entries[key] = Entry(first, msgspec.Raw(JSON.encode(record)), origin)
+        if before is None:
+            return
+        self.report.merged += 1
+        amount = self.contract.amount
+        if amount and key not in self._several and before.record.get(amount) != record.get(amount):
+            self._several.add(key)
+            self.report.several_amounts += 1
