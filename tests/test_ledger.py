@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from target_klar.contract import CONTRACTS
 from target_klar.batch import Batch
+from target_klar.contract import CONTRACTS
 from target_klar.ledger import Ledger
 from target_klar.report import StreamReport
 
