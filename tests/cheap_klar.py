@@ -33,10 +33,10 @@ class Figures(NamedTuple):
 
 
 class CheapKlar:
-    """The server as a context; every answer takes `latency` seconds."""
+    """The server as a context; a load takes `latency` seconds, a status read `status_latency`."""
 
-    def __init__(self, latency: float = 0) -> None:
-        command = [sys.executable, __file__, "--latency", str(latency)]
+    def __init__(self, latency: float = 0, status_latency: float = 0) -> None:
+        command = [sys.executable, __file__, "--latency", str(latency), "--status-latency", str(status_latency)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = f"http://127.0.0.1:{int(self._line())}"
 
@@ -62,6 +62,7 @@ class CheapKlar:
 @dataclass
 class _Server:
     latency: float
+    status_latency: float
     objects: int = 0
     requests: int = 0
     in_flight: int = 0
@@ -104,7 +105,7 @@ class _Server:
         return b'{"status": "VALID"}'
 
     def _status(self) -> bytes:
-        time.sleep(self.latency)
+        time.sleep(self.status_latency)
         with self.lock:
             moment = datetime.fromtimestamp(self.last_success, timezone.utc)
             figures: dict[str, Any] = {
@@ -118,7 +119,9 @@ class _Server:
 def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency", type=float, default=0)
-    server = _Server(parser.parse_args().latency)
+    parser.add_argument("--status-latency", type=float, default=0)
+    options = parser.parse_args()
+    server = _Server(options.latency, options.status_latency)
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=server.serve, args=(listener,), daemon=True).start()
     print(listener.getsockname()[1], flush=True)

@@ -76,6 +76,9 @@ class Case:
     stream: str = "refunds"
     rows: int = 0
     latency: float = 0
+    """Seconds that a load takes."""
+    slow_status: bool = False
+    """A status read takes as long as a load; otherwise it is answered at once."""
     parallel: int = 4
     """Requests in flight; the plain target knows no more than one."""
     version: bool = False
@@ -84,7 +87,7 @@ class Case:
     @property
     def plain(self) -> Case:
         """The same work for the plain target."""
-        return replace(self, command=PLAIN, parallel=1)
+        return replace(self, command=PLAIN, parallel=1, slow_status=False)
 
     @property
     def empty(self) -> Case:
