@@ -44,7 +44,7 @@ class Interrupted(RequestedAbortException):
 
 @dataclass
 class _Lane:
-    """One stream at Klar."""
+    """What is known of one stream at Klar."""
 
     contract: Contract
     report: StreamReport
@@ -84,8 +84,11 @@ class Delivery:
     _lanes: dict[str, _Lane] = field(default_factory=dict)
     _flying: list[Batch] = field(default_factory=list)
     _candidate: State | None = None
+    """The STATE that leaves once the status of each stream has confirmed its records."""
     _confirming: int = 0
+    """How many of those status checks are under way."""
     _distrusted: bool = False
+    """A status check failed, so no STATE leaves any more."""
     _last_line: bytes | None = None
     _last_checkpoint: float = field(default_factory=time.monotonic)
     _last_progress: float = field(default_factory=time.monotonic)
