@@ -245,7 +245,8 @@ def test_a_state_still_leaves_when_stdout_is_read_again_after_the_signal(klar: S
         code = run.ended(PATIENCE)
 
     assert code == 143, run.err
-    assert run.states[-1]["n"] == contiguous(klar)
+    # The STATE after the last record that was sent may not have been read any more.
+    assert contiguous(klar) - 1 <= run.states[-1]["n"] <= contiguous(klar)
 
 
 def with_big_states() -> list[Any]:
