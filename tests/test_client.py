@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_klar.answers import Verdict
+from target_klar.answers import Status, Verdict
 from target_klar.client import Client, Connection, KlarError
 from target_klar.contract import CONTRACTS
 from target_klar.sandbox import Sandbox
@@ -404,6 +404,22 @@ def test_a_status_is_read_as_klar_writes_it(klar: Sandbox) -> None:
     assert not before.newer_than(after)
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        "2026-01-01T00:00:00.5Z",
+        "2026-01-01T00:00:00.123456789Z",
+        "2026-01-01T01:00:00.001+0100",
+        "2026-01-01 00:00:01",
+        "2026-01-01T00:00:01+00:00",
+    ],
+)
+def test_a_load_is_newer_in_whatever_form_of_iso_8601_its_time_is_written(later: str) -> None:
+    known, newer = (Status("1", "1", moment, None) for moment in ("2026-01-01T00:00:00.000Z", later))
+    assert newer.newer_than(known)
+    assert not known.newer_than(newer)
+
+
 def test_costs_have_a_status_under_the_other_spelling_too() -> None:
     with Sandbox(state_spelling=True) as klar:
         client = client_of(klar)
@@ -498,6 +514,14 @@ def test_the_token_is_in_no_exception_and_no_notice(raw: bytes) -> None:
     assert TOKEN not in repr(raised.value)
     assert TOKEN[:12] not in str(raised.value)
     assert not any(TOKEN in notice for notice in notices)
+
+
+def test_the_token_is_masked_where_a_refusal_repeats_it() -> None:
+    said = b'{"message": "the header Bearer ' + TOKEN.encode() + b' is odd"}'
+    with server(answer("400 Bad Request", said)) as (url, received):
+        verdict, content = submit(client_of(url))
+    assert (verdict, content) == (Verdict.REFUSED, {"message": "the header Bearer *** is odd"})
+    assert TOKEN.encode() in received[0]
 
 
 def test_the_token_is_in_no_repr(klar: Sandbox) -> None:
