@@ -211,7 +211,9 @@ def main() -> None:
         plain_too=options.plain_million,
     )
     rounds = options.rounds or (2 if options.quick else 5)
-    cases = benchmark.cases() * rounds + benchmark.last_cases()
+    # Every other round backwards, so that nothing always comes after the same thing.
+    cases = [case for number in range(rounds) for case in benchmark.cases()[:: 1 - 2 * (number % 2)]]
+    cases += benchmark.last_cases()
     with tempfile.TemporaryDirectory() as folder:
         for number, case in enumerate(cases, 1):
             print(f"\r{number} of {len(cases)} runs", end="", file=sys.stderr, flush=True)
