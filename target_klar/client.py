@@ -187,7 +187,7 @@ class Client:
         if status in (408, 425, 429) or status >= requests.codes.internal_server_error:
             return _TryAgain(f"HTTP {status}", _retry_after(response.headers.get("Retry-After")))
         is_klars = isinstance(read_json(response.body), dict) if response.body else method == "POST"
-        if 200 <= status < 300 and not is_klars:  # noqa: PLR2004 - HTTP's own classes
+        if status in range(200, 300) and not is_klars:
             return _TryAgain(f"HTTP {status} with a body that is not Klar's")
         return response
 
@@ -221,9 +221,9 @@ class Client:
                 f"Klar refused the API token (HTTP {status}, {url}). Check `api_token`: Klar shows it under Settings, "
                 "Store Configurator, the store, Data Sources, the data source, tab Access Token."
             )
-        if 300 <= status < 400:  # noqa: PLR2004 - HTTP's own classes
+        if status in range(300, 400):
             raise KlarError(f"{url} redirects (HTTP {status}), and the token does not follow. Check `api_url`.")
-        if status >= 400:  # noqa: PLR2004 - HTTP's own classes
+        if status >= requests.codes.bad_request:
             raise KlarError(f"Klar answered HTTP {status} at {url}: {self._excerpt(response.body)}")
 
     @staticmethod

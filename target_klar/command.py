@@ -42,9 +42,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         message = error.format_message()
         end = "" if message.endswith((".", "?")) else "."
-        _logger.error("%s%s See target-klar --help.", message, end)  # noqa: TRY400 - one line, no traceback
+        _logger.error("%s%s See target-klar --help.", message, end)
     except (SingerSDKError, InvalidInputLine) as error:
-        _logger.error("%s", " ".join(str(error).split()))  # noqa: TRY400 - one line, no traceback
+        _logger.error("%s", " ".join(str(error).split()))
     else:
         return 0
     return 1

@@ -106,7 +106,7 @@ class KlarSink(BatchSink):
         """How many records have been read into the batch, superseded ones too."""
         return self.batch.read if self.batch is not None else 0
 
-    def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002 - the SDK's; the batch is our own
+    def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002  # the SDK's; the batch is our own
         """Hand the batch to the delivery; a new one begins with the next record."""
         assert self.batch is not None
         self._delivery.send(self.batch)

@@ -127,7 +127,7 @@ class TargetKlar(Target):
             if isinstance(record, dict):
                 try:
                     mapped = stream_map.transform(copy.copy(record))
-                except Exception as error:  # noqa: BLE001 - an expression of the user's may fail in any way
+                except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
                     mapped = MapFailure(_why(error))
             if mapped is not None:
                 sink.process_record(mapped, message_dict)
@@ -194,7 +194,7 @@ class TargetKlar(Target):
         self,
         stream_name: str,
         *,
-        record: dict[str, Any] | None = None,  # noqa: ARG002 - the SDK's signature
+        record: dict[str, Any] | None = None,  # noqa: ARG002  # the SDK's signature
         schema: dict[str, Any] | None = None,
         key_properties: Sequence[str] | None = None,
     ) -> KlarSink:

@@ -55,7 +55,7 @@ class Workers:
             try:
                 client = client or self._connect(self._tell)
                 result = job(client)
-            except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            except BaseException as error:  # noqa: BLE001  # handed to the main thread, which raises it
                 self._hand_back(self._raising(error))
             else:
                 self._hand_back(self._ending(done, result))

@@ -117,7 +117,7 @@ class _Connection(BaseHTTPRequestHandler):
             call = Call(self.command, path, self.headers, body, f"{host}:{port}", self.connection)
             self.close_connection |= not self.server.handle(call)
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the base class looks for these names
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # the base class looks for these names
 
     def _reject(self, status: int) -> None:
         answer = failure(status)

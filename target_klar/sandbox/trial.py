@@ -60,7 +60,7 @@ def arrived(sandbox: Sandbox) -> str:
 
 def _finish(command: Sequence[str], environment: Mapping[str, str], stdout: int | None = None) -> tuple[int, str]:
     """Runs a command, passes SIGTERM and SIGINT on to it, and returns its exit code as a shell counts it."""
-    with subprocess.Popen(  # noqa: S603 - what the user asked to run
+    with subprocess.Popen(  # noqa: S603  # what the user asked to run
         command, env={**os.environ, **environment}, stdout=stdout, text=True
     ) as process:
         for signum in (signal.SIGINT, signal.SIGTERM):
