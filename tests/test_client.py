@@ -257,7 +257,8 @@ def test_the_wait_between_attempts_doubles_and_the_limit_counts_from_the_first_t
         submit(client)
 
     began = [post.started for post in klar.posts()]
-    assert 2 <= len(began) <= 3  # after 0.5 to 1 s, then 1 to 1.5 s, and the next after 2 s would be past the limit
+    # The waits are 0.5 to 1 s, 1 to 1.5 s, 2 to 2.5 s: with all of them short a fourth try is still within the limit.
+    assert 2 <= len(began) <= 4
     assert began[1] - began[0] >= 0.5
     assert began[-1] - began[0] <= 4
     assert klar.refunds == {}
