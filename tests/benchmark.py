@@ -3,7 +3,8 @@
 Both load the same generated streams, as a file on stdin, into a `CheapKlar` of their own, in turn and several times;
 the figures are medians of whole processes. CPU is user and system time of the process alone, as the kernel counts it.
 The latency is that of a load; status reads, which only target-klar makes, are answered at once, but for the rows that
-say otherwise. A run that does not deliver every record and its last STATE ends the benchmark.
+say otherwise. A run that does not deliver every record and its last STATE ends the benchmark. With `--peers`
+target-stitch and dlt do the work of the two cases whose wall time is to be reached, where they can be installed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from cheap_klar import CheapKlar
 from measured import KLAR, OBJECTS_PER_REQUEST, Case, Run, singer_lines, timed
+from peers import PEERS, installed
 
 LATENCIES = (0, 0.05, 0.2)
 IN_FLIGHT = (1, 4, 8)
@@ -40,15 +42,22 @@ def measure(case: Case, folder: Path) -> Run:
     if not source.exists():
         with source.open("w") as file:
             file.writelines(singer_lines(case.stream, case.rows))
+    peer = next((peer for peer in PEERS if peer.name == case.peer), None)
     with CheapKlar(case.latency, case.latency if case.slow_status else 0) as klar:
-        config = {"api_url": klar.url, "api_token": "benchmark"}
-        if case.command == KLAR:
-            config["max_parallel_requests"] = case.parallel
+        if peer is not None:
+            config = peer.settings(klar.url, case.parallel)
+        else:
+            config = {"api_url": klar.url, "api_token": "benchmark"}
+            if case.command == KLAR:
+                config["max_parallel_requests"] = case.parallel
         (folder / "config.json").write_text(json.dumps(config))
         run = timed([*case.command, "--config", str(folder / "config.json")], folder, source)
-        arrived = klar.figures().objects
+        arrived, requests, _ = klar.figures()
     states = (folder / "out").read_text().splitlines()
     covered = json.loads(states[-1])["rows"] if states else 0
+    if peer is not None:
+        arrived -= requests * peer.marks
+        covered = covered if peer.writes_state else arrived
     if not arrived == covered == case.rows:
         raise RuntimeError(f"{case}: {arrived} objects arrived, and the last STATE covers {covered}")
     return run
@@ -64,6 +73,8 @@ class Benchmark:
     many_rows: int
     plain_too: bool
     """Whether the plain target loads the many rows as well."""
+    peers: dict[str, tuple[str, ...]]
+    """The command of each peer that is installed."""
     runs: dict[Case, list[Run]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
@@ -81,13 +92,21 @@ class Benchmark:
         cases = [case for each in pairs for case in (each, each.plain)]
         for each in self.walls.values():
             cases += [*each, each[0].plain]
-        return cases + self.slow
+        return cases + self.slow + [each for case in self.both for each in self.beside(case)]
+
+    @property
+    def both(self) -> list[Case]:
+        """The two cases whose wall time is to be reached."""
+        return [self.walls[0.2][IN_FLIGHT.index(4)], self.long]
 
     @property
     def slow(self) -> list[Case]:
-        """The two cases of the reach table once more, with status reads that take as long as a load."""
-        middle = self.walls[0.2][IN_FLIGHT.index(4)]
-        return [replace(case, slow_status=True) for case in (middle, self.long)]
+        """Both once more, with status reads that take as long as a load."""
+        return [replace(case, slow_status=True) for case in self.both]
+
+    def beside(self, case: Case) -> list[Case]:
+        """The same work for every peer."""
+        return [replace(case, command=command, peer=name) for name, command in self.peers.items()]
 
     def last_cases(self) -> list[Case]:
         """Those that take long and are run once."""
@@ -95,7 +114,10 @@ class Benchmark:
 
     def report(self) -> str:
         """All tables in Markdown."""
-        tables = (self._work_table(), self._wall_table(), self._rest_table(), self._reach_table())
+        tables = [self._work_table(), self._wall_table(), self._share_table(), self._rest_table()]
+        if self.peers:
+            tables.append(self._peer_table())
+        tables.append(self._reach_table())
         return "\n\n".join("\n".join(table) for table in tables)
 
     def _work_table(self) -> list[str]:
@@ -130,6 +152,34 @@ class Benchmark:
             rows.append(f"| {_named(case)}, status reads too | 200 ms | {theirs:.2f} | {' | '.join(cells)} |")
         return rows
 
+    def _share_table(self) -> list[str]:
+        """Where the wall time goes: what no record can make shorter, and how little is left to make shorter."""
+        rows = [
+            "| seconds of wall time | all | start-up | first request alone | others, every place taken | left |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        for case in self.both:
+            wall, start = self._of(case).wall, self._of(case.empty).wall
+            others = math.ceil((_requests(case) - 1) / case.parallel) * case.latency
+            left = wall - start - case.latency - others
+            rows.append(
+                f"| {_case(case)} | {wall:.2f} | {start:.2f} | {case.latency:.2f} | {others:.2f} | {left:.2f} |"
+            )
+        return rows
+
+    def _peer_table(self) -> list[str]:
+        rows = [
+            "| beside others | | wall time | plain target | CPU time | peak memory |",
+            "|---|---|---:|---:|---:|---:|",
+        ]
+        for case in self.both:
+            theirs = self._of(case.plain).wall
+            for each in (case, *self.beside(case)):
+                name, run = each.peer or "target-klar", self._of(each)
+                figures = f"{theirs / run.wall:.1f} times less | {run.cpu:.2f} s | {run.peak / 1e6:.0f} MB"
+                rows.append(f"| {_case(case)} | {name} | {run.wall:.2f} s | {figures} |")
+        return rows
+
     def _rest_table(self) -> list[str]:
         rows = ["| | target-klar | plain target | ratio |", "|---|---:|---:|---:|"]
         for case in (self.refunds, self.costs, self.many):
@@ -144,7 +194,7 @@ class Benchmark:
         return rows
 
     def _reach_table(self) -> list[str]:
-        middle = self.walls[0.2][IN_FLIGHT.index(4)]
+        middle = self.both[0]
         few, many = self._of(self.costs).peak, self._of(self.many).peak
         lines = [
             _least("CPU per refund, times less", self._work(self.refunds.plain) / self._work(self.refunds), 10),
@@ -165,7 +215,7 @@ class Benchmark:
 
     def _beyond_limit(self, case: Case) -> float:
         """Wall time without start-up, against the least that the requests take with every place always taken."""
-        limit = math.ceil(case.rows / OBJECTS_PER_REQUEST) * case.latency / case.parallel
+        limit = _requests(case) * case.latency / case.parallel
         return (self._of(case).wall - self._of(case.empty).wall) / limit
 
     def _of(self, case: Case) -> Run:
@@ -175,6 +225,10 @@ class Benchmark:
     def _work(self, case: Case) -> float:
         """CPU seconds for the records alone: without those of the same target on an empty stream."""
         return self._of(case).cpu - self._of(case.empty).cpu
+
+
+def _requests(case: Case) -> int:
+    return math.ceil(case.rows / OBJECTS_PER_REQUEST)
 
 
 def _named(case: Case) -> str:
@@ -202,25 +256,32 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="how often each case is run (5)")
     parser.add_argument("--rows", type=int, help="how many records the CPU time is measured on (50000)")
     parser.add_argument("--plain-million", action="store_true", help="load the million into the plain target as well")
+    parser.add_argument("--peers", action="store_true", help="install target-stitch and dlt and measure them as well")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(run(options, Path(folder)))
+
+
+def run(options: argparse.Namespace, folder: Path) -> str:
+    """Run every case and return what to print."""
     benchmark = Benchmark(
         wall_rows=20_000,
         long_rows=20_000 if options.quick else 50_000,
         cpu_rows=options.rows or (10_000 if options.quick else 50_000),
         many_rows=200_000 if options.quick else 1_000_000,
         plain_too=options.plain_million,
+        peers=installed(folder) if options.peers else {},
     )
     rounds = options.rounds or (2 if options.quick else 5)
     # Every other round backwards, so that nothing always comes after the same thing.
     cases = [case for number in range(rounds) for case in benchmark.cases()[:: 1 - 2 * (number % 2)]]
     cases += benchmark.last_cases()
-    with tempfile.TemporaryDirectory() as folder:
-        for number, case in enumerate(cases, 1):
-            print(f"\r{number} of {len(cases)} runs", end="", file=sys.stderr, flush=True)
-            benchmark.runs[case].append(measure(case, Path(folder)))
+    for number, case in enumerate(cases, 1):
+        print(f"\r{number} of {len(cases)} runs", end="", file=sys.stderr, flush=True)
+        benchmark.runs[case].append(measure(case, folder))
     print(file=sys.stderr)
-    print(f"Medians of {rounds} rounds, Python {platform.python_version()}, {os.cpu_count()} CPUs.\n")
-    print(benchmark.report())
+    medians = f"Medians of {rounds} rounds, Python {platform.python_version()}, {os.cpu_count()} CPUs."
+    return f"{medians}\n\n{benchmark.report()}"
 
 
 if __name__ == "__main__":

@@ -81,6 +81,8 @@ class Case:
     """A status read takes as long as a load; otherwise it is answered at once."""
     parallel: int = 4
     """Requests in flight; the plain target knows no more than one."""
+    peer: str = ""
+    """Whose command it is, if it is neither."""
     version: bool = False
     """No load: the target only shows its version."""
 

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,10 +16,10 @@ from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from target_klar.sandbox import Sandbox
 
+README = Path(__file__).parents[1] / "README.md"
 TOKEN = "klar-token-7d41f0c2"
 EMAIL = "anna.schmidt@customer.example"
 NOTHING_KEPT = "No STATE was written."
@@ -293,6 +294,25 @@ def not_utf8(folder: Path) -> str:
     path = folder / "config.json"
     path.write_bytes(f'{{"api_token": "{TOKEN}'.encode() + b'\xff"}')
     return str(path)
+
+
+def quoted() -> list[str]:
+    """The lines that the README explains."""
+    section = README.read_text().partition("| the line | what to do |")[2].partition("\n\n")[0]
+    return [row.split(" | ")[0].removeprefix("| ") for row in section.splitlines()[2:]]
+
+
+@pytest.mark.parametrize("line", quoted())
+def test_a_line_that_the_readme_explains_is_one_that_the_program_says(line: str) -> None:
+    # Its numbers, its values in quotes and its dots stand for anything.
+    parts = re.split(r"""\s*\.\.\.|R-\d+:|\d+|"[^"]*"|'[^']*'""", line)
+    pattern = re.compile(".*".join(map(re.escape, parts)))
+    said = [failure.says.replace("attempt<any>", "attempts") for failure in FAILURES.values()]
+    assert any(pattern.match(message) for message in said)
+
+
+def test_the_readme_explains_ten_lines() -> None:
+    assert len(quoted()) == 10
 
 
 @pytest.mark.parametrize("make", CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
