@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Entry(msgspec.Struct, gc=False):
     """The newest record of one key in a batch, as text: its objects take ten times the memory, and time to tidy up."""
 
-    first: int
+    earliest: int
     """The number of the first record with this key in the batch, which this one has superseded."""
     sent: msgspec.Raw
     """What Klar gets, as JSON."""
@@ -41,10 +41,10 @@ class Entry(msgspec.Struct, gc=False):
 class Batch:
     """Records of one stream that become one request: one for each key, the last one."""
 
-    def __init__(self, contract: Contract, report: StreamReport, first: int) -> None:
+    def __init__(self, contract: Contract, report: StreamReport, number: int) -> None:
         self.contract = contract
         self.report = report
-        self.first = first
+        self.number = number
         """The number of its first record, by which the ledger knows it."""
         self.opened_at = time.monotonic()
         self.read = 0
@@ -57,9 +57,9 @@ class Batch:
         self.read += 1
         key = record[self.contract.key]
         before = self.entries.get(key)
-        first = number if before is None else before.first
+        earliest = number if before is None else before.earliest
         origin = None if message.get("record") is record else message
-        self.entries[key] = Entry(first, msgspec.Raw(JSON.encode(record)), origin)
+        self.entries[key] = Entry(earliest, msgspec.Raw(JSON.encode(record)), origin)
         if before is None:
             return
         self.report.merged += 1

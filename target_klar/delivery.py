@@ -82,7 +82,7 @@ class Delivery:
     acknowledged: int | None = None
     """The number of the last record that a written STATE covers; None while none was written."""
     _lanes: dict[str, _Lane] = field(default_factory=dict)
-    _flying: list[Batch] = field(default_factory=list)
+    _in_flight: list[Batch] = field(default_factory=list)
     _candidate: State | None = None
     """The STATE that leaves once the status of each stream has confirmed its records."""
     _confirming: int = 0
@@ -96,17 +96,17 @@ class Delivery:
     def send(self, batch: Batch) -> None:
         """Put a batch in flight, waiting until a place is free and no request in flight shares a key with it."""
         lane = self._lanes.setdefault(batch.contract.stream, _Lane(batch.contract, batch.report))
-        self._wait_until(lambda: self._may_fly(batch, lane))
+        self._wait_until(lambda: self._may_start(batch, lane))
         loading = Loading(
             contract=batch.contract,
             objects=[entry.sent for entry in batch.entries.values()],
             room=self.rejects.room,
-            first=not lane.proven,
+            proven=lane.proven,
             status_timeout=self.pace.status_timeout,
             validate_only=self.pace.validate_only,
         )
-        self._flying.append(batch)
-        self.workers.start(loading.run, partial(self._landed, batch, lane, lane.status))
+        self._in_flight.append(batch)
+        self.workers.start(loading.run, partial(self._book, batch, lane, lane.status))
 
     def tend(self) -> float:
         """Act on what came in, write a STATE if one is due, and return for how many seconds that will do.
@@ -134,32 +134,32 @@ class Delivery:
         return until - now
 
     def finish(self) -> None:
-        """Wait until everything in flight has landed, is confirmed, and the newest covered STATE is written."""
-        self._wait_until(lambda: not self._flying)
+        """Wait until nothing is in flight, all is confirmed, and the newest covered STATE is written."""
+        self._wait_until(lambda: not self._in_flight)
         while self._confirming or self._candidate or self._unconfirmed or self.ledger.has_covered:
             self._checkpoint()
             self._wait_until(lambda: not self._confirming)
 
-    def land(self) -> None:
-        """End early: send nothing new, let what is in flight land, acknowledge what is then covered and confirmed."""
+    def wind_down(self) -> None:
+        """End early: send nothing new, let what is in flight end, acknowledge what is then covered and confirmed."""
         self.stop.set()
-        while self._flying or self._confirming or self._candidate or self.ledger.has_covered:
+        while self._in_flight or self._confirming or self._candidate or self.ledger.has_covered:
             left = (stopping.deadline() or float("inf")) - time.monotonic()
-            if left <= 0 or (self._distrusted and not self._flying):
+            if left <= 0 or (self._distrusted and not self._in_flight):
                 break
             try:
                 self.workers.collect()
-                if not self._flying:
+                if not self._in_flight:
                     self._checkpoint()
-                if self._flying or self._confirming:
+                if self._in_flight or self._confirming:
                     self.wakeup.wait(min(left, 1.0))
             except (KlarError, RecordRefusedError) as error:
                 _logger.debug("While the run ends: %s", error)
 
-    def _may_fly(self, batch: Batch, lane: _Lane) -> bool:
-        if len(self._flying) >= self.pace.parallel:
+    def _may_start(self, batch: Batch, lane: _Lane) -> bool:
+        if len(self._in_flight) >= self.pace.parallel:
             return False
-        beside = [other for other in self._flying if other.contract is batch.contract]
+        beside = [other for other in self._in_flight if other.contract is batch.contract]
         return not beside or (lane.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
@@ -169,9 +169,9 @@ class Delivery:
                 return
             self.wakeup.wait(patience)
 
-    def _landed(self, batch: Batch, lane: _Lane, before: Status | None, loaded: Loaded) -> None:
+    def _book(self, batch: Batch, lane: _Lane, before: Status | None, loaded: Loaded) -> None:
         """Book what became of a batch; nothing of it is settled unless all of it is."""
-        self._flying.remove(batch)
+        self._in_flight.remove(batch)
         outcome, report = loaded.isolation, batch.report
         report.requests += loaded.requests
         report.retries += loaded.retries
@@ -198,11 +198,11 @@ class Delivery:
                 message = entry.message(report.stream)
                 self.rejects.take(message, f"{report.stream} {key}", outcome.refused[position], "klar")
             except RecordRefusedError as error:
-                error.number = entry.first
-                self.ledger.hold(batch.first, entry.first)
+                error.number = entry.earliest
+                self.ledger.hold(batch.number, entry.earliest)
                 raise
             report.rejected += 1
-        self.ledger.settle(batch.first)
+        self.ledger.settle(batch.number)
 
     def _learn(self, lane: _Lane, status: Status | None) -> None:
         if status is not None and (lane.status is None or status.newer_than(lane.status)):

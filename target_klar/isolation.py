@@ -32,7 +32,7 @@ class Isolation:
         key: str,
         *,
         room: int,
-        first: bool,
+        proven: bool,
         dry_run: bool = False,
         read: Callable[[Any], dict[str, Any]] = dict,
     ) -> None:
@@ -41,13 +41,13 @@ class Isolation:
         self.refused: dict[int, list[Problem]] = {}
         """The positions of those that it did not take, and why."""
         self.hopeless = False
-        """The `first` batch of a stream was refused by name, or whole, in halves and in quarters: no single record."""
+        """Of a stream not `proven` all was refused by name, or whole, in halves and in quarters: no single record."""
         self._sent = sent
         self._key = key
         self._read = read
         self._room = room
         self._dry_run = dry_run
-        self._first = first and len(sent) > _DEEP
+        self._may_be_hopeless = not proven and len(sent) > _DEEP
         self._pieces: list[tuple[int, int, list[int]]] = []  # how often halved, first position, positions
 
     def run(self, submit: Callable[[list[Any]], Answer], accepted: Callable[[int], None]) -> None:
@@ -66,7 +66,7 @@ class Isolation:
             self._sort_out(level, piece, answer)
             if len(self.accepted) > before:
                 accepted(len(self.accepted) - before)
-            elif self._first and not self.accepted:
+            elif self._may_be_hopeless and not self.accepted:
                 wide = level < _DEEP and all(waiting[0] == _DEEP for waiting in self._pieces)
                 never_fits = answer.verdict is Verdict.TOO_LARGE and len(self.refused) > _DEEP
                 self.hopeless = wide or never_fits or len(self.refused) == len(self._sent)

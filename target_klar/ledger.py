@@ -28,22 +28,22 @@ class Ledger:
         self._unsettled: dict[int, list[int]] = {}  # the numbers of each batch's records, rising
         self._waiting: list[State] = []
 
-    def open(self, first: int) -> None:
-        """Hold back every STATE from record `first` on until that batch is settled."""
-        self._unsettled[first] = [first]
+    def open(self, batch: int) -> None:
+        """Hold back every STATE from record `batch` on, the first one of that batch, until it is settled."""
+        self._unsettled[batch] = [batch]
 
-    def add(self, first: int, number: int) -> None:
-        """Put record `number`, the newest, into the batch that began with record `first`."""
-        self._unsettled[first].append(number)
+    def add(self, batch: int, number: int) -> None:
+        """Put record `number`, the newest, into a batch."""
+        self._unsettled[batch].append(number)
 
-    def settle(self, first: int) -> None:
-        """Let go of the batch that began with record `first`: all of it is stored or rejected."""
-        del self._unsettled[first]
+    def settle(self, batch: int) -> None:
+        """Let go of a batch: all of it is stored or rejected."""
+        del self._unsettled[batch]
         self._forget_overtaken()
 
-    def hold(self, first: int, number: int) -> None:
+    def hold(self, batch: int, number: int) -> None:
         """Put record `number`, which stops the run, in the place of its batch: all before it is settled."""
-        del self._unsettled[first]
+        del self._unsettled[batch]
         self.open(number)
         self._forget_overtaken()
 
@@ -61,7 +61,7 @@ class Ledger:
     @property
     def has_covered(self) -> bool:
         """Whether `take_covered` has a STATE to give."""
-        return bool(self._waiting) and not any(first <= self._waiting[0].number for first in self._unsettled)
+        return bool(self._waiting) and not any(batch <= self._waiting[0].number for batch in self._unsettled)
 
     def _forget_overtaken(self) -> None:
         # Any record may come to be held. Of the STATEs between the same two of them only the newest can ever leave.

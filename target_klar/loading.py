@@ -44,19 +44,19 @@ class Loading:
     objects: Sequence[msgspec.Raw]
     room: int
     """How many of them may be set aside before the run stops."""
-    first: bool
-    """Nothing of this stream was accepted in this run yet: read the status before, and count after the first load."""
+    proven: bool
+    """Klar took and counted a request of this stream in this run; else its status is read before, and counted after."""
     status_timeout: float
     validate_only: bool
 
     def run(self, client: Client) -> Loaded:
         """Send the batch until each object is stored or refused."""
-        first = self.first and not self.validate_only
+        proven = self.proven or self.validate_only
         key, room = self.contract.key, self.room
-        isolation = Isolation(self.objects, key, room=room, first=first, dry_run=self.validate_only, read=read_json)
+        isolation = Isolation(self.objects, key, room=room, proven=proven, dry_run=self.validate_only, read=read_json)
         loaded = Loaded(isolation)
         requests, retries = client.requests, client.retries
-        counted = not first or not self.status_timeout
+        counted = proven or not self.status_timeout
 
         def submit(objects: list[msgspec.Raw]) -> Answer:
             if self.validate_only and not self.contract.validates:
@@ -72,7 +72,7 @@ class Loading:
                 loaded.confirmed = counted = True
 
         try:
-            if first:
+            if not proven:
                 loaded.status = client.status(self.contract)
             loaded.isolation.run(submit, accepted)
         except KlarError as error:

@@ -99,7 +99,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
             return str(told)
     if isinstance(trouble, KlarError | Interrupted):
         try:
-            target.delivery.land()
+            target.delivery.wind_down()
         except FatalSyncError as error:
             trouble = error
     return (

@@ -77,7 +77,7 @@ class KlarSink(BatchSink):
                 self.batch = Batch(self.contract, self.report, self._ledger.number)
                 self._ledger.open(self._ledger.number)
             else:
-                self._ledger.add(self.batch.first, self._ledger.number)
+                self._ledger.add(self.batch.number, self._ledger.number)
             self.batch.add(self._ledger.number, conformed, context)
             if self.contract.cancels_by and not conformed.get(self.contract.cancels_by):
                 self.report.cancelled += 1

@@ -86,9 +86,9 @@ class Klar:
 
 
 def isolate(
-    klar: Klar, sent: list[dict[str, Any]], *, room: int = 10**9, first: bool = False
+    klar: Klar, sent: list[dict[str, Any]], *, room: int = 10**9, proven: bool = True
 ) -> tuple[Isolation, list[int]]:
-    isolation = Isolation(sent, "id", room=room, first=first)
+    isolation = Isolation(sent, "id", room=room, proven=proven)
     counts: list[int] = []
     isolation.run(klar, counts.append)
     assert klar.requests <= 3 * len(sent)  # it always ends
@@ -145,7 +145,7 @@ def test_a_first_batch_is_given_up_only_while_nothing_of_it_was_accepted(
     world: tuple[list[dict[str, Any]], Klar],
 ) -> None:
     sent, klar = world
-    isolation, _ = isolate(klar, sent, first=True)
+    isolation, _ = isolate(klar, sent, proven=False)
 
     if isolation.hopeless:
         assert not isolation.accepted
@@ -193,7 +193,7 @@ def test_three_refused_of_2500_cost_few_requests_wherever_they_stand(styles: lis
         for triple in triples:
             klar = Klar({f"R{number}" for number in triple}, [style])
             for number, batch in enumerate(batches(2500)):
-                isolate(klar, batch, first=not number)
+                isolate(klar, batch, proven=bool(number))
             assert (len(klar.stored), style) == (2497, style)
             assert (klar.requests <= most, style, triple) == (True, style, triple)
 
@@ -203,7 +203,7 @@ def test_three_refused_of_2500_cost_few_requests_wherever_they_stand(styles: lis
 def test_a_klar_that_refuses_all_of_the_first_batch_is_seen_as_such_in_a_few_requests(style: str, room: int) -> None:
     sent = [refund(number) for number in range(1000)]
     klar = Klar({each["id"] for each in sent}, [style])
-    isolation, counts = isolate(klar, sent, room=room, first=True)
+    isolation, counts = isolate(klar, sent, room=room, proven=False)
 
     assert (isolation.hopeless, counts) == (style != "too-large" or room > 0, [])
     assert klar.requests <= (20 if style == "too-large" else 7)
@@ -213,14 +213,14 @@ def test_it_is_seen_too_where_a_few_cannot_be_told_apart_while_all_others_are_na
     sent = [refund(number, max(number, 1)) for number in range(1000)]
     sent[0]["lineItems"] = sent[1]["lineItems"]
     klar = Klar({each["id"] for each in sent}, ["tree-item"])
-    isolation, _ = isolate(klar, sent, room=100, first=True)
+    isolation, _ = isolate(klar, sent, room=100, proven=False)
 
     assert (isolation.hopeless, klar.requests) == (True, 4)
 
 
 def test_one_good_record_is_enough_for_the_first_batch_not_to_be_hopeless() -> None:
     sent = [refund(number) for number in range(1000)]
-    isolation, _ = isolate(Klar({each["id"] for each in sent[1:]}, ["index"]), sent, first=True)
+    isolation, _ = isolate(Klar({each["id"] for each in sent[1:]}, ["index"]), sent, proven=False)
 
     assert (isolation.hopeless, isolation.accepted, len(isolation.refused)) == (False, {0}, 999)
 
@@ -235,7 +235,7 @@ def test_a_batch_after_the_first_is_isolated_to_the_end_though_all_of_it_is_refu
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_up_to_three_records_are_single_records_even_in_the_first_batch(size: int) -> None:
     sent = [refund(number) for number in range(size)]
-    isolation, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, first=True)
+    isolation, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, proven=False)
 
     assert (isolation.hopeless, len(isolation.refused)) == (False, size)
 
@@ -266,7 +266,7 @@ def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_give
     def submit(objects: list[dict[str, Any]]) -> Answer:
         return Answer(Verdict.TOO_LARGE if len(objects) > 13 else Verdict.ACCEPTED)
 
-    isolation = Isolation(sent, "id", room=0, first=True)
+    isolation = Isolation(sent, "id", room=0, proven=False)
     isolation.run(submit, lambda _: None)
 
     assert (len(isolation.accepted), isolation.refused, isolation.hopeless) == (100, {}, False)

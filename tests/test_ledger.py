@@ -259,7 +259,7 @@ def test_one_hot_key_updated_a_million_times_between_two_others_keeps_three_reco
         batch.add(number, {"orderId": "hot", "transactionCosts": number}, message)
     batch.add(MILLION + 2, {"orderId": "after", "transactionCosts": 0}, message)
 
-    assert [(key, entry.first, entry.record["transactionCosts"]) for key, entry in batch.entries.items()] == [
+    assert [(key, entry.earliest, entry.record["transactionCosts"]) for key, entry in batch.entries.items()] == [
         ("before", 1, 0),
         ("hot", 2, MILLION + 1),
         ("after", MILLION + 2, 0),
