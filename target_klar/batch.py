@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_klar.answers import read_json
-from target_klar.contract import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,14 +51,14 @@ class Batch:
         self.entries: dict[str, Entry] = {}
         self._several: set[str] = set()
 
-    def add(self, number: int, record: Record, message: Mapping[str, Any]) -> None:
-        """Take a record in, in the place of an earlier one with the same key."""
+    def add(self, number: int, record: Record, text: bytes, message: Mapping[str, Any]) -> None:
+        """Take a record in, with `text` as its JSON, in the place of an earlier one with the same key."""
         self.read += 1
         key = record[self.contract.key]
         before = self.entries.get(key)
         earliest = number if before is None else before.earliest
         origin = None if message.get("record") is record else message
-        self.entries[key] = Entry(earliest, msgspec.Raw(JSON.encode(record)), origin)
+        self.entries[key] = Entry(earliest, msgspec.Raw(text), origin)
         if before is None:
             return
         self.report.merged += 1

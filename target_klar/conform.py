@@ -5,7 +5,7 @@ Nothing here knows a field by name: the contract's schema decides what is conver
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import jsonschema_rs
 
@@ -84,16 +84,16 @@ class Conformer:
         """Whether a time without a zone has been read as UTC so far."""
         return self._conversions.assumed_utc
 
-    def meets(self, record: object) -> TypeGuard[Record]:
-        """Tell whether Klar takes the record as it is. Any Python value may be asked about."""
-        try:  # as in `_can_be_sent`, without a call for every record of a run
-            return self._is_valid(record) and bool(JSON.encode(record))
+    def untouched(self, record: object) -> bytes | None:
+        """Return the JSON of a record that Klar takes as it is, and None for any other value."""
+        try:  # as in `_to_send`, without a call for every record of a run
+            return JSON.encode(record) if self._is_valid(record) else None
         except (ValueError, TypeError, RecursionError):
-            return False
+            return None
 
     def conform(self, record: object) -> Record | Refusal | Deleted:
         """Return what Klar takes, the record itself if it meets the contract, or why Klar would take none."""
-        if self.meets(record):
+        if isinstance(record, dict) and self.untouched(record) is not None:
             return record
         if not isinstance(record, dict):
             return Refusal(None, [Problem("record", f"must be an object (found {found(record)})")])
@@ -103,7 +103,7 @@ class Conformer:
             if self._cancels_by is None:
                 return DELETED
             converted = self._cancellation(converted, deleted_at)
-        if _can_be_sent(self._is_accepted, converted):
+        if _to_send(self._is_accepted, converted) is not None:
             return converted
         key = converted.get(self._contract.key)
         return Refusal(shorten(key) if isinstance(key, str) and key else None, self.explain(converted))
@@ -124,17 +124,17 @@ class Conformer:
         own = {
             name: converted[name]
             for name, is_valid in self._times.items()
-            if name in converted and _can_be_sent(is_valid, converted[name])
+            if name in converted and _to_send(is_valid, converted[name]) is not None
         }
         return key | stand_in | own | {self._cancels_by: []}
 
 
-def _can_be_sent(is_valid: Callable[[object], bool], value: object) -> bool:
+def _to_send(is_valid: Callable[[object], bool], value: object) -> bytes | None:
     try:
         # Writing it finds what a schema cannot say, such as text that UTF-8 does not have.
-        return is_valid(value) and bool(JSON.encode(value))
+        return JSON.encode(value) if is_valid(value) else None
     except (ValueError, TypeError, RecursionError):  # of a type that JSON does not have, or too deep
-        return False
+        return None
 
 
 def _verdict(schema: dict[str, Any]) -> Callable[[object], bool]:

@@ -8,7 +8,7 @@ from singer_sdk.sinks import BatchSink
 
 from target_klar.batch import Batch
 from target_klar.conform import Conformer, Deleted, Refusal
-from target_klar.contract import CONTRACTS, Contract, Record
+from target_klar.contract import CONTRACTS, JSON, Contract, Record
 from target_klar.explain import Problem
 from target_klar.rejects import RecordRefusedError
 from target_klar.report import StreamReport
@@ -65,26 +65,26 @@ class KlarSink(BatchSink):
         """
         self._ledger.number += 1
         self.report.read += 1
-        conformed: Record | Refusal | Deleted
-        if self.conformer.meets(record):
-            conformed = record
-        elif isinstance(record, MapFailure):
-            conformed = Refusal(None, [Problem("record", f"could not be mapped ({record.reason})")])
-        else:
-            conformed = self.conformer.conform(record)
+        text = self.conformer.untouched(record)
+        conformed = self._conform(record) if text is None else record
         if isinstance(conformed, dict):
             if self.batch is None:
                 self.batch = Batch(self.contract, self.report, self._ledger.number)
                 self._ledger.open(self._ledger.number)
             else:
                 self._ledger.add(self.batch.number, self._ledger.number)
-            self.batch.add(self._ledger.number, conformed, context)
+            self.batch.add(self._ledger.number, conformed, text or JSON.encode(conformed), context)
             if self.contract.cancels_by and not conformed.get(self.contract.cancels_by):
                 self.report.cancelled += 1
         elif isinstance(conformed, Refusal):
             self._refuse(conformed, context)
         else:
             self.report.deleted += 1
+
+    def _conform(self, record: Record | MapFailure) -> Record | Refusal | Deleted:
+        if isinstance(record, MapFailure):
+            return Refusal(None, [Problem("record", f"could not be mapped ({record.reason})")])
+        return self.conformer.conform(record)
 
     def _refuse(self, refusal: Refusal, message: dict[str, Any]) -> None:
         told = f"{self.stream_name} {refusal.key}" if refusal.key is not None else f"{self.stream_name} (no key)"

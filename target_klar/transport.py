@@ -6,8 +6,10 @@ is never late. Here the whole attempt is bounded: connecting, sending, headers a
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +27,17 @@ class Attempt:
     """One request's time, as a context: when `seconds` are over, `expired` is true and its socket is shut."""
 
     def __init__(self, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
         self.expired = False
         self._connection: HTTPConnection | None = None
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
 
     def __enter__(self) -> Self:
         _running.attempt = self
-        self._timer.start()
+        _watch.begin(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        _watch.end(self)
         _running.attempt = None
 
     def uses(self, connection: HTTPConnection) -> None:
@@ -45,7 +46,8 @@ class Attempt:
         if self.expired:
             raise TimeoutError
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """End it: whoever reads or writes there finds the connection closed."""
         self.expired = True
         held = self._connection and self._connection.sock
         if held:
@@ -54,7 +56,43 @@ class Attempt:
                 socket.socket.shutdown(held, socket.SHUT_RDWR)
 
 
-def _watch(connection: HTTPConnection) -> None:
+class _Watch:
+    """Expires attempts from one thread, which is not woken for each: as a rule the next one ends after those before."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._attempts: set[Attempt] = set()
+        self._wakes_at = math.inf
+        self._thread: threading.Thread | None = None
+
+    def begin(self, attempt: Attempt) -> None:
+        with self._changed:
+            self._attempts.add(attempt)
+            if self._thread is None or not self._thread.is_alive():  # no thread of a process is there after its fork
+                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                self._thread.start()
+            elif attempt.deadline < self._wakes_at:
+                self._changed.notify_all()
+
+    def end(self, attempt: Attempt) -> None:
+        with self._changed:
+            self._attempts.discard(attempt)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for attempt in {each for each in self._attempts if each.deadline <= now}:
+                    attempt.expire()
+                    self._attempts.discard(attempt)
+                self._wakes_at = min((each.deadline for each in self._attempts), default=math.inf)
+                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+
+
+_watch = _Watch()
+
+
+def _note(connection: HTTPConnection) -> None:
     attempt: Attempt | None = getattr(_running, "attempt", None)
     if attempt is not None:
         attempt.uses(connection)
@@ -62,12 +100,12 @@ def _watch(connection: HTTPConnection) -> None:
 
 class _WatchedHTTP(HTTPConnection):
     def connect(self) -> None:
-        _watch(self)
+        _note(self)
         super().connect()
-        _watch(self)  # time may have run out before there was a socket to shut
+        _note(self)  # time may have run out before there was a socket to shut
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        _watch(self)
+        _note(self)
         super().request(*args, **kwargs)
 
 

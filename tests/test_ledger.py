@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from target_klar.batch import Batch
-from target_klar.contract import CONTRACTS
+from target_klar.contract import CONTRACTS, JSON
 from target_klar.ledger import Ledger
 from target_klar.report import StreamReport
 
@@ -253,11 +252,15 @@ def test_a_million_states_without_any_batch_are_one_state() -> None:
 
 def test_one_hot_key_updated_a_million_times_between_two_others_keeps_three_records() -> None:
     batch = Batch(CONTRACTS["transaction_costs"], StreamReport("transaction_costs"), 1)
-    message: dict[str, Any] = {}
-    batch.add(1, {"orderId": "before", "transactionCosts": 0}, message)
+
+    def add(number: int, key: str, amount: int) -> None:
+        record = {"orderId": key, "transactionCosts": amount}
+        batch.add(number, record, JSON.encode(record), {})
+
+    add(1, "before", 0)
     for number in range(2, MILLION + 2):
-        batch.add(number, {"orderId": "hot", "transactionCosts": number}, message)
-    batch.add(MILLION + 2, {"orderId": "after", "transactionCosts": 0}, message)
+        add(number, "hot", number)
+    add(MILLION + 2, "after", 0)
 
     assert [(key, entry.earliest, entry.record["transactionCosts"]) for key, entry in batch.entries.items()] == [
         ("before", 1, 0),
