@@ -191,7 +191,7 @@ class Delivery:
                 f"{loaded.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
                 f"check the mapping and `{batch.contract.version_setting}`."
             )
-        entries = list(batch.entries.items())
+        entries = list(batch.entries.items()) if outcome.refused else []
         for position in sorted(outcome.refused):
             key, entry = entries[position]
             try:

@@ -107,7 +107,11 @@ class KlarSink(BatchSink):
         return self.batch.read if self.batch is not None else 0
 
     def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002  # the SDK's; the batch is our own
-        """Hand the batch to the delivery; a new one begins with the next record."""
+        """Hand over the batch, as the SDK asks for at the end of the input."""
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Give the batch to the delivery; a new one begins with the next record."""
         assert self.batch is not None
         self._delivery.send(self.batch)
         self.record_counter_metric.increment(self.batch.read)

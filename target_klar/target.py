@@ -112,7 +112,7 @@ class TargetKlar(Target):
             return
         sink.process_record(record, message_dict)
         if sink.is_full:
-            self.drain_one(sink)
+            sink.hand_over()
 
     def _process_mapped_record(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, {"stream", "record"})
@@ -132,7 +132,7 @@ class TargetKlar(Target):
             if mapped is not None:
                 sink.process_record(mapped, message_dict)
                 if sink.is_full:
-                    self.drain_one(sink)
+                    sink.hand_over()
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
@@ -260,7 +260,7 @@ class TargetKlar(Target):
                 if left > 0:
                     patience.append(left)
                 else:
-                    self.drain_one(sink)
+                    sink.hand_over()
         return min(patience)
 
 
