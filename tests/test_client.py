@@ -22,6 +22,7 @@ from target_klar.answers import Status, Verdict
 from target_klar.client import Client, Connection, KlarError
 from target_klar.contract import CONTRACTS
 from target_klar.sandbox import Sandbox
+from target_klar.transport import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -321,6 +322,16 @@ def test_an_answer_that_trickles_is_cut_and_is_no_answer(begins: bytes, trickle:
         took = seconds(give_up)
 
     assert 0.9 < took < 10
+
+
+def test_an_attempt_is_cut_in_its_own_time_though_a_longer_one_began_before() -> None:
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=r"\(no full answer within 1 s\)"):
+            submit(client_of(url, request_timeout=1, retry_timeout=0))
+
+    with server(b"HTTP/1.1 201 Created\r\n", trickle=b"X-Slow: 1\r\n") as (url, _), Attempt(60):
+        time.sleep(0.1)  # the watch sleeps for a minute now
+        assert 0.9 < seconds(give_up) < 10
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_left_after_the_timeout() -> None:
