@@ -24,10 +24,10 @@ BROKEN = {
     "trickle-headers": ("open", 1),
     "huge-answer": ("open", 1_000_000),
 }
-"""How the connection stands after half a second, and how many bytes have come at least."""
+"""How the connection stands after some time, and how many bytes have come at least."""
 
 
-def raw(klar: Sandbox, *objects: dict[str, Any], seconds: float = 0.5) -> tuple[str, bytes]:
+def raw(klar: Sandbox, *objects: dict[str, Any], seconds: float) -> tuple[str, bytes]:
     """Posts refunds and tells how the connection stood after some time, and what had come by then."""
     body = json.dumps(objects).encode()
     head = (
@@ -61,7 +61,8 @@ def eventually(holds: Any, seconds: float = 5) -> bool:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_every_fault_strikes_once_and_does_what_it_says(fault: Misbehaviour) -> None:
     with Sandbox(faults=[fault.name]) as klar:
-        connection, answer = raw(klar, refund("R1"), refund("R2"))
+        stays_open = BROKEN.get(fault.name, ("", 0))[0] == "open"
+        connection, answer = raw(klar, refund("R1"), refund("R2"), seconds=2 if stays_open else 20)
 
         held = {"207-ids": ["R2"], "207-opaque": ["R2"]}.get(fault.name, ["R1", "R2"] if fault.stores else [])
         assert list(klar.refunds) == held
@@ -195,13 +196,13 @@ def test_a_load_that_counts_nothing_looks_like_a_success() -> None:
 
 
 def test_the_status_lags_when_told_to() -> None:
-    with Sandbox(status_lag=0.5) as klar:
+    with Sandbox(status_lag=2) as klar:
         began = time.monotonic()
         post(klar, REFUNDS, [refund()])
 
         assert status(klar)["total"] == "0"
         assert eventually(lambda: status(klar)["total"] == "1")
-        assert time.monotonic() - began > 0.5
+        assert time.monotonic() - began > 2
 
 
 def test_a_frozen_status_never_shows_a_load() -> None:
@@ -215,8 +216,14 @@ def test_a_frozen_status_never_shows_a_load() -> None:
 
 
 def test_the_batch_of_a_client_that_has_left_is_not_stored() -> None:
-    with Sandbox(latency=0.5) as klar:
+    left = threading.Event()
+
+    def wait_for_it(*_: object) -> None:
+        left.wait(20)
+
+    with Sandbox(observer=wait_for_it) as klar:
         assert raw(klar, refund(), seconds=0.05) == ("open", b"")
+        left.set()
         assert eventually(lambda: [seen.end for seen in klar.posts()] == ["client gone"])
 
         assert (klar.refunds, klar.posts()[0].stored) == ({}, 0)
