@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from target_klar.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_klar.sandbox.traffic import Request
+    from target_klar.sandbox import Moment, Request
 
 KEYS = [f"K{number}" for number in range(37)]
 EAGER = {"batch_size_rows": 20, "max_parallel_requests": 8}
@@ -148,11 +149,17 @@ def test_a_key_of_one_stream_does_not_wait_for_the_same_text_as_a_key_of_the_oth
     lines = [schema("refunds"), schema("transaction_costs")]
     lines += [each for number in range(40) for each in (refund(f"K{number}"), cost(f"K{number}"))]
 
-    with Sandbox(latency=0.2) as klar:
+    both = threading.Barrier(2, timeout=20)
+
+    def answer_neither_before_both_have_come(moment: Moment, _: Request) -> None:
+        if moment == "received":
+            both.wait()
+
+    with Sandbox(observer=answer_neither_before_both_have_come) as klar:
         ended = run(klar, lines, batch_size_rows=40)
 
         assert (ended.code, len(klar.refunds), len(klar.transaction_costs)) == (0, 40, 40)
-        assert klar.peak_in_flight == 2
+        assert not both.broken
 
 
 def test_keys_that_conforming_makes_equal_are_one_key() -> None:
