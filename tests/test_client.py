@@ -236,7 +236,7 @@ def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     words = (
-        rf"^refunds: no answer from Klar at {url}/12\.2022/refunds/json after \d attempts in \d s \(connection refused"
+        rf"^refunds: no answer from Klar at {url}/12\.2022/refunds/json after \d attempts? in \d s \(connection refused"
     )
 
     with pytest.raises(KlarError, match=words):
@@ -245,7 +245,7 @@ def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -
 
 def test_without_time_for_retries_there_is_one_attempt() -> None:
     with server(answer("503 Service Unavailable")) as (url, received):
-        with pytest.raises(KlarError, match=r"after 1 attempt in 0 s \(HTTP 503\)\. Run again later\.$"):
+        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(HTTP 503\)\. Run again later\.$"):
             submit(client_of(url, retry_timeout=0))
         assert len(received) == 1
 
@@ -254,7 +254,7 @@ def test_the_wait_between_attempts_doubles_and_the_limit_counts_from_the_first_t
     klar.misbehave("503@1+")
     client = client_of(klar, retry_timeout=4)
 
-    with pytest.raises(KlarError, match=r"after \d attempts in \d s \(HTTP 503\)"):
+    with pytest.raises(KlarError, match=r"after \d attempts? in \d s \(HTTP 503\)"):
         submit(client)
 
     began = [post.started for post in klar.posts()]

@@ -78,7 +78,9 @@ def test_an_address_that_never_answers_ends_the_run_with_the_retry_limit() -> No
         with silence(full=queue == "full") as klar:
             run = gives_up(klar, within=2 + 1)
         assert run.states == []
-        assert re.search(r"^refunds: no answer from Klar at .*/refunds/status after \d attempts in \d s", run.errors[0])
+        assert re.search(
+            r"^refunds: no answer from Klar at .*/refunds/status after \d attempts? in \d s", run.errors[0]
+        )
         assert run.errors[0].endswith("No STATE was written.")
 
     together(scenario, ("full",), ("free",))
@@ -138,7 +140,7 @@ def test_a_retry_after_that_lies_far_away_gives_up_at_once(klar: Sandbox) -> Non
     run = gives_up(klar, within=0.5, retry_timeout_seconds=1)
 
     assert len(klar.posts()) == 1
-    assert "after 1 attempt in 0 s (HTTP 429)" in run.errors[0]
+    assert re.search(r"after 1 attempt in \d s \(HTTP 429\)", run.errors[0])
 
 
 def test_a_record_waits_for_its_batch_no_longer_than_the_batch_delay(klar: Sandbox) -> None:
