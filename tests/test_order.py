@@ -156,7 +156,7 @@ def test_a_key_of_one_stream_does_not_wait_for_the_same_text_as_a_key_of_the_oth
             both.wait()
 
     with Sandbox(observer=answer_neither_before_both_have_come) as klar:
-        ended = run(klar, lines, batch_size_rows=40)
+        ended = run(klar, lines, batch_size_rows=40, retry_timeout_seconds=0)
 
         assert (ended.code, len(klar.refunds), len(klar.transaction_costs)) == (0, 40, 40)
         assert not both.broken
