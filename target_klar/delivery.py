@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("target-klar")
 _PROGRESS_SECONDS = 10.0
+_MAX_PAUSE_SECONDS = 5.0
+"""How long new requests of a stream wait at a checkpoint, so that its status is read between old ones and new ones."""
 
 
 class Interrupted(RequestedAbortException):
@@ -55,7 +57,10 @@ class _Lane:
     unconfirmed: bool = False
     """Klar accepted records since that no status has shown yet."""
     since: Status | None = None
-    """The status that was known before the earliest of those was sent."""
+    """The status that was known before the first of those was sent."""
+    in_flight: int = 0
+    confirming: bool = False
+    """Its status is being read."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ class Delivery:
     _in_flight: list[Batch] = field(default_factory=list)
     _candidate: State | None = None
     """The STATE that leaves once the status of each stream has confirmed its records."""
-    _confirming: int = 0
-    """How many of those status checks are under way."""
+    _paused_at: float | None = None
+    """When the checkpoint that is under way began."""
     _distrusted: bool = False
     """A status check failed, so no STATE leaves any more."""
     _last_line: bytes | None = None
@@ -106,6 +111,7 @@ class Delivery:
             validate_only=self.pace.validate_only,
         )
         self._in_flight.append(batch)
+        lane.in_flight += 1
         self.workers.start(loading.run, partial(self._book, batch, lane, lane.status))
 
     def tend(self) -> float:
@@ -123,7 +129,7 @@ class Delivery:
         due = self._last_checkpoint + self.pace.checkpoint_interval
         # With everything confirmed a STATE need not wait for its turn.
         if self._candidate or (self.ledger.has_covered and (now >= due or not self._unconfirmed)):
-            self._checkpoint()
+            self._checkpoint(patient=True)
         if now >= self._last_progress + _PROGRESS_SECONDS:
             self._last_progress = now
             for lane in self._lanes.values():
@@ -131,7 +137,9 @@ class Delivery:
         until = self._last_progress + _PROGRESS_SECONDS
         if self.ledger.has_covered and due > now:
             until = min(until, due)
-        return until - now
+        if self._pausing and self._paused_at:
+            until = min(until, self._paused_at + _MAX_PAUSE_SECONDS)
+        return max(0.0, until - now)
 
     def finish(self) -> None:
         """Wait until nothing is in flight, all is confirmed, and the newest covered STATE is written."""
@@ -149,15 +157,16 @@ class Delivery:
                 break
             try:
                 self.workers.collect()
-                if not self._in_flight:
-                    self._checkpoint()
+                self._checkpoint()  # another request may hang until the end
                 if self._in_flight or self._confirming:
                     self.wakeup.wait(min(left, 1.0))
             except (KlarError, RecordRefusedError) as error:
                 _logger.debug("While the run ends: %s", error)
 
     def _may_start(self, batch: Batch, lane: _Lane) -> bool:
-        if len(self._in_flight) >= self.pace.parallel:
+        # A load that lands while the status is read could pass for one before it, or after it.
+        paused = self._pausing and (lane.unconfirmed or lane.confirming)
+        if paused or len(self._in_flight) >= self.pace.parallel:
             return False
         beside = [other for other in self._in_flight if other.contract is batch.contract]
         return not beside or (lane.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
@@ -172,6 +181,7 @@ class Delivery:
     def _book(self, batch: Batch, lane: _Lane, before: Status | None, loaded: Loaded) -> None:
         """Book what became of a batch; nothing of it is settled unless all of it is."""
         self._in_flight.remove(batch)
+        lane.in_flight -= 1
         outcome, report = loaded.isolation, batch.report
         report.requests += loaded.requests
         report.retries += loaded.retries
@@ -213,20 +223,34 @@ class Delivery:
     def _unconfirmed(self) -> list[_Lane]:
         return [lane for lane in self._lanes.values() if lane.unconfirmed]
 
-    def _checkpoint(self) -> None:
-        """Bring the newest covered STATE a step further: have each stream's load confirmed, then write it."""
+    @property
+    def _confirming(self) -> bool:
+        return any(lane.confirming for lane in self._lanes.values())
+
+    @property
+    def _pausing(self) -> bool:
+        return self._paused_at is not None and time.monotonic() < self._paused_at + _MAX_PAUSE_SECONDS
+
+    def _checkpoint(self, *, patient: bool = False) -> None:
+        """Bring the newest covered STATE a step further: have each stream's load confirmed, then write it.
+
+        A `patient` one first lets the requests of those streams end.
+        """
         if self._confirming or self._distrusted:
             return
         if self._candidate is None:
+            self._paused_at = self._paused_at or time.monotonic()
+            if patient and self._pausing and any(lane.in_flight for lane in self._unconfirmed):
+                return
             self._candidate = self.ledger.take_covered()
             for lane in self._unconfirmed:
-                lane.unconfirmed = False
-                self._confirming += 1
+                lane.unconfirmed, lane.confirming = False, True
                 confirm = partial(self._confirm, lane.contract, lane.since)
                 self.workers.start(confirm, partial(self._confirmed, lane))
-        if self._candidate is not None and not self._confirming:
-            self._acknowledge(self._candidate)
-            self._candidate = None
+        if not self._confirming:
+            if self._candidate is not None:
+                self._acknowledge(self._candidate)
+            self._candidate = self._paused_at = None
 
     def _confirm(self, contract: Contract, since: Status | None, client: Client) -> Status | KlarError:
         try:
@@ -235,7 +259,7 @@ class Delivery:
             return error
 
     def _confirmed(self, lane: _Lane, status: Status | KlarError) -> None:
-        self._confirming -= 1
+        lane.confirming = False
         if isinstance(status, KlarError):
             self._distrusted = True  # no STATE leaves any more
             raise status

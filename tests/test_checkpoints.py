@@ -1,0 +1,77 @@
+"""When a STATE leaves: Klar's status has to show a load since the first record that it newly covers was sent."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from program import REFUNDS
+from watched import Watched, numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_klar.sandbox import Request, Sandbox
+
+pytestmark = pytest.mark.slow
+
+BATCH = 5
+SETTINGS = {"batch_size_rows": BATCH, "checkpoint_interval_seconds": 0, "status_timeout_seconds": 2}
+
+
+def at_post(klar: Sandbox, nth: int, then: Callable[[], object]) -> None:
+    """Do something while the n-th load waits to be handled."""
+    seen = 0
+
+    def observe(moment: str, request: Request) -> None:
+        nonlocal seen
+        if moment == "received" and request.on == "post":
+            seen += 1
+            if seen == nth:
+                then()
+
+    klar.observer = observe
+
+
+def test_a_status_that_was_read_between_two_loads_does_not_confirm_the_second(klar: Sandbox) -> None:
+    """The third load is accepted and never shown; by then the status shows the second one, which was sent before it."""
+
+    def lose() -> None:
+        time.sleep(0.5)  # room for a reading of the second load
+        klar.status_frozen = True
+
+    at_post(klar, 3, lose)
+    with Watched(klar, max_parallel_requests=1, **SETTINGS) as run:
+        code = run.feed([REFUNDS, *numbered(1, 3 * BATCH, every=1)]).ended()
+
+    assert (code, run.states[-1]) == (1, 2 * BATCH), run.err
+    assert "its status shows no load newer than" in run.errors[0]
+
+
+def test_a_covered_state_leaves_though_a_later_request_hangs(klar: Sandbox) -> None:
+    """Requests that wait for the status to be read between two loads go on too, after a few seconds."""
+    at_post(klar, 3, lambda: time.sleep(8))
+    with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
+        run.feed([REFUNDS, *numbered(1, 8 * BATCH, every=1)])
+        run.until(lambda: run.states and run.states[-1] == 2 * BATCH)
+        assert len(klar.posts()) < 8
+        assert run.ended() == 0, run.err
+
+    assert run.states[-1] == 8 * BATCH
+
+
+def test_after_a_signal_a_covered_state_leaves_though_a_later_request_hangs_to_the_end(klar: Sandbox) -> None:
+    over = threading.Event()
+    at_post(klar, 3, over.wait)
+    with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
+        run.feed([REFUNDS, *numbered(1, 8 * BATCH, every=1)])
+        run.until(lambda: len(klar.refunds) == 2 * BATCH and len(klar.posts()) == 3)
+        run.signal(signal.SIGTERM)
+        run.until(lambda: run.states and run.states[-1] == 2 * BATCH, within=5)
+        code = run.ended()
+        over.set()
+
+    assert (code, run.states[-1]) == (143, 2 * BATCH), run.err
