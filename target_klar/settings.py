@@ -27,6 +27,7 @@ _DAY = 86_400
 _VERSION = r"^(0[1-9]|1[0-2])\.[0-9]{4}$"
 _BUILT_IN = {"add_record_metadata", "load_method", "batch_config", "process_activate_version_messages"}
 
+_MAX_NAME = 60
 _MAX_SHOWN = 12
 """A longer text may be the token in the wrong place."""
 
@@ -198,9 +199,9 @@ def _unknown(names: Iterable[str]) -> tuple[list[str], list[str]]:
         right = meant(setting, SETTINGS["properties"])
         if right:
             variable = f" (in the environment `{PREFIX}{right.upper()}`)" if setting != name else ""
-            misspelled.append(f"`{shorten(name)}` is no setting. Did you mean `{right}`{variable}?")
+            misspelled.append(f"`{shorten(name, _MAX_NAME)}` is no setting. Did you mean `{right}`{variable}?")
         elif not _is_built_in(setting.lower()):
-            foreign.append(shorten(name))
+            foreign.append(shorten(name, _MAX_NAME))
     return misspelled, foreign
 
 

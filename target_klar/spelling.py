@@ -31,15 +31,18 @@ def _fold(name: str) -> str:
 
 
 def _letters(one: str, other: str) -> int:
-    """Return the optimal string alignment distance, row by row of its table."""
-    earlier: list[int] = []
-    above: list[int] = []
-    row = list(range(len(other) + 1))
+    """Return the Damerau-Levenshtein distance: the fewest such mistakes that make one text of the other."""
+    far = len(one) + len(other)
+    table = {(i, 0): i for i in range(len(one) + 1)} | {(0, j): j for j in range(len(other) + 1)}
+    rows: dict[str, int] = {}
+    """The last row of each letter of `one` so far."""
     for i, letter in enumerate(one, 1):
-        earlier, above, row = above, row, [i]
+        column = 0  # the last one of this row whose letter is the same
         for j, opposite in enumerate(other, 1):
-            steps = [above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != opposite)]
-            if i > 1 and j > 1 and letter == other[j - 2] and opposite == one[i - 2]:
-                steps.append(earlier[j - 2] + 1)
-            row.append(min(steps))
-    return row[-1]
+            row = rows.get(opposite, 0)
+            same = letter == opposite
+            swapped = table.get((row - 1, column - 1), far) + (i - row - 1) + 1 + (j - column - 1)
+            table[i, j] = min(table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (not same), swapped)
+            column = j if same else column
+        rows[letter] = i
+    return table[len(one), len(other)]
