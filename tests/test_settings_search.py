@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import string
-import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import singer_sdk
+from env_file import above_the_sdk, beside_the_sdk
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invocation import COMMAND, ENVIRONMENT, config_file
-from program import LONGEST_RUN, REFUNDS, Ended, line, refund, state
+from invocation import COMMAND, config_file
+from program import REFUNDS, Ended, line, refund, state
 from thoroughness import size
 
 from target_klar.environment import settings_in
@@ -26,6 +23,7 @@ from target_klar.spelling import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from target_klar.sandbox import Sandbox
 
@@ -91,24 +89,7 @@ def test_every_misspelled_variable_is_refused_with_the_right_name() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the SDK finds a `.env` file: in a folder above its own, which for these runs is a link from here."""
-    made = tmp_path_factory.mktemp("above-the-sdk")
-    (made / "singer_sdk").symlink_to(Path(singer_sdk.__file__).parent, target_is_directory=True)
-    return made
-
-
-def beside_the_sdk(folder: Path, command: list[str], given: bytes, **variables: str) -> Ended:
-    """Run a command that imports the SDK through the link."""
-    path = os.pathsep.join([str(folder), str(Path(__file__).parents[1])])
-    ended = subprocess.run(
-        command,
-        input=given,
-        capture_output=True,
-        timeout=LONGEST_RUN,
-        env=ENVIRONMENT | {"PYTHONPATH": path} | variables,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+    return above_the_sdk(tmp_path_factory.mktemp("above"))
 
 
 READS_MANY_FILES = """
