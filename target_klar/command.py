@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -14,7 +13,6 @@ from target_klar import stopping
 from target_klar.client import KlarError, TokenRefusedError
 from target_klar.contract import CONTRACTS
 from target_klar.run import load
-from target_klar.settings import unreadable_variables
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
@@ -55,17 +53,10 @@ def _invoke(*, about: bool, about_format: str | None, config: Any, file_input: I
         TargetKlar.print_about(about_format)
         return
     TargetKlar.print_version(print_fn=_logger.info)
-    unreadable = unreadable_variables(os.environ) if config.parse_env else []
-    if unreadable:
-        raise ConfigurationError(" ".join(unreadable))
     try:
         target = TargetKlar(config=config.config, parse_env_config=config.parse_env)
     except ConfigValidationError as error:
         raise ConfigurationError(" ".join(error.errors)) from None
-    except ValueError as error:
-        if not hasattr(error, "lineno"):  # not of JSON, so a bug of ours
-            raise
-        raise ConfigurationError(f"A TARGET_KLAR_ variable is not the JSON that it should be ({error}).") from None
     if not check:
         load(target, file_input)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from contextlib import closing
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 64 << 20
 _EXCERPT = 40
+_logger = logging.getLogger("target-klar")
 _PERSONAL = re.compile(r"[^\s\"]*@[^\s\"]*")
 
 
@@ -92,6 +94,8 @@ class KlarReader(GenericSingerReader[bytes]):
                     wrong = str(error).rstrip(".")
                     raise type(error)(f"Line {number} of the input: {wrong}. It begins: {_excerpt(line)!r}.") from error
                 counts[message["type"]] += 1
+        if not counts:
+            _logger.warning("The input held no Singer message, so nothing was loaded. Check what the tap writes.")
         return counts
 
     def _lines(self, source: Source) -> Iterator[bytes]:

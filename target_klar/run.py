@@ -16,6 +16,7 @@ from target_klar.client import KlarError
 from target_klar.delivery import Interrupted
 from target_klar.pipes import OutputLostError
 from target_klar.rejects import RecordRefusedError
+from target_klar.stream_maps import unmet
 
 if TYPE_CHECKING:
     from target_klar.target import TargetKlar
@@ -48,10 +49,15 @@ def load(target: TargetKlar, file_input: IO[Any] | None) -> None:
             _conclude(target)
             number = stopping.received()
             if number is not None:
+                if not isinstance(error, Interrupted):
+                    target.logger.error("%s", " ".join(told.split()))
                 target.logger.warning("Stopped by %s. %s", signal.Signals(number).name, _kept(target))
                 raise SystemExit(128 + number) from None
             raise FatalSyncError(f"{told} {_kept(target)}") from error
     _conclude(target)
+    missing = unmet(target.mapper.stream_maps_dict, target.mapper.stream_maps)
+    if missing:
+        target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
     refused = delivery.rejects.count
     if refused and target.config["validate_only"]:
         raise FatalSyncError(f"validate_only: refused {refused} of {delivery.ledger.number} records. Mend the mapping.")

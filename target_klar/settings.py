@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import re
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from singer_sdk import typing as th
+from singer_sdk.helpers.capabilities import STREAM_MAPS_CONFIG
+from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_klar.client import is_loopback
 from target_klar.explain import shorten
+from target_klar.spelling import meant
+from target_klar.stream_maps import map_mistakes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from jsonschema import ValidationError
+
+PREFIX = "TARGET_KLAR_"
+"""What the name of a variable begins with; the name of the setting follows in capitals."""
 
 _DAY = 86_400
 _VERSION = r"^(0[1-9]|1[0-2])\.[0-9]{4}$"
 _BUILT_IN = {"add_record_metadata", "load_method", "batch_config", "process_activate_version_messages"}
 
-
-_FORMS = {
-    "integer": re.compile(r"-?[0-9]{1,18}"),
-    "boolean": re.compile(r"true|1|yes|on|false|0|no|off", re.IGNORECASE),
-    "array": re.compile(r"\s*\[.*\]\s*", re.DOTALL),
-}
-"""How numbers, booleans and lists look in the environment: the SDK takes any other word for false."""
+_MAX_NAME = 60
+_MAX_SHOWN = 12
+"""A longer text may be the token in the wrong place."""
 
 
 def _whole(least: int, most: int) -> th.IntegerType:
@@ -162,35 +165,44 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         description="Check records against Klar's contract before they are sent; false leaves that to Klar.",
     ),
 ).to_dict()
+SETTINGS["properties"] |= STREAM_MAPS_CONFIG["properties"]
 
 
-def without_foreign(config: dict[str, Any], known: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the settings that are set and that this target has, and the names of those that it does not have.
+def checked(config: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Return the settings with their defaults, what is wrong in one line each, and the names that are passed over.
 
-    The SDK's mapper and sink would follow some of its own settings even where a target does not offer them.
+    No line shows the token, nor a value that could be the token in the wrong place. What the SDK has built in and this
+    target does not offer is left out: the SDK's mapper and sink would follow some of it all the same.
     """
-    kept = {name: value for name, value in config.items() if name in known and value is not None}
-    foreign = [name for name in config if name not in known and not _is_built_in(name)]
-    if isinstance(token := kept.get("api_token"), str):
-        kept["api_token"] = token.rstrip("\r\n")  # files that hold a secret tend to end so
-    return kept, foreign
+    known = SETTINGS["properties"]
+    settings = {name: value for name, value in config.items() if name in known and value is not None}
+    if isinstance(token := settings.get("api_token"), str):
+        settings["api_token"] = token.rstrip("\r\n")  # files that hold a secret tend to end so
+    misspelled, foreign = _unknown(name for name in config if name not in known)
+    # The SDK's schema of stream maps is no valid one (`"anyOf": [..., "null"]`) and fails with a traceback.
+    schema = SETTINGS | {"properties": known | {"stream_maps": {}}}
+    errors = [
+        *misspelled,
+        *map(_worded, JSONSchemaValidator(schema).iter_errors(settings)),
+        *_wrong_token(settings.get("api_token")),
+        *_wrong_url(settings.get("api_url")),
+        *map_mistakes(settings.get("stream_maps", {})),
+    ]
+    return settings, errors, foreign
 
 
-def unreadable_variables(environment: Mapping[str, str]) -> list[str]:
-    """Say which TARGET_KLAR_ variables the SDK could not read, or would read as false though they do not say so."""
-    wrong = []
-    for name, schema in SETTINGS["properties"].items():
-        variable = f"TARGET_KLAR_{name.upper()}"
-        value = environment.get(variable)
-        form = next((form for kind, form in _FORMS.items() if kind in schema["type"]), None)
-        if value is not None and form is not None and not form.fullmatch(value):
-            wrong.append(f"`{variable}` must be {_allowed(schema)} (found {shorten(value)}).")
-    return wrong
-
-
-def mistakes(errors: list[ValidationError], config: dict[str, Any]) -> list[str]:
-    """Say in one line each which settings are wrong and what is allowed; the token is never shown."""
-    return [*map(_worded, errors), *_wrong_token(config.get("api_token")), *_wrong_url(config.get("api_url"))]
+def _unknown(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Say which names were meant to be a setting's, and return the others that the SDK does not have either."""
+    misspelled, foreign = [], []
+    for name in names:
+        setting = name.removeprefix(PREFIX)
+        right = meant(setting, SETTINGS["properties"])
+        if right:
+            variable = f" (in the environment `{PREFIX}{right.upper()}`)" if setting != name else ""
+            misspelled.append(f"`{shorten(name, _MAX_NAME)}` is no setting. Did you mean `{right}`{variable}?")
+        elif not _is_built_in(setting.lower()):
+            foreign.append(shorten(name, _MAX_NAME))
+    return misspelled, foreign
 
 
 def _is_built_in(name: str) -> bool:
@@ -200,11 +212,19 @@ def _is_built_in(name: str) -> bool:
 def _worded(error: ValidationError) -> str:
     if error.validator == "required":
         missing = error.message.split("'")[1]
-        return f"`{missing}` is not set. {SETTINGS['properties'].get(missing, {}).get('description', '')}".strip()
+        variable = PREFIX + missing.upper()
+        hint = f" {variable} is set: add `--config=ENV`, which reads it." if os.environ.get(variable) else ""
+        return f"`{missing}` is not set.{hint} {SETTINGS['properties'][missing]['description']}"
     names = [part for part in error.absolute_path if isinstance(part, str)]
     schema = SETTINGS["properties"][names[0]]
-    found = "" if schema.get("secret") else f" (found {shorten(str(error.instance))})"
-    return f"`{'.'.join(names)}` must be {_allowed(schema)}{found}."
+    return f"`{'.'.join(names)}` must be {_allowed(schema)}{'' if schema.get('secret') else _found(error.instance)}."
+
+
+def _found(value: object) -> str:
+    if isinstance(value, list | dict):
+        return ""
+    shown = str(value)
+    return f" (found {shorten(shown)})" if len(shown) <= _MAX_SHOWN else f" (found {len(shown)} characters)"
 
 
 def _allowed(schema: dict[str, Any]) -> str:
@@ -216,7 +236,7 @@ def _allowed(schema: dict[str, Any]) -> str:
     if "array" in types:
         return "a list of names, as JSON"
     if "object" in types:
-        return "as the Singer SDK's documentation of this setting has it"
+        return "an object in the form that the Singer SDK documents, as JSON"
     if "pattern" in schema:
         return "a version such as 12.2022 (MM.YYYY)"
     return "text that is not empty" if "minLength" in schema else "text"
@@ -239,4 +259,4 @@ def _wrong_url(url: object) -> Iterator[str]:
     if not usable or any(character.isspace() for character in url):
         yield f"{allowed}, without user name, query or blanks."
     elif parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
-        yield f"{allowed} (found {shorten(url)}): the token would travel in the open."
+        yield f"{allowed} (found {shorten(f'{parts.scheme}://{parts.hostname}')}): the token would travel in the open."

@@ -13,25 +13,25 @@ from singer_sdk.exceptions import (
     FatalSyncError,
     MapExpressionError,
     RecordsWithoutSchemaException,
-    SingerSDKError,
     StreamMapConfigError,
 )
-from singer_sdk.helpers.capabilities import STREAM_MAPS_CONFIG, PluginCapabilities, TargetCapabilities
+from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
-from singer_sdk.plugin_base import JSONSchemaValidator
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.batch_files import records
 from target_klar.client import Client, Connection
 from target_klar.contract import CONTRACTS
 from target_klar.delivery import Delivery, Pace
+from target_klar.environment import settings_in, variables
 from target_klar.explain import shorten
 from target_klar.ledger import Ledger
 from target_klar.pipes import Wakeup
 from target_klar.reader import KlarReader
 from target_klar.rejects import Rejects
-from target_klar.settings import SETTINGS, mistakes, without_foreign
+from target_klar.settings import SETTINGS, checked
 from target_klar.sinks import KlarSink, MapFailure, RefundsSink, TransactionCostsSink
+from target_klar.stream_maps import overlooked
 from target_klar.workers import Workers
 
 if TYPE_CHECKING:
@@ -141,14 +141,19 @@ class TargetKlar(Target):
         properties = schema.get("properties") if isinstance(schema, dict) else None
         if not isinstance(stream, str) or not isinstance(properties, dict):
             raise InvalidInputLine("a SCHEMA without `properties`")
+        other = overlooked(self.mapper.stream_maps_dict, self.mapper.stream_maps, stream)
+        if other is not None:
+            self.logger.warning("No stream map is for %s. Was the one for %s meant to be?", stream, shorten(other))
         try:
             self.mapper.register_raw_stream_schema(stream, schema, message_dict.get("key_properties"))
-        except (SingerSDKError, LookupError, TypeError, ValueError, AttributeError) as error:
+        except Exception as error:  # what `map_mistakes` cannot know: the SDK's mapper may fail in any way
             raise StreamMapConfigError(
-                f"The stream map of {stream} cannot be used ({error}). Check `stream_maps`."
+                f"The stream map of {stream} cannot be used ({type(error).__name__}: {error}). Check `stream_maps`."
             ) from error
-        self.delivery.rejects.schema(message_dict)
         maps = self.mapper.stream_maps[stream]
+        if not all(isinstance(each.stream_alias, str) for each in maps):
+            raise StreamMapConfigError(f"The stream map of {stream} has an `__alias__` that is no name.")
+        self.delivery.rejects.schema(message_dict)
         sinks = [
             self.get_sink(
                 each.stream_alias, schema=each.transformed_schema, key_properties=each.transformed_key_properties
@@ -222,15 +227,16 @@ class TargetKlar(Target):
 
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
-        """Add the settings of stream maps, and of the SDK's others none: they mean nothing here."""
-        for name, setting in STREAM_MAPS_CONFIG["properties"].items():
-            config_jsonschema["properties"].setdefault(name, setting)
+        """Add none of the SDK's settings: those that mean something here are among ours."""
+
+    @property
+    def _env_var_config(self) -> dict[str, Any]:
+        """Read the environment in a way of our own: the SDK's takes any odd word for false, and no empty variable."""
+        return settings_in(variables())
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         """Check the settings in words of our own: the SDK's show the value, a token too."""
-        self.append_builtin_config(self.config_jsonschema)
-        self._config, foreign = without_foreign(self._config, self.config_jsonschema["properties"])
-        errors = mistakes(list(JSONSchemaValidator(self.config_jsonschema).iter_errors(self._config)), self._config)
+        self._config, errors, foreign = checked(self._config)
         if errors and raise_errors:
             raise ConfigValidationError("The configuration is not usable.", errors=errors)
         if foreign:

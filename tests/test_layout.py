@@ -12,7 +12,7 @@ PACKAGE = Path(target_klar.__file__).parent
 FILES = {file.relative_to(PACKAGE).with_suffix("").as_posix(): file for file in sorted(PACKAGE.rglob("*.py"))}
 OURS = {name: file for name, file in FILES.items() if not name.startswith("sandbox")}
 SANDBOX = {name: file for name, file in FILES.items() if name.startswith("sandbox")}
-SINGER = {"__main__", "command", "run", "target", "sinks", "settings", "reader", "pipes"}
+SINGER = {"__main__", "command", "run", "target", "sinks", "settings", "environment", "stream_maps", "reader", "pipes"}
 # The SDK hands every sink its target, so the sinks name the type of what makes them, and import nothing of it.
 TYPE_ONLY = {("sinks", "target")}
 

@@ -188,8 +188,7 @@ FAILURES: dict[str, Failure] = {
         settings={"stream_maps": {"refunds": {"fee": "customer_email.fee"}}},
     ),
     "a map that cannot be read": Failure(
-        "The stream map of refunds cannot be used (Failed to parse expression (((.). Check `stream_maps`. "
-        f"{NOTHING_KEPT}",
+        "`stream_maps.refunds.id` must be one expression as text, or __NULL__ to leave the field out (<any>).",
         settings={"stream_maps": {"refunds": {"id": "((("}}},
     ),
     "an unknown stream": Failure(

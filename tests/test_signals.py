@@ -330,3 +330,20 @@ def test_the_last_records_of_a_silent_tap_are_sent_and_covered_after_the_batch_d
 
     assert klar.transaction_costs.keys() == {"C-1"}
     assert len(klar.refunds) == 7
+
+
+def test_an_error_that_a_signal_follows_is_still_said() -> None:
+    with Sandbox() as klar:
+        klar.misbehave("refunds/hang@1+", "transaction_costs/401@1")
+        with Watched(klar, missing=held(klar), batch_size_rows=1, checkpoint_interval_seconds=0) as run:
+            run.feed([REFUNDS, COSTS, refund("R-1"), cost("C-1"), state(1)], ends=False)
+            run.until(lambda: len(klar.posts()) > 1)
+            time.sleep(AT_ONCE)  # the run ends already, and waits for the request that hangs
+            run.signal(TERM)
+            code = run.ended(PATIENCE)
+        assert code == 143, run.err
+        assert run.states == []
+        assert len(run.errors) == 1, run.err
+        assert run.errors[0].startswith("Klar refused the API token (HTTP 401, ")
+        assert run.err.index("Klar refused the API token") < run.err.index("Stopped by SIGTERM.")
+        assert "Traceback" not in run.err
