@@ -70,6 +70,7 @@ class Source:
         if pieces is None:
             msg = "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
             raise FatalSyncError(msg)
+        self._pieces = pieces  # held, or its descriptor would be closed
         self._pumped: socket.socket | None = None
         self._trouble: Exception | None = None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
@@ -47,6 +48,7 @@ class Watched:
         *options: str,
         missing: Callable[[Any], object] = lambda _: None,
         reads_stdout: bool = True,
+        reads_stderr: bool = True,
         env: dict[str, str] | None = None,
         **settings: Any,
     ) -> None:
@@ -59,7 +61,7 @@ class Watched:
         self.started = time.monotonic()
         self.process = self._start({"api_token": klar.token, "api_url": klar.url} | settings, options, env)
         self._missing = missing
-        self._threads = [self._thread(self._read_stderr)]
+        self._threads = [self._thread(self._read_stderr)] if reads_stderr else []
         if reads_stdout:
             self.read_stdout()
 
@@ -109,6 +111,13 @@ class Watched:
                 return
             time.sleep(0.001)
         raise TimeoutError("the process never listened to SIGTERM")
+
+    def fill(self, number: int) -> None:
+        """Leave no room in its stdout or stderr, which nobody reads; how, is Linux's."""
+        pipe = os.open(f"/proc/{self.process.pid}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
+        with os.fdopen(pipe, "wb", buffering=0) as full:
+            while full.write(b" " * 4096):
+                pass
 
     def signal(self, number: int) -> None:
         """Send a signal; to a process that has ended, none."""
