@@ -13,6 +13,7 @@ from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
+from target_klar import stopping
 from target_klar.pipes import Source
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from target_klar.pipes import Wakeup
 
 LONGEST_LINE = 64 << 20
-_LINES_PER_LOOK = 100  # with a slow stream map they take a second
+_LINES_PER_LOOK = 20  # with a slow stream map they take a second
 _EXCERPT = 40
 _PERSONAL = re.compile(r"[^\s\"]*@[^\s\"]*")
 
@@ -118,7 +119,8 @@ class KlarReader(GenericSingerReader[bytes]):
                 last = others.pop()
                 for some in range(0, len(others), _LINES_PER_LOOK):
                     yield from others[some : some + _LINES_PER_LOOK]
-                    self._tend()
+                    if stopping.received() is not None:
+                        self._tend()
                 beginning, length = [last], len(last)
             if not chunk:
                 yield b"".join(beginning)

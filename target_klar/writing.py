@@ -58,8 +58,9 @@ def bound_stderr() -> None:
 class _Stderr(io.RawIOBase):
     """Stderr without a buffer. What nobody reads is left out, and a note stands in its place if they read again."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, patience: float = PATIENCE_SECONDS) -> None:
         self._number = number
+        self._patience = patience
         self._lost = 0
         self._one_at_a_time = threading.Lock()
 
@@ -87,4 +88,4 @@ class _Stderr(io.RawIOBase):
         if self._lost:
             return last
         deadline = stopping.deadline()
-        return last + PATIENCE_SECONDS if deadline is None else min(deadline, last + _LAST_WORD_SECONDS)
+        return last + self._patience if deadline is None else min(deadline, last + _LAST_WORD_SECONDS)

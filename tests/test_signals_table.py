@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from program import COSTS, REFUNDS, cost, line, record, state
@@ -36,6 +36,8 @@ pytestmark = [
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 GRACE = 9.0
+AT_ONCE = 1.0
+"""Seconds within which a run has heard a signal; what another thread begins in that time may still be sent."""
 PATIENCE = 3 * GRACE
 SMALL = {"batch_size_rows": 5, "checkpoint_interval_seconds": 0, "max_parallel_requests": 1}
 LINES = [REFUNDS, *numbered(1, 20, every=1)]
@@ -66,8 +68,8 @@ class Place:
     """Whether it is that very STATE; else any before it may be the last one."""
     reads_stdout: bool = True
     reads_stderr: bool = True
-    last_border: bool = False
-    """Whether the run is ended from outside its own course."""
+    ends: Literal["soon", "with the grace", "at the last border"] = "soon"
+    """Where the run waits for what hangs, until its grace is over; where it does not get to end by itself at all."""
 
     def klar(self, **options: Any) -> Sandbox:
         return self.held.enter_context(Sandbox(**options))
@@ -99,11 +101,13 @@ class Place:
             code = run.ended(PATIENCE + 60)
         took = run.started + run.took - run.signalled[0]
         assert code == CODES[self.number], run.err
-        assert took < PATIENCE, run.err
+        assert took < (GRACE if self.ends == "soon" else PATIENCE), run.err
         assert run.ahead == []
+        late = [post for post in getattr(klar, "posts", list)() if post.started > run.signalled[0] + AT_ONCE]
+        assert late == [], "a request was sent after the signal"
         assert "Traceback" not in run.err
         if self.reads_stderr:
-            assert ("had not ended" in run.err) == self.last_border, run.err
+            assert ("had not ended" in run.err) == (self.ends == "at the last border"), run.err
         if self.reads_stdout:
             last = (run.states or [None])[-1]
             assert last == self.kept or (not self.sure and (last or 0) <= (self.kept or 0)), (run.states, run.err)
@@ -149,7 +153,7 @@ def during_the_imports(place: Place) -> Any:
 @row
 def reading_the_configuration_from_a_fifo_that_nobody_writes(place: Place) -> Any:
     place.options = ["--config", str(place.fifo())]
-    place.lingers, place.last_border = 3.0, True
+    place.lingers, place.ends = 3.0, "at the last border"
     return place.klar()
 
 
@@ -223,7 +227,9 @@ def unpacking_a_batch_file_of_two_billion_blank_lines(place: Place) -> Any:
 def a_stream_map_that_takes_long_for_each_of_many_lines(place: Place) -> Any:
     place.settings["stream_maps"] = {"refunds": {"note": "4000000 ** 40000 > 0"}}
     place.settings["batch_size_rows"] = 1000
-    place.lines = [REFUNDS, *numbered(1, 2000, every=10_000)]
+    file = place.folder / "input.jsonl"
+    file.write_bytes(b"".join(map(line, [REFUNDS, *numbered(1, 5000, every=10_000)])))
+    place.options = ["--input", str(file)]
     place.there, place.lingers = loading, 1.0
     return place.klar()
 
@@ -231,14 +237,14 @@ def a_stream_map_that_takes_long_for_each_of_many_lines(place: Place) -> Any:
 @row
 def a_stream_map_that_takes_long_for_one_line(place: Place) -> Any:
     place.settings["stream_maps"] = {"refunds": {"note": "[4000000 ** 40000 > 0 for each in 'x' * 9000]"}}
-    place.there, place.lingers, place.last_border = loading, 1.0, True
+    place.there, place.lingers, place.ends = loading, 1.0, "at the last border"
     return place.klar()
 
 
 @row
 def a_stream_map_that_is_one_long_call(place: Place) -> Any:
     place.settings["stream_maps"] = {"refunds": {"note": "4000000 ** 4000000 > 0"}}
-    place.there, place.lingers, place.last_border = loading, 1.0, True
+    place.there, place.lingers, place.ends = loading, 1.0, "at the last border"
     return place.klar()
 
 
@@ -253,12 +259,14 @@ def answers_three_times(place: Place, fault: str) -> Any:
 
 @row
 def waiting_for_a_place_while_a_request_hangs(place: Place) -> Any:
+    place.ends = "with the grace"
     place.sure = False  # the status that covers the second batch is read beside the request that hangs
     return answers_three_times(place, "hang@3+")
 
 
 @row
 def waiting_while_an_answer_trickles_in(place: Place) -> Any:
+    place.ends = "with the grace"
     place.sure = False
     return answers_three_times(place, "trickle@3+")
 
@@ -275,6 +283,7 @@ def waiting_as_long_as_klar_asks_for(place: Place) -> Any:
 
 @row
 def the_first_request_hangs(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar(faults=["hang@1+"])
     place.there = posts(klar, 1)
     return klar
@@ -282,6 +291,7 @@ def the_first_request_hangs(place: Place) -> Any:
 
 @row
 def the_first_status_hangs(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar(faults=["status:hang@1+"])
     place.there = lambda _: klar.requests
     return klar
@@ -289,6 +299,7 @@ def the_first_status_hangs(place: Place) -> Any:
 
 @row
 def four_requests_hang_while_the_tap_goes_on(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar(faults=["hang@2+"])
     place.settings["max_parallel_requests"] = 4
     place.lines = [REFUNDS, *numbered(1, 2000, every=1)]
@@ -298,18 +309,21 @@ def four_requests_hang_while_the_tap_goes_on(place: Place) -> Any:
 
 @row
 def the_connection_does_not_come_about(place: Place) -> Any:
+    place.ends = "with the grace"
     place.there, place.lingers = loading, 1.0
     return place.held.enter_context(silence(full=True))
 
 
 @row
 def the_tls_handshake_does_not_come_about(place: Place) -> Any:
+    place.ends = "with the grace"
     place.there, place.lingers = loading, 1.0
     return place.held.enter_context(silence(full=False, scheme="https"))
 
 
 @row
 def the_status_never_shows_the_first_load(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar(status_frozen=True)
     place.there, place.lingers = posts(klar, 1), 1.0
     return klar
@@ -317,6 +331,7 @@ def the_status_never_shows_the_first_load(place: Place) -> Any:
 
 @row
 def the_status_no_longer_shows_a_load(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar()
     klar.observer = lambda *_: setattr(klar, "status_frozen", len(klar.posts()) > 2)
     place.there, place.kept, place.sure, place.lingers = posts(klar, 3), 15, False, 1.0
@@ -333,6 +348,7 @@ def halving_a_batch_that_klar_refuses(place: Place) -> Any:
 
 @row
 def waiting_for_the_last_request_after_the_end_of_the_input(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar(faults=["hang@4+"])
     place.there, place.kept, place.sure = posts(klar, 4), 15, False
     return klar
@@ -340,7 +356,8 @@ def waiting_for_the_last_request_after_the_end_of_the_input(place: Place) -> Any
 
 @row
 def winding_down_after_an_error_while_a_request_hangs(place: Place) -> Any:
-    klar = place.klar(faults=["refunds/hang@1+", "transaction_costs/409@1"])
+    place.ends = "with the grace"
+    klar = place.klar(faults=["refunds/hang@1+", "transaction_costs/409@1"], latency=1)
     place.settings["max_parallel_requests"] = 4
     place.lines = [REFUNDS, COSTS, *numbered(1, 5), *(cost(f"C-{number}") for number in range(1, 6))]
     place.there, place.lingers = posts(klar, 2), 1.0
@@ -349,6 +366,7 @@ def winding_down_after_an_error_while_a_request_hangs(place: Place) -> Any:
 
 @row
 def a_dry_run_whose_request_hangs(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar(faults=["validate:hang@2+"])
     place.settings["validate_only"] = True
     place.there = lambda _: len(klar.requests) >= 2
@@ -380,19 +398,32 @@ def quiet(klar: Sandbox) -> Callable[[Watched], bool]:
 
 @row
 def writing_a_state_that_nobody_reads(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar()
     place.lines, place.reads_stdout, place.there = with_big_states(), False, quiet(klar)
     return klar
 
 
 @row
-def writing_a_state_that_is_read_byte_by_byte(place: Place) -> Any:
+def writing_a_state_that_nobody_reads_while_a_worker_tries_again(place: Place) -> Any:
+    place.ends = "with the grace"
+    klar = place.klar(faults=["503@3+"], latency=0.2)
+    place.settings["max_parallel_requests"] = 2
+    big = state({"n": 10, "padding": "x" * 200_000})
+    place.lines, place.reads_stdout = [REFUNDS, *numbered(1, 10), big, *numbered(11, 20, every=10)], False
+    place.there, place.lingers = posts(klar, 4), 0.5
+    return klar
+
+
+@row
+def writing_a_state_that_is_read_slowly(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar()
 
     def trickle(run: Watched) -> None:
         assert run.process.stdout is not None
         with os.fdopen(os.dup(run.process.stdout.fileno()), "rb", buffering=0) as out:
-            while out.read(1):
+            while out.read(16):
                 time.sleep(0.001)
 
     place.lines, place.reads_stdout, place.there = with_big_states(1_000_000), False, quiet(klar)
@@ -417,6 +448,7 @@ def an_stderr_that_is_full_from_the_start(place: Place) -> Any:
 
 @row
 def an_stderr_and_an_stdout_that_nobody_reads(place: Place) -> Any:
+    place.ends = "with the grace"
     klar = place.klar()
     place.lines, place.reads_stdout, place.reads_stderr, place.there = with_big_states(), False, False, quiet(klar)
     return klar
@@ -432,7 +464,7 @@ def printing_the_table_of_a_check_that_nobody_reads(place: Place) -> Any:
 @row
 def printing_what_it_is_to_nobody(place: Place) -> Any:
     place.options, place.started, place.reads_stdout = ["--about"], lambda run: run.fill(1), False
-    place.lingers, place.last_border = 3.0, True
+    place.lingers, place.ends = 3.0, "at the last border"
     return place.klar()
 
 

@@ -61,7 +61,9 @@ class Watched:
         self.started = time.monotonic()
         self.process = self._start({"api_token": klar.token, "api_url": klar.url} | settings, options, env)
         self._missing = missing
-        self._threads = [self._thread(self._read_stderr)] if reads_stderr else []
+        self._threads: list[threading.Thread] = []
+        if reads_stderr:
+            self.read_stderr()
         if reads_stdout:
             self.read_stdout()
 
@@ -148,6 +150,10 @@ class Watched:
     def read_stdout(self) -> None:
         """Begin to read stdout, where that was left out at first."""
         self._threads.append(self._thread(self._read_stdout))
+
+    def read_stderr(self) -> None:
+        """Begin to read stderr, where that was left out at first."""
+        self._threads.append(self._thread(self._read_stderr))
 
     def _thread(self, run: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=run, daemon=True)
