@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import gzip
-import zlib
-from typing import IO, TYPE_CHECKING, Any
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from upath import UPath
 
-from target_klar.reader import LONGEST_LINE, decode
+from target_klar.pipes import CHUNK, Source
+from target_klar.reader import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
-def records(message: dict[str, Any]) -> Iterator[Any]:
+def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]]) -> Iterator[Any]:
     """Yield every record of the files that a BATCH message names; a line that is not JSON comes as the text it is.
 
+    `lines` splits a source, and waits for it as for the input.
+
     Raises:
-        InvalidInputLine: The message is none that names files.
+        InvalidInputLine: The message is none that names files, or a line is longer than any that is read.
         FatalSyncError: The files are of another kind, or one cannot be read.
     """
     encoding, manifest = message["encoding"], message["manifest"]
@@ -32,27 +36,16 @@ def records(message: dict[str, Any]) -> Iterator[Any]:
             "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
         )
     for path in manifest:
-        lines = _lines(path, packed=packed)
-        while True:
-            try:  # around the reading alone: what becomes of a record is not this file's fault
-                line = next(lines, None)
-            except (OSError, EOFError, ImportError, TypeError, ValueError, zlib.error) as error:
-                raise FatalSyncError(
-                    f"The batch file {path} cannot be read ({type(error).__name__}: {error})."
-                ) from error
-            if line is None:
-                break
-            yield _record(line)
+        with closing(Source(_pieces(path, packed=packed), f"batch file {path}")) as source:
+            for line in lines(source):
+                if line and not line.isspace():
+                    yield _record(line)
 
 
-def _lines(path: Any, *, packed: bool) -> Iterator[bytes]:
+def _pieces(path: Any, *, packed: bool) -> Iterator[bytes]:
     with UPath(path).open("rb") as file:
-        lines: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
-        while line := lines.readline(LONGEST_LINE + 1):
-            if len(line) > LONGEST_LINE:
-                raise ValueError(f"a line is longer than {LONGEST_LINE >> 20} MB")
-            if not line.isspace():
-                yield line
+        content = gzip.GzipFile(fileobj=file) if packed else file
+        yield from iter(partial(content.read, CHUNK), b"")
 
 
 def _record(line: bytes) -> Any:

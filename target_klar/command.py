@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, SingerSDKError
@@ -32,6 +32,8 @@ def run(arguments: Sequence[str]) -> int:
     for option in command.params:
         if option.name == "config":
             option.callback = _read_config
+        elif option.name == "file_input":  # opened by the reader, since it may be a FIFO that nobody writes
+            option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
     command.params.append(
         click.Option(["--check"], is_flag=True, help="Ask Klar for the status of both streams, and load nothing.")
     )
@@ -48,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     return 1
 
 
-def _invoke(*, about: bool, about_format: str | None, config: Any, file_input: IO[str] | None, check: bool) -> None:
+def _invoke(*, about: bool, about_format: str | None, config: Any, file_input: str | None, check: bool) -> None:
     if about:
         TargetKlar.print_about(about_format)
         return
@@ -58,7 +60,7 @@ def _invoke(*, about: bool, about_format: str | None, config: Any, file_input: I
     except ConfigValidationError as error:
         raise ConfigurationError(" ".join(error.errors)) from None
     if not check:
-        load(target, file_input)
+        load(target, None if file_input == "-" else file_input)
         return
     stopping.end_at_once()
     if not _check(target):

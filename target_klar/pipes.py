@@ -1,33 +1,32 @@
 """Both ends of the pipe, and the one place where the main thread waits.
 
-The main thread waits for three things at once: more input, a worker's result, a signal. Nothing else blocks it.
+The main thread waits for three things at once: more input, a worker's result, a signal. Nothing else blocks it: what
+may block, such as opening a file, happens in a thread that passes on what it reads.
 """
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import select
-import signal
 import socket
 import sys
 import threading
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import FatalSyncError
 
 from target_klar import stopping
+from target_klar.writing import PATIENCE_SECONDS, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-_CHUNK = 1 << 18
-# A pipe that select calls writable has room for this much, so that the write cannot block.
-_WRITABLE = getattr(select, "PIPE_BUF", 512)
-_STDOUT_PATIENCE = 300.0
+CHUNK = 1 << 18
+_LAST_STATE_SECONDS = 0.25
 
 
 class OutputLostError(FatalSyncError):
@@ -35,7 +34,7 @@ class OutputLostError(FatalSyncError):
 
 
 class Wakeup:
-    """Ends the main thread's wait from a worker thread or on a signal."""
+    """Ends the main thread's wait from another thread."""
 
     def __init__(self) -> None:
         self._receiver, self._sender = socket.socketpair()
@@ -47,74 +46,88 @@ class Wakeup:
         with suppress(BlockingIOError):  # full: it is about to wake up anyway
             self._sender.send(b"\0")
 
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Let every signal end the wait too, for as long as the context lasts."""
-        previous = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(previous)
-
-    def wait(self, timeout: float | None, source: Source | None = None) -> bool:
-        """Return whether `source` can be read, after a wake-up, its input or `timeout` seconds (None: no limit)."""
-        watched: list[Any] = [self._receiver] if source is None else [self._receiver, source]
-        ready, _, _ = select.select(watched, [], [], timeout)
-        if self._receiver in ready:
+    def wait(self, timeout: float, source: Source | None = None) -> bool:
+        """Return whether `source` can be read, after a wake-up, its input or `timeout` seconds."""
+        poll = select.poll()  # select itself takes no descriptor over 1023
+        poll.register(self._receiver, select.POLLIN)
+        if source is not None:
+            poll.register(source, select.POLLIN)
+        ready = {number for number, _ in poll.poll(1000 * timeout)}
+        if self._receiver.fileno() in ready:
             with suppress(BlockingIOError):
                 while self._receiver.recv(4096):
                     pass
-        return source in ready
+        return source is not None and source.fileno() in ready
 
 
 class Source:
-    """An input that `select` can watch, whatever it is made of."""
+    """An input that `Wakeup.wait` can watch: a descriptor as it is, anything else through a thread that reads it."""
 
-    def __init__(self, file: IO[Any] | None) -> None:
-        file = sys.stdin if file is None else file
-        if file is None:
+    def __init__(self, pieces: IO[Any] | Iterable[bytes] | None, name: str = "input") -> None:
+        self.name = name
+        """What it is called in an error."""
+        pieces = sys.stdin if pieces is None else pieces
+        if pieces is None:
             msg = "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
             raise FatalSyncError(msg)
-        self._file = file
+        self._pieces = pieces  # held, or its descriptor would be closed
         self._pumped: socket.socket | None = None
+        self._trouble: Exception | None = None
         try:
-            self._number = file.fileno()
+            self._number = pieces.fileno()  # type: ignore[union-attr]  # asked for just here
         except (io.UnsupportedOperation, AttributeError):
-            self._number = self._pump()
+            self._number = self._pump(pieces)
 
     def fileno(self) -> int:
-        """Return the descriptor that `select` watches."""
+        """Return the descriptor that is watched."""
         return self._number
 
     def read(self) -> bytes:
-        """Return the next bytes, waiting for at least one; empty at the end."""
-        if self._pumped is not None:
-            return self._pumped.recv(_CHUNK)
-        return os.read(self._number, _CHUNK)
+        """Return the next bytes, waiting for at least one; empty at the end.
+
+        Raises:
+            FatalSyncError: It cannot be read, or not to its end.
+        """
+        try:
+            piece = self._pumped.recv(CHUNK) if self._pumped is not None else os.read(self._number, CHUNK)
+        except OSError as error:
+            self._trouble, piece = error, b""
+        if not piece and self._trouble:
+            why = f"{type(self._trouble).__name__}: {self._trouble}"
+            raise FatalSyncError(f"The {self.name} cannot be read ({why}).") from self._trouble
+        return piece
 
     def close(self) -> None:
         """Let go of what was made here; the input itself belongs to whoever opened it."""
         if self._pumped is not None:
             self._pumped.close()
 
-    def _pump(self) -> int:
-        """Move an input without a usable descriptor through a socket that has one."""
+    def _pump(self, pieces: Iterable[Any]) -> int:
         self._pumped, feed = socket.socketpair()
 
         def pump() -> None:
-            with feed, suppress(OSError):  # the reader has gone: nobody wants the rest
-                for line in self._file:
-                    feed.sendall(line.encode() if isinstance(line, str) else line)
+            with feed:
+                try:
+                    for piece in pieces:
+                        feed.sendall(piece.encode() if isinstance(piece, str) else piece)
+                except Exception as error:  # noqa: BLE001  # whatever it is, this is not the end of the input
+                    self._trouble = error
 
-        threading.Thread(target=pump, name="input", daemon=True).start()
+        threading.Thread(target=pump, name=self.name, daemon=True).start()
         return self._pumped.fileno()
+
+
+def pieces_of(path: str) -> Iterator[bytes]:
+    """Open a file at the first step, which takes until somebody writes it if it is a FIFO, and yield what comes in."""
+    with Path(path).open("rb", buffering=0) as file:
+        yield from iter(partial(file.read, CHUNK), b"")
 
 
 def write_line(line: bytes) -> None:
     """Write one line to stdout and flush it.
 
     Raises:
-        OutputLostError: stdout is closed, or nobody read it for five minutes or until the grace after a signal ended.
+        OutputLostError: stdout is closed, or nobody read it for five minutes; after a signal, the grace has ended.
     """
     try:
         number = sys.stdout.fileno()
@@ -122,18 +135,16 @@ def write_line(line: bytes) -> None:
         sys.stdout.write(line.decode() + "\n")
         sys.stdout.flush()
         return
-    left = memoryview(line + b"\n")
-    give_up = time.monotonic() + _STDOUT_PATIENCE
     try:
-        while left:
-            _, writable, _ = select.select([], [number], [], 0.5)
-            if writable:
-                left = left[os.write(number, left[:_WRITABLE]) :]
-            elif time.monotonic() > (stopping.deadline() or give_up):
-                raise BlockingIOError(errno.EAGAIN, "nobody reads it")
+        write(number, line + b"\n", _until)
     except OSError as error:
         msg = (
             f"A STATE could not be written to stdout ({error.strerror}). "
             "Its records are stored; run again from the last STATE that was written."
         )
         raise OutputLostError(msg) from error
+
+
+def _until(last: float) -> float:
+    deadline = stopping.deadline()
+    return last + PATIENCE_SECONDS if deadline is None else deadline + _LAST_STATE_SECONDS

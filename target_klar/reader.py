@@ -14,6 +14,7 @@ from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
+from target_klar import stopping
 from target_klar.pipes import Source
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from target_klar.pipes import Wakeup
 
 LONGEST_LINE = 64 << 20
+_LINES_PER_LOOK = 20  # with a slow stream map they take a second
 _EXCERPT = 40
 _logger = logging.getLogger("target-klar")
 _PERSONAL = re.compile(r"[^\s\"]*@[^\s\"]*")
@@ -84,7 +86,7 @@ class KlarReader(GenericSingerReader[bytes]):
         """
         counts: Counter[str] = Counter()
         with closing(Source(file_input)) as source:
-            for number, line in enumerate(self._lines(source), 1):
+            for number, line in enumerate(self.lines(source), 1):
                 if not line or line.isspace():
                     continue
                 try:
@@ -98,8 +100,13 @@ class KlarReader(GenericSingerReader[bytes]):
             _logger.warning("The input held no Singer message, so nothing was loaded. Check what the tap writes.")
         return counts
 
-    def _lines(self, source: Source) -> Iterator[bytes]:
-        """Yield every line without its end, waiting for input, workers and signals alike."""
+    def lines(self, source: Source) -> Iterator[bytes]:
+        """Yield every line without its end, waiting for input, workers and signals alike.
+
+        Raises:
+            InvalidInputLine: A line is longer than any that is read.
+            FatalSyncError: The source cannot be read to its end.
+        """
         beginning: list[bytes] = []
         length = 0
         while True:
@@ -110,12 +117,15 @@ class KlarReader(GenericSingerReader[bytes]):
             beginning.append(first)
             length += len(first)
             if length > LONGEST_LINE:
-                raise InvalidInputLine(f"A line of the input is longer than {LONGEST_LINE >> 20} MB")
+                raise InvalidInputLine(f"A line of the {source.name} is longer than {LONGEST_LINE >> 20} MB")
             if others:
                 yield b"".join(beginning)
-                yield from others[:-1]
-                beginning = [others[-1]]
-                length = len(others[-1])
+                last = others.pop()
+                for some in range(0, len(others), _LINES_PER_LOOK):
+                    yield from others[some : some + _LINES_PER_LOOK]
+                    if stopping.received() is not None:
+                        self._tend()
+                beginning, length = [last], len(last)
             if not chunk:
                 yield b"".join(beginning)
                 return

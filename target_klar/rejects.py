@@ -50,8 +50,8 @@ class Rejects:
         self._synced = True
         self._file: int | None = None
 
-    def open(self, reading: int | None = None) -> None:
-        """Make sure that records can be written, before the run starts; `reading` is the descriptor of its input.
+    def open(self, reading: os.stat_result | None = None) -> None:
+        """Make sure that records can be written, before the run starts; `reading` is what the system says of its input.
 
         Raises:
             ConfigurationError: The file cannot be written, or is the one that the run reads.
@@ -60,7 +60,7 @@ class Rejects:
             return
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            if reading is not None and os.path.sameopenfile(self._file, reading):
+            if reading is not None and os.path.samestat(os.fstat(self._file), reading):
                 raise ConfigurationError(
                     f"{self.path} is both the input and `rejects_path`. Move it away before you send it again."
                 )

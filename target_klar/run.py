@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+import os
 import signal
 import sys
-from typing import IO, TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
 
 from singer_sdk import metrics
 from singer_sdk.exceptions import FatalSyncError, SingerSDKError
@@ -14,7 +16,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from target_klar import stopping
 from target_klar.client import KlarError
 from target_klar.delivery import Interrupted
-from target_klar.pipes import OutputLostError
+from target_klar.pipes import OutputLostError, pieces_of
 from target_klar.rejects import RecordRefusedError
 from target_klar.stream_maps import unmet
 
@@ -28,8 +30,8 @@ class _Metric(str, enum.Enum):
     REJECTED_RECORDS = "rejected_records"
 
 
-def load(target: TargetKlar, file_input: IO[Any] | None) -> None:
-    """Load everything that comes in and acknowledge what Klar holds, however it ends.
+def load(target: TargetKlar, path: str | None) -> None:
+    """Load everything that the file at `path`, or stdin, brings and acknowledge what Klar holds, however it ends.
 
     Raises:
         FatalSyncError: The run could not go on, in one line that says what was kept.
@@ -38,22 +40,23 @@ def load(target: TargetKlar, file_input: IO[Any] | None) -> None:
     if sys.stdout is None:
         raise FatalSyncError("stdout is closed, so no STATE could be written. Open it, or send it to /dev/null.")
     delivery = target.delivery
-    delivery.rejects.open(_descriptor(file_input))
+    delivery.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:
         target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, but not to show the load.")
-    with delivery.wakeup.on_signals():
-        try:
-            target.listen(file_input)
-        except (SingerSDKError, InvalidInputLine) as error:
-            told = _end_early(target, error)
-            _conclude(target)
-            number = stopping.received()
-            if number is not None:
-                if not isinstance(error, Interrupted):
-                    target.logger.error("%s", " ".join(told.split()))
-                target.logger.warning("Stopped by %s. %s", signal.Signals(number).name, _kept(target))
-                raise SystemExit(128 + number) from None
-            raise FatalSyncError(f"{told} {_kept(target)}") from error
+    stopping.tell(delivery.stop.set, delivery.wakeup.set)
+    try:
+        # What the SDK passes on to our reader is not opened yet: that may take for ever.
+        target.listen(cast("IO[str]", pieces_of(path)) if path else None)
+    except (SingerSDKError, InvalidInputLine) as error:
+        told = _end_early(target, error)
+        _conclude(target)
+        number = stopping.received()
+        if number is not None:
+            if not isinstance(error, Interrupted):
+                target.logger.error("%s", " ".join(told.split()))
+            target.logger.warning("Stopped by %s. %s", signal.Signals(number).name, _kept(target))
+            raise SystemExit(128 + number) from None
+        raise FatalSyncError(f"{told} {_kept(target)}") from error
     _conclude(target)
     missing = unmet(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
@@ -79,9 +82,9 @@ def _conclude(target: TargetKlar) -> None:
         target.logger.warning("Records refused: %d%s. Most often: %s", rejects.count, where, reasons)
 
 
-def _descriptor(file_input: IO[Any] | None) -> int | None:
+def _input(path: str | None) -> os.stat_result | None:
     try:
-        return (file_input or sys.stdin).fileno()
+        return Path(path).stat() if path else os.fstat(sys.stdin.fileno())
     except (AttributeError, OSError):  # no stdin, or a file that only this process knows
         return None
 

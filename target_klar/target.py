@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
 _SINKS: dict[str, type[KlarSink]] = {sink.contract.stream: sink for sink in (RefundsSink, TransactionCostsSink)}
-_RECORDS_PER_LOOK = 1000
 # What these say of a failed stream map names types and fields; what others say may quote a record.
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError, MapExpressionError)
 
@@ -80,7 +79,7 @@ class TargetKlar(Target):
             ),
         )
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
-        self.message_reader = KlarReader(wakeup, self._tend)
+        self._reader = self.message_reader = KlarReader(wakeup, self._tend)
         self.sinks: dict[str, KlarSink] = {}
         self._unmapped: dict[str, KlarSink] = {}
         self._ignored_versions: set[str] = set()
@@ -176,10 +175,8 @@ class TargetKlar(Target):
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
         self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
-        for number, record in enumerate(records(message_dict), 1):
+        for record in records(message_dict, self._reader.lines):
             self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
-            if number % _RECORDS_PER_LOOK == 0:
-                self._tend()
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Ignore it, and say so once a stream: Klar has upserts, not table versions."""

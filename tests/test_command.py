@@ -137,7 +137,7 @@ def test_check_finds_the_status_of_costs_under_either_spelling(klar: Sandbox, tm
         (["more"], "Got unexpected extra argument (more). See target-klar --help."),
         (
             ["--input", "no-such-file"],
-            "Invalid value for '--input': 'no-such-file': No such file or directory. See target-klar --help.",
+            "Invalid value for '--input': File 'no-such-file' does not exist. See target-klar --help.",
         ),
         (
             ["--about", "--format=xml"],

@@ -319,6 +319,28 @@ def test_a_batch_file_that_cannot_be_read_stops_the_run_with_all_before_it_deliv
     assert "Traceback" not in ended.err
 
 
+def test_a_packed_batch_file_that_is_cut_or_whose_line_never_ends_stops_the_run_with_all_before_it_delivered(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    rows = [json.dumps(refund(f"r-{number}", note=f"{hash(str(number))}")["record"]) for number in range(20_000)]
+    whole = gzip.compress("\n".join(rows).encode())
+    cut, endless = tmp_path / "cut.jsonl.gz", tmp_path / "endless.jsonl.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    endless.write_bytes(gzip.compress("\n".join(rows[:5000]).encode()) + gzip.compress(b"x" * (80 << 20), 1))
+    for file, told in (
+        (cut, f"The batch file {cut.as_uri()} cannot be read (EOFError: "),
+        (endless, f"Line 4 of the input: A line of the batch file {endless.as_uri()} is longer than 64 MB. It begins"),
+    ):
+        klar.refunds.clear()
+        message = batch("refunds", file, compression="gzip")
+        ended = run(klar, [REFUNDS, refund("a"), state(1), message, refund("z"), state(2)])
+        assert (ended.code, ended.states, len(ended.errors)) == (1, [1], 1), ended.err
+        assert ended.errors[0].startswith(told)
+        assert "a" in klar.refunds
+        assert 4000 < len(klar.refunds) < 20_000
+        assert "z" not in klar.refunds
+
+
 # Deleted and cancelled records
 
 

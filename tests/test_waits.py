@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from program import COSTS, REFUNDS, cost, refund, state
+from silent import silence
 from watched import Watched, numbered, together
 
 from target_klar.sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 
@@ -35,31 +31,6 @@ SMALL = {
     "status_timeout_seconds": 2,
 }
 FOUR_BATCHES = [REFUNDS, *numbered(1, 20, every=1)]
-
-
-class Silent:
-    """An address like a Klar's where nobody ever answers."""
-
-    token = "opens-nothing"
-
-    def __init__(self, listener: socket.socket) -> None:
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-@contextmanager
-def silence(*, full: bool) -> Iterator[Silent]:
-    """Listen and never accept; with a full queue not even the connection comes about."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        waiting = []
-        for _ in range(4 if full else 0):
-            waiting.append(socket.socket())
-            waiting[-1].settimeout(0)
-            waiting[-1].connect_ex(listener.getsockname())
-        try:
-            yield Silent(listener)
-        finally:
-            for each in waiting:
-                each.close()
 
 
 def gives_up(klar: Any, within: float, lines: list[Any] = FOUR_BATCHES, **settings: Any) -> Watched:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
@@ -47,6 +48,7 @@ class Watched:
         *options: str,
         missing: Callable[[Any], object] = lambda _: None,
         reads_stdout: bool = True,
+        reads_stderr: bool = True,
         env: dict[str, str] | None = None,
         **settings: Any,
     ) -> None:
@@ -59,7 +61,9 @@ class Watched:
         self.started = time.monotonic()
         self.process = self._start({"api_token": klar.token, "api_url": klar.url} | settings, options, env)
         self._missing = missing
-        self._threads = [self._thread(self._read_stderr)]
+        self._threads: list[threading.Thread] = []
+        if reads_stderr:
+            self.read_stderr()
         if reads_stdout:
             self.read_stdout()
 
@@ -110,6 +114,13 @@ class Watched:
             time.sleep(0.001)
         raise TimeoutError("the process never listened to SIGTERM")
 
+    def fill(self, number: int) -> None:
+        """Leave no room in its stdout or stderr, which nobody reads; how, is Linux's."""
+        pipe = os.open(f"/proc/{self.process.pid}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
+        with os.fdopen(pipe, "wb", buffering=0) as full:
+            while full.write(b" " * 4096):
+                pass
+
     def signal(self, number: int) -> None:
         """Send a signal; to a process that has ended, none."""
         self.signalled.append(time.monotonic())
@@ -139,6 +150,10 @@ class Watched:
     def read_stdout(self) -> None:
         """Begin to read stdout, where that was left out at first."""
         self._threads.append(self._thread(self._read_stdout))
+
+    def read_stderr(self) -> None:
+        """Begin to read stderr, where that was left out at first."""
+        self._threads.append(self._thread(self._read_stderr))
 
     def _thread(self, run: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=run, daemon=True)
