@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from typing import IO, TYPE_CHECKING, Any
 
@@ -10,14 +11,18 @@ from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from upath import UPath
 
-from target_klar.reader import LONGEST_LINE, decode
+from target_klar.exact import NotJSONError, decode
+from target_klar.explain import shorten
+from target_klar.reader import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_LONGEST_PATH = 300  # characters of it in a message
 
-def records(message: dict[str, Any]) -> Iterator[Any]:
-    """Yield every record of the files that a BATCH message names; a line that is not JSON comes as the text it is.
+
+def records(message: dict[str, Any]) -> Iterator[tuple[Any, bytes]]:
+    """Yield every record of the files that a BATCH message names, and its JSON; a line that is none becomes text.
 
     Raises:
         InvalidInputLine: The message is none that names files.
@@ -26,6 +31,8 @@ def records(message: dict[str, Any]) -> Iterator[Any]:
     encoding, manifest = message["encoding"], message["manifest"]
     if not isinstance(encoding, dict) or not isinstance(manifest, list):
         raise InvalidInputLine("a BATCH message whose `encoding` or `manifest` is not what it should be")
+    if not all(isinstance(path, str) for path in manifest):
+        raise InvalidInputLine("a BATCH message whose `manifest` names something that is no file")
     packed = encoding.get("compression") == "gzip"
     if encoding.get("format") != "jsonl" or not (packed or encoding.get("compression") in (None, "none")):
         raise FatalSyncError(
@@ -38,14 +45,14 @@ def records(message: dict[str, Any]) -> Iterator[Any]:
                 line = next(lines, None)
             except (OSError, EOFError, ImportError, TypeError, ValueError, zlib.error) as error:
                 raise FatalSyncError(
-                    f"The batch file {path} cannot be read ({type(error).__name__}: {error})."
+                    f"The batch file {shorten(path, _LONGEST_PATH)} cannot be read ({type(error).__name__}: {error})."
                 ) from error
             if line is None:
                 break
             yield _record(line)
 
 
-def _lines(path: Any, *, packed: bool) -> Iterator[bytes]:
+def _lines(path: str, *, packed: bool) -> Iterator[bytes]:
     with UPath(path).open("rb") as file:
         lines: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
         while line := lines.readline(LONGEST_LINE + 1):
@@ -55,8 +62,14 @@ def _lines(path: Any, *, packed: bool) -> Iterator[bytes]:
                 yield line
 
 
-def _record(line: bytes) -> Any:
+def _record(line: bytes) -> tuple[Any, bytes]:
+    text = line.strip()
     try:
-        return decode(line)
-    except InvalidInputLine:
-        return line.decode(errors="replace").strip()
+        # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
+        held = decode(b"[%b]" % text)
+    except NotJSONError:
+        held = []
+    if len(held) == 1:  # more than one where the line is `1, 2`
+        return held[0], text
+    words = text.decode(errors="replace")
+    return words, json.dumps(words).encode()
