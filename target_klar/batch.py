@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from target_klar.answers import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from target_klar.contract import Contract, Record
     from target_klar.report import StreamReport
+
+
+MAX_HELD: Final = 16 << 20
+"""The bytes of one batch, the tap's own text included, from which on it is sent: a bound on memory, not Klar's."""
+
+
+def record_line(stream: str, record: bytes) -> bytes:
+    """Return the line of a RECORD message with this JSON as its record."""
+    return b'{"type":"RECORD","stream":%b,"record":%b}' % (json.dumps(stream).encode(), record)
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -23,8 +31,8 @@ class Entry(msgspec.Struct, gc=False):
     """The number of the first record with this key in the batch, which this one has superseded."""
     sent: msgspec.Raw
     """What Klar gets, as JSON."""
-    origin: Mapping[str, Any] | None
-    """The tap's own message; None where its record is what Klar gets."""
+    origin: bytes | None
+    """The tap's own line; None where its record is what Klar gets."""
 
     @property
     def record(self) -> Record:
@@ -32,9 +40,14 @@ class Entry(msgspec.Struct, gc=False):
         record: Record = read_json(self.sent)
         return record
 
-    def message(self, stream: str) -> Mapping[str, Any]:
-        """Return the tap's own message; `stream` is where it belongs if it came as it is."""
-        return self.origin or {"stream": stream, "record": self.record}
+    @property
+    def held(self) -> int:
+        """How many bytes it keeps."""
+        return len(memoryview(self.sent)) + len(self.origin or b"")
+
+    def line(self, stream: str) -> bytes:
+        """Return the tap's own line; `stream` is where it belongs if its record is what Klar gets."""
+        return self.origin or record_line(stream, bytes(self.sent))
 
 
 class Batch:
@@ -48,19 +61,25 @@ class Batch:
         self.opened_at = time.monotonic()
         self.read = 0
         """How many records went into it, superseded ones too."""
+        self.held = 0
+        """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
         self._several: set[str] = set()
 
-    def add(self, number: int, record: Record, text: bytes, message: Mapping[str, Any]) -> None:
-        """Take a record in, with `text` as its JSON, in the place of an earlier one with the same key."""
+    def add(self, number: int, record: Record, text: bytes, origin: bytes | None) -> None:
+        """Take a record in, with `text` as its JSON, in the place of an earlier one with the same key.
+
+        `origin` is the line it came in, unless its record there is the same.
+        """
         self.read += 1
         key = record[self.contract.key]
         before = self.entries.get(key)
         earliest = number if before is None else before.earliest
-        origin = None if message.get("record") is record else message
+        self.held += len(text) + (len(origin) if origin else 0)
         self.entries[key] = Entry(earliest, msgspec.Raw(text), origin)
         if before is None:
             return
+        self.held -= before.held
         self.report.merged += 1
         amount = self.contract.amount
         if amount and key not in self._several and before.record.get(amount) != record.get(amount):

@@ -96,7 +96,7 @@ class Conformer:
         if isinstance(record, dict) and self.untouched(record) is not None:
             return record
         if not isinstance(record, dict):
-            return Refusal(None, [Problem("record", f"must be an object (found {found(record)})")])
+            return Refusal(None, [Problem("record", f"must be an object (found {found(record, of_many=True)})")])
         converted = self._converter.convert(record)
         deleted_at = converted.pop(_DELETED_AT, None)
         if deleted_at is not None:

@@ -13,9 +13,8 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, TypeAlias
 
-import msgspec
-
 from target_klar.contract import is_time
+from target_klar.exact import NotJSONError, decode
 from target_klar.explain import Ambiguous, shorten
 from target_klar.times import moment, says_no_time
 
@@ -23,7 +22,6 @@ Convert: TypeAlias = Callable[[object], object]
 
 NOTHING: Final = object()
 
-_JSON: Final = msgspec.json.Decoder(float_hook=Decimal)
 _NUMBER: Final = re.compile(r"[ \t\r\n]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[ \t\r\n]*", re.ASCII)
 _MOST_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
 _LARGEST: Final = 10**_MOST_DIGITS
@@ -192,8 +190,8 @@ def _array(item: Convert) -> Convert:
         items = value
         if isinstance(value, str):
             try:
-                items = _JSON.decode(value)
-            except (ValueError, ArithmeticError, RecursionError):  # no JSON, or none that can be held
+                items = decode(value)
+            except NotJSONError:
                 return value
         if isinstance(items, list | tuple):
             return [found if (new := item(found)) is NOTHING else new for found in items]

@@ -16,6 +16,7 @@ from singer_sdk.exceptions import RequestedAbortException
 
 from target_klar import stopping
 from target_klar.client import KlarError
+from target_klar.explain import shorten
 from target_klar.loading import Loaded, Loading, await_load
 from target_klar.pipes import write_line
 from target_klar.rejects import RecordRefusedError
@@ -205,8 +206,8 @@ class Delivery:
         for position in sorted(outcome.refused):
             key, entry = entries[position]
             try:
-                message = entry.message(report.stream)
-                self.rejects.take(message, f"{report.stream} {key}", outcome.refused[position], "klar")
+                told = f"{report.stream} {shorten(key)}"
+                self.rejects.take(entry.line(report.stream), told, outcome.refused[position], "klar")
             except RecordRefusedError as error:
                 error.number = entry.earliest
                 self.ledger.hold(batch.number, entry.earliest)

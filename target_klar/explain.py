@@ -1,7 +1,7 @@
 """Why Klar would not take a record, in words: where, what was expected, what was found.
 
-jsonschema finds the places, this module has the words. A value is shown shortened and on one line; of an
-object or an array only its size.
+jsonschema finds the places, this module has the words. A value is shown shortened and on one line; of an object, an
+array, and of text that is JSON or stands where one of them should, only the size: it may hold a whole customer.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator, TypeChecker
 from jsonschema.validators import create
 
 from target_klar.contract import UNIX_SECONDS, is_time
+from target_klar.exact import Unheld
 from target_klar.times import moment
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _MOST_BITS: Final = 14_000  # about 4,200 digits: Python writes no longer intege
 _EARLIEST: Final[int] = UNIX_SECONDS["minimum"]
 _LATEST: Final[int] = UNIX_SECONDS["maximum"]
 _DIGITS: Final = re.compile(r"\s*(\d+)(?:\.\d*)?\s*", re.ASCII)
+_JSON_OF_MANY: Final = ("[", "{", '"')  # text in quotes may be JSON once more
 _EXPECTED: Final = {
     "object": "must be an object",
     "array": "must be an array",
@@ -55,6 +57,11 @@ class Ambiguous:
 
     spellings: tuple[str, str]
 
+    @property
+    def told(self) -> str:
+        """What it is, in words."""
+        return "different values in {} and {}".format(*map(shorten, self.spellings))
+
 
 def shorten(text: str, limit: int = _MOST_CHARACTERS) -> str:
     """Return the beginning of a text, on one line and without control characters."""
@@ -65,8 +72,8 @@ def shorten(text: str, limit: int = _MOST_CHARACTERS) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
-def found(value: object) -> str:
-    """Say what a value is, and show the beginning of it unless it holds others."""
+def found(value: object, *, of_many: bool = False) -> str:
+    """Say what a value is, and show the beginning of it unless it holds others, as text does `of_many`."""
     match value:
         case None:
             shown = "null"
@@ -77,10 +84,9 @@ def found(value: object) -> str:
         case int() | float() | Decimal():
             shown = f"number {shorten(str(value))}"
         case str():
-            broken = "" if _is_text(None, value) else " with a broken character"
-            shown = f'text{broken} "{shorten(value)}"'
-        case Ambiguous():
-            shown = "different values in {} and {}".format(*map(shorten, value.spellings))
+            shown = _found_text(value, of_many=of_many)
+        case Ambiguous() | Unheld():
+            shown = value.told
         case dict():
             shown = f"an object with {len(value)} field{'s' * (len(value) != 1)}"
         case list() | tuple():
@@ -90,6 +96,15 @@ def found(value: object) -> str:
         case _:
             shown = f"a Python {shorten(type(value).__name__)}"
     return shown
+
+
+def _found_text(text: str, *, of_many: bool) -> str:
+    broken = "" if _is_text(None, text) else " with a broken character"
+    is_json = text.lstrip().startswith(_JSON_OF_MANY)
+    if is_json or of_many:
+        size = f"{len(text):,} character{'s' * (len(text) != 1)}"
+        return f"text{broken} of {size}{' that looks like JSON' * is_json}"
+    return f'text{broken} "{shorten(text)}"'
 
 
 def _is_number(_: object, value: object) -> bool:
@@ -155,7 +170,8 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
     elif error.validator == "propertyNames" or "propertyNames" in error.relative_schema_path:
         yield Problem(_path(place), "has a field whose name is not text")
     else:
-        yield Problem(_path(place), f"{_expected(schema)} (found {found(value)}{_hint(schema, value)})")
+        told = found(value, of_many=schema.get("type") in ("array", "object"))
+        yield Problem(_path(place), f"{_expected(schema)} (found {told}{_hint(schema, value)})")
 
 
 def _path(parts: Iterable[object]) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from contextlib import closing
-from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
@@ -15,6 +13,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar import stopping
+from target_klar.exact import NotJSONError, decode, members
 from target_klar.pipes import Source
 
 if TYPE_CHECKING:
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     from target_klar.pipes import Wakeup
 
 LONGEST_LINE = 64 << 20
+LINE: Final = "line"
+"""Under this name a message carries the bytes that it was read from."""
 _LINES_PER_LOOK = 20  # with a slow stream map they take a second
-_EXCERPT = 40
 _logger = logging.getLogger("target-klar")
-_PERSONAL = re.compile(r"[^\s\"]*@[^\s\"]*")
 
 
 class _StateLine(msgspec.Struct):
@@ -34,24 +33,7 @@ class _StateLine(msgspec.Struct):
     """The JSON text as the tap wrote it, so that it goes out digit for digit."""
 
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_state = msgspec.json.Decoder(_StateLine).decode
-
-
-def decode(line: bytes) -> Any:
-    """Return the JSON of a line, every number with the digits it was written with.
-
-    Raises:
-        InvalidInputLine: It is not JSON, or JSON that Python cannot hold.
-    """
-    try:
-        return _decode(line)
-    except msgspec.DecodeError as error:
-        raise InvalidInputLine(f"not valid JSON ({error})") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInputLine("not valid JSON (text that is not UTF-8)") from error
-    except RecursionError as error:
-        raise InvalidInputLine("not usable JSON (nested too deeply)") from error
 
 
 class KlarReader(GenericSingerReader[bytes]):
@@ -71,7 +53,7 @@ class KlarReader(GenericSingerReader[bytes]):
         """Return the message of one line.
 
         Raises:
-            InvalidInputLine: The line is not JSON.
+            NotJSONError: The line is not JSON.
         """
         return decode(line)
 
@@ -81,7 +63,7 @@ class KlarReader(GenericSingerReader[bytes]):
         """Call back with every message, in order, and count them by type.
 
         Raises:
-            InvalidInputLine: A line is no message; the text names its number and shows its beginning.
+            InvalidInputLine: A line is no message; the text names its number and shows nothing of it.
             RecordsWithoutSchemaException: The same for a record whose stream is not known yet.
         """
         counts: Counter[str] = Counter()
@@ -92,9 +74,11 @@ class KlarReader(GenericSingerReader[bytes]):
                 try:
                     message = _message(line, callbacks)
                     callbacks[message["type"]](message)
-                except (InvalidInputLine, RecordsWithoutSchemaException) as error:
+                except (InvalidInputLine, RecordsWithoutSchemaException, NotJSONError) as error:
+                    kind = InvalidInputLine if isinstance(error, NotJSONError) else type(error)
                     wrong = str(error).rstrip(".")
-                    raise type(error)(f"Line {number} of the input: {wrong}. It begins: {_excerpt(line)!r}.") from error
+                    look = f"It has {len(line):,} bytes; `sed -n {number}p` on the tap's output shows it."
+                    raise kind(f"Line {number} of the input: {wrong}. {look}") from error
                 counts[message["type"]] += 1
         if not counts:
             _logger.warning("The input held no Singer message, so nothing was loaded. Check what the tap writes.")
@@ -132,7 +116,7 @@ class KlarReader(GenericSingerReader[bytes]):
 
 
 def _message(line: bytes, types: Collection[str]) -> dict[str, Any]:
-    """Return the message of a line; the value of a STATE stays the text that it is."""
+    """Return the message of a line, with the line; the value of a STATE stays the text that it is."""
     message = decode(line)
     if not isinstance(message, dict):
         raise InvalidInputLine("not a Singer message, which is a JSON object")
@@ -142,11 +126,13 @@ def _message(line: bytes, types: Collection[str]) -> dict[str, Any]:
     if not isinstance(kind, str) or kind not in types:
         raise InvalidInputLine("a Singer message of an unknown `type`")
     if kind == "STATE" and "value" in message:
-        message["value"] = bytes(_decode_state(line).value)
+        message["value"] = _raw_value(line)
+    message[LINE] = line
     return message
 
 
-def _excerpt(line: bytes) -> str:
-    # What comes after `"record"`, or looks like an address of a person, is nobody's business in a log.
-    text = _PERSONAL.sub("***", line[: 4 * _EXCERPT].decode(errors="replace").partition('"record":')[0])
-    return "".join(character if character.isprintable() else "?" for character in text[:_EXCERPT])
+def _raw_value(line: bytes) -> bytes:
+    try:
+        return bytes(_decode_state(line).value)
+    except (msgspec.MsgspecError, RecursionError):
+        return members(line)["value"]

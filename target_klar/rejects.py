@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import sys
 from collections import Counter
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from singer_sdk.exceptions import ConfigurationError, FatalSyncError
 
+from target_klar.exact import NotJSONError, decode, members
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from target_klar.explain import Problem
 
@@ -24,7 +26,9 @@ _MOST_LOGGED = 20
 _MOST_REASONS = 1000
 _ITEM = re.compile(r"\[\d+\]")
 _OUR_LINES = b'{"type":"'
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_SCHEMA_MEMBERS = ("stream", "schema", "key_properties", "bookmark_properties")
+_BLOCK = 1 << 16
+_LONGEST_OF_OURS = 65 << 20  # no longer line is read, so no longer one is set aside
 
 
 class RecordRefusedError(FatalSyncError):
@@ -45,7 +49,7 @@ class Rejects:
         self._limit = limit
         self._dry_run = dry_run
         self._stopped = False
-        self._schemas: dict[str, dict[str, Any]] = {}
+        self._schemas: dict[str, bytes] = {}
         self._written: set[str] = set()
         self._synced = True
         self._file: int | None = None
@@ -78,12 +82,12 @@ class Rejects:
             return sys.maxsize
         return 0 if self.path is None or self._stopped else max(0, self._limit - self.count)
 
-    def schema(self, message: dict[str, Any]) -> None:
-        """Keep the tap's SCHEMA message, to be written before its stream's first record."""
-        self._schemas[message["stream"]] = message
+    def schema(self, stream: str, line: bytes) -> None:
+        """Keep the line of the tap's SCHEMA message, to be written before its stream's first record."""
+        self._schemas[stream] = line
 
-    def take(self, message: Mapping[str, Any], told: str, problems: Sequence[Problem], source: str) -> None:
-        """Set the tap's own record aside with what is wrong with it; `source` is `contract` or `klar`.
+    def take(self, line: bytes, told: str, problems: Sequence[Problem], source: str) -> None:
+        """Set the record of the tap's own `line` aside with what is wrong with it; `source` is `contract` or `klar`.
 
         Raises:
             RecordRefusedError: There is no room for it. From then on there is none for any other.
@@ -94,7 +98,7 @@ class Rejects:
             self._stopped = True
             raise RecordRefusedError(f"{refused} {self._advice()}")
         if self.path is not None:
-            self._write(message, problems, source)
+            self._write(line, problems, source)
         self.count += 1
         for problem in problems:
             reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
@@ -119,19 +123,20 @@ class Rejects:
                 raise self._broken(error) from error
             self._synced = True
 
-    def _write(self, message: Mapping[str, Any], problems: Sequence[Problem], source: str) -> None:
+    def _write(self, line: bytes, problems: Sequence[Problem], source: str) -> None:
         assert self._file is not None
-        stream = message["stream"]
-        rejected = {
-            "type": "RECORD",
-            "stream": stream,
-            "record": message["record"],
-            "errors": [problem._asdict() for problem in problems],
-            "source": source,
-            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        message = members(line)
+        rejected = {name: message[name] for name in ("stream", "record")} | {
+            "errors": _json([problem._asdict() for problem in problems]),
+            "source": _json(source),
+            "time": _json(datetime.now(timezone.utc).isoformat(timespec="seconds")),
         }
-        lines = [rejected] if stream in self._written else [self._schemas[stream], rejected]
-        left = memoryview(b"".join(_encode(line) + b"\n" for line in lines))
+        lines = _line("RECORD", rejected)
+        stream = decode(message["stream"])
+        if stream not in self._written:
+            schema = members(self._schemas[stream])
+            lines = _line("SCHEMA", {name: schema[name] for name in _SCHEMA_MEMBERS if name in schema}) + lines
+        left = memoryview(lines)
         self._synced = False
         try:
             while left:
@@ -155,22 +160,45 @@ class Rejects:
         )
 
 
+def _line(kind: str, fields: dict[str, bytes]) -> bytes:
+    """Return a line of the file: the members are JSON already, the tap's own with the bytes that the tap wrote."""
+    return b"{%b}\n" % b",".join(
+        b'"%b":%b' % (name.encode(), text) for name, text in ({"type": _json(kind)} | fields).items()
+    )
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
 def _end_last_line(file: int) -> None:
     """Make the file end with a whole line: one that a crash or a full disk cut off was never acknowledged."""
     size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
-        with os.fdopen(os.dup(file), "rb") as lines:
-            lines.seek(0)
-            *_, last = lines
-        if _OUR_LINES.startswith(last[: len(_OUR_LINES)]) and not _is_json(last):
-            os.ftruncate(file, size - len(last))
-        else:
-            os.write(file, b"\n")
+    start = _start_of_last_line(file, size)
+    if start == size:
+        return
+    last = os.pread(file, min(size - start, _LONGEST_OF_OURS), start)
+    ours = _OUR_LINES.startswith(last[: len(_OUR_LINES)]) and len(last) == size - start
+    if ours and not _is_json(last):
+        os.ftruncate(file, start)
+    else:
+        os.write(file, b"\n")
+
+
+def _start_of_last_line(file: int, size: int) -> int:
+    """Return the place behind the last line break, looked for from behind: the file may be large."""
+    end = size
+    while end:
+        block = os.pread(file, min(end, _BLOCK), max(0, end - _BLOCK))
+        end -= len(block)
+        if at := block.rfind(b"\n") + 1:
+            return end + at
+    return 0
 
 
 def _is_json(line: bytes) -> bool:
     try:
-        msgspec.json.decode(line)
-    except msgspec.DecodeError:
+        decode(line)
+    except NotJSONError:
         return False
     return True

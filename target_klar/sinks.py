@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk.sinks import BatchSink
 
-from target_klar.batch import Batch
+from target_klar.batch import MAX_HELD, Batch
 from target_klar.conform import Conformer, Deleted, Refusal
 from target_klar.contract import CONTRACTS, JSON, Contract, Record
 from target_klar.explain import Problem
+from target_klar.mapping import MapFailure
+from target_klar.reader import LINE
 from target_klar.rejects import RecordRefusedError
 from target_klar.report import StreamReport
 
@@ -20,12 +22,6 @@ if TYPE_CHECKING:
 
 MOST_OBJECTS = 1000
 """What one request may hold (Klar's Refunds and Transaction Costs pages)."""
-
-
-class MapFailure(NamedTuple):
-    """Stands in a record's place where its stream map failed."""
-
-    reason: str
 
 
 class KlarSink(BatchSink):
@@ -58,7 +54,7 @@ class KlarSink(BatchSink):
         """Return none of the SDK's validators: Klar's contract counts, not the tap's schema."""
 
     def process_record(self, record: Record | MapFailure, context: dict[str, Any]) -> None:
-        """Conform one record and add it to the batch; `context` is the tap's own message.
+        """Conform one record and add it to the batch; `context` is the tap's own message, with its line.
 
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
@@ -73,7 +69,8 @@ class KlarSink(BatchSink):
                 self._ledger.open(self._ledger.number)
             else:
                 self._ledger.add(self.batch.number, self._ledger.number)
-            self.batch.add(self._ledger.number, conformed, text or JSON.encode(conformed), context)
+            origin = None if context["record"] is conformed else context[LINE]
+            self.batch.add(self._ledger.number, conformed, text or JSON.encode(conformed), origin)
             if self.contract.cancels_by and not conformed.get(self.contract.cancels_by):
                 self.report.cancelled += 1
         elif isinstance(conformed, Refusal):
@@ -89,7 +86,7 @@ class KlarSink(BatchSink):
     def _refuse(self, refusal: Refusal, message: dict[str, Any]) -> None:
         told = f"{self.stream_name} {refusal.key}" if refusal.key is not None else f"{self.stream_name} (no key)"
         try:
-            self._delivery.rejects.take(message, told, refusal.problems, "contract")
+            self._delivery.rejects.take(message[LINE], told, refusal.problems, "contract")
         except RecordRefusedError as error:
             error.number = self._ledger.number
             self._ledger.open(self._ledger.number)  # so that no STATE from here on leaves
@@ -99,7 +96,8 @@ class KlarSink(BatchSink):
     @property
     def is_full(self) -> bool:
         """Whether the batch holds all that one request may; what the SDK's own reads from the settings every time."""
-        return self.batch is not None and self.batch.read >= self._most
+        batch = self.batch
+        return batch is not None and (batch.read >= self._most or batch.held >= MAX_HELD)
 
     @property
     def current_size(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +10,6 @@ from singer_sdk import Target
 from singer_sdk.exceptions import (
     ConfigValidationError,
     FatalSyncError,
-    MapExpressionError,
     RecordsWithoutSchemaException,
     StreamMapConfigError,
 )
@@ -19,18 +17,20 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
+from target_klar.batch import record_line
 from target_klar.batch_files import records
 from target_klar.client import Client, Connection
 from target_klar.contract import CONTRACTS
 from target_klar.delivery import Delivery, Pace
 from target_klar.environment import settings_in, variables
-from target_klar.explain import shorten
+from target_klar.explain import found, shorten
 from target_klar.ledger import Ledger
+from target_klar.mapping import FILTERED, LONGEST_REASON, mapped, names_of, outline
 from target_klar.pipes import Wakeup
-from target_klar.reader import KlarReader
+from target_klar.reader import LINE, KlarReader
 from target_klar.rejects import Rejects
 from target_klar.settings import SETTINGS, checked
-from target_klar.sinks import KlarSink, MapFailure, RefundsSink, TransactionCostsSink
+from target_klar.sinks import KlarSink, RefundsSink, TransactionCostsSink
 from target_klar.stream_maps import overlooked
 from target_klar.workers import Workers
 
@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
+    from singer_sdk.mapper import StreamMap
 
 _SINKS: dict[str, type[KlarSink]] = {sink.contract.stream: sink for sink in (RefundsSink, TransactionCostsSink)}
-# What these say of a failed stream map names types and fields; what others say may quote a record.
-_HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError, MapExpressionError)
 
 
 class TargetKlar(Target):
@@ -115,23 +114,24 @@ class TargetKlar(Target):
 
     def _process_mapped_record(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, {"stream", "record"})
-        stream, record = message_dict["stream"], message_dict["record"]
-        if not isinstance(stream, str) or stream not in self.mapper.stream_maps:
-            raise RecordsWithoutSchemaException(f"A record of {stream!r} came before the SCHEMA of its stream.")
-        for stream_map in self.mapper.stream_maps[stream]:
+        record = message_dict["record"]
+        for stream_map in self._maps_of(message_dict["stream"]):
             if isinstance(stream_map, RemoveRecordTransform):
                 continue
             sink = self.sinks[stream_map.stream_alias]
-            mapped = record
-            if isinstance(record, dict):
-                try:
-                    mapped = stream_map.transform(copy.copy(record))
-                except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
-                    mapped = MapFailure(_why(error))
-            if mapped is not None:
-                sink.process_record(mapped, message_dict)
-                if sink.is_full:
-                    sink.hand_over()
+            sent = mapped(stream_map, record) if isinstance(record, dict) else record
+            if sent is FILTERED:
+                continue
+            sink.process_record(sent, message_dict)
+            if sink.is_full:
+                sink.hand_over()
+            if not isinstance(record, dict):
+                return  # no map can make anything of it, so it is one bad record, however many there are
+
+    def _maps_of(self, stream: Any) -> list[StreamMap]:
+        if not isinstance(stream, str) or stream not in self.mapper.stream_maps:
+            raise RecordsWithoutSchemaException(f"A record of {_named(stream)} came before the SCHEMA of its stream.")
+        return self.mapper.stream_maps[stream]
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
@@ -142,17 +142,20 @@ class TargetKlar(Target):
             raise InvalidInputLine("a SCHEMA without `properties`")
         other = overlooked(self.mapper.stream_maps_dict, self.mapper.stream_maps, stream)
         if other is not None:
-            self.logger.warning("No stream map is for %s. Was the one for %s meant to be?", stream, shorten(other))
+            self.logger.warning("No stream map is for %s. Was the map of %s meant?", shorten(stream), shorten(other))
         try:
-            self.mapper.register_raw_stream_schema(stream, schema, message_dict.get("key_properties"))
+            self.mapper.register_raw_stream_schema(
+                stream, outline(schema), names_of(message_dict.get("key_properties"))
+            )
         except Exception as error:  # what `map_mistakes` cannot know: the SDK's mapper may fail in any way
+            why = shorten(f"{type(error).__name__}: {error}", LONGEST_REASON)
             raise StreamMapConfigError(
-                f"The stream map of {stream} cannot be used ({type(error).__name__}: {error}). Check `stream_maps`."
+                f"The stream map of {shorten(stream)} cannot be used ({why}). Check `stream_maps`."
             ) from error
         maps = self.mapper.stream_maps[stream]
         if not all(isinstance(each.stream_alias, str) for each in maps):
-            raise StreamMapConfigError(f"The stream map of {stream} has an `__alias__` that is no name.")
-        self.delivery.rejects.schema(message_dict)
+            raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is no name.")
+        self.delivery.rejects.schema(stream, message_dict[LINE])
         sinks = [
             self.get_sink(
                 each.stream_alias, schema=each.transformed_schema, key_properties=each.transformed_key_properties
@@ -175,12 +178,14 @@ class TargetKlar(Target):
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
         self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
-        for record in records(message_dict, self._reader.lines):
-            self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
+        self._maps_of(stream)
+        for record, text in records(message_dict, self._reader.lines):
+            line = record_line(stream, text)
+            self._process_record_message({"type": "RECORD", "stream": stream, "record": record, LINE: line})
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Ignore it, and say so once a stream: Klar has upserts, not table versions."""
-        stream = str(message_dict.get("stream"))
+        stream = _named(message_dict.get("stream"))
         if stream not in self._ignored_versions:
             self._ignored_versions.add(stream)
             self.logger.info("%s: ACTIVATE_VERSION messages are ignored; Klar has no versions of a stream", stream)
@@ -267,5 +272,5 @@ class TargetKlar(Target):
         return min(patience)
 
 
-def _why(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if isinstance(error, _HARMLESS) else type(error).__name__
+def _named(stream: Any) -> str:
+    return shorten(stream) if isinstance(stream, str) else found(stream)

@@ -172,10 +172,13 @@ REFUND_CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | str]] = {
         {"createdAt": NOON, "line_items": '[{"line_item_id": 7, "refunded_quantity": "1.10", "sku": "x"}]'},
         {"createdAt": NOON} | item(lineItemId="7", refundedQuantity=Decimal("1.10")),
     ),
-    "text that is no JSON": ({"createdAt": NOON, "lineItems": "[{"}, 'lineItems must be an array (found text "[{")'),
+    "text that is no JSON": (
+        {"createdAt": NOON, "lineItems": "[{"},
+        "lineItems must be an array (found text of 2 characters that looks like JSON)",
+    ),
     "JSON text that is no array": (
         {"createdAt": NOON, "lineItems": "5"},
-        'lineItems must be an array (found text "5")',
+        "lineItems must be an array (found text of 1 character)",
     ),
     "an empty array": ({"createdAt": NOON, "lineItems": []}, {"createdAt": NOON, "lineItems": []}),
     "an item that is no object": (

@@ -248,14 +248,13 @@ def test_json_text_becomes_the_array_that_it_holds() -> None:
 
 
 NO_ARRAYS = {
-    "no JSON": ("none", 'text "none"'),
-    "empty text": ("", 'text ""'),
-    "an object as text": ('{"a": 1}', 'text "{"a": 1}"'),
-    "null as text": ("null", 'text "null"'),
-    "a trailing comma": ("[1,]", 'text "[1,]"'),
-    "NaN in it": ("[NaN]", 'text "[NaN]"'),
-    "an exponent beyond all reason in it": ("[1e99999999999999999999]", 'text "[1e99999999999999999999]"'),
-    "a hundred thousand brackets": ("[" * 100_000, f'text "{"[" * 37}..."'),
+    "no JSON": ("none", "text of 4 characters"),
+    "empty text": ("", "text of 0 characters"),
+    "an object as text": ('{"a": 1}', "text of 8 characters that looks like JSON"),
+    "null as text": ("null", "text of 4 characters"),
+    "a trailing comma": ("[1,]", "text of 4 characters that looks like JSON"),
+    "an array as text in text": ('"[]"', "text of 4 characters that looks like JSON"),
+    "a hundred thousand brackets": ("[" * 100_000, "text of 100,000 characters that looks like JSON"),
     "an object": (LINE, "an object with 2 fields"),
     "null": (None, "null"),
     "number": (0, "number 0"),
@@ -265,6 +264,28 @@ NO_ARRAYS = {
 @pytest.mark.parametrize(("written", "found"), NO_ARRAYS.values(), ids=NO_ARRAYS)
 def test_what_holds_no_array_is_refused_where_klar_wants_one(written: object, found: str) -> None:
     assert refusal({**REFUND, "lineItems": written}) == f"lineItems must be an array (found {found})"
+
+
+NO_ITEMS = {
+    "NaN": ("[NaN]", "number nan"),
+    "an exponent beyond all reason": ("[1e99999999999999999999]", "a number of 22 characters, beyond all reason"),
+    "an integer of 5,000 digits": (f"[{'9' * 5000}]", "a number of 5,000 characters, beyond all reason"),
+    "text that looks like JSON": ('["{\\"a\\": 1}"]', "text of 8 characters that looks like JSON"),
+    "text that does not": ('["anna@customer.example"]', "text of 21 characters"),
+}
+
+
+@pytest.mark.parametrize(("written", "found"), NO_ITEMS.values(), ids=NO_ITEMS)
+def test_what_is_no_item_of_an_array_is_refused_without_a_text_that_may_hold_a_customer(
+    written: object, found: str
+) -> None:
+    assert refusal({**REFUND, "lineItems": written}) == f"lineItems[0] must be an object (found {found})"
+
+
+def test_what_nobody_asked_for_in_json_text_may_be_anything() -> None:
+    odd = f'{{"lineItemId": "L-1", "refundedQuantity": 1, "a": NaN, "b": {"9" * 5000}, '
+    odd += '"c": 1e99999999999999999999, "d": "\\ud800"}'
+    assert Conformer(REFUNDS).conform({**REFUND, "lineItems": f"[{odd}]"}) == REFUND
 
 
 def test_each_line_item_is_refused_at_its_place() -> None:

@@ -294,7 +294,7 @@ def test_each_stream_has_its_schema_once_a_run_and_runs_are_appended(klar: Sandb
 def test_mended_rejects_load_and_what_is_refused_again_goes_to_another_file(klar: Sandbox, rejects: Path) -> None:
     assert run(klar, [REFUNDS, broken("A"), broken("B"), state(1)], rejects_path=str(rejects)).code == 0
     mended = rejects.with_name("mended.jsonl")
-    mended.write_text(rejects.read_text().replace('"id":"A"', '"id":"A","lineItems":[]'))
+    mended.write_text(rejects.read_text().replace('"id": "A"', '"id": "A", "lineItems": []'))
     other = rejects.with_name("other.jsonl")
     ended = run(klar, b"", "--input", str(mended), rejects_path=str(other))
 

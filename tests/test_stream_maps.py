@@ -152,7 +152,7 @@ def warned(klar: Sandbox, lines: list[Any], **maps: Any) -> list[str]:
 
 def test_a_map_whose_stream_never_came_is_named_at_once_and_at_the_end(klar: Sandbox) -> None:
     assert warned(klar, [REFUNDS, *LINES], refund={MAPPER_FILTER_OPTION: "id == 'b'"}, junk="__NULL__") == [
-        "No stream map is for refunds. Was the one for refund meant to be?",
+        "No stream map is for refunds. Was the map of refund meant?",
         "`stream_maps` has maps for streams that did not come: refund (did you mean refunds?), junk.",
     ]
 

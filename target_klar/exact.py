@@ -1,0 +1,103 @@
+"""JSON as taps write it: everything that Python's `json` writes and reads, every number with all of its digits."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+
+class NotJSONError(ValueError):
+    """It is no JSON, or nested deeper than this Python reads; the text says where and why, and quotes nothing."""
+
+
+@dataclass(frozen=True)
+class Unheld:
+    """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Meets no contract."""
+
+    characters: int
+    """How many it was written with."""
+
+    @property
+    def told(self) -> str:
+        """What it is, in words."""
+        return f"a number of {self.characters:,} characters, beyond all reason"
+
+    def __str__(self) -> str:
+        # As Python itself has it for a long integer: a stream map must not make an id out of this.
+        raise ValueError("a number that Python cannot hold")
+
+
+def _integer(text: str) -> int | Unheld:
+    try:
+        return int(text)
+    except ValueError:  # more digits than Python converts
+        return Unheld(len(text))
+
+
+def _fraction(text: str) -> Decimal | Unheld:
+    try:
+        return Decimal(text)
+    except ArithmeticError:  # an exponent beyond all reason
+        return Unheld(len(text))
+
+
+_decode_fast: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_any: Final = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=float).decode
+# Inside a text a backslash hides what follows it; outside of texts JSON has none.
+_STRUCTURE: Final = re.compile(rb'\\.|["\[\]{}:,]', re.DOTALL)
+_BLANKS: Final = b" \t\r\n"
+
+
+def decode(text: bytes | str) -> Any:
+    """Return the JSON of a text; where a name comes twice the last value counts, as in Python's `json`.
+
+    Raises:
+        NotJSONError: It is none.
+    """
+    try:
+        return _decode_fast(text)
+    except (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError):
+        pass  # NaN, half a surrogate pair, a number out of bounds; or no JSON at all
+    try:
+        return _decode_any(text if isinstance(text, str) else text.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError as error:
+        raise NotJSONError(f"not valid JSON (after byte {error.start}: no UTF-8)") from None
+    except json.JSONDecodeError as error:
+        valid = len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))
+        raise NotJSONError(f"not valid JSON (after byte {valid}: {error.msg.rstrip(': ')})") from None
+    except RecursionError:
+        raise NotJSONError("not usable JSON (nested deeper than this Python reads)") from None
+
+
+def members(line: bytes) -> dict[str, bytes]:
+    """Return the members of an object, each as the text that it is; `line` has been read by `decode`.
+
+    However deep the values are nested, whatever numbers they hold: they are not looked into.
+    """
+    found: dict[str, bytes] = {}
+    depth = start = 0
+    name = ""
+    quoted = False
+    for token in _STRUCTURE.finditer(line):
+        match token[0]:
+            case b'"':
+                quoted = not quoted
+            case _ if quoted:
+                continue
+            case b"{" | b"[":
+                depth += 1
+                start = token.end() if depth == 1 else start
+            case b":" if depth == 1:
+                name = json.loads(line[start : token.start()].decode("utf-8", "surrogatepass"))
+                start = token.end()
+            case b"}" | b"]" | b",":
+                if depth == 1 and (value := line[start : token.start()].strip(_BLANKS)):
+                    found[name] = value
+                    start = token.end()
+                depth -= token[0] != b","
+    return found

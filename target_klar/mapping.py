@@ -1,0 +1,54 @@
+"""What one of the SDK's stream maps is given, and what comes out of it: a record, nothing, or a failure."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from singer_sdk.exceptions import MapExpressionError
+
+from target_klar.explain import shorten
+
+if TYPE_CHECKING:
+    from singer_sdk.mapper import StreamMap
+
+LONGEST_REASON = 300
+"""How many characters of what the SDK says are shown; an expression of the user's for the most part."""
+
+FILTERED: Final = object()
+"""Stands in the place of a record that the map's filter drops."""
+
+# What these say of a failed stream map names types and fields; what others say may quote a record.
+_HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError, MapExpressionError)
+
+
+class MapFailure(NamedTuple):
+    """Stands in a record's place where its stream map failed."""
+
+    reason: str
+
+
+def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
+    """Return what the map makes of a record, a `MapFailure` or `FILTERED`; the record stays as it is."""
+    try:
+        made = stream_map.transform(copy.copy(record))
+        if made is None:  # for what the filter drops, and also for an empty object
+            return {} if stream_map.get_filter_result(record) else FILTERED
+    except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
+        kind = type(error).__name__
+        harmless = isinstance(error, _HARMLESS)
+        return MapFailure(f"{kind}: {shorten(str(error), LONGEST_REASON)}" if harmless else kind)
+    return made
+
+
+def outline(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the names in the tap's schema, which is all that a map needs: Klar's contract says what they hold.
+
+    The SDK copies a schema level by level, and so fails on one that is deep or odd.
+    """
+    return {"type": "object", "properties": {name: {} for name in schema["properties"]}}
+
+
+def names_of(keys: Any) -> list[str]:
+    """Return the `key_properties` of a SCHEMA that can be names."""
+    return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
