@@ -174,7 +174,7 @@ def test_what_no_longer_fits_into_an_stderr_that_nobody_reads_is_left_out_and_no
 
 
 def test_nothing_is_lost_of_an_stderr_that_is_read_late(klar: Sandbox) -> None:
-    names = [f"{number:x<1000}" for number in range(300)]
+    names = [f"{number:x<30}" for number in range(2000)]
     versions = [{"type": "ACTIVATE_VERSION", "stream": name, "version": 1} for name in names]
     with Watched(klar, reads_stderr=False) as run:
         run.feed([REFUNDS, *versions, refund("a"), state(1)])

@@ -10,11 +10,12 @@ from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from invocation import OLD_PYTHON, unplug
-from program import COSTS, REFUNDS, record, refund, schema, state
+from program import COSTS, REFUNDS, line, record, refund, schema, state
 from singer_sdk.exceptions import ConfigValidationError, FatalSyncError, StreamMapConfigError
 from singer_sdk.mapper import MAPPER_FILTER_OPTION
 from thoroughness import size
 
+from target_klar.reader import LINE
 from target_klar.stream_maps import _OF_A_MAP, map_mistakes
 from target_klar.target import TargetKlar
 
@@ -132,7 +133,7 @@ def test_no_map_is_a_traceback_and_no_map_that_passes_holds_an_unknown_option(ma
         assert all(text.isprintable() for text in map_mistakes(maps))
         return
     try:
-        target._process_schema_message(dict(REFUNDS))
+        target._process_schema_message(REFUNDS | {LINE: line(REFUNDS)})
     except (StreamMapConfigError, FatalSyncError):
         pass
     finally:

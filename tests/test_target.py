@@ -329,7 +329,7 @@ def test_a_packed_batch_file_that_is_cut_or_whose_line_never_ends_stops_the_run_
     endless.write_bytes(gzip.compress("\n".join(rows[:5000]).encode()) + gzip.compress(b"x" * (80 << 20), 1))
     for file, told in (
         (cut, f"The batch file {cut.as_uri()} cannot be read (EOFError: "),
-        (endless, f"Line 4 of the input: A line of the batch file {endless.as_uri()} is longer than 64 MB. It begins"),
+        (endless, f"Line 4 of the input: A line of the batch file {endless.as_uri()} is longer than 64 MB. It has"),
     ):
         klar.refunds.clear()
         message = batch("refunds", file, compression="gzip")
