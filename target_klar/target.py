@@ -141,10 +141,9 @@ class TargetKlar(Target):
         properties = schema.get("properties") if isinstance(schema, dict) else None
         if not isinstance(stream, str) or not isinstance(properties, dict):
             raise InvalidInputLine("a SCHEMA without `properties`")
+        keys = names_of(message_dict.get("key_properties"))
         try:
-            self.mapper.register_raw_stream_schema(
-                stream, outline(schema), names_of(message_dict.get("key_properties"))
-            )
+            self.mapper.register_raw_stream_schema(stream, outline(schema, keys), keys)
         except (SingerSDKError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise StreamMapConfigError(
                 f"The stream map of {shorten(stream)} cannot be used ({shorten(str(error), LONGEST_REASON)}). "

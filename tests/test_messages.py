@@ -200,8 +200,8 @@ FAILURES: dict[str, Failure] = {
     ),
     # Input
     "a line that is cut off": Failure(
-        "Line 4 of the input: not valid JSON (after byte 166: <any>). It has 194 bytes; `sed -n 4p` on the tap's output "
-        f"shows it. {KEPT.format(1)}",
+        "Line 4 of the input: not valid JSON (after byte 166: <any>). It has 194 bytes; `sed -n 4p` on the tap's "
+        f"output shows it. {KEPT.format(1)}",
         lines=after_a(json.dumps(planted("b"))[:-5]),
         states=[1],
     ),
