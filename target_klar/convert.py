@@ -179,7 +179,7 @@ def _fold(name: str) -> str:
 def _same(one: object, other: object) -> bool:
     try:
         return one == other and isinstance(one, bool) == isinstance(other, bool)
-    except ArithmeticError:  # a signaling NaN
+    except (ArithmeticError, RecursionError):  # a signaling NaN, or deep nesting
         return False
 
 

@@ -41,12 +41,12 @@ def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
     return made
 
 
-def outline(schema: dict[str, Any]) -> dict[str, Any]:
+def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:
     """Return the names in the tap's schema, which is all that a map needs: Klar's contract says what they hold.
 
-    The SDK copies a schema level by level, and so fails on one that is deep or odd.
+    The SDK copies a schema level by level, and so fails on one that is deep or odd, or does not describe its keys.
     """
-    return {"type": "object", "properties": {name: {} for name in schema["properties"]}}
+    return {"type": "object", "properties": {name: {} for name in [*schema["properties"], *keys]}}
 
 
 def names_of(keys: Any) -> list[str]:

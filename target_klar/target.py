@@ -143,10 +143,9 @@ class TargetKlar(Target):
         other = overlooked(self.mapper.stream_maps_dict, self.mapper.stream_maps, stream)
         if other is not None:
             self.logger.warning("No stream map is for %s. Was the map of %s meant?", shorten(stream), shorten(other))
+        keys = names_of(message_dict.get("key_properties"))
         try:
-            self.mapper.register_raw_stream_schema(
-                stream, outline(schema), names_of(message_dict.get("key_properties"))
-            )
+            self.mapper.register_raw_stream_schema(stream, outline(schema, keys), keys)
         except Exception as error:  # what `map_mistakes` cannot know: the SDK's mapper may fail in any way
             why = shorten(f"{type(error).__name__}: {error}", LONGEST_REASON)
             raise StreamMapConfigError(
