@@ -496,7 +496,7 @@ def test_a_signal_ends_the_run_within_the_grace_from_wherever_it_is(tmp_path: Pa
         except (AssertionError, TimeoutError) as error:
             breaches.append(f"{case}: {error}")
 
-    together(scenario, *cases, at_once=8)
+    together(scenario, *cases, at_once=8 if THOROUGH else 16)
     longest = sorted(taken, key=taken.__getitem__)[-3:]
     print(f"{len(taken)} runs; the longest:", {case: round(taken[case], 1) for case in longest})
     assert not breaches, "\n\n".join(breaches)
