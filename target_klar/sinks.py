@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from singer_sdk.sinks import BatchSink
 
 from target_klar.batch import Batch
-from target_klar.conform import Conformer, Deleted, Refusal
+from target_klar.conform import MARK, Conformer, Deleted, Refusal
 from target_klar.contract import CONTRACTS, JSON, Contract, Record
 from target_klar.explain import Problem
 from target_klar.rejects import RecordRefusedError
@@ -74,12 +74,21 @@ class KlarSink(BatchSink):
             else:
                 self._ledger.add(self.batch.number, self._ledger.number)
             self.batch.add(self._ledger.number, conformed, text or JSON.encode(conformed), context)
-            if self.contract.cancels_by and not conformed.get(self.contract.cancels_by):
+            by = self.contract.cancels_by
+            if by and not (emptied := conformed.get(by)) and isinstance(emptied, list | tuple):
                 self.report.cancelled += 1
         elif isinstance(conformed, Refusal):
             self._refuse(conformed, context)
         else:
             self.report.deleted += 1
+
+    def leave_out(self, record: Record) -> None:
+        """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
+        if self.conformer.is_deleted(record):
+            self._ledger.number += 1
+            self.report.read += 1
+            self.report.deleted += 1
+            self.report.filtered += 1
 
     def _conform(self, record: Record | MapFailure) -> Record | Refusal | Deleted:
         if isinstance(record, MapFailure):
@@ -126,9 +135,14 @@ class KlarSink(BatchSink):
         if self.conformer.dropped:
             names = ", ".join(self.conformer.dropped)
             say.warning("%s: fields that Klar does not know were left out: %s", self.stream_name, names)
-        if report.deleted:
-            advice = "; set `hard_delete` to cancel them at Klar" if self.contract.cancels_by else ""
-            say.warning("%s: %d deleted records were skipped%s", self.stream_name, report.deleted, advice)
+        cancels = self.contract.cancels_by
+        if report.deleted > report.filtered:
+            advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
+            number = report.deleted - report.filtered
+            say.warning("%s: %d deleted records were skipped%s", self.stream_name, number, advice)
+        if report.filtered:
+            advice = f"; to let them pass, begin it with `record.get('{MARK}') or`" if cancels else ""
+            say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, report.filtered, advice)
         if report.several_amounts:
             say.warning(
                 "%s: %d keys came with several values of %s, and only the last one counts at Klar; sum them per %s "

@@ -23,6 +23,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.batch_files import records
 from target_klar.client import Client, Connection
+from target_klar.conform import marks
 from target_klar.contract import CONTRACTS
 from target_klar.delivery import Delivery, Pace
 from target_klar.explain import shorten
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
+    from singer_sdk.mapper import StreamMap
+
+    from target_klar.contract import Record
 
 _SINKS: dict[str, type[KlarSink]] = {sink.contract.stream: sink for sink in (RefundsSink, TransactionCostsSink)}
 _RECORDS_PER_LOOK = 1000
@@ -123,16 +127,13 @@ class TargetKlar(Target):
             if isinstance(stream_map, RemoveRecordTransform):
                 continue
             sink = self.sinks[stream_map.stream_alias]
-            mapped = record
-            if isinstance(record, dict):
-                try:
-                    mapped = stream_map.transform(copy.copy(record))
-                except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
-                    mapped = MapFailure(_why(error))
-            if mapped is not None:
-                sink.process_record(mapped, message_dict)
-                if sink.is_full:
-                    sink.hand_over()
+            mapped = _mapped(stream_map, record) if isinstance(record, dict) else record
+            if mapped is None:
+                sink.leave_out(record)
+                continue
+            sink.process_record(mapped, message_dict)
+            if sink.is_full:
+                sink.hand_over()
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
@@ -262,6 +263,20 @@ class TargetKlar(Target):
                 else:
                     sink.hand_over()
         return min(patience)
+
+
+def _mapped(stream_map: StreamMap, record: Record) -> Record | MapFailure | None:
+    """Return what a stream map makes of a record, and None where its filter drops it.
+
+    The record's own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it.
+    """
+    try:
+        mapped = stream_map.transform(copy.copy(record))
+        if mapped is None and stream_map.get_filter_result(record):
+            mapped = {}  # the SDK makes None of a record without fields, too
+    except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
+        return MapFailure(_why(error))
+    return mapped if mapped is None or marks(mapped) else mapped | marks(record)
 
 
 def _why(error: Exception) -> str:
