@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_klar.contract import Contract, Record
+    from target_klar.parts import Parts
     from target_klar.report import StreamReport
 
 
@@ -40,16 +41,16 @@ class Entry(msgspec.Struct, gc=False):
 class Batch:
     """Records of one stream that become one request: one for each key, the last one."""
 
-    def __init__(self, contract: Contract, report: StreamReport, number: int) -> None:
+    def __init__(self, contract: Contract, report: StreamReport, parts: Parts, number: int) -> None:
         self.contract = contract
         self.report = report
+        self._parts = parts
         self.number = number
         """The number of its first record, by which the ledger knows it."""
         self.opened_at = time.monotonic()
         self.read = 0
         """How many records went into it, superseded ones too."""
         self.entries: dict[str, Entry] = {}
-        self._several: set[str] = set()
 
     def add(self, number: int, record: Record, text: bytes, message: Mapping[str, Any]) -> None:
         """Take a record in, with `text` as its JSON, in the place of an earlier one with the same key."""
@@ -59,10 +60,10 @@ class Batch:
         earliest = number if before is None else before.earliest
         origin = None if message.get("record") is record else message
         self.entries[key] = Entry(earliest, msgspec.Raw(text), origin)
-        if before is None:
-            return
-        self.report.merged += 1
-        amount = self.contract.amount
-        if amount and key not in self._several and before.record.get(amount) != record.get(amount):
-            self._several.add(key)
-            self.report.several_amounts += 1
+        if before is not None:
+            self.report.merged += 1
+            self._parts.add({key: before.sent})
+
+    def close(self) -> None:
+        """Look at what its records replace, once no more come."""
+        self._parts.add({key: entry.sent for key, entry in self.entries.items()})

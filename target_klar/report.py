@@ -23,7 +23,6 @@ class StreamReport:
     filtered: int = 0
     """How many of the deleted ones a `__filter__` dropped."""
     rejected: int = 0
-    several_amounts: int = 0
     requests: int = 0
     retries: int = 0
     total: str | None = None

@@ -10,6 +10,7 @@ from target_klar.batch import Batch
 from target_klar.conform import MARK, Conformer, Deleted, Refusal
 from target_klar.contract import CONTRACTS, JSON, Contract, Record
 from target_klar.explain import Problem
+from target_klar.parts import Parts
 from target_klar.rejects import RecordRefusedError
 from target_klar.report import StreamReport
 
@@ -44,6 +45,7 @@ class KlarSink(BatchSink):
         super().__init__(target, stream_name, schema, key_properties)
         self.report = StreamReport(stream_name, dry_run=self.config["validate_only"])
         self.batch: Batch | None = None
+        self._parts = Parts(self.contract)
         self._most = self.max_size
         self._delivery = target.delivery
         self._ledger = target.delivery.ledger
@@ -69,7 +71,7 @@ class KlarSink(BatchSink):
         conformed = self._conform(record) if text is None else record
         if isinstance(conformed, dict):
             if self.batch is None:
-                self.batch = Batch(self.contract, self.report, self._ledger.number)
+                self.batch = Batch(self.contract, self.report, self._parts, self._ledger.number)
                 self._ledger.open(self._ledger.number)
             else:
                 self._ledger.add(self.batch.number, self._ledger.number)
@@ -122,6 +124,7 @@ class KlarSink(BatchSink):
     def hand_over(self) -> None:
         """Give the batch to the delivery; a new one begins with the next record."""
         assert self.batch is not None
+        self.batch.close()
         self._delivery.send(self.batch)
         self.record_counter_metric.increment(self.batch.read)
         self.batch = None
@@ -143,15 +146,8 @@ class KlarSink(BatchSink):
         if report.filtered:
             advice = f"; to let them pass, begin it with `record.get('{MARK}') or`" if cancels else ""
             say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, report.filtered, advice)
-        if report.several_amounts:
-            say.warning(
-                "%s: %d keys came with several values of %s, and only the last one counts at Klar; sum them per %s "
-                "before target-klar",
-                self.stream_name,
-                report.several_amounts,
-                self.contract.amount,
-                self.contract.key,
-            )
+        if told := self._parts.told():
+            say.warning("%s: %s", self.stream_name, told)
 
 
 class RefundsSink(KlarSink):
