@@ -12,6 +12,7 @@ from target_klar.answers import read_json
 
 if TYPE_CHECKING:
     from target_klar.contract import Contract, Record
+    from target_klar.parts import Parts
     from target_klar.report import StreamReport
 
 
@@ -53,9 +54,10 @@ class Entry(msgspec.Struct, gc=False):
 class Batch:
     """Records of one stream that become one request: one for each key, the last one."""
 
-    def __init__(self, contract: Contract, report: StreamReport, number: int) -> None:
+    def __init__(self, contract: Contract, report: StreamReport, parts: Parts, number: int) -> None:
         self.contract = contract
         self.report = report
+        self._parts = parts
         self.number = number
         """The number of its first record, by which the ledger knows it."""
         self.opened_at = time.monotonic()
@@ -64,7 +66,6 @@ class Batch:
         self.held = 0
         """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
-        self._several: set[str] = set()
 
     def add(self, number: int, record: Record, text: bytes, origin: bytes | None) -> None:
         """Take a record in, with `text` as its JSON, in the place of an earlier one with the same key.
@@ -77,11 +78,11 @@ class Batch:
         earliest = number if before is None else before.earliest
         self.held += len(text) + (len(origin) if origin else 0)
         self.entries[key] = Entry(earliest, msgspec.Raw(text), origin)
-        if before is None:
-            return
-        self.held -= before.held
-        self.report.merged += 1
-        amount = self.contract.amount
-        if amount and key not in self._several and before.record.get(amount) != record.get(amount):
-            self._several.add(key)
-            self.report.several_amounts += 1
+        if before is not None:
+            self.held -= before.held
+            self.report.merged += 1
+            self._parts.add({key: before.sent})
+
+    def close(self) -> None:
+        """Look at what its records replace, once no more come."""
+        self._parts.add({key: entry.sent for key, entry in self.entries.items()})

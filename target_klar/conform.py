@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import jsonschema_rs
 
-from target_klar.contract import JSON, is_time
-from target_klar.convert import Conversions, as_is_if_set
+from target_klar.contract import JSON, UNIX_SECONDS, is_time
+from target_klar.convert import Conversions, fold
 from target_klar.explain import Problem, explain, found, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_klar.contract import Contract, Record
 
-_DELETED_AT: Final = "_sdc_deleted_at"
+MARK: Final = "_sdc_deleted_at"
+"""By which a tap says that its source has deleted the record; where it says false, or no time, the record is alive."""
+_MARKED: Final[dict[str, Any]] = {"properties": {MARK: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
+_FOLDED_MARK: Final = fold(MARK)
 
 # What JSON can express: the schema of extra fields and, without validation, of every field that is no time.
 _ANYTHING: Final = {"$ref": "#/$defs/anything"}
@@ -46,6 +49,11 @@ class Deleted:
 DELETED: Final = Deleted()
 
 
+def marks(record: Mapping[Any, Any]) -> Record:
+    """Return the fields of a record that may say that its source has deleted it, however they are spelled."""
+    return {name: value for name, value in record.items() if isinstance(name, str) and fold(name) == _FOLDED_MARK}
+
+
 class Conformer:
     """Conforms the records of one stream to its contract.
 
@@ -65,14 +73,15 @@ class Conformer:
         self._contract = contract
         self._cancels_by = contract.cancels_by if hard_delete else None
         # A deletion never passes as one more field of a living record.
-        extras = [name for name in extra_fields if name.lower() != _DELETED_AT]
+        extras = [name for name in extra_fields if name not in marks({name: True})]
         schema = _with_extras(contract.schema, extras) | {"$defs": _DEFS}
         self._accepted = schema if validate else _unvalidated(contract)
         self._is_valid = _verdict(schema)
         self._is_accepted = self._is_valid if validate else _verdict(self._accepted)
         self._times = {name: _verdict(node) for name, node in contract.schema["properties"].items() if is_time(node)}
         self._conversions = Conversions(extras, keep_required=validate)
-        self._converter = self._conversions.of_object(contract.schema, also={_DELETED_AT: as_is_if_set})
+        fields = contract.schema["properties"] | _MARKED["properties"]
+        self._converter = self._conversions.of_object(contract.schema | {"properties": fields})
 
     @property
     def dropped(self) -> Sequence[str]:
@@ -98,35 +107,42 @@ class Conformer:
         if not isinstance(record, dict):
             return Refusal(None, [Problem("record", f"must be an object (found {found(record, of_many=True)})")])
         converted = self._converter.convert(record)
-        deleted_at = converted.pop(_DELETED_AT, None)
-        if deleted_at is not None:
+        mark = converted.pop(MARK, None)
+        problems = [] if mark is None else [Problem(MARK, each.message) for each in explain(_MARKED, {MARK: mark})]
+        if mark is not None and not problems:
             if self._cancels_by is None:
                 return DELETED
-            converted = self._cancellation(converted, deleted_at)
-        if _to_send(self._is_accepted, converted) is not None:
+            converted, problems = self._cancellation(converted, mark)
+        if not problems and _to_send(self._is_accepted, converted) is not None:
             return converted
         key = converted.get(self._contract.key)
-        return Refusal(shorten(key) if isinstance(key, str) and key else None, self.explain(converted))
+        told = shorten(key) if isinstance(key, str) and key else None
+        return Refusal(told, problems or self.explain(converted))
+
+    def is_deleted(self, record: Mapping[Any, Any]) -> bool:
+        """Tell whether a record bears the mark of deletion, or one that cannot be read."""
+        return MARK in self._converter.convert(marks(record))
 
     def explain(self, record: object) -> list[Problem]:
         """Return what keeps a conformed record from being sent, in words."""
         return explain(self._accepted, record)
 
-    def _cancellation(self, converted: Record, deleted_at: object) -> Record:
+    def _cancellation(self, converted: Record, mark: object) -> tuple[Record, list[Problem]]:
         """Return the object that cancels a record, whose source often tells no more than its key.
 
-        The time of the deletion stands in for a required time that the record does not bring.
+        The time of the deletion stands in for a required time that the record does not bring. A mark that is no time
+        leaves nothing to stand in: then there is a problem.
         """
-        key = {name: converted[name] for name in (self._contract.key,) if name in converted}
-        stand_in = self._converter.convert(
-            {name: deleted_at for name in self._times if name in self._contract.schema["required"]}
-        )
         own = {
             name: converted[name]
             for name, is_valid in self._times.items()
             if name in converted and _to_send(is_valid, converted[name]) is not None
         }
-        return key | stand_in | own | {self._cancels_by: []}
+        missing = [name for name in self._times if name in self._contract.schema["required"] and name not in own]
+        key = {name: converted[name] for name in (self._contract.key,) if name in converted}
+        cancellation = key | dict.fromkeys(missing, mark) | own | {self._cancels_by: []}
+        why = "must be a time, since the record has no {} (found true)"
+        return cancellation, [Problem(MARK, why.format(name)) for name in missing if mark is True]
 
 
 def _to_send(is_valid: Callable[[object], bool], value: object) -> bytes | None:

@@ -82,12 +82,14 @@ class Contract:
     version_setting: str
     status_paths: tuple[str, ...]
     schema: dict[str, Any]
+    parts: str
+    """What a source may spread over several rows of one key, of which Klar keeps the last: a number, or an array."""
+    part_ids: tuple[str, ...] = ()
+    """The fields that tell the items of that array apart; none where it is a number."""
     envelope: str | None = None
     """The name of the array in the body; None where the body is the array itself."""
     validates: bool = False
     """Whether Klar checks a body of this stream without loading it."""
-    amount: str | None = None
-    """The number that has to be summed before it gets here, since Klar keeps one per key."""
     cancels_by: str | None = None
     """The array that, sent empty, cancels what Klar holds under the key."""
 
@@ -109,6 +111,8 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 status_paths=("refunds/status",),
                 validates=True,
                 cancels_by="lineItems",  # Klar's Refunds page
+                parts="lineItems",
+                part_ids=("lineItemId", "id"),
                 schema=_closed(
                     {
                         "id": KEY,
@@ -130,7 +134,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 # Klar's Transaction Costs page spells it `status` in its overview and `state` in the heading.
                 status_paths=("transaction-costs/status", "transaction-costs/state"),
                 envelope=COSTS_ENVELOPE,
-                amount="transactionCosts",
+                parts="transactionCosts",
                 schema=_closed({"orderId": KEY, "transactionCosts": NUMBER}, COSTS_REQUIRED),
             ),
         )

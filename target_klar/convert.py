@@ -23,6 +23,8 @@ Convert: TypeAlias = Callable[[object], object]
 NOTHING: Final = object()
 
 _NUMBER: Final = re.compile(r"[ \t\r\n]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[ \t\r\n]*", re.ASCII)
+_FALSE: Final = re.compile(r"[ \t\r\n]*false[ \t\r\n]*", re.ASCII | re.IGNORECASE)
+_TRUE: Final = re.compile(r"[ \t\r\n]*(?:true|1(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _MOST_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
 _LARGEST: Final = 10**_MOST_DIGITS
 _LARGEST_EXACT: Final = 2**53  # a larger float may be the neighbour of the integer that was meant
@@ -34,11 +36,6 @@ _LONGEST_LEARNED: Final = 100
 def as_is(value: object) -> object:
     """Return the value, null included."""
     return value
-
-
-def as_is_if_set(value: object) -> object:
-    """Return the value unless it says, as times do, that there is none: the record is alive, not deleted."""
-    return NOTHING if _is_no_time(value) else value
 
 
 @dataclass
@@ -55,13 +52,10 @@ class Conversions:
     dropped: list[str] = field(default_factory=list)
     assumed_utc: bool = False
 
-    def of_object(
-        self, schema: Mapping[str, Any], *, also: Mapping[str, Convert] | None = None, at: str = ""
-    ) -> ObjectConverter:
-        """Return the converter of an object schema, with further fields at this level alone."""
-        fields = {name: self._of(node, at + name) for name, node in schema["properties"].items()}
+    def of_object(self, schema: Mapping[str, Any], *, at: str = "") -> ObjectConverter:
+        """Return the converter of an object schema."""
         return ObjectConverter(
-            fields | dict(also or {}),
+            {name: self._of(node, at + name) for name, node in schema["properties"].items()},
             required=schema["required"] if self.keep_required else (),
             extras=self.extras,
             drop=lambda name: self._drop(at + name),
@@ -77,6 +71,8 @@ class Conversions:
                 return _text
             case {"type": "number"}:
                 return self._time(node) if is_time(node) else _number
+            case {"type": ["boolean", "number"]} if is_time(node):
+                return _time_or_true(self._time(node))
         return as_is
 
     def _time(self, node: Mapping[str, Any]) -> Convert:
@@ -118,7 +114,7 @@ class ObjectConverter:
         drop: Callable[[str], None],
     ) -> None:
         self._fields = {**dict.fromkeys(extras, as_is), **fields}
-        self._folded = {_fold(name): name for name in fields}
+        self._folded = {fold(name): name for name in fields}
         self._required = frozenset(required)
         self._drop = drop
         # Taps repeat their names with every record, so each is looked into once.
@@ -160,7 +156,7 @@ class ObjectConverter:
     def _learn(self, spelling: object) -> _Field | None:
         name = None
         if isinstance(spelling, str):
-            name = spelling if spelling in self._fields else self._folded.get(_fold(spelling))
+            name = spelling if spelling in self._fields else self._folded.get(fold(spelling))
         if name is None:
             self._drop(shorten(str(spelling)))
             known = None
@@ -171,8 +167,8 @@ class ObjectConverter:
         return known
 
 
-def _fold(name: str) -> str:
-    """Databases fold the case of names, people write underscores: neither tells one field from another."""
+def fold(name: str) -> str:
+    """Return what is left of a name without case, which databases fold, and underscores, which people write."""
     return name.replace("_", "").lower()
 
 
@@ -225,6 +221,20 @@ def _number(value: object) -> object:
         except InvalidOperation:  # an exponent beyond all reason
             return value
     return NOTHING if value is None else value
+
+
+def _time_or_true(time: Convert) -> Convert:
+    """Times, or true where a source says no more than that there is one; false says that there is none."""
+
+    def convert(value: object) -> object:
+        text = value if type(value) is str else ""
+        if value is False or _FALSE.fullmatch(text):
+            return NOTHING
+        if value is True or _same(value, 1) or _TRUE.fullmatch(text):
+            return True
+        return time(value)
+
+    return convert
 
 
 def _is_no_time(value: object) -> bool:

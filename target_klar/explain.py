@@ -183,7 +183,8 @@ def _path(parts: Iterable[object]) -> str:
 
 def _expected(schema: Mapping[str, Any]) -> str:
     if is_time(schema):
-        return "must be a time, as Unix seconds or as a date"
+        also = ", or true or false" if "boolean" in schema["type"] else ""
+        return f"must be a time, as Unix seconds or as a date{also}"
     expected = _EXPECTED.get(str(schema.get("type")), "must be something that JSON can express")
     return f"{expected} that is not empty" if schema.get("minLength") else expected
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from singer_sdk.exceptions import MapExpressionError
 
+from target_klar.conform import marks
 from target_klar.explain import shorten
 
 if TYPE_CHECKING:
@@ -29,16 +30,21 @@ class MapFailure(NamedTuple):
 
 
 def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
-    """Return what the map makes of a record, a `MapFailure` or `FILTERED`; the record stays as it is."""
+    """Return what the map makes of a record, a `MapFailure` or `FILTERED`; the record stays as it is.
+
+    Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it.
+    """
     try:
         made = stream_map.transform(copy.copy(record))
         if made is None:  # for what the filter drops, and also for an empty object
-            return {} if stream_map.get_filter_result(record) else FILTERED
+            if not stream_map.get_filter_result(record):
+                return FILTERED
+            made = {}
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
         kind = type(error).__name__
         harmless = isinstance(error, _HARMLESS)
         return MapFailure(f"{kind}: {shorten(str(error), LONGEST_REASON)}" if harmless else kind)
-    return made
+    return made if marks(made) else made | marks(record)
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ class StreamReport:
     merged: int = 0
     cancelled: int = 0
     deleted: int = 0
+    filtered: int = 0
+    """How many of the deleted ones a `__filter__` dropped."""
     rejected: int = 0
-    several_amounts: int = 0
     requests: int = 0
     retries: int = 0
     total: str | None = None

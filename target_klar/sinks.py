@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from singer_sdk.sinks import BatchSink
 
 from target_klar.batch import MAX_HELD, Batch
-from target_klar.conform import Conformer, Deleted, Refusal
+from target_klar.conform import MARK, Conformer, Deleted, Refusal
 from target_klar.contract import CONTRACTS, JSON, Contract, Record
 from target_klar.explain import Problem
 from target_klar.mapping import MapFailure
+from target_klar.parts import Parts
 from target_klar.reader import LINE
 from target_klar.rejects import RecordRefusedError
 from target_klar.report import StreamReport
@@ -40,6 +41,7 @@ class KlarSink(BatchSink):
         super().__init__(target, stream_name, schema, key_properties)
         self.report = StreamReport(stream_name, dry_run=self.config["validate_only"])
         self.batch: Batch | None = None
+        self._parts = Parts(self.contract)
         self._most = self.max_size
         self._delivery = target.delivery
         self._ledger = target.delivery.ledger
@@ -65,18 +67,27 @@ class KlarSink(BatchSink):
         conformed = self._conform(record) if text is None else record
         if isinstance(conformed, dict):
             if self.batch is None:
-                self.batch = Batch(self.contract, self.report, self._ledger.number)
+                self.batch = Batch(self.contract, self.report, self._parts, self._ledger.number)
                 self._ledger.open(self._ledger.number)
             else:
                 self._ledger.add(self.batch.number, self._ledger.number)
             origin = None if context["record"] is conformed else context[LINE]
             self.batch.add(self._ledger.number, conformed, text or JSON.encode(conformed), origin)
-            if self.contract.cancels_by and not conformed.get(self.contract.cancels_by):
+            by = self.contract.cancels_by
+            if by and not (emptied := conformed.get(by)) and isinstance(emptied, list | tuple):
                 self.report.cancelled += 1
         elif isinstance(conformed, Refusal):
             self._refuse(conformed, context)
         else:
             self.report.deleted += 1
+
+    def leave_out(self, record: Record) -> None:
+        """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
+        if self.conformer.is_deleted(record):
+            self._ledger.number += 1
+            self.report.read += 1
+            self.report.deleted += 1
+            self.report.filtered += 1
 
     def _conform(self, record: Record | MapFailure) -> Record | Refusal | Deleted:
         if isinstance(record, MapFailure):
@@ -111,6 +122,7 @@ class KlarSink(BatchSink):
     def hand_over(self) -> None:
         """Give the batch to the delivery; a new one begins with the next record."""
         assert self.batch is not None
+        self.batch.close()
         self._delivery.send(self.batch)
         self.record_counter_metric.increment(self.batch.read)
         self.batch = None
@@ -124,18 +136,16 @@ class KlarSink(BatchSink):
         if self.conformer.dropped:
             names = ", ".join(self.conformer.dropped)
             say.warning("%s: fields that Klar does not know were left out: %s", self.stream_name, names)
-        if report.deleted:
-            advice = "; set `hard_delete` to cancel them at Klar" if self.contract.cancels_by else ""
-            say.warning("%s: %d deleted records were skipped%s", self.stream_name, report.deleted, advice)
-        if report.several_amounts:
-            say.warning(
-                "%s: %d keys came with several values of %s, and only the last one counts at Klar; sum them per %s "
-                "before target-klar",
-                self.stream_name,
-                report.several_amounts,
-                self.contract.amount,
-                self.contract.key,
-            )
+        cancels = self.contract.cancels_by
+        if report.deleted > report.filtered:
+            advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
+            number = report.deleted - report.filtered
+            say.warning("%s: %d deleted records were skipped%s", self.stream_name, number, advice)
+        if report.filtered:
+            advice = f"; to let them pass, begin it with `record.get('{MARK}') or`" if cancels else ""
+            say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, report.filtered, advice)
+        if told := self._parts.told():
+            say.warning("%s: %s", self.stream_name, told)
 
 
 class RefundsSink(KlarSink):

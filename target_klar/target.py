@@ -121,6 +121,7 @@ class TargetKlar(Target):
             sink = self.sinks[stream_map.stream_alias]
             sent = mapped(stream_map, record) if isinstance(record, dict) else record
             if sent is FILTERED:
+                sink.leave_out(record)
                 continue
             sink.process_record(sent, message_dict)
             if sink.is_full:

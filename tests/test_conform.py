@@ -198,8 +198,10 @@ def test_with_hard_delete_a_deleted_refund_is_cancelled(record: object, sent: ob
 
 
 def test_a_cancellation_needs_its_key_and_a_time_that_can_be_read() -> None:
-    why = refusal({"_sdc_deleted_at": "once"}, Conformer(REFUNDS, hard_delete=True))
-    assert why == 'createdAt must be a time, as Unix seconds or as a date (found text "once"); id is required'
+    conformer = Conformer(REFUNDS, hard_delete=True)
+    expected = "_sdc_deleted_at must be a time, as Unix seconds or as a date, or true or false"
+    assert refusal({"_sdc_deleted_at": "once"}, conformer) == f'{expected} (found text "once")'
+    assert refusal({"_sdc_deleted_at": DELETED_AT}, conformer) == "id is required"
 
 
 def test_a_deleted_cost_is_never_sent_since_klar_cannot_delete_it() -> None:

@@ -313,4 +313,4 @@ def test_several_amounts_of_one_order_are_said_once_and_the_last_counts(klar: Sa
         "2": 5,
     }
     assert len(ended.said("WARNING")) == 1
-    assert "transaction_costs: 1 keys came with several values of transactionCosts" in ended.err
+    assert "transaction_costs: 1 key (orderId) came again with other transactionCosts" in ended.err

@@ -441,8 +441,9 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
     assert two.items() <= summary(ended, "transaction_costs").items()
     assert [text.rpartition(", ")[2] for text in told(ended, "INFO") if " read, " in text] == ["1 at Klar", "2 at Klar"]
     assert (
-        "transaction_costs: 1 keys came with several values of transactionCosts, and only the last one counts at Klar; "
-        "sum them per orderId before target-klar"
+        "transaction_costs: 1 key (orderId) came again with other transactionCosts, and at Klar the last record of a "
+        "key replaces the others. If these are updates, all is well; if rows are parts of one, aggregate them before "
+        "target-klar"
     ) in told(ended, "WARNING")
     assert told(ended, "WARNING")[-1] == (
         f"Records refused: 1, to be found in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or "

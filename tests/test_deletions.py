@@ -1,0 +1,385 @@
+"""The mark of deletion: what says that a record is alive, what that it is deleted, and that no other passes."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, state
+from thoroughness import size
+
+from target_klar.conform import DELETED, Conformer, Refusal
+from target_klar.contract import CONTRACTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from program import Ended
+
+    from target_klar.sandbox import Sandbox
+
+MARK = "_sdc_deleted_at"
+DELETION = "2024-01-01T10:00:00Z"
+SECONDS = 1_704_103_200
+OWN = refund("R")["record"]
+CANCELLED = {"id": "R", "createdAt": REFUND_TIME, "lineItems": []}
+
+ALIVE = [None, False, 0, 0.0, -0.0, Decimal("0.00"), "false", "False", " FALSE ", "0", "0.0", "", " \t"]
+ALIVE += ["0000-00-00", "0000-00-00 00:00:00", "0000-00-00T00:00:00Z"]
+TIMES = [SECONDS, Decimal(SECONDS), float(SECONDS), str(SECONDS), f"{SECONDS}.0", DELETION, "2024-01-01 11:00:00+01"]
+TIMES += [datetime(2024, 1, 1, 10, tzinfo=timezone.utc), datetime(2024, 1, 1, 10)]  # noqa: DTZ001  # as maps make them
+TRUE = [True, 1, 1.0, Decimal("1.0"), "1", "1.0", "true", "True", " TRUE "]
+UNREADABLE = [-1, 2, 0.5, 45292, 20240101, SECONDS * 1000, 10**400, float("nan"), float("inf"), Decimal("sNaN")]
+UNREADABLE += ["2", "20240101", str(SECONDS * 1000), "yesterday", "no", "f", "null", "-1", "2024-02-30", "\ud800"]
+UNREADABLE += ["1970-01-01", "9999-12-31", date(9999, 12, 31), b"1", [], {}, [DELETION], {"at": DELETION}]
+
+
+def told(ended: Ended, level: str = "WARNING") -> list[str]:
+    """What the run said at a level, without time and logger."""
+    return [text.split("|", 3)[3].strip() for text in ended.err.splitlines() if f"| {level} " in text]
+
+
+def counts(ended: Ended, stream: str = "refunds") -> dict[str, int]:
+    """The counts in the last line about a stream."""
+    last = [text for text in told(ended, "INFO") if text.startswith(f"{stream}: ") and " read, " in text][-1]
+    parts = (part.split(" ", 1) for part in last.partition(": ")[2].split(", "))
+    return {name: int(number) for number, name in parts if number.isdigit()}
+
+
+# One record
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("hard_delete", [True, False])
+@pytest.mark.parametrize("mark", ALIVE, ids=repr)
+def test_a_mark_that_says_no_is_that_of_a_living_record(mark: object, *, hard_delete: bool, validate: bool) -> None:
+    for stream, own in (("refunds", OWN), ("transaction_costs", cost("c")["record"])):
+        conformer = Conformer(CONTRACTS[stream], hard_delete=hard_delete, validate=validate)
+        assert conformer.conform(own | {MARK: mark}) == own
+        assert conformer.dropped == []
+        assert not conformer.is_deleted({MARK: mark})
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("mark", TIMES + TRUE, ids=repr)
+def test_a_mark_that_says_when_or_yes_is_that_of_a_deleted_record(mark: object, *, validate: bool) -> None:
+    deleted = OWN | {MARK: mark}
+    assert Conformer(CONTRACTS["refunds"], validate=validate).conform(deleted) is DELETED
+    assert Conformer(CONTRACTS["refunds"], validate=validate, hard_delete=True).conform(deleted) == CANCELLED
+    assert Conformer(CONTRACTS["refunds"]).is_deleted({MARK: mark})
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("hard_delete", [True, False])
+@pytest.mark.parametrize("mark", UNREADABLE, ids=lambda mark: ascii(mark)[:30])
+def test_a_record_with_any_other_mark_is_refused_with_words(mark: object, *, hard_delete: bool, validate: bool) -> None:
+    for stream, own in (("refunds", OWN), ("transaction_costs", cost("R")["record"])):
+        result = Conformer(CONTRACTS[stream], hard_delete=hard_delete, validate=validate).conform(own | {MARK: mark})
+        assert isinstance(result, Refusal), result
+        assert result.key == "R"
+        ((path, message),) = result.problems
+        assert path == MARK
+        assert message.startswith("must be a time, as Unix seconds or as a date, or true or false (found ")
+
+
+@pytest.mark.parametrize("name", [MARK, MARK.upper(), "_sdc_deletedat", "SDCDELETEDAT", "_sdc_deletedAt"])
+def test_the_mark_is_known_however_it_is_spelled_also_among_the_extra_fields(name: str) -> None:
+    for extra in (name, MARK):
+        conformer = Conformer(CONTRACTS["refunds"], extra_fields=[extra, "currency"])
+        assert conformer.conform(OWN | {"currency": "EUR", name: DELETION}) is DELETED
+        assert conformer.conform(OWN | {"currency": "EUR", name: None}) == OWN | {"currency": "EUR"}
+        assert conformer.dropped == []
+
+
+def test_two_spellings_of_the_mark_that_differ_are_refused() -> None:
+    result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK.upper(): DELETION, "_sdc_deletedAt": None})
+    assert isinstance(result, Refusal)
+    assert "different values in _SDC_DELETED_AT and _sdc_deletedAt" in str(result.problems[0])
+
+
+@pytest.mark.parametrize("mark", TIMES, ids=repr)
+def test_the_time_of_the_deletion_stands_in_for_a_time_that_the_record_does_not_bring(mark: object) -> None:
+    conformer = Conformer(CONTRACTS["refunds"], hard_delete=True)
+    assert conformer.conform({"ID": 7, MARK: mark}) == {"id": "7", "createdAt": SECONDS, "lineItems": []}
+
+
+@pytest.mark.parametrize("own", [{}, {"createdAt": None}, {"created_at": "once"}, {"createdAt": 0}], ids=repr)
+@pytest.mark.parametrize("mark", TRUE, ids=repr)
+@pytest.mark.parametrize("validate", [True, False])
+def test_a_deletion_without_a_time_of_its_own_or_of_the_record_is_refused(
+    mark: object, own: Mapping[str, object], *, validate: bool
+) -> None:
+    conformer = Conformer(CONTRACTS["refunds"], hard_delete=True, validate=validate)
+    result = conformer.conform({"id": 7, MARK: mark, **own})
+    why = "must be a time, since the record has no createdAt (found true)"
+    assert result == Refusal("7", [(MARK, why)])
+
+
+wild = st.recursive(
+    st.booleans()
+    | st.integers()
+    | st.integers(0, 10**13).map(str)
+    | st.floats()
+    | st.decimals()
+    | st.text(max_size=6)
+    | st.text("truefalsTRUEFALS01 .\t", max_size=6)
+    | st.datetimes().map(str)
+    | st.dates().map(str),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=4,
+)
+blanks = st.text(" \t\r\n", max_size=2)
+words = st.sampled_from(["true", "false", "FALSE", "True", "0", "00.00", "1", "1.00", "0000-00-00", "no", "2"])
+seconds = st.integers(100_000_000, 9_999_999_999)
+times = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1))  # noqa: DTZ001  # as databases write them
+anything = st.one_of(
+    st.sampled_from(ALIVE + TIMES + TRUE + UNREADABLE),
+    st.tuples(blanks, words, blanks).map("".join),
+    seconds | seconds.map(str) | times.map(str),
+    wild,
+)
+
+
+def says_alive(mark: Any) -> bool:
+    """The list of what says that a record is alive, spelled out a second time."""
+    if isinstance(mark, str):
+        bare = mark.strip(" \t\r\n").lower()
+        zeros = bare.replace(".", "", 1) if bare[:1] == "0" else bare
+        return bare in {"", "false"} or set(zeros) == {"0"} or bare.startswith("0000-00-00")
+    return mark is None or (isinstance(mark, bool | int | float | Decimal) and not mark)
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_so(stream: str) -> None:
+    own = OWN if stream == "refunds" else cost("R")["record"]
+    skips, cancels = Conformer(CONTRACTS[stream]), Conformer(CONTRACTS[stream], hard_delete=True)
+    seen = {"alive": 0, "deleted": 0, "refused": 0}
+
+    @settings(max_examples=size(500, 5000), deadline=None)
+    @given(anything)
+    def holds(mark: object) -> None:
+        skipped, cancelled = skips.conform(own | {MARK: mark}), cancels.conform(own | {MARK: mark})
+        if says_alive(mark):
+            seen["alive"] += 1
+            assert skipped == cancelled == own
+        elif isinstance(skipped, Refusal):
+            seen["refused"] += 1
+            assert isinstance(cancelled, Refusal)
+            assert [problem.path for problem in skipped.problems] == [MARK]
+        else:
+            seen["deleted"] += 1
+            assert skipped is DELETED
+            assert cancelled == (CANCELLED if stream == "refunds" else DELETED)
+
+    holds()
+    assert min(seen.values()) > 40, seen
+
+
+# The whole program
+
+
+def test_one_run_with_every_mark_sends_the_living_cancels_the_deleted_and_refuses_the_others(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    keys: dict[str, set[str]] = {"alive": set(), "deleted": set(), "refused": set()}
+    lines = [REFUNDS]
+    for group, written in zip(keys, (ALIVE, TIMES + TRUE, UNREADABLE), strict=True):
+        for number, mark in enumerate(written):
+            if isinstance(mark, str | bool | float | list | dict) and ascii(mark) not in {"nan", "inf", "'\\ud800'"}:
+                keys[group].add(f"{group} {number}")
+                lines.append(refund(f"{group} {number}", **{MARK: mark}))
+    ended = run(klar, [*lines, state(1)], hard_delete=True, rejects_path=str(rejects))
+    assert (ended.code, ended.states) == (0, [1])
+    assert {key for key, held in klar.refunds.items() if held["lineItems"]} == keys["alive"]
+    assert {key for key, held in klar.refunds.items() if not held["lineItems"]} == keys["deleted"]
+    refused = [json.loads(text) for text in rejects.read_text().splitlines()[1:]]
+    assert {each["record"]["id"] for each in refused} == keys["refused"]
+    assert counts(ended)["cancelled"] == len(keys["deleted"])
+    assert min(map(len, keys.values())) > 10
+
+
+def test_a_mark_that_cannot_be_read_stops_the_run_without_a_place_for_it(klar: Sandbox) -> None:
+    lines = [REFUNDS, refund("a"), state(1), refund("b", **{MARK: SECONDS * 1000}), state(2)]
+    ended = run(klar, lines)
+    assert (ended.code, ended.states, klar.refunds.keys()) == (1, [1], {"a"})
+    assert ended.errors[0].startswith(
+        f"refunds b: {MARK} must be a time, as Unix seconds or as a date, or true or false (found number "
+        f"{SECONDS * 1000}, which looks like milliseconds, not seconds)."
+    )
+
+
+# Under stream maps
+
+EXPLICIT = {"id": "id", "createdAt": "created", "lineItems": "[{'lineItemId': 'L', 'refundedQuantity': 1}]"}
+EXPLICIT |= {"__else__": "__NULL__"}
+SOURCE = schema("returns", created={"type": "integer"})
+
+
+def row(key: str, stream: str = "returns", **fields: Any) -> dict[str, Any]:
+    """A RECORD of a source stream that a map turns into a refund."""
+    return record(stream, id=key, created=REFUND_TIME, **fields)
+
+
+# Name: the map of `returns`, and which of the keys "alive", "deleted" and "DELETED" then are alive and cancelled.
+MAPS: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
+    "one that lists its fields": (EXPLICIT, {"alive"}, {"deleted", "DELETED"}),
+    "one that adds to the fields": (
+        {name: rule for name, rule in EXPLICIT.items() if name != "__else__"},
+        {"alive"},
+        {"deleted", "DELETED"},
+    ),
+    "one that removes the mark": (EXPLICIT | {MARK: "__NULL__"}, {"alive"}, {"deleted", "DELETED"}),
+    "one that says that all are alive": (EXPLICIT | {MARK: "None"}, {"alive", "deleted", "DELETED"}, set()),
+    "one that turns it round": (
+        EXPLICIT | {MARK: "not (record.get('_sdc_deleted_at') or record.get('_SDC_DELETED_AT'))"},
+        {"deleted", "DELETED"},
+        {"alive"},
+    ),
+    "one with a mark of its own": (EXPLICIT | {MARK: "id.upper() == 'DELETED'"}, {"alive"}, {"deleted", "DELETED"}),
+    "one with a time of its own, in another spelling": (
+        EXPLICIT | {"_SDC_DELETED_AT": "datetime.datetime(2024, 1, 1) if id == 'alive' else 0"},
+        {"deleted", "DELETED"},
+        {"alive"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("batch", [False, True], ids=["RECORD", "BATCH"])
+def test_the_mark_is_the_maps_where_it_sets_one_and_else_the_taps_own(
+    name: str, klar: Sandbox, tmp_path: Path, *, batch: bool
+) -> None:
+    mapping, alive, cancelled = MAPS[name]
+    rows = [row("alive", **{MARK: None}), row("deleted", **{MARK: DELETION}), row("DELETED", **{MARK.upper(): 1})]
+    if batch:
+        file = tmp_path / "rows.jsonl"
+        file.write_text("".join(f"{json.dumps(each['record'])}\n" for each in rows))
+        manifest = {"manifest": [file.as_uri()], "encoding": {"format": "jsonl"}}
+        rows = [{"type": "BATCH", "stream": "returns"} | manifest]
+    ended = run(
+        klar,
+        [SOURCE, *rows, state(1)],
+        hard_delete=True,
+        stream_maps={"returns": {"__alias__": "refunds"} | mapping},
+    )
+    assert (ended.code, ended.states) == (0, [1])
+    assert {key for key, held in klar.refunds.items() if held["lineItems"]} == alive
+    assert {key for key, held in klar.refunds.items() if not held["lineItems"]} == cancelled
+    assert counts(ended)["cancelled"] == len(cancelled)
+
+
+def test_a_deletion_under_a_map_that_lists_its_fields_is_skipped_and_not_sent_as_living(klar: Sandbox) -> None:
+    lines = [SOURCE, row("alive"), row("gone", **{MARK: DELETION}), state(1)]
+    ended = run(klar, lines, stream_maps={"returns": {"__alias__": "refunds"} | EXPLICIT})
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"alive"})
+    assert told(ended) == ["refunds: 1 deleted records were skipped; set `hard_delete` to cancel them at Klar"]
+
+
+FILTERED = [
+    SOURCE,
+    row("kept", status="done", **{MARK: False}),
+    row("open", status="open", **{MARK: 0}),
+    row("gone", status="open", **{MARK: DELETION}),
+    row("unread", status="open", **{MARK: "soon"}),
+    state(1),
+]
+
+
+@pytest.mark.parametrize("hard_delete", [True, False])
+def test_deletions_that_a_filter_drops_are_counted_and_said_at_the_end_and_others_not(
+    klar: Sandbox, *, hard_delete: bool
+) -> None:
+    maps = {"returns": {"__alias__": "refunds", "__filter__": "status == 'done'"} | EXPLICIT}
+    ended = run(klar, FILTERED, stream_maps=maps, hard_delete=hard_delete)
+    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"kept"})
+    advice = "to let them pass, begin it with `record.get('_sdc_deleted_at') or`"
+    assert told(ended) == [f"refunds: 2 deletions were dropped by `__filter__`; {advice}"]
+    assert {"read": 3, "stored": 1, "deleted": 2, "rejected": 0}.items() <= counts(ended).items()
+
+
+def test_what_the_warning_advises_lets_deletions_pass_the_filter(klar: Sandbox) -> None:
+    rule = "record.get('_sdc_deleted_at') or status == 'done'"
+    maps = {"returns": {"__alias__": "refunds", "__filter__": rule} | EXPLICIT}
+    ended = run(klar, FILTERED[:-2], stream_maps=maps, hard_delete=True)
+    assert ended.code == 0
+    assert {key: bool(held["lineItems"]) for key, held in klar.refunds.items()} == {"kept": True, "gone": False}
+    assert told(ended) == []
+
+
+def test_a_deletion_on_which_the_map_fails_is_a_bad_record(klar: Sandbox, tmp_path: Path) -> None:
+    lines = [SOURCE, row("a"), state(1), record("returns", id="key-alone", **{MARK: DELETION}), state(2)]
+    maps = {"returns": {"__alias__": "refunds"} | EXPLICIT}
+    stopped = run(klar, lines, stream_maps=maps, hard_delete=True)
+    assert (stopped.code, stopped.states, klar.refunds.keys()) == (1, [1], {"a"})
+    assert "could not be mapped" in stopped.errors[0]
+    rejects = tmp_path / "rejects.jsonl"
+    ended = run(klar, lines, stream_maps=maps, hard_delete=True, rejects_path=str(rejects))
+    assert (ended.code, ended.states[-1:], klar.refunds.keys()) == (0, [2], {"a"})
+    assert json.loads(rejects.read_text().splitlines()[-1])["record"]["id"] == "key-alone"
+
+
+def test_a_deletion_of_which_the_map_leaves_nothing_is_not_taken_for_one_that_a_filter_dropped(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    maps = {"returns": {"__alias__": "refunds", "__else__": "__NULL__", "__key_properties__": []}}
+    lines = [SOURCE, record("returns", name="no key", **{MARK: DELETION}), record("returns", name="no key"), state(1)]
+    ended = run(klar, lines, stream_maps=maps, hard_delete=True, rejects_path=str(rejects))
+    assert (ended.code, ended.states, klar.refunds) == (0, [1], {})
+    assert {"read": 2, "rejected": 2, "deleted": 0}.items() <= counts(ended).items()
+    assert len(rejects.read_text().splitlines()) == 3
+
+
+def test_each_target_stream_of_one_source_counts_its_own_deletions_and_a_dropped_stream_none(klar: Sandbox) -> None:
+    maps = {
+        "returns": EXPLICIT | {"__alias__": "refunds"},
+        "transaction_costs": {
+            "__source__": "returns",
+            "__filter__": "fee > 0",
+            "__key_properties__": ["orderId"],
+            "orderId": "id",
+            "transactionCosts": "fee",
+            "__else__": None,
+        },
+        "others": "__NULL__",
+    }
+    lines = [SOURCE, schema("others"), row("a", fee=2), row("gone", fee=0, **{MARK: DELETION})]
+    lines += [row("gone too", fee=3, **{MARK: "true"}), row("x", "others", **{MARK: DELETION}), state(1)]
+    ended = run(klar, lines, stream_maps=maps, hard_delete=True)
+    assert (ended.code, ended.states) == (0, [1])
+    assert {key: bool(held["lineItems"]) for key, held in klar.refunds.items()} == {
+        "a": True,
+        "gone": False,
+        "gone too": False,
+    }
+    assert klar.transaction_costs.keys() == {"a"}
+    assert (counts(ended)["deleted"], counts(ended, "transaction_costs")["deleted"]) == (0, 2)
+    assert told(ended) == [
+        "transaction_costs: 1 deleted records were skipped",
+        "transaction_costs: 1 deletions were dropped by `__filter__`",
+    ]
+
+
+def test_two_source_streams_that_become_one_keep_their_deletions(klar: Sandbox) -> None:
+    maps = {name: EXPLICIT | {"__alias__": "refunds"} for name in ("returns", "claims")}
+    lines = [SOURCE, schema("claims", created={"type": "integer"}), row("a"), row("b", "claims")]
+    lines += [row("b", **{MARK: DELETION}), row("a", "claims", **{MARK.upper(): DELETION}), state(1)]
+    ended = run(klar, lines, stream_maps=maps, hard_delete=True)
+    assert (ended.code, ended.states) == (0, [1])
+    assert {key: held["lineItems"] for key, held in klar.refunds.items()} == {"a": [], "b": []}
+
+
+def test_a_refund_without_lines_that_klar_is_left_to_judge_is_no_cancellation(klar: Sandbox, tmp_path: Path) -> None:
+    lines = [REFUNDS, refund("empty", lineItems=[]), refund("text", lineItems=""), record("refunds", id="none")]
+    rejects = tmp_path / "rejects.jsonl"
+    ended = run(klar, [*lines, COSTS, cost("c")], validate_records=False, rejects_path=str(rejects))
+    assert ended.code == 0
+    assert counts(ended)["cancelled"] == 1
