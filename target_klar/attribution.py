@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _INDEX = re.compile(r"(\d{1,9})(?:\.(.*))?$", re.ASCII | re.DOTALL)
 _FAILED_IDS = re.compile(r"failed\w*Ids$")
-_MOST_CHARACTERS = 200
+_MAX_CHARACTERS = 200
 
 
 class Blame(NamedTuple):
@@ -42,8 +42,8 @@ class _Fault(NamedTuple):
 def blame(content: Any, sent: Sequence[Mapping[str, Any]], key: str) -> Blame:
     """Read a refusal: `content` is Klar's JSON, or the start of the text where it was none."""
     result = Blame({}, {}, [])
-    objects = _Sent(sent, key)
     try:
+        objects = _Sent(sent, key)
         for fault in _faults(content):
             if fault.position is not None and fault.position < len(sent):
                 result.certain.setdefault(fault.position, []).append(fault.problem)
@@ -137,12 +137,12 @@ def _worded(message: object, node: Mapping[str, Any]) -> str:
 
 
 def _shown(words: str) -> str:
-    return shorten(words, _MOST_CHARACTERS)
+    return shorten(words, _MAX_CHARACTERS)
 
 
 def _joined(path: str, name: object) -> str:
     if name is None or name == "":
         return path
     if str(name).isdigit():
-        return f"{path}[{name}]" if path else ""
+        return _shown(f"{path}[{name}]") if path else ""
     return _shown(f"{path}.{name}" if path else str(name))

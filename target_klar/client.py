@@ -6,7 +6,6 @@ What Klar answers is described on its help pages for Refunds and Transaction Cos
 
 from __future__ import annotations
 
-import http.client
 import time
 from dataclasses import dataclass
 from datetime import timezone
@@ -20,8 +19,9 @@ import tenacity
 import urllib3.exceptions
 from singer_sdk.exceptions import FatalAPIError
 
-from target_klar.answers import Answer, Status, Verdict, read_json
-from target_klar.transport import Attempt, WatchedAdapter
+from target_klar.answers import Answer, Status, judge, quote, read_json, why_no_answer
+from target_klar.deadlines import Attempt, WatchedAdapter
+from target_klar.no_answer import setting_to_check, what_broke
 
 if TYPE_CHECKING:
     import threading
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from target_klar.contract import Contract
 
-_BIGGEST_ANSWER = 32 << 20
-_EXCERPT = 120
 _SHORTEST_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter one any answer may hold the letters
 _backoff = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5)
 
@@ -40,6 +38,8 @@ class KlarError(FatalAPIError):
 
 
 class _Response(NamedTuple):
+    """A whole HTTP answer."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -88,7 +88,7 @@ class Client:
         self._stop = stop
         self._tell = tell
         self._status_paths: dict[str, str] = {}
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = _Bearer(connection.token)  # an auth object, or a .netrc would take its place
         # No proxy sees loopback traffic; of the environment the certificates count there too.
         proxies = dict.fromkeys(("http", "https"), "") if is_loopback(connection.url) else {}
@@ -96,7 +96,9 @@ class Client:
         environment = self._session.merge_environment_settings(connection.url, proxies, None, None, None)
         self._session.proxies, self._session.verify = environment["proxies"], environment["verify"]
         self._session.trust_env = False
-        self._session.headers.update({"Accept": "application/json", "User-Agent": connection.user_agent})
+        self._session.headers.update(
+            {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": connection.user_agent}
+        )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, WatchedAdapter())
 
@@ -109,20 +111,14 @@ class Client:
         version = self._connection.versions[contract.stream]
         url = f"{self._connection.url}/{version}/{contract.path}/{'validate' if validate else 'json'}"
         response = self._call("POST", url, contract.stream, body)
-        if response.status in (400, 422):
-            return Answer(Verdict.REFUSED, read_json(response.body) or self._excerpt(response.body))
-        if response.status == requests.codes.request_entity_too_large:
-            return Answer(Verdict.TOO_LARGE, "the request is too large for Klar (HTTP 413)")
+        answer = judge(response.status, response.body)
+        if answer is not None:
+            return answer
         if response.status == requests.codes.not_found:
             raise KlarError(
                 f"Klar does not know {url} (HTTP 404). Check `{contract.version_setting}` ({version}) and `api_url`."
             )
-        self._expect_success(response, url)
-        content = read_json(response.body) or {}
-        said = str(content.get("status")).upper()
-        if response.status == requests.codes.multi_status or said == "PARTIALLY_VALID":
-            return Answer(Verdict.PARTIAL, content)
-        return Answer(Verdict.REFUSED if said == "INVALID" else Verdict.ACCEPTED, content)
+        raise _says_something_else(response, url)
 
     def status(self, contract: Contract) -> Status:
         """Read the status of one stream, under the spelling of its path that Klar knows.
@@ -138,9 +134,11 @@ class Client:
                 break
         else:
             raise KlarError(f"Klar does not know {url} (HTTP 404). Check `api_url`.")
-        self._expect_success(response, url)
+        content = read_json(response.body)
+        if response.status != requests.codes.ok or not isinstance(content, dict):
+            raise _says_something_else(response, url)
         self._status_paths[contract.stream] = path
-        return Status.of(read_json(response.body))
+        return Status.of(content)
 
     def _call(self, method: str, url: str, stream: str, body: bytes | None = None) -> _Response:
         def give_up(state: tenacity.RetryCallState) -> NoReturn:
@@ -171,65 +169,47 @@ class Client:
             if self._stop.is_set():
                 raise KlarError(f"The run is stopping: a request to {url} was not sent.")
             self.requests += 1
+        late = f"no full answer within {self._connection.request_timeout:g} s"
         with Attempt(self._connection.request_timeout) as attempt:
             try:
                 response = self._exchange(method, url, body)
-                if attempt.expired:  # cut within its headers, an answer passes for a whole one without a body
-                    raise TimeoutError
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 if attempt.expired:
-                    return _TryAgain(f"no full answer within {self._connection.request_timeout:g} s")
+                    return _TryAgain(late)
                 if not isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, OSError)):
                     raise
-                _stop_on_certificate(error, url)
-                return _TryAgain(_root_of(error))
-        status = response.status
-        if status in (408, 425, 429) or status >= requests.codes.internal_server_error:
-            return _TryAgain(f"HTTP {status}", _retry_after(response.headers.get("Retry-After")))
-        is_klars = isinstance(read_json(response.body), dict) if response.body else method == "POST"
-        if status in range(200, 300) and not is_klars:
-            return _TryAgain(f"HTTP {status} with a body that is not Klar's")
+                if advice := setting_to_check(error, url):
+                    raise KlarError(advice) from error
+                return _TryAgain(what_broke(error) or late)
+            if attempt.expired:  # its cut looks like the end of a body whose length was not announced
+                return _TryAgain(late)
+        ends = "Content-Length" in response.headers
+        if why := why_no_answer(response.status, response.body, ends=ends):
+            return _TryAgain(why, _retry_after(response.headers.get("Retry-After")))
         return response
 
     def _exchange(self, method: str, url: str, body: bytes | None) -> _Response:
-        headers = {"Content-Type": "application/json"} if body is not None else None
         with self._session.request(
             method,
             url,
             data=body,
-            headers=headers,
+            headers={"Content-Type": "application/json"} if body is not None else None,
             timeout=self._connection.request_timeout,
             stream=True,
-            allow_redirects=False,
         ) as response:
-            received = bytearray()
-            for chunk in response.iter_content(1 << 16):
-                received += chunk
-                if len(received) > _BIGGEST_ANSWER:
-                    raise urllib3.exceptions.ProtocolError("an answer without end")
-            return _Response(response.status_code, response.headers, self._masked(bytes(received)))
+            # Nothing is unpacked: no coding was accepted, and what is coded none the less is not readable.
+            received = response.raw.read(decode_content=False)
+            return _Response(response.status_code, response.headers, self._masked(received))
 
     def _masked(self, body: bytes) -> bytes:
         """Take the token out of an answer that repeats it, before any of it can come into a message."""
         token = self._connection.token.encode()
         return body.replace(token, b"***") if len(token) >= _SHORTEST_TOKEN else body
 
-    def _expect_success(self, response: _Response, url: str) -> None:
-        status = response.status
-        if status in (401, 403):
-            raise TokenRefusedError(
-                f"Klar refused the API token (HTTP {status}, {url}). Check `api_token`: Klar shows it under Settings, "
-                "Store Configurator, the store, Data Sources, the data source, tab Access Token."
-            )
-        if status in range(300, 400):
-            raise KlarError(f"{url} redirects (HTTP {status}), and the token does not follow. Check `api_url`.")
-        if status >= requests.codes.bad_request:
-            raise KlarError(f"Klar answered HTTP {status} at {url}: {self._excerpt(response.body)}")
 
-    @staticmethod
-    def _excerpt(body: bytes) -> str:
-        text = " ".join(body[: 4 * _EXCERPT].decode(errors="replace").split())
-        return text[:_EXCERPT] or "(an empty body)"
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow none: not even the address is looked at, which may be anything."""
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -265,24 +245,14 @@ def _retry_after(value: str | None) -> float | None:
     return max(0.0, moment.timestamp() - time.time())
 
 
-def _stop_on_certificate(error: Exception, url: str) -> None:
-    if type(error) is OSError and error.errno is None:  # how requests says that it cannot read the certificates
-        raise KlarError(f"{error}. Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.") from error
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        raise KlarError(
-            f"The certificate of {url} is not trusted. Check `api_url`, or name your proxy's certificates in "
-            "REQUESTS_CA_BUNDLE."
-        ) from error
-
-
-def _root_of(error: BaseException) -> str:
-    """Name what broke in a few words, without the addresses and objects that requests wraps around it."""
-    while inner := error.__cause__ or error.__context__ or getattr(error, "reason", None):
-        if not isinstance(inner, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)):
-            break
-        error = inner
-    if isinstance(error, TimeoutError):
-        return "no full answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return type(error).__name__
+def _says_something_else(response: _Response, url: str) -> KlarError:
+    """Return what to do about an answer that says nothing of the objects, and will not change."""
+    status = response.status
+    if status in (401, 403):
+        return TokenRefusedError(
+            f"Klar refused the API token (HTTP {status}, {url}). Check `api_token`: Klar shows it under Settings, "
+            "Store Configurator, the store, Data Sources, the data source, tab Access Token."
+        )
+    if status in range(300, 400):
+        return KlarError(f"{url} redirects (HTTP {status}), and the token does not follow. Check `api_url`.")
+    return KlarError(f"Klar answered HTTP {status} at {url}: {quote(response.body)}")

@@ -50,8 +50,8 @@ class Isolation:
         self._may_be_hopeless = not proven and len(sent) > _DEEP
         self._pieces: list[tuple[int, int, list[int]]] = []  # how often halved, first position, positions
 
-    def run(self, submit: Callable[[list[Any]], Answer], accepted: Callable[[int], None]) -> None:
-        """Send everything, and call `accepted` with the number of objects whenever Klar has taken some.
+    def run(self, submit: Callable[[list[Any]], Answer], accepted: Callable[[int, int], None]) -> None:
+        """Send everything, and call `accepted` whenever Klar has taken some: how many of how many in that request.
 
         Raises:
             KlarError: From `submit`; what was accepted by then is known.
@@ -65,7 +65,7 @@ class Isolation:
             before = len(self.accepted)
             self._sort_out(level, piece, answer)
             if len(self.accepted) > before:
-                accepted(len(self.accepted) - before)
+                accepted(len(self.accepted) - before, len(piece))
             elif self._may_be_hopeless and not self.accepted:
                 wide = level < _DEEP and all(waiting[0] == _DEEP for waiting in self._pieces)
                 never_fits = answer.verdict is Verdict.TOO_LARGE and len(self.refused) > _DEEP

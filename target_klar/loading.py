@@ -63,12 +63,12 @@ class Loading:
                 return Answer(Verdict.ACCEPTED)  # checked here alone
             return client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
 
-        def accepted(count: int) -> None:
+        def accepted(taken: int, sent: int) -> None:
             nonlocal counted
             loaded.confirmed = self.validate_only
             if not counted:
                 # At the first load, not the last: a body that Klar takes but does not understand is found here.
-                loaded.status = _count(client, self.contract, loaded.status, count, self.status_timeout)
+                loaded.status = _count(client, self.contract, loaded.status, (taken, sent), self.status_timeout)
                 loaded.confirmed = counted = True
 
         try:
@@ -105,15 +105,21 @@ def await_load(client: Client, contract: Contract, before: Status | None, timeou
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _count(client: Client, contract: Contract, before: Status | None, sent: int, timeout: float) -> Status:
+def _count(
+    client: Client, contract: Contract, before: Status | None, counts: tuple[int, int], timeout: float
+) -> Status:
+    """Wait for the load of the first request, and see that Klar counts what it took of what was sent, or all of it."""
+    taken, sent = counts
     try:
         status = await_load(client, contract, before, timeout)
     except KlarError as error:
         raise KlarError(f"{error} That was the first request, with {sent} sent in it.") from error
-    if status.last_batch_count != str(sent):
+    if status.last_batch_count not in (str(taken), str(sent)):
+        accepted = f" or the {taken} accepted" if taken < sent else ""
         raise KlarError(
-            f"{contract.stream}: Klar accepted the first request, but counted {status.last_batch_count or 'none'} of "
-            f"the {sent} sent in it, so it may not read them as they are meant. Check "
-            f"`{contract.version_setting}`, and that nothing else loads into this data source at the same time."
+            f"{contract.stream}: Klar accepted the first request, but its status counts "
+            f"{status.last_batch_count or 'none'}, not the {sent} sent{accepted}, so it may not read them as they are "
+            f"meant. Check `{contract.version_setting}`, and that nothing else loads into this data source at the same "
+            "time, or set `status_timeout_seconds: 0`, with which no count is compared."
         )
     return status

@@ -58,12 +58,24 @@ def test_the_sandbox_and_the_target_check_each_other_and_so_share_nothing() -> N
 
 
 def test_what_talks_to_klar_and_what_judges_records_knows_nothing_of_singer_messages() -> None:
-    for name in ("client", "transport", "answers", "contract", "conform", "convert", "explain", "times", "attribution"):
+    for name in (
+        "client",
+        "no_answer",
+        "deadlines",
+        "framing",
+        "answers",
+        "contract",
+        "conform",
+        "convert",
+        "explain",
+        "times",
+        "attribution",
+    ):
         assert not reach(name) & (SINGER | {"delivery", "ledger", "rejects"}), name
 
 
 def test_the_ledger_the_report_and_the_contract_import_nothing_of_ours() -> None:
-    assert [name for name in ("ledger", "report", "contract", "stopping", "answers", "times") if GRAPH[name]] == []
+    assert [name for name in ("ledger", "report", "contract", "stopping", "framing", "times") if GRAPH[name]] == []
 
 
 def test_the_parts_are_put_together_in_one_place() -> None:

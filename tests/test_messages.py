@@ -120,9 +120,9 @@ FAILURES: dict[str, Failure] = {
         klar={"status_frozen": True},
     ),
     "nothing counted": Failure(
-        "refunds: Klar accepted the first request, but counted 0 of the 1 sent in it, so it may not read them "
+        "refunds: Klar accepted the first request, but its status counts 0, not the 1 sent, so it may not read them "
         "as they are meant. Check `refunds_api_version`, and that nothing else loads into this data source at the same "
-        f"time. {NOTHING_KEPT}",
+        f"time, or set `status_timeout_seconds: 0`, with which no count is compared. {NOTHING_KEPT}",
         klar={"counts_nothing": True},
     ),
     "everything refused": Failure(

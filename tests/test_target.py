@@ -90,7 +90,9 @@ def test_a_klar_that_takes_a_body_and_counts_nothing_is_found_at_the_first_reque
     ended = run(klar, SAMPLE.read_bytes().splitlines()[:3000], max_parallel_requests=1)
     assert (ended.code, ended.out) == (1, "")
     assert len(klar.posts()) == 1
-    assert ended.errors[0].startswith("refunds: Klar accepted the first request, but counted 0 of the 1000 sent in it")
+    assert ended.errors[0].startswith(
+        "refunds: Klar accepted the first request, but its status counts 0, not the 1000 sent"
+    )
 
 
 def test_a_status_that_only_has_to_answer_lets_the_state_out_with_one_warning(klar: Sandbox) -> None:

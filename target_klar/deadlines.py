@@ -1,4 +1,4 @@
-"""Requests with an end: an attempt that is over has its socket shut, whatever the other side still trickles.
+"""Requests with an end: an attempt that is over has its connection shut, whatever the other side still trickles.
 
 The timeouts of `requests` and urllib3 bound the wait for the next byte, so an answer that sends one now and then
 is never late. Here the whole attempt is bounded: connecting, sending, headers and body.
@@ -17,6 +17,8 @@ import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from target_klar.framing import WholeResponse
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -24,12 +26,12 @@ _running = threading.local()
 
 
 class Attempt:
-    """One request's time, as a context: when `seconds` are over, `expired` is true and its socket is shut."""
+    """One request's time, as a context: when `seconds` are over, `expired` is true and its connection is shut."""
 
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
         self.expired = False
-        self._connection: HTTPConnection | None = None
+        self._connection: _Watched | None = None
 
     def __enter__(self) -> Self:
         _running.attempt = self
@@ -40,20 +42,17 @@ class Attempt:
         _watch.end(self)
         _running.attempt = None
 
-    def uses(self, connection: HTTPConnection) -> None:
-        """Note the connection to cut."""
+    def uses(self, connection: _Watched) -> None:
+        """Note the connection to cut, and cut it if time has run out before there was one."""
         self._connection = connection
         if self.expired:
-            raise TimeoutError
+            connection.cut()
 
     def expire(self) -> None:
         """End it: whoever reads or writes there finds the connection closed."""
         self.expired = True
-        held = self._connection and self._connection.sock
-        if held:
-            with suppress(OSError):  # closed already
-                # Past any TLS layer, whose own shutdown is not for use from another thread.
-                socket.socket.shutdown(held, socket.SHUT_RDWR)
+        if self._connection:
+            self._connection.cut()
 
 
 class _Watch:
@@ -92,45 +91,63 @@ class _Watch:
 _watch = _Watch()
 
 
-def _note(connection: HTTPConnection) -> None:
-    attempt: Attempt | None = getattr(_running, "attempt", None)
-    if attempt is not None:
-        attempt.uses(connection)
+class _Watched(HTTPConnection):
+    """A connection that ends with the `Attempt` it is used in, and whose answers are whole."""
 
+    response_class = WholeResponse
+    _beneath: socket.socket | None = None
+    """The plain connection under every layer of TLS, its own or a proxy's."""
 
-class _WatchedHTTP(HTTPConnection):
-    def connect(self) -> None:
-        _note(self)
-        super().connect()
-        _note(self)  # time may have run out before there was a socket to shut
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        self._beneath = sock.dup()  # a TLS layer takes the socket itself over
+        self._note()
+        return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        _note(self)
+        self._note()
         super().request(*args, **kwargs)
 
+    def close(self) -> None:
+        super().close()
+        if self._beneath:
+            self._beneath.close()
+            self._beneath = None
 
-class _WatchedHTTPS(_WatchedHTTP, HTTPSConnection):
+    def cut(self) -> None:
+        """Shut it from any thread: whoever reads or writes there finds it closed."""
+        if self._beneath:
+            with suppress(OSError):  # closed already
+                self._beneath.shutdown(socket.SHUT_RDWR)
+
+    def _note(self) -> None:
+        attempt: Attempt | None = getattr(_running, "attempt", None)
+        if attempt is not None:
+            attempt.uses(self)
+
+
+class _WatchedTLS(_Watched, HTTPSConnection):
     """The same over TLS: what is watched there calls HTTPSConnection here."""
 
 
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedHTTP
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Watched
 
 
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedHTTPS
+class _PoolTLS(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTLS
 
 
 class WatchedAdapter(requests.adapters.HTTPAdapter):
-    """A `requests` adapter whose connections end with the `Attempt` they are used in."""
+    """A `requests` adapter whose connections are watched, to a proxy as well."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools that watch their connections."""
+        """Make the pools of watched connections."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Watch the connections to a proxy as well."""
+        """Make the same pools for a proxy."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
         return manager

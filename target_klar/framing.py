@@ -1,0 +1,153 @@
+"""Where an answer ends: what a server sends is one whole HTTP answer, or no answer.
+
+http.client and urllib3 take much that is cut or unclear: headers that stop anywhere, `+5` for a length, chunks without
+the last one, any 1xx but 100 as the answer itself. Here only what RFC 9112 writes is read, and all of it at once.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_BODY: Final = 32 << 20
+_MAX_HEAD: Final = 1 << 16
+_AT_ONCE: Final = 1 << 16
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?\r\n")
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)\r\n")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+_LENGTH: Final = re.compile("[0-9]{1,9}")
+
+Fields = list[tuple[str, str]]
+
+
+class BrokenAnswerError(http.client.HTTPException):
+    """What came is no whole answer; the text says in a few words of ours why."""
+
+
+class WholeResponse(http.client.HTTPResponse):
+    """The final answer to a request, read to its end before anything of it is looked at.
+
+    A body whose length was announced, as such or in chunks, is shown with a Content-Length. One that ended with the
+    connection is shown without, so that whoever reads it can judge whether it is all there.
+    """
+
+    _held: bytearray
+
+    def begin(self) -> None:
+        """Read the whole answer, passing over interim ones (1xx).
+
+        Raises:
+            BrokenAnswerError: It is cut, malformed, contradicts itself, or goes on after its end.
+            OSError: The connection broke, or was silent for longer than its timeout.
+        """
+        self._held = bytearray()
+        minor, status, reason, fields = self._head()
+        while status < http.client.OK:
+            if status == http.client.SWITCHING_PROTOCOLS:
+                raise BrokenAnswerError("a protocol that nobody asked for")
+            minor, status, reason, fields = self._head()
+        body, length = self._body(minor, status, fields)
+        if self._held:
+            raise BrokenAnswerError("more than one answer")
+        self.fp.close()
+        self.fp = io.BytesIO(body)  # type: ignore[assignment]  # typeshed asks for more than is read
+        self.version, self.code, self.status, self.reason = 10 + minor, status, status, reason
+        self.headers = self.msg = http.client.HTTPMessage()
+        for name, value in fields:
+            if name.lower() not in ("content-length", "transfer-encoding"):
+                self.headers[name] = value
+        if length is not None:
+            self.headers["Content-Length"] = str(length)
+        options = {option.strip().lower() for value in _all(fields, "connection") for option in value.split(",")}
+        self.will_close = length is None or minor == 0 or not options <= {"keep-alive"}
+        self.chunked, self.length = False, len(body)
+
+    def _head(self) -> tuple[int, int, str, Fields]:
+        line = _STATUS_LINE.fullmatch(self._line())
+        if not line:
+            raise BrokenAnswerError("a status line that is none")
+        return int(line[1]), int(line[2]), (line[3] or b"").decode("latin-1"), self._fields()
+
+    def _fields(self) -> Fields:
+        fields: Fields = []
+        room = _MAX_HEAD
+        while (line := self._line()) != b"\r\n":
+            field = _FIELD.fullmatch(line)
+            if not field:
+                raise BrokenAnswerError("a header line that is none")
+            room -= len(line)
+            if room < 0:
+                raise BrokenAnswerError("headers without end")
+            fields.append((field[1].decode(), field[2].decode("latin-1").strip("\t ")))
+        return fields
+
+    def _body(self, minor: int, status: int, fields: Fields) -> tuple[bytes, int | None]:
+        """Return the body and, unless it ended with the connection, its length."""
+        bodiless = status == http.client.NO_CONTENT
+        match _all(fields, "content-length"), _all(fields, "transfer-encoding"):
+            case [length], [] if _LENGTH.fullmatch(length) and not (bodiless and int(length)):
+                body = self._exactly(int(length))
+            case [], [coding] if coding.lower() == "chunked" and minor and not bodiless:
+                body = b"".join(self._chunks())
+            case [], [] if bodiless:
+                body = b""
+            case [], []:
+                return self._everything(), None
+            case _:
+                raise BrokenAnswerError("a length that is unclear")
+        return body, len(body)
+
+    def _chunks(self) -> Iterator[bytes]:
+        room = _MAX_BODY
+        while True:
+            line = _CHUNK_SIZE.fullmatch(self._line())
+            if not line:
+                raise BrokenAnswerError("a chunk without its size")
+            size = int(line[1], 16)
+            if not size:
+                self._fields()
+                return
+            room -= size
+            if room < 0:
+                raise BrokenAnswerError("a body without end")
+            yield self._exactly(size)
+            if self._exactly(2) != b"\r\n":
+                raise BrokenAnswerError("a chunk without its end")
+
+    def _line(self) -> bytes:
+        while not (end := self._held.find(b"\n") + 1):
+            if len(self._held) > _MAX_HEAD:
+                raise BrokenAnswerError("a line without end")
+            self._receive()
+        return self._exactly(end)
+
+    def _exactly(self, size: int) -> bytes:
+        if size > _MAX_BODY:
+            raise BrokenAnswerError("a body without end")
+        while len(self._held) < size:
+            self._receive()
+        taken = bytes(self._held[:size])
+        del self._held[:size]
+        return taken
+
+    def _everything(self) -> bytes:
+        while received := self.fp.read1(_AT_ONCE):
+            self._held += received
+            if len(self._held) > _MAX_BODY:
+                raise BrokenAnswerError("a body without end")
+        return self._exactly(len(self._held))
+
+    def _receive(self) -> None:
+        received = self.fp.read1(_AT_ONCE)
+        if not received:
+            raise BrokenAnswerError("the connection was closed before the end of the answer")
+        self._held += received
+
+
+def _all(fields: Fields, wanted: str) -> list[str]:
+    return [value for name, value in fields if name.lower() == wanted]
