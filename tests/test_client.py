@@ -17,6 +17,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from calls import closed_port
 
 from target_klar.answers import Status, Verdict
 from target_klar.client import Client, Connection, KlarError
@@ -233,13 +234,9 @@ def test_what_is_no_answer_of_klars_is_tried_again_and_the_notice_says_why() -> 
 
 
 def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    words = (
-        rf"^refunds: no answer from Klar at {url}/12\.2022/refunds/json after \d attempts? in \d s \(connection refused"
-    )
+    words = r"^refunds: no answer from Klar at {}/12\.2022/refunds/json after \d attempts? in \d s \(connection refused"
 
-    with pytest.raises(KlarError, match=words):
+    with closed_port() as url, pytest.raises(KlarError, match=words.format(url)):
         submit(client_of(url, retry_timeout=2))
 
 
