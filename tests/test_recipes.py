@@ -51,7 +51,7 @@ SHOP = dedent("""\
     """)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[Database]:
     with postgres() as first:
         yield first

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from forked import run
 from invocation import OLD_PYTHON, config_file, invoke, unplug
-from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, run, schema, start, state
+from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, start, state
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_klar.target import TargetKlar
