@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from target_klar.workers import Workers
 
 _logger = logging.getLogger("target-klar")
-_PROGRESS_SECONDS = 10.0
 
 
 class Interrupted(RequestedAbortException):
@@ -66,6 +65,7 @@ class Pace:
     status_timeout: float
     checkpoint_interval: float
     validate_only: bool
+    progress_interval: float = 10.0
 
 
 @dataclass
@@ -124,11 +124,11 @@ class Delivery:
         # With everything confirmed a STATE need not wait for its turn.
         if self._candidate or (self.ledger.has_covered and (now >= due or not self._unconfirmed)):
             self._checkpoint()
-        if now >= self._last_progress + _PROGRESS_SECONDS:
+        if now >= self._last_progress + self.pace.progress_interval:
             self._last_progress = now
             for lane in self._lanes.values():
                 lane.report.tell_progress()
-        until = self._last_progress + _PROGRESS_SECONDS
+        until = self._last_progress + self.pace.progress_interval
         if self.ledger.has_covered and due > now:
             until = min(until, due)
         return until - now

@@ -49,7 +49,13 @@ def client_of(
 ) -> Client:
     url, known = (klar, TOKEN) if isinstance(klar, str) else (klar.url, klar.token)
     connection = Connection(
-        url, token or known, VERSIONS | options.pop("versions", {}), request_timeout, retry_timeout, "target-klar/9.9.9"
+        url,
+        token or known,
+        VERSIONS | options.pop("versions", {}),
+        request_timeout,
+        retry_timeout,
+        "target-klar/9.9.9",
+        first_wait=options.get("first_wait", 0.02),
     )
     return Client(connection, options.get("stop", threading.Event()), options.get("notices", []).append)
 
@@ -249,16 +255,16 @@ def test_without_time_for_retries_there_is_one_attempt() -> None:
 
 def test_the_wait_between_attempts_doubles_and_the_limit_counts_from_the_first_try(klar: Sandbox) -> None:
     klar.misbehave("503@1+")
-    client = client_of(klar, retry_timeout=4)
+    client = client_of(klar, retry_timeout=0.8, first_wait=0.1)
 
     with pytest.raises(KlarError, match=r"after \d attempts? in \d s \(HTTP 503\)"):
         submit(client)
 
     began = [post.started for post in klar.posts()]
-    # The waits are 0.5 to 1 s, 1 to 1.5 s, 2 to 2.5 s: with all of them short a fourth try is still within the limit.
+    # The waits are 0.1 to 0.2 s, 0.2 to 0.3 s, 0.4 to 0.5 s: with all of them short a fourth try is within the limit.
     assert 2 <= len(began) <= 4
-    assert began[1] - began[0] >= 0.5
-    assert began[-1] - began[0] <= 4
+    assert began[1] - began[0] >= 0.1
+    assert began[-1] - began[0] <= 0.8
     assert klar.refunds == {}
 
 
@@ -389,7 +395,7 @@ def test_a_request_that_waits_to_be_sent_again_is_not_once_the_run_stops(klar: S
 
     def give_up() -> None:
         with pytest.raises(KlarError, match=r"^The run is stopping: a request to .*/refunds/json was not sent\.$"):
-            submit(client_of(klar, stop=stop))
+            submit(client_of(klar, stop=stop, first_wait=0.5))
 
     took = seconds(give_up)
 
