@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from target_klar.contract import Contract
 
 _SHORTEST_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter one any answer may hold the letters
-_backoff = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5)
 
 
 class KlarError(FatalAPIError):
@@ -67,6 +66,8 @@ class Connection:
     request_timeout: float
     retry_timeout: float
     user_agent: str
+    first_wait: float = 0.5
+    """Before the second try, doubled for each further one up to 30; as much again at the most is left to chance."""
 
     def __repr__(self) -> str:
         """Show the address alone: the token is in no repr."""
@@ -88,6 +89,8 @@ class Client:
         self._stop = stop
         self._tell = tell
         self._status_paths: dict[str, str] = {}
+        wait = connection.first_wait
+        self._backoff = tenacity.wait_exponential(multiplier=wait, max=30) + tenacity.wait_random(0, wait)
         self._session = _Session()
         self._session.auth = _Bearer(connection.token)  # an auth object, or a .netrc would take its place
         # No proxy sees loopback traffic; of the environment the certificates count there too.
@@ -155,7 +158,7 @@ class Client:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda result: isinstance(result, _TryAgain)),
             stop=tenacity.stop_before_delay(self._connection.retry_timeout) | tenacity.stop_when_event_set(self._stop),
-            wait=lambda state: max(_backoff(state), (state.outcome and state.outcome.result().retry_after) or 0),
+            wait=lambda state: max(self._backoff(state), (state.outcome and state.outcome.result().retry_after) or 0),
             sleep=tenacity.sleep_using_event(self._stop),
             before_sleep=before_sleep,
             retry_error_callback=give_up,

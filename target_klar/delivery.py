@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from target_klar.workers import Workers
 
 _logger = logging.getLogger("target-klar")
-_PROGRESS_SECONDS = 10.0
+MAX_HELD_IN_FLIGHT = 64 << 20
+"""The bytes of all batches in flight, the taps' own text included, above which the next one waits."""
 _MAX_PAUSE_SECONDS = 5.0
 """How long new requests of a stream wait at a checkpoint, so that its status is read between old ones and new ones."""
 
@@ -72,6 +73,7 @@ class Pace:
     status_timeout: float
     checkpoint_interval: float
     validate_only: bool
+    progress_interval: float = 10.0
 
 
 @dataclass
@@ -131,11 +133,11 @@ class Delivery:
         # With everything confirmed a STATE need not wait for its turn.
         if self._candidate or (self.ledger.has_covered and (now >= due or not self._unconfirmed)):
             self._checkpoint(patient=True)
-        if now >= self._last_progress + _PROGRESS_SECONDS:
+        if now >= self._last_progress + self.pace.progress_interval:
             self._last_progress = now
             for lane in self._lanes.values():
                 lane.report.tell_progress()
-        until = self._last_progress + _PROGRESS_SECONDS
+        until = self._last_progress + self.pace.progress_interval
         if self.ledger.has_covered and due > now:
             until = min(until, due)
         if self._pausing and self._paused_at:
@@ -168,6 +170,9 @@ class Delivery:
         # A load that lands while the status is read could pass for one before it, or after it.
         paused = self._pausing and (lane.unconfirmed or lane.confirming)
         if paused or len(self._in_flight) >= self.pace.parallel:
+            return False
+        held = batch.held + sum(other.held for other in self._in_flight)
+        if self._in_flight and held > MAX_HELD_IN_FLIGHT:
             return False
         beside = [other for other in self._in_flight if other.contract is batch.contract]
         return not beside or (lane.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import requests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from target_klar.sandbox import Sandbox
 
 REFUNDS, VALIDATE = "/12.2022/refunds/json", "/12.2022/refunds/validate"
 COSTS = "/06.2024/transaction-costs/json"
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """An address of this machine at which nothing listens, and nobody else can as long as the block lasts."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 def refund(key: object = "R1", **fields: object) -> dict[str, Any]:

@@ -33,7 +33,13 @@ def client_of(
     """A client of a local Klar, or of any address."""
     url, known = (klar, TOKEN) if isinstance(klar, str) else (klar.url, klar.token)
     connection = Connection(
-        url, token or known, VERSIONS | options.pop("versions", {}), request_timeout, retry_timeout, "target-klar/9.9.9"
+        url,
+        token or known,
+        VERSIONS | options.pop("versions", {}),
+        request_timeout,
+        retry_timeout,
+        "target-klar/9.9.9",
+        first_wait=options.get("first_wait", 0.02),
     )
     return Client(connection, options.get("stop", threading.Event()), options.get("notices", []).append)
 

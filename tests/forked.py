@@ -1,7 +1,7 @@
 """Runs of the whole program, each a process of its own, that do not import everything anew.
 
-Importing the SDK takes a second, a run a few hundredths of one. Here one process imports it once and forks for every
-run; the rest is as in `program.run`, which starts afresh and so also covers how the program starts.
+Importing the SDK takes a good part of a second, a run a few hundredths of one. Here one process imports it once and
+forks for every run; the rest is as in `program`, which starts afresh and so also covers how the program starts.
 """
 
 from __future__ import annotations
@@ -10,60 +10,115 @@ import atexit
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invocation import ENVIRONMENT
-from program import LONGEST_RUN, Ended, line
+from program import LONGEST_RUN, Ended, content, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from io import BufferedReader, BufferedWriter
 
     from target_klar.sandbox import Sandbox
 
 
-def run(klar: Sandbox | None, lines: Iterable[Any], *options: str, **settings: Any) -> Ended:
-    """Run target-klar on Singer lines (messages, text or bytes) until it ends."""
+class Forked:
+    """A run of target-klar: what `subprocess.Popen` would be of it, as far as a test asks."""
+
+    def __init__(self, options: tuple[str, ...], environment: dict[str, str], stdout: int, stderr: int) -> None:
+        """Fork it; `stdout` and `stderr` are copied, and stay the caller's to close."""
+        self.stdout: BufferedReader | None = None
+        self.stderr: BufferedReader | None = None
+        self.returncode: int | None = None
+        self._ended = threading.Event()
+        self._run, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        self.stdin = os.fdopen(writing, "wb")
+        with theirs, os.fdopen(reading, "rb"):
+            socket.send_fds(_helper(), [b"!"], [reading, stdout, stderr, theirs.fileno()])
+        self._run.sendall(json.dumps([options, environment, str(Path.cwd())]).encode() + b"\n")
+        self._told = self._run.makefile()
+        self.pid = int(self._told.readline())
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended and return its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: It still runs after so many seconds.
+        """
+        if not self._ended.wait(timeout) or self.returncode is None:
+            raise subprocess.TimeoutExpired("target-klar", timeout or 0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; to a process that has ended, none."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it as `kill -9` does."""
+        self.send_signal(signal.SIGKILL)
+
+    def _wait(self) -> None:
+        with self._run, self._told:
+            self.returncode = int(self._told.readline())
+            self._ended.set()
+
+
+def start(config: dict[str, Any], *options: str, env: dict[str, str] | None = None) -> Forked:
+    """Start target-klar with a configuration, its three streams as pipes."""
+    (out, stdout), (err, stderr) = os.pipe(), os.pipe()
+    with os.fdopen(stdout, "wb"), os.fdopen(stderr, "wb"):
+        process = Forked(("--config=ENV", *options), variables(config) | (env or {}), stdout, stderr)
+    process.stdout, process.stderr = os.fdopen(out, "rb"), os.fdopen(err, "rb")
+    return process
+
+
+def run(
+    klar: Sandbox | None, lines: Iterable[Any] | Path, *options: str, env: dict[str, str] | None = None, **settings: Any
+) -> Ended:
+    """Run target-klar on Singer lines (messages, text or bytes), or on a file, until it ends."""
     config = ({"api_token": klar.token, "api_url": klar.url} if klar else {}) | settings
-    environment = {
-        f"TARGET_KLAR_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in config.items()
-    }
-    reading, writing = os.pipe()
-    feed = threading.Thread(target=_feed, args=(writing, b"".join(map(line, lines))))
+    environment = variables(config) | (env or {})
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        asked = json.dumps([["--config=ENV", *options], environment]).encode() + b"\n"
-        socket.send_fds(_forks(), [asked], [reading, out.fileno(), err.fileno()])
-        os.close(reading)
-        feed.start()
-        code = int(_forks().recv(16))
-        feed.join()
+        process = Forked(("--config=ENV", *options), environment, out.fileno(), err.fileno())
+        tap = threading.Thread(target=_feed, args=(process.stdin, content(lines)))
+        tap.start()
+        try:
+            code = process.wait(LONGEST_RUN)
+        finally:
+            process.kill()
+            tap.join()
         out.seek(0)
         err.seek(0)
         return Ended(code, out.read().decode(), err.read().decode())
 
 
-def _feed(pipe: int, data: bytes) -> None:
-    with open(pipe, "wb") as stdin:
-        try:
-            stdin.write(data)
-            stdin.flush()
-        except BrokenPipeError:  # the run has ended early, as some are meant to
-            stdin.detach()
+def _feed(stdin: BufferedWriter, data: bytes) -> None:
+    with suppress(BrokenPipeError), stdin:  # the run has ended early, as some are meant to
+        stdin.write(data)
 
 
 @functools.cache
-def _forks() -> socket.socket:
+def _helper() -> socket.socket:
+    """The process that forks, one in each process of the tests, and started when it is needed first."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(LONGEST_RUN)
-    process = subprocess.Popen(
-        [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=ENVIRONMENT
-    )
-    theirs.close()
+    with theirs:
+        command = [sys.executable, __file__, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=ENVIRONMENT, stdin=subprocess.DEVNULL)
 
     def end() -> None:
         ours.close()
@@ -74,28 +129,51 @@ def _forks() -> socket.socket:
 
 
 def _serve(asked: socket.socket) -> None:
-    """Fork for every run that is asked for, and answer with its exit code."""
-    import target_klar.command  # noqa: F401, PLC0415 - this is what takes a second
-    from target_klar.__main__ import main  # noqa: PLC0415 - not for the tests' own process
+    """Fork for every run that is asked for, until nobody can ask any more."""
+    import target_klar.command  # noqa: F401, PLC0415 - this is what takes so long
 
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the runs
     while True:
-        told, descriptors, _, _ = socket.recv_fds(asked, 1 << 16, 3)
+        told, descriptors, _, _ = socket.recv_fds(asked, 1, 4)
         if not told:
             return
-        while not told.endswith(b"\n"):
-            told += asked.recv(1 << 16)
-        child = os.fork()
-        if not child:
+        if not os.fork():
             asked.close()
-            for number, descriptor in enumerate(descriptors):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-            sys.argv[1:], settings = json.loads(told)
-            os.environ.update(settings)
-            main()
+            _keep(descriptors)
+            os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
-        asked.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+
+
+def _keep(descriptors: list[int]) -> None:
+    """Fork one run and tell of it over the last of the descriptors: its process id, and at its end its exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    *streams, told = descriptors
+    run = socket.socket(fileno=told)
+    with run.makefile() as asked:
+        options, environment, folder = json.loads(asked.readline())
+    child = os.fork()
+    if not child:
+        run.close()
+        _become(options, environment, folder, streams)
+    for descriptor in streams:
+        os.close(descriptor)
+    run.sendall(b"%d\n" % child)
+    run.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def _become(options: list[str], environment: dict[str, str], folder: str, streams: list[int]) -> None:
+    """Be target-klar, started in a folder with this environment, until its end."""
+    from target_klar.__main__ import main  # noqa: PLC0415 - not for the tests' own process
+
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[1:] = options
+    main()
 
 
 if __name__ == "__main__":

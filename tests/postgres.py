@@ -1,12 +1,12 @@
-"""A PostgreSQL server of a test's own: Debian's binaries, any free port, a data directory that goes with the test."""
+"""A PostgreSQL server for the tests that need one: Debian's binaries, a data directory that goes with the server."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import pwd
+import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,16 +19,20 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PORTS = range(15_000, 30_000)
+"""Below those that Linux and macOS give away by themselves; the server says whether it could take one."""
+ATTEMPTS = 10
 UNPRIVILEGED = ("postgres", "nobody")
 """Whom the server runs as where the tests run as root, which it refuses to."""
 
 
 @dataclass(frozen=True)
-class Server:
-    """A running server with one empty database."""
+class Database:
+    """An empty database of a running server."""
 
     binaries: Path
     port: int
+    name: str
 
     @property
     def tap_settings(self) -> dict[str, str]:
@@ -36,22 +40,27 @@ class Server:
         return {
             "TAP_POSTGRES_HOST": "127.0.0.1",
             "TAP_POSTGRES_PORT": str(self.port),
-            "TAP_POSTGRES_DATABASE": "postgres",
+            "TAP_POSTGRES_DATABASE": self.name,
             "TAP_POSTGRES_USER": "owner",
             "TAP_POSTGRES_PASSWORD": "not-asked-for",
         }
 
     def execute(self, sql: str) -> str:
         """Runs a script in one go, and returns what it printed."""
-        address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "owner", "-d", "postgres"]
+        address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "owner", "-d", self.name]
         command = [self.binaries / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *address]
         done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def another(self, name: str) -> Database:
+        """Makes one more database on the same server."""
+        self.execute(f'CREATE DATABASE "{name}"')
+        return Database(self.binaries, self.port, name)
+
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Server]:
+def postgres() -> Iterator[Database]:
     """Serves until the block ends; skips the test where PostgreSQL's server is not installed."""
     binaries = _binaries()
     if binaries is None:
@@ -60,7 +69,7 @@ def postgres() -> Iterator[Server]:
     owner = _owner()
     if owner:
         shutil.chown(folder, owner)
-    data, port = folder / "data", _free_port()
+    data = folder / "data"
     process = None
     try:
         subprocess.run(
@@ -71,16 +80,13 @@ def postgres() -> Iterator[Server]:
             timeout=120,
             check=True,
         )
-        settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}"]
-        process = subprocess.Popen(
-            [binaries / "postgres", "-D", data, "-p", str(port), *settings],
-            cwd=folder,
-            user=owner,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        _wait(binaries, process, port)
-        yield Server(binaries, port)
+        for port in random.sample(PORTS, ATTEMPTS):
+            process = _start(binaries, folder, port, owner)
+            if _ready(binaries, process, folder, port):
+                break
+        else:
+            pytest.fail(f"PostgreSQL's server ended right after each of {ATTEMPTS} starts.")
+        yield Database(binaries, port, "postgres")
     finally:
         if process is not None:
             process.terminate()
@@ -108,16 +114,24 @@ def _owner() -> str | None:
     return next(name for name in UNPRIVILEGED if name in known)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+def _start(binaries: Path, folder: Path, port: int, owner: str | None) -> subprocess.Popen[bytes]:
+    settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}"]
+    return subprocess.Popen(
+        [binaries / "postgres", "-D", folder / "data", "-p", str(port), *settings],
+        cwd=folder,
+        user=owner,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
-def _wait(binaries: Path, process: subprocess.Popen[bytes], port: int) -> None:
+def _ready(binaries: Path, process: subprocess.Popen[bytes], folder: Path, port: int) -> bool:
+    """Waits for the server, asked through its own folder: behind the port may be another one, and then it ends."""
     deadline = time.monotonic() + 60
-    command = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    command = [binaries / "pg_isready", "-q", "-h", folder, "-p", str(port)]
     while subprocess.run(command, check=False).returncode != 0:
-        assert process.poll() is None, "PostgreSQL's server ended right after its start."
+        if process.poll() is not None:
+            return False
         assert time.monotonic() < deadline, "PostgreSQL's server did not answer within a minute."
         time.sleep(0.1)
+    return True

@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from target_klar.sandbox import Sandbox
 
@@ -48,14 +48,12 @@ class Ended:
 
 def start(config: dict[str, Any], *options: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start target-klar with a configuration, its three streams as pipes."""
-    settings = {f"TARGET_KLAR_{name.upper()}": _text(value) for name, value in config.items() if value is not None}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
     return subprocess.Popen(
         [sys.executable, "-m", "target_klar", "--config=ENV", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment | settings | (env or {}),
+        env=variables(config) | (env or {}),
     )
 
 
@@ -65,12 +63,26 @@ def run(
     """Run target-klar on Singer lines (messages, text or bytes), or on a file, until it ends."""
     config = {"api_token": klar.token, "api_url": klar.url} if klar else {}
     process = start(config | settings, *options, env=env)
-    data = b"".join(map(line, lines)) if not hasattr(lines, "read_bytes") else lines.read_bytes()
     try:
-        out, err = process.communicate(data, timeout=LONGEST_RUN)
+        out, err = process.communicate(content(lines), timeout=LONGEST_RUN)
     finally:
         process.kill()
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+def variables(config: dict[str, Any]) -> dict[str, str]:
+    """This process's environment with a configuration, and nothing else of target-klar's; None is not set."""
+    foreign = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
+    return foreign | {
+        f"TARGET_KLAR_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in config.items()
+        if value is not None
+    }
+
+
+def content(lines: Iterable[Any] | Path) -> bytes:
+    """What goes into stdin: Singer lines, or a file as it is."""
+    return lines.read_bytes() if isinstance(lines, Path) else b"".join(map(line, lines))
 
 
 def line(message: Any) -> bytes:
@@ -115,7 +127,3 @@ def state(value: Any) -> dict[str, Any]:
 
 REFUNDS = schema("refunds")
 COSTS = schema("transaction_costs")
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

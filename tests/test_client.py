@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from byte_server import Reply, serve
+from calls import closed_port
 from clients import ACCEPTED, COSTS, REFUNDS, TOKEN, answer, client_of, refund, submit
 
 from target_klar.answers import Status, Verdict
@@ -203,13 +204,9 @@ def test_what_is_no_answer_of_klars_is_tried_again_and_the_notice_says_why() -> 
 
 
 def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    words = (
-        rf"^refunds: no answer from Klar at {url}/12\.2022/refunds/json after \d attempts? in \d s \(connection refused"
-    )
+    words = r"^refunds: no answer from Klar at {}/12\.2022/refunds/json after \d attempts? in \d s \(connection refused"
 
-    with pytest.raises(KlarError, match=words):
+    with closed_port() as url, pytest.raises(KlarError, match=words.format(url)):
         submit(client_of(url, retry_timeout=2))
 
 
@@ -222,16 +219,16 @@ def test_without_time_for_retries_there_is_one_attempt() -> None:
 
 def test_the_wait_between_attempts_doubles_and_the_limit_counts_from_the_first_try(klar: Sandbox) -> None:
     klar.misbehave("503@1+")
-    client = client_of(klar, retry_timeout=4)
+    client = client_of(klar, retry_timeout=0.8, first_wait=0.1)
 
     with pytest.raises(KlarError, match=r"after \d attempts? in \d s \(HTTP 503\)"):
         submit(client)
 
     began = [post.started for post in klar.posts()]
-    # The waits are 0.5 to 1 s, 1 to 1.5 s, 2 to 2.5 s: with all of them short a fourth try is still within the limit.
+    # The waits are 0.1 to 0.2 s, 0.2 to 0.3 s, 0.4 to 0.5 s: with all of them short a fourth try is within the limit.
     assert 2 <= len(began) <= 4
-    assert began[1] - began[0] >= 0.5
-    assert began[-1] - began[0] <= 4
+    assert began[1] - began[0] >= 0.1
+    assert began[-1] - began[0] <= 0.8
     assert klar.refunds == {}
 
 
@@ -362,7 +359,7 @@ def test_a_request_that_waits_to_be_sent_again_is_not_once_the_run_stops(klar: S
 
     def give_up() -> None:
         with pytest.raises(KlarError, match=r"^The run is stopping: a request to .*/refunds/json was not sent\.$"):
-            submit(client_of(klar, stop=stop))
+            submit(client_of(klar, stop=stop, first_wait=0.5))
 
     took = seconds(give_up)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thoroughness import size as cases
 
 from target_klar.answers import Answer, Verdict
 from target_klar.isolation import Isolation
@@ -111,7 +112,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Klar]:
     return sent, Klar(bad, styles, random.Random(draw(st.integers(0, 999))))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=cases(100, 2000), deadline=None)
 @given(worlds())
 def test_whatever_klar_says_every_good_record_is_accepted_and_every_bad_one_refused(
     world: tuple[list[dict[str, Any]], Klar],
@@ -125,7 +126,7 @@ def test_whatever_klar_says_every_good_record_is_accepted_and_every_bad_one_refu
     assert not isolation.hopeless
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=cases(100, 2000), deadline=None)
 @given(worlds(), st.integers(0, 5))
 def test_without_room_everything_left_of_the_one_too_many_is_accepted_or_refused(
     world: tuple[list[dict[str, Any]], Klar], room: int
@@ -139,7 +140,7 @@ def test_without_room_everything_left_of_the_one_too_many_is_accepted_or_refused
     assert {position for position in range(stop) if sent[position]["id"] not in klar.bad} <= isolation.accepted
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=cases(100, 2000), deadline=None)
 @given(worlds())
 def test_a_first_batch_is_given_up_only_while_nothing_of_it_was_accepted(
     world: tuple[list[dict[str, Any]], Klar],

@@ -13,6 +13,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import forked
+import program
 import pytest
 from program import REFUNDS, refund, state
 from watched import Watched
@@ -95,16 +97,17 @@ def test_a_feed_that_is_killed_again_and_again_loses_nothing_and_never_goes_back
         seq = reached["seq"]
         return {key: version for key, version in feed.latest(seq).items() if held.get(key, 0) < version}
 
-    with Sandbox(latency=0.02, jitter=0.1) as klar:
+    with Sandbox(latency=0.02, jitter=0.03) as klar:
         for kind in kinds:
             after = seen[-1] if seen else 0
-            with Watched(klar, missing=stale, **SETTINGS) as run:
+            start = program.start if kind == "at random" else forked.start
+            with Watched(klar, missing=stale, start=start, **SETTINGS) as run:
                 killer = Killer(kind, chance.randint(1, 6), run.process.kill)
                 klar.observer = killer
                 run.feed(feed.lines(after, AT_A_TIME), ends=False)
                 if kind == "at random":
                     run.until_it_listens()
-                    time.sleep(chance.uniform(0.2, 1.8))
+                    time.sleep(chance.uniform(0.1, 0.9))
                     run.process.kill()
                 code = run.ended(60)
             klar.observer = None

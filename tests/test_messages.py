@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from calls import closed_port
 from forked import run
 from invocation import config_file, invoke
 from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, state
@@ -236,13 +236,6 @@ FAILURES: dict[str, Failure] = {
 }
 
 
-def closed_port() -> str:
-    """An address of this machine at which nothing listens."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{tried.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES.keys())
 def test_a_failure_is_one_line_that_says_what_to_do_and_gives_nothing_away(
     failure: Failure, klar: Sandbox, tmp_path: Path
@@ -252,9 +245,10 @@ def test_a_failure_is_one_line_that_says_what_to_do_and_gives_nothing_away(
         setattr(klar, name, value)
     klar.misbehave(*failure.faults)
     rejects = tmp_path / "rejects.jsonl"
-    names = {"<url>": klar.url, "<closed>": closed_port(), "<rejects>": str(rejects)}
-    settings = {name: names_in(value, names) for name, value in failure.settings.items()}
-    ended = run(klar, failure.lines, **({"batch_size_rows": 1000} | settings))
+    with closed_port() as closed:
+        names = {"<url>": klar.url, "<closed>": closed, "<rejects>": str(rejects)}
+        settings = {name: names_in(value, names) for name, value in failure.settings.items()}
+        ended = run(klar, failure.lines, **({"batch_size_rows": 1000} | settings))
     wanted = re.escape(names_in(failure.says, names)).replace("<any>", ".*")
     assert [text for text in ended.errors if not re.fullmatch(wanted, text)] == []
     assert (ended.code, len(ended.errors), ended.states) == (1, 1, failure.states)

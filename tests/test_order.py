@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from program import REFUNDS, cost, record, refund, run, schema, state
+from forked import run
+from program import REFUNDS, cost, record, refund, schema, state
 
 from target_klar.sandbox import Sandbox
 

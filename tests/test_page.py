@@ -38,6 +38,7 @@ FLAGS = (
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("the page"),  # one browser
     pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason=f"there is no {CHROMIUM} with {DRIVER}"),
 ]
 

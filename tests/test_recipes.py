@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from pipelines import ROOT, Project, installation, project, recipe
-from postgres import postgres
+from postgres import Database, postgres
 
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
+on_postgres = pytest.mark.xdist_group("PostgreSQL")
+"""What needs a server runs in one worker, so that there is one server a session."""
 
 SQL_STATE = "prod:tap-postgres-to-target-klar"
 SHOP = dedent("""\
@@ -48,6 +51,18 @@ SHOP = dedent("""\
     """)
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Database]:
+    with postgres() as first:
+        yield first
+
+
+@pytest.fixture
+def database(server: Database, tmp_path: Path) -> Database:
+    """A database of the test's own."""
+    return server.another(tmp_path.name)
+
+
 def sql_project(folder: Path, heading: str, addresses: dict[str, str], **environment: str) -> Project:
     return project(folder, recipe(heading, "meltano"), addresses, **environment)
 
@@ -56,8 +71,9 @@ def costs(klar: Sandbox) -> dict[str, Decimal]:
     return {key: Decimal(held["transactionCosts"]) for key, held in klar.transaction_costs.items()}
 
 
-def test_views_over_a_database_are_loaded_once_and_later_only_what_changed(tmp_path: Path) -> None:
-    with postgres() as database, Sandbox() as klar:
+@on_postgres
+def test_views_over_a_database_are_loaded_once_and_later_only_what_changed(tmp_path: Path, database: Database) -> None:
+    with Sandbox() as klar:
         database.execute(SHOP + recipe("Any SQL source", "sql"))
         shop = sql_project(
             tmp_path,
@@ -161,8 +177,9 @@ PROVIDERS = dedent("""\
     """)
 
 
-def test_the_fees_of_three_providers_become_one_exact_cost_an_order(tmp_path: Path) -> None:
-    with postgres() as database, Sandbox() as klar:
+@on_postgres
+def test_the_fees_of_three_providers_become_one_exact_cost_an_order(tmp_path: Path, database: Database) -> None:
+    with Sandbox() as klar:
         database.execute(PROVIDERS + recipe("Payment fees", "sql"))
         shop = sql_project(
             tmp_path,
@@ -184,8 +201,9 @@ def test_the_fees_of_three_providers_become_one_exact_cost_an_order(tmp_path: Pa
         }
 
 
-def test_costs_and_refunds_go_to_two_data_sources_with_a_token_each(tmp_path: Path) -> None:
-    with postgres() as database, Sandbox() as klar, Sandbox() as returns:
+@on_postgres
+def test_costs_and_refunds_go_to_two_data_sources_with_a_token_each(tmp_path: Path, database: Database) -> None:
+    with Sandbox() as klar, Sandbox() as returns:
         database.execute(SHOP + recipe("Any SQL source", "sql"))
         shop = sql_project(
             tmp_path,

@@ -10,7 +10,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, run, schema, start, state
+from forked import run
+from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, start, state
 
 from target_klar.sandbox import Sandbox
 

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import program
 import pytest
 from program import COSTS, REFUNDS, cost, refund, state
 from watched import Watched, numbered, together
@@ -274,7 +275,7 @@ def test_a_signal_during_start_up_ends_it_before_anything_is_sent() -> None:
     """From the moment its handler stands; what comes in Python's own first milliseconds ends Python."""
 
     def scenario(later: float, number: int) -> None:
-        with Sandbox() as klar, Watched(klar, **SMALL) as run:
+        with Sandbox() as klar, Watched(klar, start=program.start, **SMALL) as run:
             run.until_it_listens()
             time.sleep(later)
             run.signal(number)

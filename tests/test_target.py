@@ -453,15 +453,3 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
     )
     metrics = [json.loads(text.partition("METRIC: ")[2]) for text in ended.said("rejected_records")]
     assert {(each["tags"]["stream"], each["value"]) for each in metrics} == {("refunds", 1), ("transaction_costs", 0)}
-
-
-@pytest.mark.slow
-def test_a_long_load_says_every_10_seconds_how_far_it_is(klar: Sandbox) -> None:
-    klar.latency = 3.0
-    lines = [REFUNDS, *(refund(str(number)) for number in range(5)), state(1)]
-    ended = run(klar, lines, batch_size_rows=1, max_parallel_requests=1)
-    assert (ended.code, ended.states) == (0, [1])
-    progress = [text for text in told(ended, "INFO") if text.startswith("so far, refunds: ")]
-    assert 1 <= len(progress) <= 6
-    assert summary(ended, "refunds")["stored"] == 5
-    assert all(int(text.split()[3]) <= 5 for text in progress)

@@ -12,12 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import forked
 import program
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterable
 
+    from forked import Forked
     from typing_extensions import Self
 
     from target_klar.sandbox import Sandbox
@@ -39,6 +41,7 @@ def numbered(first: int, last: int, *, every: int = 3) -> list[dict[str, Any]]:
 class Watched:
     """A run of target-klar: fed, read and told apart by threads, so that none of its pipes is ever full.
 
+    `start` is `program.start` where a test is about how a run begins.
     `missing` is given each STATE as it appears, and returns what Klar does not hold of that which it covers.
     """
 
@@ -50,6 +53,7 @@ class Watched:
         reads_stdout: bool = True,
         reads_stderr: bool = True,
         env: dict[str, str] | None = None,
+        start: Callable[..., Forked | subprocess.Popen[bytes]] = forked.start,
         **settings: Any,
     ) -> None:
         self.states: list[Any] = []
@@ -59,17 +63,13 @@ class Watched:
         """When a signal was sent, on the monotonic clock."""
         self.err = ""
         self.started = time.monotonic()
-        self.process = self._start({"api_token": klar.token, "api_url": klar.url} | settings, options, env)
+        self.process = start({"api_token": klar.token, "api_url": klar.url} | settings, *options, env=env)
         self._missing = missing
         self._threads: list[threading.Thread] = []
         if reads_stderr:
             self.read_stderr()
         if reads_stdout:
             self.read_stdout()
-
-    @staticmethod
-    def _start(config: dict[str, Any], options: tuple[str, ...], env: dict[str, str] | None) -> subprocess.Popen[bytes]:
-        return program.start(config, *options, env=env)
 
     def __enter__(self) -> Self:
         return self
