@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.answers import read_json
+from target_klar.exact import decode
 
 if TYPE_CHECKING:
     from target_klar.contract import Contract, Record
@@ -38,7 +38,7 @@ class Entry(msgspec.Struct, gc=False):
     @property
     def record(self) -> Record:
         """What Klar gets, as objects."""
-        record: Record = read_json(self.sent)
+        record: Record = decode(self.sent)
         return record
 
     @property

@@ -53,7 +53,7 @@ _STRUCTURE: Final = re.compile(rb'\\.|["\[\]{}:,]', re.DOTALL)
 _BLANKS: Final = b" \t\r\n"
 
 
-def decode(text: bytes | str) -> Any:
+def decode(text: bytes | msgspec.Raw | str) -> Any:
     """Return the JSON of a text; where a name comes twice the last value counts, as in Python's `json`.
 
     Raises:
@@ -64,7 +64,7 @@ def decode(text: bytes | str) -> Any:
     except (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError):
         pass  # NaN, half a surrogate pair, a number out of bounds; or no JSON at all
     try:
-        return _decode_any(text if isinstance(text, str) else text.decode("utf-8", "surrogatepass"))
+        return _decode_any(text if isinstance(text, str) else bytes(text).decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError as error:
         raise NotJSONError(f"not valid JSON (after byte {error.start}: no UTF-8)") from None
     except json.JSONDecodeError as error:

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_klar.answers import Answer, Verdict, read_json
+from target_klar.answers import Answer, Verdict
 from target_klar.client import Client, KlarError
+from target_klar.exact import decode
 from target_klar.isolation import Isolation
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Loading:
         """Send the batch until each object is stored or refused."""
         proven = self.proven or self.validate_only
         key, room = self.contract.key, self.room
-        isolation = Isolation(self.objects, key, room=room, proven=proven, dry_run=self.validate_only, read=read_json)
+        isolation = Isolation(self.objects, key, room=room, proven=proven, dry_run=self.validate_only, read=decode)
         loaded = Loaded(isolation)
         requests, retries = client.requests, client.retries
         counted = proven or not self.status_timeout

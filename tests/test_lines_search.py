@@ -39,13 +39,17 @@ DEEP, TOO_DEEP = 400, 100_000  # levels: every Python reads the one, none the ot
 def real(number: int, chance: random.Random) -> dict[str, Any]:
     """A message as taps write it."""
     key = f"m-{number}"
-    item = {"line_item_id": number, "refundedQuantity": 1.5, "sku": SECRET}
+    item = {"line_item_id": number, "refundedQuantity": 1.5, "sku": {"of": SECRET}}
     return chance.choice(
         [
             refund(key),
-            refund(key, note=SECRET, rows=[{"a": [1, {"b": None}]}], _sdc_deleted_at=None),
+            refund(key, note=[SECRET], rows=[{"a": [1, {"b": None}]}], _sdc_deleted_at=None),
             record(
-                "refunds", ID=number, created_at="2024-01-01T10:00:00Z", line_items=[item, item], customer_email=SECRET
+                "refunds",
+                ID=number,
+                created_at="2024-01-01T10:00:00Z",
+                line_items=[item, item],
+                customer={"email": SECRET},
             ),
             record("refunds", id=key, createdAt=REFUND_TIME, lineItems=json.dumps([item])),
             cost(key, 19.99),
@@ -68,7 +72,7 @@ def odd(chance: random.Random) -> str:
         [
             *("NaN", "Infinity", "-Infinity", "null", "true", "false", "[]", "{}", '""', "-0", "-0.0", "1E400", "0.1"),
             *('"\\ud800"', '"\\udfff\\ud800x"', '"\\u0000\\n\\u2028"', '"\x7f\u2028\U0001d11e"', '{"\\udc00": NaN}'),
-            *('"NaN"', '"1,10"', '"2024-01-01"', '"[{}]"', '"[NaN]"', f'"{SECRET}"', f'["{SECRET}"]', '"\\"\\\\"'),
+            *('"NaN"', '"1,10"', '"2024-01-01"', '"[{}]"', '"[NaN]"', f'["{SECRET}"]', '"\\"\\\\"'),
             *(number, f"-{number}", f"{number}.{digits}", f"{number[:1]}.{digits}E{exponent}", f"0e{exponent}"),
             *("[" * depth + "]" * depth, '{"a": ' * depth + "NaN" + "}" * depth),
             *(f'"{"x" * chance.choice([41, 10_000])}"', f"[{number}, NaN, {number}]"),
@@ -80,15 +84,20 @@ def odd(chance: random.Random) -> str:
 def with_odd_value(message: Any, chance: random.Random) -> bytes:
     """The line of a message with one value, or name, replaced, or one member there twice."""
     message = json.loads(json.dumps(message))
-    holder, place = chance.choice(list(places({"": message})))
-    way = chance.choice(["value", "value", "value", "name", "twice"]) if isinstance(holder, dict) and place else "value"
+    inner = next((message[name] for name in ("record", "value", "schema") if name in message), message)
+    holder, place = chance.choice(list(places({"": message} if chance.random() < 0.3 else inner)))
+    way = (
+        chance.choice(["value", "value", "value", "name", "twice"])
+        if isinstance(holder, dict) and place != ""
+        else "value"
+    )
     if way == "value":
         holder[place] = MARK
     elif way == "name":
         holder[MARK] = holder.pop(place)
     else:
         holder[MARK] = MARK
-    text = json.dumps(message if place else MARK, ensure_ascii=chance.random() < 0.5)
+    text = json.dumps(MARK if place == "" else message, ensure_ascii=chance.random() < 0.5)
     if way == "name":
         name = chance.choice(['"\\ud800"', '""', '"a\\u0000b"', f'"{"n" * 5000}"', '"ID"', '"record"'])
         return text.replace(f'"{MARK}"', name).encode()
@@ -136,6 +145,9 @@ def mutated(number: int) -> bytes:
 
 
 def number_of(text: str) -> tuple[str, ...]:
+    """A number that equals no text, and every number that is written with the same digits."""
+    if text == "-0":  # an integer, which has no sign at zero
+        return ("number", "0")
     try:
         return ("number", str(Decimal(text)))
     except InvalidOperation:
@@ -214,13 +226,12 @@ def checked(klar: Sandbox, ended: Any, good: set[str], read: Counter[str], refus
 
 
 def sent_again(klar: Sandbox, rejects: Path) -> None:
-    """What was set aside is read as it was, and set aside again with the very same text."""
+    """What was set aside is read as it was, and set aside again as it is."""
     holds = (dict(klar.refunds), dict(klar.transaction_costs))
     again = rejects.with_name("again.jsonl")
     ended = run(klar, [], "--input", str(rejects), rejects_path=str(again), rejects_limit=100_000)
     assert (ended.code, ended.errors, (klar.refunds, klar.transaction_costs)) == (0, [], holds)
-    records = [re.sub(rb'"errors":.*', b"", each) for each in rejects.read_bytes().split(b"\n")]
-    assert [re.sub(rb'"errors":.*', b"", each) for each in again.read_bytes().split(b"\n")] == records
+    assert Counter(map(repr, set_aside(again))) == Counter(map(repr, set_aside(rejects)))
 
 
 @pytest.mark.parametrize("numbers", chunks(list(GOOD)), ids=lambda numbers: f"{numbers[0]} to {numbers[-1]}")
