@@ -15,6 +15,7 @@ from target_klar.client import Client, Connection
 from target_klar.contract import CONTRACTS, JSON
 from target_klar.delivery import Delivery, Pace
 from target_klar.ledger import Ledger
+from target_klar.parts import Parts
 from target_klar.pipes import Wakeup
 from target_klar.rejects import Rejects
 from target_klar.report import StreamReport
@@ -58,9 +59,9 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
     for number in range(1, 6):
         report.read = delivery.ledger.number = number
         delivery.ledger.open(number)
-        batch = Batch(REFUNDS, report, number)
+        batch = Batch(REFUNDS, report, Parts(REFUNDS), number)
         sent = refund(f"R-{number}")
-        batch.add(number, sent, JSON.encode(sent), {"stream": "refunds", "record": sent})
+        batch.add(number, sent, JSON.encode(sent), None)
         delivery.send(batch)
     delivery.finish()
 
