@@ -68,6 +68,9 @@ ANSWERS = {
     "without a length": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + VALID,
     "an interim answer, then 201": b"HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n" + kept("201 Created"),
     "an interim answer, then 400": b"HTTP/1.1 100 Continue\r\n\r\n" + kept("400 Bad Request", FLAT),
+    "200 with other words": kept("200 OK", b'{"message": "queued"}'),
+    "206 VALID": kept("206 Partial Content", VALID),
+    "two at once": kept("201 Created") + kept("400 Bad Request", FLAT),
 }
 AFTER = b'{"status": "INVALID", "errors": [{"key": "0.id", "message": "is the second answer"}]}'
 """What answers the request behind each case: if it is read as anything else, or not at all, answers got mixed up."""
@@ -114,7 +117,7 @@ def read(raw: bytes) -> tuple[int, bytes, bool] | None:
                 final = event
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
-        if final is not None and isinstance(event, h11.EndOfMessage):
+        if final is not None and isinstance(event, h11.EndOfMessage) and not connection.trailing_data[0]:
             names = {name for name, _ in final.headers}
             announced = bool({b"content-length", b"transfer-encoding"} & names) or final.status_code == 204
             return final.status_code, body, announced
