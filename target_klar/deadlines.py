@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import parse_url
 
 from target_klar.framing import WholeResponse
 
@@ -139,12 +140,24 @@ class _PoolTLS(HTTPSConnectionPool):
 
 
 class WatchedAdapter(requests.adapters.HTTPAdapter):
-    """A `requests` adapter whose connections are watched, to a proxy as well."""
+    """A `requests` adapter whose connections are watched, to a proxy of HTTP as well."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools of watched connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
+
+    def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
+        """Give the pool for a request.
+
+        Raises:
+            InvalidProxyURL: Its proxy is none of HTTP, or has no host, on which requests itself may end in a TypeError.
+        """
+        proxy = requests.utils.select_proxy(str(request.url), kwargs.get("proxies"))
+        address = parse_url(proxy) if proxy else None
+        if address and not (address.host and address.scheme in (None, "http", "https")):
+            raise requests.exceptions.InvalidProxyURL("no proxy of HTTP")
+        return super().get_connection_with_tls_context(request, *args, **kwargs)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Make the same pools for a proxy."""

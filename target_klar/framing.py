@@ -45,17 +45,11 @@ class WholeResponse(http.client.HTTPResponse):
             BrokenAnswerError: It is cut, malformed, contradicts itself, or goes on after its end.
             OSError: The connection broke, or was silent for longer than its timeout.
         """
-        self._held = bytearray()
-        minor, status, reason, fields = self._head()
-        while status < http.client.OK:
-            if status == http.client.SWITCHING_PROTOCOLS:
-                raise BrokenAnswerError("a protocol that nobody asked for")
-            minor, status, reason, fields = self._head()
+        minor, status, reason, fields = self._final_head()
         body, length = self._body(minor, status, fields)
         if self._held:
             raise BrokenAnswerError("more than one answer")
-        self.fp.close()
-        self.fp = io.BytesIO(body)  # type: ignore[assignment]  # typeshed asks for more than is read
+        self._show(body)
         self.version, self.code, self.status, self.reason = 10 + minor, status, status, reason
         self.headers = self.msg = http.client.HTTPMessage()
         for name, value in fields:
@@ -66,6 +60,26 @@ class WholeResponse(http.client.HTTPResponse):
         options = {option.strip().lower() for value in _all(fields, "connection") for option in value.split(",")}
         self.will_close = length is None or minor == 0 or not options <= {"keep-alive"}
         self.chunked, self.length = False, len(body)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read the head of a proxy's answer to CONNECT: http.client asks for it here, and would take a cut one."""
+        minor, status, reason, _ = self._final_head()
+        self._show(b"\r\n")
+        return f"HTTP/1.{minor}", status, reason
+
+    def _show(self, rest: bytes) -> None:
+        """Let what is left to read be this."""
+        self.fp.close()
+        self.fp = io.BytesIO(rest)  # type: ignore[assignment]  # typeshed asks for more than is read
+
+    def _final_head(self) -> tuple[int, int, str, Fields]:
+        self._held = bytearray()
+        while True:
+            minor, status, reason, fields = self._head()
+            if status >= http.client.OK:
+                return minor, status, reason, fields
+            if status == http.client.SWITCHING_PROTOCOLS:
+                raise BrokenAnswerError("a protocol that nobody asked for")
 
     def _head(self) -> tuple[int, int, str, Fields]:
         line = _STATUS_LINE.fullmatch(self._line())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
+import ssl
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
@@ -80,13 +81,6 @@ def tunnel(to: str, *, tls: ssl.SSLContext | None = None) -> Iterator[Served]:
     received: list[Request] = []
     port = int(to.rpartition(":")[2])
 
-    def pour(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-
     def handle(channel: socket.socket, reader: BinaryIO, number: int) -> None:
         request = _read_request(reader, number)
         if not request:
@@ -94,13 +88,22 @@ def tunnel(to: str, *, tls: ssl.SSLContext | None = None) -> Iterator[Served]:
         received.append(request)
         with socket.create_connection(("127.0.0.1", port), LONGEST) as server:
             channel.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=pour, args=(server, channel), daemon=True)
-            back.start()
-            pour(channel, server)
-            back.join(LONGEST)
+            _pump(channel, server)
 
     with _listening(handle, tls) as own:
         yield Served(f"{'https' if tls else 'http'}://127.0.0.1:{own}", received)
+
+
+def _pump(client: socket.socket, server: socket.socket) -> None:
+    """Pass on what comes from either side until one hangs up; in one thread, since a TLS connection is not for two."""
+    others = {client: server, server: client}
+    while True:
+        waiting = isinstance(client, ssl.SSLSocket) and client.pending()
+        for source in [client] if waiting else select.select(list(others), [], [], LONGEST)[0]:
+            data = source.recv(1 << 16)
+            if not data:
+                return
+            others[source].sendall(data)
 
 
 def _read_request(reader: BinaryIO, connection: int) -> Request | None:
