@@ -349,7 +349,7 @@ def test_jsonschema_and_jsonschema_rs_give_the_same_verdict(stream: str) -> None
     explains = Validator(CONTRACTS[stream].schema)
     verdicts = Counter()
 
-    @settings(max_examples=size(300, 10_000), deadline=None)
+    @settings(max_examples=size(300, 4000), deadline=None)
     @given(records[stream])
     def agree(record: object) -> None:
         verdict = conformer.untouched(record) is not None
@@ -358,7 +358,7 @@ def test_jsonschema_and_jsonschema_rs_give_the_same_verdict(stream: str) -> None
         verdicts[verdict] += 1
 
     agree()
-    assert min(verdicts[True], verdicts[False]) > size(20, 500), verdicts
+    assert min(verdicts[True], verdicts[False]) > size(20, 200), verdicts
 
 
 @pytest.mark.parametrize("stream", CONTRACTS)
@@ -370,7 +370,7 @@ def test_whatever_conforming_lets_through_meets_the_contract_and_conforming_it_a
     explains = Validator(contract.schema)
     results = Counter()
 
-    @settings(max_examples=size(300, 10_000), deadline=None)
+    @settings(max_examples=size(300, 4000), deadline=None)
     @given(records[stream])
     def holds(record: object) -> None:
         before = repr(record)
@@ -389,7 +389,7 @@ def test_whatever_conforming_lets_through_meets_the_contract_and_conforming_it_a
             results["passed on" if conformed is record else "converted"] += 1
 
     holds()
-    assert min(results["refused"], results["passed on"], results["converted"]) > size(15, 500), results
+    assert min(results["refused"], results["passed on"], results["converted"]) > size(15, 200), results
 
 
 @pytest.mark.parametrize("stream", CONTRACTS)
@@ -400,7 +400,7 @@ def test_without_validation_whatever_is_let_through_can_be_written_as_json_and_r
     conformer = Conformer(contract, validate=False)
     results = Counter()
 
-    @settings(max_examples=size(200, 5000), deadline=None)
+    @settings(max_examples=size(200, 2000), deadline=None)
     @given(records[stream])
     def holds(record: object) -> None:
         conformed = conformer.conform(record)
@@ -412,4 +412,4 @@ def test_without_validation_whatever_is_let_through_can_be_written_as_json_and_r
         results[type(conformed)] += 1
 
     holds()
-    assert min(results[Refusal], results[dict]) > size(20, 300), results
+    assert min(results[Refusal], results[dict]) > size(20, 100), results
