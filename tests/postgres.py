@@ -48,7 +48,7 @@ class Database:
     def execute(self, sql: str) -> str:
         """Runs a script in one go, and returns what it printed."""
         address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "owner", "-d", self.name]
-        command = [self.binaries / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *address]
+        command = [str(self.binaries / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *address]
         done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -128,7 +128,7 @@ def _start(binaries: Path, folder: Path, port: int, owner: str | None) -> subpro
 def _ready(binaries: Path, process: subprocess.Popen[bytes], folder: Path, port: int) -> bool:
     """Waits for the server, asked through its own folder: behind the port may be another one, and then it ends."""
     deadline = time.monotonic() + 60
-    command = [binaries / "pg_isready", "-q", "-h", folder, "-p", str(port)]
+    command = [str(binaries / "pg_isready"), "-q", "-h", str(folder), "-p", str(port)]
     while subprocess.run(command, check=False).returncode != 0:
         if process.poll() is not None:
             return False

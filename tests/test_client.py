@@ -374,7 +374,7 @@ def test_a_status_is_read_as_klar_writes_it(klar: Sandbox) -> None:
     submit(client, refund("R-1"), refund("R-2"))
     after = client.status(REFUNDS)
 
-    assert before == ("0", "0", None, None)
+    assert tuple(before) == ("0", "0", None, None)
     assert (after.total, after.last_batch_count, after.last_failure) == ("2", "2", None)
     assert after.newer_than(before)
     assert not before.newer_than(after)

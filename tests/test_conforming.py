@@ -210,7 +210,7 @@ KEYS: dict[str, tuple[str, str]] = {
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """All cases in one run: what Klar holds under a key, or how the record with it was refused."""
     rejects = tmp_path_factory.mktemp("conforming") / "rejects.jsonl"
-    lines = [REFUNDS]
+    lines: list[Any] = [REFUNDS]
     lines += [record("refunds", **({"id": name} | fields)) for name, (fields, _) in REFUND_CASES.items()]
     fields = '{"id": %s, "createdAt": 1704110400, "lineItems": [], "n": "%s"}'
     body = f'{{"type": "RECORD", "stream": "refunds", "record": {fields}}}'
@@ -294,7 +294,7 @@ def test_without_validation_klar_judges_but_what_cannot_be_sent_is_still_refused
         state(1),
     ]
     ended = run(klar, lines, validate_records=False, rejects_path=str(rejects))
-    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"good"})
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"good"})
     found = [json.loads(text) for text in rejects.read_text().splitlines()[1:]]
     assert {(each["record"].get("id"), each["source"]) for each in found} == {
         ("unreadable", "contract"),

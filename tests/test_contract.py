@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ REFUNDS = CONTRACTS["refunds"]
 COSTS = CONTRACTS["transaction_costs"]
 
 
-def objects_of(schema: dict) -> list[dict]:
+def objects_of(schema: dict[str, Any]) -> list[dict[str, Any]]:
     """Return this schema and every one below it that describes an object."""
     below = [*schema.get("properties", {}).values(), schema.get("items", {})]
     here = [schema] if schema.get("type") == "object" else []
@@ -40,7 +41,7 @@ def test_the_fields_a_contract_names_are_fields_of_its_schema(contract: Contract
 
 
 def test_refunds_are_sent_as_a_bare_array_in_order() -> None:
-    records = [{"id": "b", "createdAt": 1700000000, "lineItems": []}, {"id": "a"}]
+    records: list[dict[str, Any]] = [{"id": "b", "createdAt": 1700000000, "lineItems": []}, {"id": "a"}]
     assert REFUNDS.body(records) == b'[{"id":"b","createdAt":1700000000,"lineItems":[]},{"id":"a"}]'
 
 
@@ -75,12 +76,16 @@ DIGITS = {
 def test_a_number_reaches_klar_with_the_digits_the_tap_wrote(written: object, sent: object, quote: str) -> None:
     line = f'{{"order_id": 7, "transaction_costs": {quote}{written}{quote}}}'
     record = msgspec.json.Decoder(float_hook=Decimal).decode(line)
-    body = COSTS.body([Conformer(COSTS).conform(record)])
+    conformed = Conformer(COSTS).conform(record)
+    assert isinstance(conformed, dict)
+    body = COSTS.body([conformed])
     assert body.decode() == f'{{"items":[{{"orderId":"7","transactionCosts":{sent}}}]}}'
 
 
 def test_a_number_inside_json_text_keeps_its_digits() -> None:
     items = '[{"line_item_id": 1, "refunded_quantity": 1.10}]'
     record = {"id": "r", "createdAt": 1700000000, "line_items": items}
-    body = REFUNDS.body([Conformer(REFUNDS).conform(record)])
+    conformed = Conformer(REFUNDS).conform(record)
+    assert isinstance(conformed, dict)
+    body = REFUNDS.body([conformed])
     assert b'"refundedQuantity":1.10}' in body

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,14 @@ def test_the_changelogs_top_version_is_the_packages() -> None:
     versions = re.findall(r"^## \[?(\d[^\]\s]*)", read("CHANGELOG.md"), re.MULTILINE)
 
     assert versions[:1] == [version("target-klar")]
+
+
+def test_the_readme_names_the_pythons_that_the_package_names() -> None:
+    classifiers = metadata("target-klar").get_all("Classifier") or []
+    pythons = re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))
+    named = re.findall(r"Python (3\.\d+) to (3\.\d+)\.", section(read("README.md"), "Install"))
+
+    assert named == [(pythons[0], pythons[-1])]
 
 
 def test_the_readme_names_every_module_of_the_package_and_nothing_else() -> None:

@@ -26,7 +26,7 @@ POSITIONS = {"first": 1, "middle": 3, "last": REQUESTS}
 AT_ONCE = 4
 """Cases at a time: most of a case is waiting."""
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "batch_size_rows": BATCH,
     "checkpoint_interval_seconds": 0,
     "request_timeout_seconds": 1,
@@ -66,7 +66,9 @@ class Outcome:
         assert self.states == sorted(set(self.states)), f"{self.case}: STATEs repeated or out of order: {self.states}"
         assert "Traceback" not in self.err, f"{self.case}: {self.err}"
         assert len(self.errors) == (self.code != 0), f"{self.case}: {self.errors}"
-        assert (self.states or [None])[-1] == self.newest_covered, f"{self.case}: {self.states}; held: {self.held}"
+        assert (self.states[-1] if self.states else None) == self.newest_covered, (
+            f"{self.case}: {self.states}; held: {self.held}"
+        )
 
 
 def outcome(fault: str, case: str, rejects: Path | None = None, **settings: Any) -> Outcome:

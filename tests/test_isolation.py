@@ -112,7 +112,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Klar]:
     return sent, Klar(bad, styles, random.Random(draw(st.integers(0, 999))))
 
 
-@settings(max_examples=cases(100, 2000), deadline=None)
+@settings(max_examples=cases(100, 600), deadline=None)
 @given(worlds())
 def test_whatever_klar_says_every_good_record_is_accepted_and_every_bad_one_refused(
     world: tuple[list[dict[str, Any]], Klar],
@@ -126,7 +126,7 @@ def test_whatever_klar_says_every_good_record_is_accepted_and_every_bad_one_refu
     assert not isolation.hopeless
 
 
-@settings(max_examples=cases(100, 2000), deadline=None)
+@settings(max_examples=cases(100, 600), deadline=None)
 @given(worlds(), st.integers(0, 5))
 def test_without_room_everything_left_of_the_one_too_many_is_accepted_or_refused(
     world: tuple[list[dict[str, Any]], Klar], room: int
@@ -140,7 +140,7 @@ def test_without_room_everything_left_of_the_one_too_many_is_accepted_or_refused
     assert {position for position in range(stop) if sent[position]["id"] not in klar.bad} <= isolation.accepted
 
 
-@settings(max_examples=cases(100, 2000), deadline=None)
+@settings(max_examples=cases(100, 600), deadline=None)
 @given(worlds())
 def test_a_first_batch_is_given_up_only_while_nothing_of_it_was_accepted(
     world: tuple[list[dict[str, Any]], Klar],

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import forked
 import program
@@ -28,7 +28,7 @@ UPDATES, KEYS, HOT = 9_500, 3_000, 40
 AT_A_TIME = 330
 """How much of the feed a run gets that is going to be killed: the feed must outlast all kills."""
 KILLS = [*["during a request"] * 7, *["before a checkpoint"] * 7, *["at random"] * 14]
-SETTINGS = {"batch_size_rows": 20, "checkpoint_interval_seconds": 0, "max_parallel_requests": 4}
+SETTINGS: dict[str, Any] = {"batch_size_rows": 20, "checkpoint_interval_seconds": 0, "max_parallel_requests": 4}
 
 
 class Feed:

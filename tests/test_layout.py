@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import target_klar
@@ -120,3 +123,27 @@ def test_files_are_named_for_what_they_are_about_and_not_for_a_kind() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     assert [name for name, file in FILES.items() if not ast.get_docstring(ast.parse(file.read_text()))] == []
+
+
+def test_every_module_that_a_run_imports_comes_from_a_dependency_that_is_declared() -> None:
+    declared = {re.split(r"[^\w.-]", wanted)[0].lower().replace("_", "-") for wanted in requires("target-klar") or []}
+    imported = set().union(*(imported_at_run_time(ast.parse(file.read_text())) for file in FILES.values()))
+    foreign = imported - sys.stdlib_module_names - {"target_klar"}
+    homes = {name: {home.lower().replace("_", "-") for home in packages_distributions()[name]} for name in foreign}
+
+    assert {"requests", "singer_sdk", "upath"} <= foreign
+    assert {name for name, home in homes.items() if not home & declared} == set()
+
+
+def imported_at_run_time(tree: ast.Module) -> set[str]:
+    """The packages that a module imports, without those that it needs for types alone."""
+    typing = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    for_types = {inner for node in typing for inner in ast.walk(node)}
+    at_run_time = [node for node in ast.walk(tree) if node not in for_types]
+    named = {alias.name for node in at_run_time if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module or "" for node in at_run_time if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in named}
+
+
+def test_it_says_that_it_is_typed_as_its_classifiers_do() -> None:
+    assert (PACKAGE / "py.typed").is_file()

@@ -217,7 +217,7 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
 
 
 LedgerAgainstEveryRecordAndState.TestCase.settings = settings(
-    max_examples=size(50, 1000), stateful_step_count=30, deadline=None
+    max_examples=size(50, 200), stateful_step_count=30, deadline=None
 )
 test_the_ledger_agrees_with_a_model_that_keeps_every_record_and_every_state = LedgerAgainstEveryRecordAndState.TestCase
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pipelines import ROOT, Project
@@ -78,7 +79,8 @@ def test_a_clone_loads_its_sample_rows_and_later_only_what_is_new(tmp_path: Path
         assert clone.state(STATE) != kept
 
 
-def hashes(state: dict[str, object] | None) -> dict[str, str]:
+def hashes(state: dict[str, Any] | None) -> dict[str, str]:
     """Returns the hash of each file that the tap has read."""
     assert state is not None
-    return state["bookmarks"]["rows"]["file_hashes"]
+    read: dict[str, str] = state["bookmarks"]["rows"]["file_hashes"]
+    return read

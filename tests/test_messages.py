@@ -345,7 +345,7 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
         state(1),
     ]
     ended = run(klar, lines, rejects_path=str(rejects))
-    assert (ended.code, ended.states, klar.refunds.keys()) == (0, [1], {"a"})
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     warnings = [text.split("|", 3)[3].strip() for text in ended.said("WARNING")]
     wanted = [
         r"refunds b: createdAt must be a time, as Unix seconds or as a date \(found text \"soon\"\)\. Written to .*\.",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from target_klar.sandbox import Moment, Request
 
 KEYS = [f"K{number}" for number in range(37)]
-EAGER = {"batch_size_rows": 20, "max_parallel_requests": 8}
+EAGER: dict[str, Any] = {"batch_size_rows": 20, "max_parallel_requests": 8}
 
 
 class Watched(Sandbox):

@@ -82,7 +82,8 @@ class Page:
         return self.browser.execute_script(script, *arguments)
 
     def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self.browser.get_log("browser")]
+        log = self.browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
+        return [entry["message"] for entry in log]
 
 
 @pytest.fixture

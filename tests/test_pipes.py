@@ -37,7 +37,7 @@ def wakeup() -> Iterator[Wakeup]:
 
 def everything(wakeup: Wakeup, source: Source) -> bytes:
     """All that a source has, read as the main thread does."""
-    parts = []
+    parts: list[bytes] = []
     while True:
         assert wakeup.wait(30, source)
         part = source.read()

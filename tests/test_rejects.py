@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STYLES = ["index", "tree", "tree-item", "ids", "failed-ids", "opaque", "207"]
 PROGRAM = [sys.executable, "-m", "target_klar", "--config=ENV"]
 BAD = ("R17", "R1500", "R2499")
-WHOLE_BATCHES = {"checkpoint_interval_seconds": 0, "batch_size_rows": 2, "max_parallel_requests": 1}
+WHOLE_BATCHES: dict[str, Any] = {"checkpoint_interval_seconds": 0, "batch_size_rows": 2, "max_parallel_requests": 1}
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_of_multiple_state_messages_the_last_one_comes_out_once_all_is_stored(
 
     klar.clear()
     lines = of_sdk.singer_filepath.read_text().splitlines()
-    settings = {"batch_size_rows": 1, "max_parallel_requests": 1, "checkpoint_interval_seconds": 0}
+    settings: dict[str, Any] = {"batch_size_rows": 1, "max_parallel_requests": 1, "checkpoint_interval_seconds": 0}
     ended = run(klar, lines, stream_maps=maps_of(TargetMultipleStateMessages), **settings)
     places = [states.index(value) for value in ended.states]
     assert ended.code == 0

@@ -189,7 +189,7 @@ def test_every_setting_can_come_from_the_environment_and_takes_effect(klar: Sand
     klar.versions = {"refunds": ("01.2031",), "transaction_costs": ("02.2032",)}
     klar.extra_fields = ("note",)
     rejects = tmp_path / "rejects.jsonl"
-    values: dict[str, str] = {
+    values: dict[str, Any] = {
         "api_token": klar.token + "\n",  # as a file that holds a secret ends
         "api_url": klar.url,
         "refunds_api_version": "01.2031",

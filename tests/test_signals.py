@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
-CODES = {TERM: 143, INT: 130}
+CODES: dict[int, int] = {TERM: 143, INT: 130}
 PATIENCE = 27.0
 """Three times the grace: a container would have killed it."""
 GRACE = 9.0
 AT_ONCE = 1.0
 """Seconds within which a run has heard a signal; what another thread begins in that time may still be sent."""
 
-SMALL = {"batch_size_rows": 5, "checkpoint_interval_seconds": 0, "max_parallel_requests": 1}
+SMALL: dict[str, Any] = {"batch_size_rows": 5, "checkpoint_interval_seconds": 0, "max_parallel_requests": 1}
 RECORDS = 100
 
 

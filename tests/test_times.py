@@ -96,10 +96,10 @@ def test_only_text_and_dates_are_read(value: object) -> None:
         *("0000-00-00T00:00:00Z", "0000-00-00 00:00:00+00:00"),
     ],
 )
-def test_empty_text_zeros_and_zero_dates_say_that_there_is_no_time(written: object) -> None:
+def test_empty_text_zeros_and_zero_dates_say_that_there_is_no_time(written: str) -> None:
     assert says_no_time(written)
 
 
 @pytest.mark.parametrize("written", ["1", "0000-00-01", "0000-00-00 00:00:01", "null", "-", ".", "0,0"])
-def test_other_text_does_not_say_that_there_is_no_time(written: object) -> None:
+def test_other_text_does_not_say_that_there_is_no_time(written: str) -> None:
     assert not says_no_time(written)

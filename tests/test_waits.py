@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 START_UP = 20.0
 """Seconds that a busy machine may take until the first request."""
-SMALL = {
+SMALL: dict[str, Any] = {
     "batch_size_rows": 5,
     "checkpoint_interval_seconds": 0,
     "max_parallel_requests": 1,
@@ -168,6 +168,7 @@ def test_a_worker_that_hangs_past_its_limits_does_not_keep_the_process_alive(kla
 
 def test_a_stdout_that_is_closed_ends_the_run_and_says_that_the_records_are_stored(klar: Sandbox) -> None:
     with Watched(klar, reads_stdout=False, **SMALL) as run:
+        assert run.process.stdout is not None
         run.process.stdout.close()
         code = run.feed(FOUR_BATCHES).ended()
 
