@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from program import REFUNDS
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 BATCH = 5
-SETTINGS = {"batch_size_rows": BATCH, "checkpoint_interval_seconds": 0, "status_timeout_seconds": 2}
+SETTINGS: dict[str, Any] = {"batch_size_rows": BATCH, "checkpoint_interval_seconds": 0, "status_timeout_seconds": 2}
 
 
 def at_post(klar: Sandbox, nth: int, then: Callable[[], object]) -> None:
@@ -34,6 +34,16 @@ def at_post(klar: Sandbox, nth: int, then: Callable[[], object]) -> None:
                 then()
 
     klar.observer = observe
+
+
+def hold_third(klar: Sandbox, hold: Callable[[], object]) -> None:
+    """Hold the load of the third batch up, in whichever order they come in."""
+
+    def refuse(sent: dict[str, Any]) -> None:
+        if sent["id"] == f"R-{2 * BATCH + 1}":
+            hold()
+
+    klar.refuse = refuse
 
 
 def test_a_status_that_was_read_between_two_loads_does_not_confirm_the_second(klar: Sandbox) -> None:
@@ -53,7 +63,7 @@ def test_a_status_that_was_read_between_two_loads_does_not_confirm_the_second(kl
 
 def test_a_covered_state_leaves_though_a_later_request_hangs(klar: Sandbox) -> None:
     """Requests that wait for the status to be read between two loads go on too, after a few seconds."""
-    at_post(klar, 3, lambda: time.sleep(8))
+    hold_third(klar, lambda: time.sleep(8))
     with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
         run.feed([REFUNDS, *numbered(1, 8 * BATCH, every=1)])
         run.until(lambda: run.states and run.states[-1] == 2 * BATCH)
@@ -65,7 +75,7 @@ def test_a_covered_state_leaves_though_a_later_request_hangs(klar: Sandbox) -> N
 
 def test_after_a_signal_a_covered_state_leaves_though_a_later_request_hangs_to_the_end(klar: Sandbox) -> None:
     over = threading.Event()
-    at_post(klar, 3, over.wait)
+    hold_third(klar, over.wait)
     with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
         run.feed([REFUNDS, *numbered(1, 8 * BATCH, every=1)])
         run.until(lambda: len(klar.refunds) == 2 * BATCH and len(klar.posts()) == 3)

@@ -95,7 +95,7 @@ def well_ended(run: Watched, code: int, number: int) -> None:
     assert run.started + run.took - run.signalled[0] < PATIENCE
     assert run.ahead == []
     assert run.states == sorted(set(run.states))
-    assert run.errors == []
+    assert [error for error in run.errors if not error.startswith("A STATE could not be written")] == []
     assert "Traceback" not in run.err
     assert f"Stopped by {signal.Signals(number).name}." in run.err
 
