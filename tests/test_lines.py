@@ -180,6 +180,34 @@ def test_a_line_of_a_batch_file_is_read_like_any_other(
     assert set_aside(rejects) == [*bad, *(json.dumps(text.decode()).encode() for text in none), b"null"]
 
 
+def deepest() -> int:
+    """How many levels this Python reads."""
+    low, high = 100, 1_000_000
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            json.loads("[" * middle + "]" * middle)
+            low = middle
+        except RecursionError:
+            high = middle
+    return low
+
+
+def test_what_can_just_be_read_can_be_read_again_once_it_is_set_aside(
+    klar: Sandbox, rejects: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    most = deepest()
+    depths = range(most - 120, most + 5)
+    file.write_text("".join(f'{{"id": {"[" * depth}{"]" * depth}}}\n' for depth in depths))
+    ended = run(klar, [REFUNDS, batch(file), state(1)], rejects_path=str(rejects), rejects_limit=1000)
+    assert (ended.code, ended.states, len(set_aside(rejects))) == (0, [1], len(depths))
+    again = rejects.with_name("again.jsonl")
+    assert run(klar, [], "--input", str(rejects), rejects_path=str(again), rejects_limit=1000).code == 0
+    assert set_aside(again) == set_aside(rejects)
+    assert {text[:1] for text in set_aside(rejects)} == {b"{", b'"'}  # some were deep, some too deep
+
+
 @pytest.mark.parametrize("value", ["null", "5", '"text"', "[1]", "true", "NaN", "{}", "9" * 5000])
 def test_a_record_that_is_no_object_or_an_empty_one_is_refused_once_under_one_map_or_several(
     klar: Sandbox, rejects: Path, value: str
