@@ -11,7 +11,7 @@ from forked import run
 from measured import KLAR, timed
 from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, state
 
-from target_klar.exact import members
+from target_klar.exact import NotJSONError, decode, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -186,9 +186,9 @@ def deepest() -> int:
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            json.loads("[" * middle + "]" * middle)
+            decode("[" * middle + "]" * middle)
             low = middle
-        except RecursionError:
+        except NotJSONError:
             high = middle
     return low
 
