@@ -63,6 +63,15 @@ def test_two_spellings_with_different_values_are_refused(other: object) -> None:
     assert why == "orderId must be text that is not empty (found different values in order_id and ORDERID)"
 
 
+def test_two_spellings_with_values_too_deep_to_compare_are_refused() -> None:
+    one: list[object] = []
+    other: list[object] = []
+    for _ in range(100_000):
+        one, other = [one], [other]
+    why = refusal({"id": 1, "createdAt": 1704103200, "line_items": one, "LINEITEMS": other})
+    assert why == "lineItems must be an array (found different values in line_items and LINEITEMS)"
+
+
 TEXTS = {
     "integer": (12, "12"),
     "64-bit integer": (2**63, "9223372036854775808"),

@@ -11,7 +11,7 @@ from forked import run
 from measured import KLAR, timed
 from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, state
 
-from target_klar.exact import members
+from target_klar.exact import NotJSONError, decode, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,6 +178,34 @@ def test_a_line_of_a_batch_file_is_read_like_any_other(
     ended = run(klar, [REFUNDS, batch(file), state(1)], rejects_path=str(rejects), **settings)
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], len(ODD))
     assert set_aside(rejects) == [*bad, *(json.dumps(text.decode()).encode() for text in none), b"null"]
+
+
+def deepest() -> int:
+    """How many levels this Python reads."""
+    low, high = 100, 1_000_000
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            decode("[" * middle + "]" * middle)
+            low = middle
+        except NotJSONError:
+            high = middle
+    return low
+
+
+def test_what_can_just_be_read_can_be_read_again_once_it_is_set_aside(
+    klar: Sandbox, rejects: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    most = deepest()  # here, and a little more where the stack is lower
+    depths = range(most - 50, most + 150)
+    file.write_text("".join(f'{{"id": {"[" * depth}{"]" * depth}}}\n' for depth in depths))
+    ended = run(klar, [REFUNDS, batch(file), state(1)], rejects_path=str(rejects), rejects_limit=1000)
+    assert (ended.code, ended.states, len(set_aside(rejects))) == (0, [1], len(depths))
+    again = rejects.with_name("again.jsonl")
+    assert run(klar, [], "--input", str(rejects), rejects_path=str(again), rejects_limit=1000).code == 0
+    assert set_aside(again) == set_aside(rejects)
+    assert {text[:1] for text in set_aside(rejects)} == {b"{", b'"'}  # some were deep, some too deep
 
 
 @pytest.mark.parametrize("value", ["null", "5", '"text"', "[1]", "true", "NaN", "{}", "9" * 5000])
