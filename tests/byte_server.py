@@ -108,7 +108,7 @@ def _pump(client: socket.socket, server: socket.socket) -> None:
 
 def _read_request(reader: BinaryIO, connection: int) -> Request | None:
     """Read a request whole; None where the client hangs up."""
-    head = b"".join(takewhile(bytes.strip, reader))
+    head = b"".join(takewhile(lambda line: line != b"\r\n", iter(reader.readline, b"")))
     length = re.search(rb"content-length: (\d+)", head.lower())
     body = reader.read(int(length[1]) if length else 0)
     return Request(connection, head, body) if head else None

@@ -9,6 +9,7 @@ import pytest
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 from program import COSTS, REFUNDS, cost, record, refund, schema, state
 from thoroughness import size
 
@@ -54,7 +55,7 @@ def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds"
     for records in batches:
         batch = Batch(contract, StreamReport(stream), parts, 1)
         for number, each in enumerate(records, 1):
-            batch.add(number, each, JSON.encode(each), {})
+            batch.add(number, each, JSON.encode(each), None)
         batch.close()
     return number_of(parts.told())
 
@@ -103,7 +104,7 @@ def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
     parts = Parts(contract)
     batch = Batch(contract, StreamReport("transaction_costs"), parts, 1)
     for text in (first, second):
-        batch.add(1, {"orderId": "a"}, f'{{"orderId":"a","transactionCosts":{text}}}'.encode(), {})
+        batch.add(1, {"orderId": "a"}, f'{{"orderId":"a","transactionCosts":{text}}}'.encode(), None)
         if apart:
             batch.close()
             batch = Batch(contract, StreamReport("transaction_costs"), parts, 1)
@@ -197,7 +198,9 @@ def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> 
     for start in range(0, 101_000, 1000):
         for amount in b"12":
             names = [str(number) for number in range(start, start + 1000)]
-            parts.add({name: b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount) for name in names})
+            parts.add(
+                {name: Raw(b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount)) for name in names}
+            )
     assert parts.told().startswith("more than 100000 keys (orderId) came again")
     assert len(parts._counted) == 100_000
 

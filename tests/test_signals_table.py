@@ -56,7 +56,7 @@ class Place:
     settings: dict[str, Any] = field(default_factory=dict)
     lines: list[Any] = field(default_factory=lambda: LINES)
     tap_ends: bool = True
-    started: Callable[[Watched], None] = lambda _: None
+    started: Callable[[Watched], object] = lambda _: None
     """What is done to the process as soon as it is there."""
     there: Callable[[Watched], object] = lambda _: True
     """Whether the run is at the place."""
@@ -100,7 +100,7 @@ class Place:
             run.signal(self.number)
             code = run.ended(PATIENCE + 60)
         took = run.started + run.took - run.signalled[0]
-        assert code == CODES[self.number], run.err
+        assert code == CODES[signal.Signals(self.number)], run.err
         assert took < (GRACE if self.ends == "soon" else PATIENCE), run.err
         assert run.ahead == []
         late = [post for post in getattr(klar, "posts", list)() if post.started > run.signalled[0] + AT_ONCE]
@@ -115,7 +115,7 @@ class Place:
 
 
 def missing(klar: Any, number: int) -> set[str]:
-    return {f"R-{each}" for each in range(1, number + 1)} - klar.refunds.keys()
+    return {f"R-{each}" for each in range(1, number + 1)} - set(klar.refunds)
 
 
 ROWS: dict[str, Callable[[Place], Any]] = {}
