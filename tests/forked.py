@@ -152,23 +152,25 @@ def _keep(descriptors: list[int]) -> None:
     run = socket.socket(fileno=told)
     with run.makefile() as asked:
         options, environment, folder = json.loads(asked.readline())
+    # Before the fork, so that whoever is told of the run finds its streams in their places.
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     child = os.fork()
     if not child:
         run.close()
-        _become(options, environment, folder, streams)
-    for descriptor in streams:
-        os.close(descriptor)
+        _become(options, environment, folder)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nothing, number)
     run.sendall(b"%d\n" % child)
     run.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
-def _become(options: list[str], environment: dict[str, str], folder: str, streams: list[int]) -> None:
+def _become(options: list[str], environment: dict[str, str], folder: str) -> None:
     """Be target-klar, started in a folder with this environment, until its end."""
     from target_klar.__main__ import main  # noqa: PLC0415 - not for the tests' own process
 
-    for number, descriptor in enumerate(streams):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

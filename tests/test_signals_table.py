@@ -434,7 +434,7 @@ def writing_a_state_that_is_read_slowly(place: Place) -> Any:
 @row
 def writing_a_line_to_an_stderr_that_nobody_reads(place: Place) -> Any:
     klar = place.klar()
-    versions = [{"type": "ACTIVATE_VERSION", "stream": f"{number:x<1000}", "version": 1} for number in range(100)]
+    versions = [{"type": "ACTIVATE_VERSION", "stream": f"{number:x<30}", "version": 1} for number in range(2000)]
     place.lines, place.tap_ends = [*TEN, *versions, *numbered(11, 20)], False
     place.reads_stderr, place.there, place.kept, place.lingers = False, posts(klar, 2), 10, 2.0
     return klar

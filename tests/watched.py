@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -117,6 +118,7 @@ class Watched:
     def fill(self, number: int) -> None:
         """Leave no room in its stdout or stderr, which nobody reads; how, is Linux's."""
         pipe = os.open(f"/proc/{self.process.pid}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
+        assert stat.S_ISFIFO(os.fstat(pipe).st_mode), "a file would take all that the disk has room for"
         with os.fdopen(pipe, "wb", buffering=0) as full:
             while full.write(b" " * 4096):
                 pass
