@@ -1,4 +1,7 @@
-"""A `.env` file where the SDK finds one: in a folder above its own, which for these runs is a link from there."""
+"""A `.env` file where the SDK finds one: in a folder above its own, which for these runs is a link from there.
+
+Of a process that is traced, as for coverage, it takes the working directory instead; so that is the same folder.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ def beside_the_sdk(folder: Path, command: list[str], given: bytes, **variables: 
         input=given,
         capture_output=True,
         timeout=LONGEST_RUN,
+        cwd=folder,
         env=ENVIRONMENT | {"PYTHONPATH": path} | variables,
         check=False,
     )
