@@ -17,7 +17,11 @@ def main() -> None:
 
     gc.freeze()
     gc.enable()
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        stopping.conclude()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

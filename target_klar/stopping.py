@@ -57,6 +57,15 @@ def end_at_once() -> None:
         _end(_received[0][0], None)
 
 
+def conclude() -> None:
+    """Let the process end with the code that it has come to: no signal, and no alarm, changes that any more.
+
+    Python itself takes its handlers back before its end, and would be killed by what comes then.
+    """
+    for number in (*_SIGNALS, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def received() -> int | None:
     """Return the number of the first signal, or None while there was none."""
     return _received[0][0] if _received else None

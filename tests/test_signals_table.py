@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import forked
+import program
 import pytest
 from program import COSTS, REFUNDS, cost, line, record, state
 from silent import silence
@@ -27,7 +29,10 @@ from watched import Watched, numbered, together
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
+
+    from forked import Forked
 
 pytestmark = [
     pytest.mark.slow,
@@ -68,6 +73,7 @@ class Place:
     """Whether it is that very STATE; else any before it may be the last one."""
     reads_stdout: bool = True
     reads_stderr: bool = True
+    start: Callable[..., Forked | subprocess.Popen[bytes]] = forked.start
     ends: Literal["soon", "with the grace", "at the last border"] = "soon"
     """Where the run waits for what hangs, until its grace is over; where it does not get to end by itself at all."""
 
@@ -90,6 +96,7 @@ class Place:
             missing=partial(missing, klar),
             reads_stdout=self.reads_stdout,
             reads_stderr=self.reads_stderr,
+            start=self.start,
             **SMALL | self.settings,
         ) as run:
             self.started(run)
@@ -145,8 +152,7 @@ def posts(klar: Sandbox, count: int) -> Callable[[Watched], bool]:
 
 @row
 def during_the_imports(place: Place) -> Any:
-    place.started = Watched.until_it_listens
-    place.lingers = 0.1
+    place.start, place.started, place.lingers = program.start, Watched.until_it_listens, 0.1
     return place.klar()
 
 
