@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 9.0
 """How long a stopping run may take in all: containers are killed after 10 seconds."""
 _LAST_BORDER = GRACE_SECONDS + 0.6
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _received: list[tuple[int, float]] = []
 _listeners: list[Callable[[], None]] = []
@@ -32,9 +32,9 @@ _listeners: list[Callable[[], None]] = []
 
 def listen() -> None:
     """Note SIGTERM and SIGINT from now on; the first one decides the exit code, and when the process ends at last."""
+    signal.signal(signal.SIGALRM, _end_now)
     for number in _SIGNALS:
         signal.signal(number, _note)
-    signal.signal(signal.SIGALRM, _end_now)
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
     signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
