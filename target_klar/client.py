@@ -91,7 +91,7 @@ class Client:
         self._status_paths: dict[str, str] = {}
         wait = connection.first_wait
         self._backoff = tenacity.wait_exponential(multiplier=wait, max=30) + tenacity.wait_random(0, wait)
-        self._session = _Session()
+        self._session = requests.Session()
         self._session.auth = _Bearer(connection.token)  # an auth object, or a .netrc would take its place
         # No proxy sees loopback traffic; of the environment the certificates count there too.
         proxies = dict.fromkeys(("http", "https"), "") if is_loopback(connection.url) else {}
@@ -192,27 +192,20 @@ class Client:
         return response
 
     def _exchange(self, method: str, url: str, body: bytes | None) -> _Response:
-        with self._session.request(
+        response = self._session.request(
             method,
             url,
             data=body,
             headers={"Content-Type": "application/json"} if body is not None else None,
             timeout=self._connection.request_timeout,
-            stream=True,
-        ) as response:
-            # Nothing is unpacked: no coding was accepted, and what is coded none the less is not readable.
-            received = response.raw.read(decode_content=False)
-            return _Response(response.status_code, response.headers, self._masked(received))
+            allow_redirects=False,
+        )
+        return _Response(response.status_code, response.headers, self._masked(response.content))
 
     def _masked(self, body: bytes) -> bytes:
         """Take the token out of an answer that repeats it, before any of it can come into a message."""
         token = self._connection.token.encode()
         return body.replace(token, b"***") if len(token) >= _SHORTEST_TOKEN else body
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Follow none: not even the address is looked at, which may be anything."""
 
 
 class _Bearer(requests.auth.AuthBase):

@@ -33,7 +33,8 @@ class WholeResponse(http.client.HTTPResponse):
     """The final answer to a request, read to its end before anything of it is looked at.
 
     A body whose length was announced, as such or in chunks, is shown with a Content-Length. One that ended with the
-    connection is shown without, so that whoever reads it can judge whether it is all there.
+    connection is shown without, so that whoever reads it can judge whether it is all there. Of the other headers only
+    Retry-After is shown: no cookie, coding or address of a server's is for the libraries above to act on.
     """
 
     _held: bytearray
@@ -52,9 +53,8 @@ class WholeResponse(http.client.HTTPResponse):
         self._show(body)
         self.version, self.code, self.status, self.reason = 10 + minor, status, status, reason
         self.headers = self.msg = http.client.HTTPMessage()
-        for name, value in fields:
-            if name.lower() not in ("content-length", "transfer-encoding"):
-                self.headers[name] = value
+        for value in _all(fields, "retry-after"):
+            self.headers["Retry-After"] = value
         if length is not None:
             self.headers["Content-Length"] = str(length)
         options = {option.strip().lower() for value in _all(fields, "connection") for option in value.split(",")}

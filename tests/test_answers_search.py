@@ -108,10 +108,11 @@ def cut(name: str, raw: bytes) -> Iterator[Case]:
 
 
 def changed(name: str, raw: bytes) -> Iterator[Case]:
-    """The answer with each byte of its status lines and headers replaced, on connections closed and kept."""
+    """The answer with each byte of its heads replaced, and each digit of its status by every other one."""
     chance = random.Random(f"{SEED} {name}")
     body = re.match(rb"(?s)(HTTP/1\.1 1.*?\r\n\r\n)*.*?\r\n\r\n", raw)
     assert body
+    codes = {at for code in re.finditer(rb"HTTP/1\.\d (\d{3})", raw) for at in range(*code.span(1))}
     for at in range(body.end()):
         others = {
             chance.choice(b"\r\n"),
@@ -119,7 +120,9 @@ def changed(name: str, raw: bytes) -> Iterator[Case]:
             chance.choice(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"),
             chance.randrange(0x80, 0x100),
             chance.choice(b"\0\t ,:;+-\x7f"),
-        } - {raw[at]}
+        }
+        others |= {*b"0123456789"} if at in codes else set()
+        others.discard(raw[at])
         for other in sorted(others):
             stays = LINGER * chance.randrange(2)
             yield Case(f"{name}, {other:#x} at {at}, stays {stays}", raw[:at] + bytes([other]) + raw[at + 1 :], stays)
