@@ -156,3 +156,18 @@ def test_an_answer_nested_without_end_tells_nothing() -> None:
         answer = {"children": [answer]}
 
     assert blame(answer, [refund("A")], "id") == Blame({}, {}, [])
+
+
+def test_a_path_is_shortened_too_though_all_of_it_is_indexes() -> None:
+    answer = leaf({"id": "A"}, "9" * 9000)
+    ((problem,),) = blame({"property": "lineItems", "children": [answer]}, [refund("A")], "id").hinted.values()
+    assert problem.path.startswith("lineItems[99")
+    assert len(problem.path) <= 200
+
+
+def test_an_object_nested_without_end_keeps_no_refusal_from_being_one() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+
+    assert blame({"failedOrderIds": ["A"]}, [refund("A") | {"extra": deep}], "id") == Blame({}, {}, [])

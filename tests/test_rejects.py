@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from byte_server import Reply, Request, serve
+from clients import ACCEPTED, answer
 from forked import run
 from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, start, state
 
@@ -452,3 +454,54 @@ def test_a_disk_that_is_full_stops_the_run_and_no_state_covers_what_could_not_be
     assert "cannot be written" in errors[0]
     assert 0 < len(whole) < 50
     assert last in [1, *whole]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"status": "INVALID", "errors": [{"key": "1.id", "message": "caf\xe9\\r\\nb\\u0000"}]}',
+        b'{"status": "INVALID", "errors": [{"key": "1.id", "message": "m", "value": 1E99999999999999999999}]}',
+        b'{"status": "INVALID", "errors": [{"key": "1.id", "message": "m", "value": -1E-99999999999999999999}]}',
+        b'{"status": "INVALID", "errors": [{"key": "1.id", "message": "m", "value": ' + b"9" * 5000 + b"}]}",
+        b'{"status": "INVALID", "errors": [{"key": "1.id", "message": ' + b"9" * 4000 + b"}]}",
+        b'{"status": "INVALID", "errors": [{"key": "1.id", "message": "\\ud800"}]}',
+        b'{"status": "INVALID", "errors": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"status": "INVALID", "errors": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        b'{"message": ' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}",
+        b"\xff\xfe\x00\x1b[31m",
+        b"",
+    ],
+    ids=[
+        "latin-1",
+        "huge",
+        "tiny",
+        "digits",
+        "4,000",
+        "surrogate",
+        "900",
+        "deep",
+        "objects",
+        "no text",
+        "nothing",
+    ],
+)
+def test_a_refusal_sets_its_one_record_aside_whatever_its_text_is(said: bytes, rejects: Path) -> None:
+    key = "R\n2\x1b[31m" + "2" * 500
+
+    def reply(request: Request) -> Reply:
+        if request.head.startswith(b"GET"):
+            return Reply(answer("200 OK", b"{}"))
+        return Reply(answer("400 Bad Request", said) if b"2222" in request.body else ACCEPTED)
+
+    class Klar:
+        token = "opens-nothing"
+
+    lines = [REFUNDS, refund("R1"), refund(key), refund("R3"), state(1)]
+    with serve(choose=reply) as (Klar.url, _):  # type: ignore[attr-defined]
+        ended = run(Klar(), lines, rejects_path=str(rejects), status_timeout_seconds=0)  # type: ignore[arg-type]
+    assert (ended.code, ended.states) == (0, [1])
+    assert "Traceback" not in ended.err
+    assert [each["record"]["id"] for each in read(rejects) if each["type"] == "RECORD"] == [key]
+    (told,) = ended.said("refunds R")
+    assert f"refunds R\\n2\\x1b[31m{'2' * 25}..." in told
+    assert all(text.isprintable() and len(text) < 900 for text in ended.err.splitlines())
