@@ -122,7 +122,8 @@ def test_a_request_goes_through_a_tunnel(*, secure: bool, tls: ssl.SSLContext, m
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         client = client_of(KLAR)
         assert [submit(client).verdict for _ in range(3)] == [Verdict.ACCEPTED] * 3
-        assert [request.head.split(b"\r\n")[0] for request in proxy.received] == [b"CONNECT klar.example:443 HTTP/1.0"]
+        (asked,) = proxy.received  # in HTTP/1.0, and by newer Pythons in 1.1
+        assert asked.head.startswith(b"CONNECT klar.example:443 HTTP/1.")
         assert [request.connection for request in klar.received] == [1, 1, 1]
 
 
