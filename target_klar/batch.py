@@ -75,13 +75,14 @@ class Batch:
         self.read += 1
         key = record[self.contract.key]
         before = self.entries.get(key)
-        earliest = number if before is None else before.earliest
-        self.held += len(text) + (len(origin) if origin else 0)
-        self.entries[key] = Entry(earliest, msgspec.Raw(text), origin)
-        if before is not None:
-            self.held -= before.held
-            self.report.merged += 1
-            self._parts.add({key: before.sent})
+        self.held += len(text) if origin is None else len(text) + len(origin)
+        if before is None:
+            self.entries[key] = Entry(number, msgspec.Raw(text), origin)
+            return
+        self.entries[key] = Entry(before.earliest, msgspec.Raw(text), origin)
+        self.held -= before.held
+        self.report.merged += 1
+        self._parts.add({key: before.sent})
 
     def close(self) -> None:
         """Look at what its records replace, once no more come."""

@@ -43,6 +43,7 @@ class KlarSink(BatchSink):
         self.batch: Batch | None = None
         self._parts = Parts(self.contract)
         self._most = self.max_size
+        self._cancels_by = self.contract.cancels_by
         self._delivery = target.delivery
         self._ledger = target.delivery.ledger
         self.conformer = Conformer(
@@ -61,19 +62,20 @@ class KlarSink(BatchSink):
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
-        self._ledger.number += 1
+        number = self._ledger.number = self._ledger.number + 1
         self.report.read += 1
         text = self.conformer.untouched(record)
         conformed = self._conform(record) if text is None else record
         if isinstance(conformed, dict):
-            if self.batch is None:
-                self.batch = Batch(self.contract, self.report, self._parts, self._ledger.number)
-                self._ledger.open(self._ledger.number)
+            batch = self.batch
+            if batch is None:
+                batch = self.batch = Batch(self.contract, self.report, self._parts, number)
+                self._ledger.open(number)
             else:
-                self._ledger.add(self.batch.number, self._ledger.number)
+                self._ledger.add(batch.number, number)
             origin = None if context["record"] is conformed else context[LINE]
-            self.batch.add(self._ledger.number, conformed, text or JSON.encode(conformed), origin)
-            by = self.contract.cancels_by
+            batch.add(number, conformed, text or JSON.encode(conformed), origin)
+            by = self._cancels_by
             if by and not (emptied := conformed.get(by)) and isinstance(emptied, list | tuple):
                 self.report.cancelled += 1
         elif isinstance(conformed, Refusal):

@@ -27,7 +27,7 @@ from target_klar.explain import found, shorten
 from target_klar.ledger import Ledger
 from target_klar.mapping import FILTERED, LONGEST_REASON, mapped, names_of, outline
 from target_klar.pipes import Wakeup
-from target_klar.reader import LINE, KlarReader
+from target_klar.reader import LINE, KlarReader, state_of
 from target_klar.rejects import Rejects
 from target_klar.settings import SETTINGS, checked
 from target_klar.sinks import KlarSink, RefundsSink, TransactionCostsSink
@@ -172,7 +172,7 @@ class TargetKlar(Target):
         """Give a STATE, as the tap wrote it, to the ledger."""
         self._assert_line_requires(message_dict, {"value"})
         if not self.config["validate_only"]:
-            self.delivery.ledger.state(message_dict["value"])
+            self.delivery.ledger.state(state_of(message_dict[LINE]))
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
