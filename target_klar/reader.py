@@ -1,30 +1,40 @@
-"""Singer lines from any input, each one a message; between two chunks of input the delivery is tended."""
+"""Singer lines from any input, each one a message, and those of the files that a BATCH message names.
+
+Between two chunks of input the delivery is tended. The files of a BATCH are JSON lines, plain or gzip, wherever
+`fsspec` can reach them.
+"""
 
 from __future__ import annotations
 
+import gzip
+import json
 import logging
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
-from singer_sdk.exceptions import RecordsWithoutSchemaException
+from singer_sdk.exceptions import FatalSyncError, RecordsWithoutSchemaException
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
+from upath import UPath
 
-from target_klar import stopping
-from target_klar.exact import NotJSONError, decode, members
-from target_klar.pipes import Source
+from target_klar.process import stopping
+from target_klar.process.pipes import CHUNK, Source
+from target_klar.records.exact import NotJSONError, decode, members
+from target_klar.records.explain import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from target_klar.pipes import Wakeup
+    from target_klar.process.pipes import Wakeup
 
 LONGEST_LINE = 64 << 20
 LINE: Final = "line"
 """Under this name a message carries the bytes that it was read from."""
 _LINES_PER_LOOK = 20  # with a slow stream map they take a second
+_LONGEST_PATH = 300  # characters of it in a message
 _logger = logging.getLogger("target-klar")
 
 
@@ -141,3 +151,49 @@ def state_of(line: bytes) -> bytes:
         return bytes(_decode_state(line).value)
     except (msgspec.MsgspecError, RecursionError):
         return members(line)["value"]
+
+
+def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]]) -> Iterator[tuple[Any, bytes]]:
+    """Yield every record of the files that a BATCH message names, and its JSON; a line that is none becomes text.
+
+    `lines` splits a source, and waits for it as for the input.
+
+    Raises:
+        InvalidInputLine: The message is none that names files, or a line is longer than any that is read.
+        FatalSyncError: The files are of another kind, or one cannot be read.
+    """
+    encoding, manifest = message["encoding"], message["manifest"]
+    if not isinstance(encoding, dict) or not isinstance(manifest, list):
+        raise InvalidInputLine("a BATCH message whose `encoding` or `manifest` is not what it should be")
+    if not all(isinstance(path, str) for path in manifest):
+        raise InvalidInputLine("a BATCH message whose `manifest` names something that is no file")
+    packed = encoding.get("compression") == "gzip"
+    if encoding.get("format") != "jsonl" or not (packed or encoding.get("compression") in (None, "none")):
+        raise FatalSyncError(
+            "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
+        )
+    for path in manifest:
+        name = f"batch file {shorten(path, _LONGEST_PATH)}"
+        with closing(Source(_pieces(path, packed=packed), name)) as source:
+            for line in lines(source):
+                if line and not line.isspace():
+                    yield _record(line)
+
+
+def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
+    with UPath(path).open("rb") as file:
+        content = gzip.GzipFile(fileobj=file) if packed else file
+        yield from iter(partial(content.read, CHUNK), b"")
+
+
+def _record(line: bytes) -> tuple[Any, bytes]:
+    text = line.strip()
+    try:
+        # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
+        held = decode(b"[%b]" % text)
+    except NotJSONError:
+        held = []
+    if len(held) == 1:  # more than one where the line is `1, 2`
+        return held[0], text
+    words = text.decode(errors="replace")
+    return words, json.dumps(words).encode()

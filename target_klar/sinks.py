@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk.sinks import BatchSink
 
-from target_klar.batch import MAX_HELD, Batch
-from target_klar.conform import MARK, Conformer, Deleted, Refusal
-from target_klar.contract import CONTRACTS, JSON, Contract, Record
-from target_klar.explain import Problem
+from target_klar.contract.streams import CONTRACTS, JSON, Contract, Record
+from target_klar.delivery.batch import MAX_HELD, Batch
+from target_klar.delivery.parts import Parts
+from target_klar.delivery.rejects import RecordRefusedError
+from target_klar.delivery.report import StreamReport
 from target_klar.mapping import MapFailure
-from target_klar.parts import Parts
 from target_klar.reader import LINE
-from target_klar.rejects import RecordRefusedError
-from target_klar.report import StreamReport
+from target_klar.records.conform import MARK, Conformer, Deleted, Refusal
+from target_klar.records.explain import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,22 +17,21 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
-from target_klar.batch import record_line
-from target_klar.batch_files import records
-from target_klar.client import Client, Connection
-from target_klar.contract import CONTRACTS
-from target_klar.delivery import Delivery, Pace
-from target_klar.environment import settings_in, variables
-from target_klar.explain import found, shorten
-from target_klar.ledger import Ledger
+from target_klar.api.client import Client, Connection
+from target_klar.contract.streams import CONTRACTS
+from target_klar.delivery.batch import record_line
+from target_klar.delivery.ledger import Ledger
+from target_klar.delivery.rejects import Rejects
+from target_klar.delivery.sending import Delivery, Pace
+from target_klar.delivery.workers import Workers
 from target_klar.mapping import FILTERED, LONGEST_REASON, mapped, names_of, outline
-from target_klar.pipes import Wakeup
-from target_klar.reader import LINE, KlarReader, state_of
-from target_klar.rejects import Rejects
-from target_klar.settings import SETTINGS, checked
+from target_klar.process.pipes import Wakeup
+from target_klar.reader import LINE, KlarReader, records, state_of
+from target_klar.records.explain import found, shorten
+from target_klar.settings.environment import settings_in, variables
+from target_klar.settings.settings import SETTINGS, checked
+from target_klar.settings.stream_maps import overlooked
 from target_klar.sinks import KlarSink, RefundsSink, TransactionCostsSink
-from target_klar.stream_maps import overlooked
-from target_klar.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from target_klar.client import Client, Connection
-from target_klar.contract import CONTRACTS
+from target_klar.api.client import Client, Connection
+from target_klar.contract.streams import CONTRACTS
 
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox

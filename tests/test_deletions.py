@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, state
 from thoroughness import size
 
-from target_klar.conform import DELETED, Conformer, Refusal
-from target_klar.contract import CONTRACTS
-from target_klar.explain import Problem
+from target_klar.contract.streams import CONTRACTS
+from target_klar.records.conform import DELETED, Conformer, Refusal
+from target_klar.records.explain import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

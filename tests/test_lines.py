@@ -11,7 +11,7 @@ from forked import run
 from measured import KLAR, timed
 from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, state
 
-from target_klar.exact import NotJSONError, decode, members
+from target_klar.records.exact import NotJSONError, decode, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

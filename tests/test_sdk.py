@@ -16,7 +16,7 @@ from singer_sdk.testing import SuiteConfig, TargetTestRunner
 from singer_sdk.testing.suites import target_tests
 from singer_sdk.testing.target_tests import TargetCliPrintsTest, TargetMultipleStateMessages
 
-from target_klar.rejects import RecordRefusedError
+from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""HTTP to Klar, and nothing of Singer: requests, retries, attempts that end, what answers mean."""

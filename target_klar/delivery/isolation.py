@@ -1,0 +1,105 @@
+"""Telling the records that Klar refuses from those it takes, in as few requests as its answers allow."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any
+
+from target_klar.api.answers import Answer, Verdict
+from target_klar.api.refusals import blame
+from target_klar.records.explain import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_DEEP = 3
+"""Halves and their halves are tried before anything is halved a third time: if all fail, it is no single record."""
+_NO_REASON = Problem("", "Klar gave no reason")
+
+
+class Isolation:
+    """Sends the objects of one batch, each with a `key` of its own, until each is accepted or refused.
+
+    Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
+    and refused if that is refused. Where nothing tells, the objects are halved. Past `room` refused objects nothing
+    that begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong
+    guess costs nothing, a hint counts as a name. `read` makes an object out of what is sent.
+    """
+
+    def __init__(
+        self,
+        sent: Sequence[Any],
+        key: str,
+        *,
+        room: int,
+        proven: bool,
+        dry_run: bool = False,
+        read: Callable[[Any], dict[str, Any]] = dict,
+    ) -> None:
+        self.accepted: set[int] = set()
+        """The positions of the objects that Klar took."""
+        self.refused: dict[int, list[Problem]] = {}
+        """The positions of those that it did not take, and why."""
+        self.hopeless = False
+        """Of a stream not `proven` all was refused by name, or whole, in halves and in quarters: no single record."""
+        self._sent = sent
+        self._key = key
+        self._read = read
+        self._room = room
+        self._dry_run = dry_run
+        self._may_be_hopeless = not proven and len(sent) > _DEEP
+        self._pieces: list[tuple[int, int, list[int]]] = []  # how often halved, first position, positions
+
+    def run(self, submit: Callable[[list[Any]], Answer], accepted: Callable[[int, int], None]) -> None:
+        """Send everything, and call `accepted` whenever Klar has taken some: how many of how many in that request.
+
+        Raises:
+            KlarError: From `submit`; what was accepted by then is known.
+        """
+        self._send_later(0, range(len(self._sent)))
+        while self._pieces and not self.hopeless:
+            level, start, piece = heapq.heappop(self._pieces)
+            if len(self.refused) > self._room and start > sorted(self.refused)[self._room]:
+                continue
+            answer = submit([self._sent[position] for position in piece])
+            before = len(self.accepted)
+            self._sort_out(level, piece, answer)
+            if len(self.accepted) > before:
+                accepted(len(self.accepted) - before, len(piece))
+            elif self._may_be_hopeless and not self.accepted:
+                wide = level < _DEEP and all(waiting[0] == _DEEP for waiting in self._pieces)
+                never_fits = answer.verdict is Verdict.TOO_LARGE and len(self.refused) > _DEEP
+                self.hopeless = wide or never_fits or len(self.refused) == len(self._sent)
+
+    def _sort_out(self, level: int, piece: list[int], answer: Answer) -> None:
+        if answer.verdict is Verdict.ACCEPTED:
+            self.accepted.update(piece)
+            return
+        meant = blame(answer.content, [self._read(self._sent[position]) for position in piece], self._key)
+        certain = {piece[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
+        certain |= {piece[index]: problems for index, problems in meant.certain.items()}
+        hinted = {piece[index]: problems for index, problems in meant.hinted.items() if piece[index] not in certain}
+        rest = [position for position in piece if position not in certain and position not in hinted]
+        if len(piece) == 1:
+            reasons = [*certain.values(), *hinted.values(), meant.unknown]
+            self.refused[piece[0]] = next(filter(None, reasons), [_NO_REASON])
+        elif answer.verdict is Verdict.PARTIAL and rest and (certain or hinted) and not meant.unknown:
+            self.accepted.update(rest)
+            self._send_alone([*certain, *hinted])
+        elif answer.verdict is not Verdict.PARTIAL and (certain or (hinted and rest)):
+            self.refused.update(certain)
+            self._send_alone(hinted)
+            self._send_later(level, rest)
+        else:
+            half = len(piece) // 2
+            deeper = level + (answer.verdict is not Verdict.TOO_LARGE)  # that says nothing about the objects
+            self._send_later(deeper, piece[:half])
+            self._send_later(deeper, piece[half:])
+
+    def _send_alone(self, positions: Iterable[int]) -> None:
+        for position in positions:
+            self._send_later(_DEEP, [position])
+
+    def _send_later(self, level: int, positions: Sequence[int]) -> None:
+        if positions:
+            heapq.heappush(self._pieces, (min(level, _DEEP), positions[0], list(positions)))

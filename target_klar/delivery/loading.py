@@ -1,0 +1,126 @@
+"""What a worker thread does for the delivery: load one batch, wait until Klar's status shows a load."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from target_klar.api.answers import Answer, Verdict
+from target_klar.api.client import Client, KlarError
+from target_klar.delivery.isolation import Isolation
+from target_klar.records.exact import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import msgspec
+
+    from target_klar.api.answers import Status
+    from target_klar.contract.streams import Contract
+
+_LONGEST_PAUSE = 2.0
+
+
+@dataclass
+class Loaded:
+    """How the loading of one batch ended."""
+
+    isolation: Isolation
+    status: Status | None = None
+    """The newest status that was read on the way."""
+    confirmed: bool = True
+    """Whether `status` was read after the last request that Klar accepted, and shows a load since."""
+    error: KlarError | None = None
+    """What ended it early; then nothing but `isolation.accepted` is known of its records."""
+    requests: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class Loading:
+    """One batch on its way to Klar: `objects` of one stream as JSON, each with a key of its own."""
+
+    contract: Contract
+    objects: Sequence[msgspec.Raw]
+    room: int
+    """How many of them may be set aside before the run stops."""
+    proven: bool
+    """Klar took and counted a request of this stream in this run; else its status is read before, and counted after."""
+    status_timeout: float
+    validate_only: bool
+
+    def run(self, client: Client) -> Loaded:
+        """Send the batch until each object is stored or refused."""
+        proven = self.proven or self.validate_only
+        key, room = self.contract.key, self.room
+        isolation = Isolation(self.objects, key, room=room, proven=proven, dry_run=self.validate_only, read=decode)
+        loaded = Loaded(isolation)
+        requests, retries = client.requests, client.retries
+        counted = proven or not self.status_timeout
+
+        def submit(objects: list[msgspec.Raw]) -> Answer:
+            if self.validate_only and not self.contract.validates:
+                return Answer(Verdict.ACCEPTED)  # checked here alone
+            return client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
+
+        def accepted(taken: int, sent: int) -> None:
+            nonlocal counted
+            loaded.confirmed = self.validate_only
+            if not counted:
+                # At the first load, not the last: a body that Klar takes but does not understand is found here.
+                loaded.status = _count(client, self.contract, loaded.status, (taken, sent), self.status_timeout)
+                loaded.confirmed = counted = True
+
+        try:
+            if not proven:
+                loaded.status = client.status(self.contract)
+            loaded.isolation.run(submit, accepted)
+        except KlarError as error:
+            loaded.error = error
+        loaded.requests = client.requests - requests
+        loaded.retries = client.retries - retries
+        return loaded
+
+
+def await_load(client: Client, contract: Contract, before: Status | None, timeout: float) -> Status:
+    """Read the status until it shows a load newer than `before`, for `timeout` seconds at the most (0: read it once).
+
+    Raises:
+        KlarError: The status does not answer, or shows no such load in time.
+    """
+    deadline = time.monotonic() + timeout
+    pause = 0.02
+    while True:
+        status = client.status(contract)
+        if not timeout or status.newer_than(before):
+            return status
+        if time.monotonic() + pause > deadline:
+            newer = f" newer than {before.last_success}" if before and before.last_success else ""
+            raise KlarError(
+                f"{contract.stream}: Klar accepted records, but {timeout:g} s later its status shows no load{newer} "
+                f"(last batch: {status.last_batch_count or 'none'}). Run again, or raise `status_timeout_seconds` (0: "
+                "the status only has to answer)."
+            )
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _count(
+    client: Client, contract: Contract, before: Status | None, counts: tuple[int, int], timeout: float
+) -> Status:
+    """Wait for the load of the first request, and see that Klar counts what it took of what was sent, or all of it."""
+    taken, sent = counts
+    try:
+        status = await_load(client, contract, before, timeout)
+    except KlarError as error:
+        raise KlarError(f"{error} That was the first request, with {sent} sent in it.") from error
+    if status.last_batch_count not in (str(taken), str(sent)):
+        accepted = f" or the {taken} accepted" if taken < sent else ""
+        raise KlarError(
+            f"{contract.stream}: Klar accepted the first request, but its status counts "
+            f"{status.last_batch_count or 'none'}, not the {sent} sent{accepted}, so it may not read them as they are "
+            f"meant. Check `{contract.version_setting}`, and that nothing else loads into this data source at the same "
+            "time, or set `status_timeout_seconds: 0`, with which no count is compared."
+        )
+    return status

@@ -1,0 +1,1 @@
+"""The ends of this process: stdin, stdout, stderr, and signals."""

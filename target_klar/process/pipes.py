@@ -1,0 +1,150 @@
+"""Both ends of the pipe, and the one place where the main thread waits.
+
+The main thread waits for three things at once: more input, a worker's result, a signal. Nothing else blocks it: what
+may block, such as opening a file, happens in a thread that passes on what it reads.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import socket
+import sys
+import threading
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import FatalSyncError
+
+from target_klar.process import stopping
+from target_klar.process.writing import PATIENCE_SECONDS, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CHUNK = 1 << 18
+_LAST_STATE_SECONDS = 0.25
+
+
+class OutputLostError(FatalSyncError):
+    """A STATE was not written, or not all of it: whatever is written after that could not be read."""
+
+
+class Wakeup:
+    """Ends the main thread's wait from another thread."""
+
+    def __init__(self) -> None:
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.settimeout(0)
+        self._sender.settimeout(0)
+
+    def set(self) -> None:
+        """End the current wait, or the next one at once; callable from any thread."""
+        with suppress(BlockingIOError):  # full: it is about to wake up anyway
+            self._sender.send(b"\0")
+
+    def wait(self, timeout: float, source: Source | None = None) -> bool:
+        """Return whether `source` can be read, after a wake-up, its input or `timeout` seconds."""
+        poll = select.poll()  # select itself takes no descriptor over 1023
+        poll.register(self._receiver, select.POLLIN)
+        if source is not None:
+            poll.register(source, select.POLLIN)
+        ready = {number for number, _ in poll.poll(1000 * timeout)}
+        if self._receiver.fileno() in ready:
+            with suppress(BlockingIOError):
+                while self._receiver.recv(4096):
+                    pass
+        return source is not None and source.fileno() in ready
+
+
+class Source:
+    """An input that `Wakeup.wait` can watch: a descriptor as it is, anything else through a thread that reads it."""
+
+    def __init__(self, pieces: IO[Any] | Iterable[bytes] | None, name: str = "input") -> None:
+        self.name = name
+        """What it is called in an error."""
+        pieces = sys.stdin if pieces is None else pieces
+        if pieces is None:
+            msg = "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
+            raise FatalSyncError(msg)
+        self._pieces = pieces  # held, or its descriptor would be closed
+        self._pumped: socket.socket | None = None
+        self._trouble: Exception | None = None
+        try:
+            self._number = pieces.fileno()  # type: ignore[union-attr]  # asked for just here
+        except (io.UnsupportedOperation, AttributeError):
+            self._number = self._pump(pieces)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is watched."""
+        return self._number
+
+    def read(self) -> bytes:
+        """Return the next bytes, waiting for at least one; empty at the end.
+
+        Raises:
+            FatalSyncError: It cannot be read, or not to its end.
+        """
+        try:
+            piece = self._pumped.recv(CHUNK) if self._pumped is not None else os.read(self._number, CHUNK)
+        except OSError as error:
+            self._trouble, piece = error, b""
+        if not piece and self._trouble:
+            why = f"{type(self._trouble).__name__}: {self._trouble}"
+            raise FatalSyncError(f"The {self.name} cannot be read ({why}).") from self._trouble
+        return piece
+
+    def close(self) -> None:
+        """Let go of what was made here; the input itself belongs to whoever opened it."""
+        if self._pumped is not None:
+            self._pumped.close()
+
+    def _pump(self, pieces: Iterable[Any]) -> int:
+        self._pumped, feed = socket.socketpair()
+
+        def pump() -> None:
+            with feed:
+                try:
+                    for piece in pieces:
+                        feed.sendall(piece.encode() if isinstance(piece, str) else piece)
+                except Exception as error:  # noqa: BLE001  # whatever it is, this is not the end of the input
+                    self._trouble = error
+
+        threading.Thread(target=pump, name=self.name, daemon=True).start()
+        return self._pumped.fileno()
+
+
+def pieces_of(path: str) -> Iterator[bytes]:
+    """Open a file at the first step, which takes until somebody writes it if it is a FIFO, and yield what comes in."""
+    with Path(path).open("rb", buffering=0) as file:
+        yield from iter(partial(file.read, CHUNK), b"")
+
+
+def write_line(line: bytes) -> None:
+    """Write one line to stdout and flush it.
+
+    Raises:
+        OutputLostError: stdout is closed, or nobody read it for five minutes; after a signal, the grace has ended.
+    """
+    try:
+        number = sys.stdout.fileno()
+    except (io.UnsupportedOperation, AttributeError):
+        sys.stdout.write(line.decode() + "\n")
+        sys.stdout.flush()
+        return
+    try:
+        write(number, line + b"\n", _until)
+    except OSError as error:
+        msg = (
+            f"A STATE could not be written to stdout ({error.strerror}). "
+            "Its records are stored; run again from the last STATE that was written."
+        )
+        raise OutputLostError(msg) from error
+
+
+def _until(last: float) -> float:
+    deadline = stopping.deadline()
+    return last + PATIENCE_SECONDS if deadline is None else deadline + _LAST_STATE_SECONDS

@@ -1,0 +1,91 @@
+"""Writing to a pipe that its reader reads slowly, or not at all: nothing is written that would block."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from target_klar.process import stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE_SECONDS = 300.0
+"""How long a reader may leave a pipe alone."""
+_LOOK_SECONDS = 0.5
+_LAST_WORD_SECONDS = 0.5
+# A pipe that poll calls writable has room for this much, so that the write cannot block.
+_WRITABLE = getattr(select, "PIPE_BUF", 512)
+
+
+def write(number: int, data: bytes, limit: Callable[[float], float]) -> None:
+    """Write all of `data` to a descriptor; `limit` says until when to try, given when some was written last.
+
+    Both on the monotonic clock. What goes out without waiting is tried once in any case.
+
+    Raises:
+        BlockingIOError: The limit has passed, and not all is written.
+        OSError: It cannot be written.
+    """
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    left = memoryview(data)
+    last = time.monotonic()
+    while left:
+        patience = limit(last) - time.monotonic()
+        if poll.poll(1000 * max(0.0, min(patience, _LOOK_SECONDS))):
+            left = left[os.write(number, left[:_WRITABLE]) :]
+            last = time.monotonic()
+        if left and patience <= 0:
+            raise BlockingIOError(errno.EAGAIN, "nobody reads it")
+
+
+def bound_stderr() -> None:
+    """Have nothing that is written to `sys.stderr` from now on wait for its reader without a limit."""
+    try:
+        raw = _Stderr(sys.stderr.fileno())
+    except (AttributeError, OSError):  # closed, or no file of the system's
+        return
+    sys.stderr = io.TextIOWrapper(raw, encoding=sys.stderr.encoding, errors=sys.stderr.errors, write_through=True)
+
+
+class _Stderr(io.RawIOBase):
+    """Stderr without a buffer. What nobody reads is left out, and a note stands in its place if they read again."""
+
+    def __init__(self, number: int, patience: float = PATIENCE_SECONDS) -> None:
+        self._number = number
+        self._patience = patience
+        self._lost = 0
+        self._one_at_a_time = threading.Lock()
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with self._one_at_a_time:
+            note = f"({self._lost} bytes were left out here: nobody read stderr)\n" if self._lost else ""
+            try:
+                write(self._number, note.encode() + bytes(data), self._limit)
+            except BlockingIOError:
+                self._lost += len(data)
+            else:
+                self._lost = 0
+        return len(data)
+
+    def _limit(self, last: float) -> float:
+        if self._lost:
+            return last
+        deadline = stopping.deadline()
+        return last + self._patience if deadline is None else min(deadline, last + _LAST_WORD_SECONDS)

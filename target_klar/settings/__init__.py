@@ -1,0 +1,1 @@
+"""What the user sets, where it is read from, and what is wrong with it."""

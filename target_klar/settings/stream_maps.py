@@ -1,0 +1,135 @@
+"""Stream maps as the user wrote them: what is wrong with them, and which of them met no stream.
+
+The SDK finds most of that only at a stream's SCHEMA, some of it only at a record, and takes an option that it does not
+have for a field: `__filtr__` would load everything.
+"""
+
+from __future__ import annotations
+
+import ast
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.mapper import (
+    MAPPER_ALIAS_OPTION,
+    MAPPER_ELSE_OPTION,
+    MAPPER_FILTER_OPTION,
+    MAPPER_KEY_PROPERTIES_OPTION,
+    MAPPER_SOURCE_OPTION,
+    NULL_STRING,
+)
+
+from target_klar.records.explain import shorten
+from target_klar.settings.spelling import meant
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+_OF_A_MAP = (
+    MAPPER_ALIAS_OPTION,
+    MAPPER_ELSE_OPTION,
+    MAPPER_FILTER_OPTION,
+    MAPPER_KEY_PROPERTIES_OPTION,
+    MAPPER_SOURCE_OPTION,
+)
+_OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
+
+
+def map_mistakes(maps: object) -> Iterator[str]:
+    """Say in one line each what the SDK's mapper could not use, or would take for something else."""
+    if not isinstance(maps, dict):
+        yield "`stream_maps` must be an object with an entry for each stream, as JSON."
+        return
+    for stream, entry in maps.items():
+        place = f"stream_maps.{shorten(stream)}"
+        if stream in _OF_ALL_MAPS:
+            yield from _wrong_option(place, stream, entry)
+        elif _looks_like_option(stream, _OF_ALL_MAPS):
+            yield _unknown(place, stream, _OF_ALL_MAPS)
+        elif isinstance(entry, dict):
+            yield from _wrong_entry(place, entry)
+        elif entry not in (None, NULL_STRING):
+            yield f"`{place}` must be an object of fields, or {NULL_STRING} to drop the stream."
+
+
+def unmet(maps: Mapping[str, Any], came: Collection[str]) -> str:
+    """Name the streams that have a map and did not come, each with the one that came and was perhaps meant."""
+    names = []
+    for source in _missing(maps, came):
+        right = meant(source, came)
+        names.append(f"{shorten(source)} (did you mean {shorten(right)}?)" if right else shorten(source))
+    return ", ".join(names)
+
+
+def overlooked(maps: Mapping[str, Any], came: Collection[str], stream: str) -> str | None:
+    """Return the stream whose map was perhaps meant for this one, which comes now and has no map of its own."""
+    mapped = any(_meets(stream, source) for source in _sources(maps))
+    return None if mapped or stream in came else meant(stream, _missing(maps, came))
+
+
+def _missing(maps: Mapping[str, Any], came: Collection[str]) -> list[str]:
+    return [source for source in _sources(maps) if not any(_meets(stream, source) for stream in came)]
+
+
+def _sources(maps: Mapping[str, Any]) -> list[str]:
+    return [
+        entry[MAPPER_SOURCE_OPTION] if isinstance(entry, dict) and MAPPER_SOURCE_OPTION in entry else stream
+        for stream, entry in maps.items()
+    ]
+
+
+def _meets(stream: str, source: str) -> bool:
+    """Return whether the SDK's mapper applies a map of `source` to a stream."""
+    return stream == source or fnmatch(stream, source)
+
+
+def _wrong_entry(place: str, entry: dict[str, Any]) -> Iterator[str]:
+    if MAPPER_ALIAS_OPTION in entry and MAPPER_SOURCE_OPTION in entry:
+        yield f"`{place}` must have {MAPPER_ALIAS_OPTION} or {MAPPER_SOURCE_OPTION}, not both."
+    for name, value in entry.items():
+        within = f"{place}.{shorten(name)}"
+        if name in _OF_A_MAP:
+            yield from _wrong_option(within, name, value)
+        elif _looks_like_option(name, _OF_A_MAP):
+            yield _unknown(within, name, _OF_A_MAP)
+        elif value not in (None, NULL_STRING):
+            yield from _wrong_expression(within, value, f"or {NULL_STRING} to leave the field out")
+
+
+def _looks_like_option(name: str, options: Iterable[str]) -> bool:
+    return name.startswith("__") or meant(name, options) is not None
+
+
+def _unknown(place: str, name: str, options: Iterable[str]) -> str:
+    right = meant(name, options)
+    hint = f" Did you mean `{right}`?" if right else ""
+    return f"`{place}` is no option of a stream map.{hint} There are {', '.join(options)}."
+
+
+def _wrong_option(place: str, option: str, value: object) -> Iterator[str]:
+    if option == MAPPER_ELSE_OPTION:
+        if value not in (None, NULL_STRING):
+            yield f"`{place}` must be {NULL_STRING}."
+    elif option == MAPPER_FILTER_OPTION:
+        if value is not None:
+            yield from _wrong_expression(place, value, "that is true for the records to keep")
+    elif option == MAPPER_KEY_PROPERTIES_OPTION:
+        if value is not None and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+            yield f"`{place}` must be a list of names."
+    elif not (isinstance(value, str) and value):
+        yield f"`{place}` must be the name of a stream."
+
+
+def _wrong_expression(place: str, value: object, meaning: str) -> Iterator[str]:
+    wanted = f"`{place}` must be one expression as text, {meaning}"
+    if not isinstance(value, str):
+        yield f"{wanted}."
+        return
+    try:
+        statements = ast.parse(value).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+        yield f"{wanted} ({why})."
+        return
+    if len(statements) != 1 or not isinstance(statements[0], ast.Expr):
+        yield f"{wanted}."

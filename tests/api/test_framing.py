@@ -1,0 +1,176 @@
+"""Only a whole answer counts, and a connection is used again only after one: against servers that break the rules."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from byte_server import Reply, Request, serve
+from clients import ACCEPTED, REFUNDS, answer, client_of, refund, submit
+
+from target_klar.api.answers import Verdict
+from target_klar.api.client import KlarError
+
+VALID = b'{"status": "VALID"}'
+CREATED = b"HTTP/1.1 201 Created\r\n"
+CHUNKED = CREATED + b"Transfer-Encoding: chunked\r\n\r\n"
+INVALID = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 21\r\n\r\n" + b'{"status": "INVALID"}'
+INTERIM = [
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n",
+    b"HTTP/1.1 199 Whatever\r\n\r\n",
+]
+
+# Whole
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        CREATED + b"Content-Length: 0\r\n\r\n",
+        CREATED + b"content-length:\t19 \r\n\r\n" + VALID,
+        CREATED + b"Content-Length: 0019\r\n\r\n" + VALID,
+        CREATED + b"X-Odd: \xff\x80 ;:\r\n!#$%&'*+.^_`|~0a: \r\nContent-Length: 0\r\n\r\n",
+        CREATED + b"X: y\r\n" * 200 + b"Content-Length: 0\r\n\r\n",
+        CREATED + b"\r\n" + VALID,
+        b"HTTP/1.0 201 Created\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 201\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 201 \r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+        CHUNKED + b"0\r\n\r\n",
+        CHUNKED + b"0A\r\n" + VALID[:10] + b"\r\n9\r\n" + VALID[10:] + b"\r\n00\r\nX-Trailer: 1\r\n\r\n",
+    ],
+)
+def test_an_answer_that_keeps_the_rules_is_whole(raw: bytes) -> None:
+    with serve(raw) as (url, _):
+        assert submit(client_of(url, retry_timeout=0)).verdict is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize("interim", INTERIM)
+def test_an_interim_answer_is_passed_over_and_the_final_one_counts(interim: bytes) -> None:
+    for times in (1, 3):
+        with serve(Reply(interim * times + INVALID, stays=5), Reply(interim + ACCEPTED, stays=5)) as (url, received):
+            client = client_of(url, retry_timeout=0)
+            assert submit(client).verdict is Verdict.REFUSED
+            assert submit(client).verdict is Verdict.ACCEPTED
+            assert [request.connection for request in received] == [1, 1]
+
+
+# None
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "the connection was closed before the end of the answer"),
+        (b"HTTP/1.1 20", "the connection was closed before the end of the answer"),
+        (CREATED, "the connection was closed before the end of the answer"),
+        (CREATED + b"X: y", "the connection was closed before the end of the answer"),
+        (CREATED + b"X: y\r\n", "the connection was closed before the end of the answer"),
+        (CREATED + b"Content-Length: 10\r\n\r\n{}", "the connection was closed before the end of the answer"),
+        (INTERIM[0], "the connection was closed before the end of the answer"),
+        (b"SSH-2.0-OpenSSH\r\n", "a status line that is none"),
+        (b"HTTP/1.1 201 Created\n\n", "a status line that is none"),
+        (b"HTTP/1.1 201 Cre\rated\r\n\r\n", "a status line that is none"),
+        (b"HTTP/1.1 201 Cre\0ated\r\n\r\n", "a status line that is none"),
+        (b"HTTP/1.1  201 Created\r\n\r\n", "a status line that is none"),
+        (b"HTTP/1.1 +201 Created\r\n\r\n", "a status line that is none"),
+        (b"HTTP/1.1 0201 Created\r\n\r\n", "a status line that is none"),
+        (b"HTTP/1.1 601 Created\r\n\r\n", "a status line that is none"),
+        (b"HTTP/1.2 201 Created\r\n\r\n", "a status line that is none"),
+        (b"HTTP/2 201\r\n\r\n", "a status line that is none"),
+        (b"\r\n" + ACCEPTED, "a status line that is none"),
+        (b"HTTP/1.1 201 " + b"x" * 70_000, "a line without end"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n" + ACCEPTED, "a protocol that nobody asked for"),
+        (CREATED + b"Content-Length: 0\n\r\n", "a header line that is none"),
+        (CREATED + b"Content-Length: 0\r\n\n", "a header line that is none"),
+        (CREATED + b"X: y\r\n folded\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
+        (CREATED + b"X : y\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
+        (CREATED + b": y\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
+        (CREATED + b"X\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
+        (CREATED + b"X: \x7f\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
+        (CREATED + b"X: " + b"x" * 70_000, "a line without end"),
+        (CREATED + b"X: yyyyy\r\n" * 7000 + b"\r\n", "headers without end"),
+        (CREATED + b"Content-Length: \r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Content-Length: +0\r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Content-Length: -0\r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Content-Length: 0, 0\r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Content-Length: \xb2\r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "a length that is unclear"),
+        (CREATED + b"Transfer-Encoding: identity\r\n\r\n", "a length that is unclear"),
+        (CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n", "a length that is unclear"),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}", "a length that is unclear"),
+        (CREATED + b"Content-Length: 99999999\r\n\r\n", "a body without end"),
+        (CHUNKED + b"FFFFFFFF\r\n", "a body without end"),
+        (CHUNKED, "the connection was closed before the end of the answer"),
+        (CHUNKED + b"0\r\n", "the connection was closed before the end of the answer"),
+        (CHUNKED + b"13\r\n" + VALID + b"\r\n", "the connection was closed before the end of the answer"),
+        (CHUNKED + b"13\r\n" + VALID + b"0\r\n\r\n", "a chunk without its end"),
+        (CHUNKED + b"+13\r\n" + VALID + b"\r\n0\r\n\r\n", "a chunk without its size"),
+        (CHUNKED + b"0x13\r\n" + VALID + b"\r\n0\r\n\r\n", "a chunk without its size"),
+        (CHUNKED + b"1_3\r\n" + VALID + b"\r\n0\r\n\r\n", "a chunk without its size"),
+        (CHUNKED + b"13\n" + VALID + b"\r\n0\r\n\r\n", "a chunk without its size"),
+        (CHUNKED + b"\r\n", "a chunk without its size"),
+        (CHUNKED + b"0\r\nX y\r\n\r\n", "a header line that is none"),
+        (ACCEPTED + b"H", "more than one answer"),
+        (ACCEPTED + ACCEPTED, "more than one answer"),
+        (CHUNKED + b"0\r\n\r\n\r\n", "more than one answer"),
+    ],
+)
+def test_an_answer_that_breaks_the_rules_is_none_and_the_message_says_which(raw: bytes, why: str) -> None:
+    words = rf"^refunds: no answer from Klar at .* after 1 attempt in \d s \({re.escape(why)}\)\. Run again later\.$"
+    for client in (
+        lambda url: submit(client_of(url, retry_timeout=0)),
+        lambda url: client_of(url, retry_timeout=0).status(REFUNDS),
+    ):
+        with serve(raw) as (url, received):
+            with pytest.raises(KlarError, match=words):
+                client(url)
+            assert len(received) == 1
+
+
+# The connection
+
+
+def test_a_connection_is_used_again_after_each_kind_of_whole_answer() -> None:
+    whole = [ACCEPTED, INVALID, CHUNKED + b"0\r\n\r\n", b"HTTP/1.1 204 No Content\r\nConnection: Keep-Alive\r\n\r\n"]
+    with serve(*(Reply(raw, stays=5) for raw in [*whole, ACCEPTED])) as (url, received):
+        client = client_of(url, retry_timeout=0)
+        for _ in whole:
+            submit(client)
+        submit(client)
+        assert [request.connection for request in received] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer("201 Created"),
+        b"HTTP/1.0 201 Created\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+        CREATED + b"Connection: keep-alive, Upgrade\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_a_connection_that_the_server_does_not_keep_is_not_used_again(raw: bytes) -> None:
+    with serve(Reply(raw, stays=5)) as (url, received):
+        client = client_of(url, retry_timeout=0)
+        submit(client)
+        submit(client)
+        assert [request.connection for request in received] == [1, 2]
+
+
+@pytest.mark.parametrize("surplus", [INVALID, b"HTTP/1.1 100 Continue\r\n\r\n", b"\r\n"])
+def test_no_answer_is_read_as_that_of_the_next_request(surplus: bytes) -> None:
+    def reply(request: Request) -> Reply:
+        return Reply(ACCEPTED if b"R-2" in request.body else ACCEPTED + surplus, stays=5)
+
+    with serve(choose=reply) as (url, received):
+        client = client_of(url, retry_timeout=0)
+        with pytest.raises(KlarError, match="more than one answer"):
+            submit(client)
+        assert submit(client, refund("R-2")).verdict is Verdict.ACCEPTED
+        assert [request.connection for request in received] == [1, 2]

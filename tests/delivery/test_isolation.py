@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from thoroughness import size as cases
+
+from target_klar.api.answers import Answer, Verdict
+from target_klar.delivery.isolation import Isolation
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+TELLING = ["index", "tree", "tree-item", "ids", "failed-ids", "207"]
+SILENT = ["opaque", "nothing", "elsewhere", "everyone", "207-opaque", "too-large"]
+LIARS = ["one-by-one", "lies", "lies-and-truth"]
+
+
+def refund(number: int, line: int | None = None) -> dict[str, Any]:
+    line = number if line is None else line
+    return {
+        "id": f"R{number}",
+        "createdAt": 1_700_000_000,
+        "lineItems": [{"id": f"I{line}", "lineItemId": f"L{line}", "refundedQuantity": 1}],
+    }
+
+
+@dataclass
+class Klar:
+    """Refuses the bad refunds, each request in a style drawn from `styles`."""
+
+    bad: Collection[str]
+    styles: Sequence[str]
+    chance: random.Random = field(default_factory=lambda: random.Random(7))
+    stored: set[str] = field(default_factory=set)
+    requests: int = 0
+
+    def __call__(self, objects: list[dict[str, Any]]) -> Answer:
+        assert objects
+        self.requests += 1
+        failed = [index for index, sent in enumerate(objects) if sent["id"] in self.bad]
+        if not failed:
+            self.stored.update(sent["id"] for sent in objects)
+            return Answer(Verdict.ACCEPTED)
+        style = self.chance.choice(self.styles)
+        if style.startswith("207"):
+            self.stored.update(sent["id"] for sent in objects if sent["id"] not in self.bad)
+        return self.answer(style, objects, failed)
+
+    def answer(self, style: str, objects: list[dict[str, Any]], failed: list[int]) -> Answer:
+        ids = [objects[index]["id"] for index in failed]
+        lies = self.chance.sample([sent["id"] for sent in objects], self.chance.randint(0, len(objects)))
+        refusals: dict[str, Any] = {
+            "index": {"errors": [self.flat(objects, index, key=f"{index}.id") for index in failed]},
+            "one-by-one": {"errors": [self.flat(objects, failed[0], key=f"{failed[0]}.id")]},
+            "ids": {"errors": [self.flat(objects, index) for index in failed]},
+            "tree": [self.leaf(objects[index], ids[at]) for at, index in enumerate(failed)],
+            "tree-item": [
+                {"children": [self.leaf(objects[index]["lineItems"][0], ids[at])]} for at, index in enumerate(failed)
+            ],
+            "everyone": [self.leaf(sent, sent["id"]) for sent in objects],
+            "elsewhere": [self.leaf({"id": "nobody"}, "nobody"), self.leaf(None, "nobody")],
+            "failed-ids": {"failedOrderIds": ids},
+            "lies": {"failedOrderIds": lies},
+            "lies-and-truth": {"failedOrderIds": [*lies, *ids, "nobody"]},
+            "opaque": "Bad Request",
+            "nothing": None,
+        }
+        if style == "207":
+            return Answer(Verdict.PARTIAL, refusals["failed-ids"])
+        if style == "207-opaque":
+            return Answer(Verdict.PARTIAL, {"status": "PARTIALLY_VALID"})
+        if style == "too-large":
+            return Answer(Verdict.TOO_LARGE, "too large")
+        return Answer(Verdict.REFUSED, refusals[style])
+
+    def flat(self, objects: list[dict[str, Any]], index: int, **key: str) -> dict[str, Any]:
+        name = objects[index]["id"]
+        return {"id": name, **key, "message": f"{name} is unwanted"}
+
+    def leaf(self, target: Any, name: str) -> dict[str, Any]:
+        return {"target": target, "property": "id", "constraints": {"isWanted": f"{name} is unwanted"}}
+
+
+def isolate(
+    klar: Klar, sent: list[dict[str, Any]], *, room: int = 10**9, proven: bool = True
+) -> tuple[Isolation, list[int]]:
+    isolation = Isolation(sent, "id", room=room, proven=proven)
+    counts: list[int] = []
+    isolation.run(klar, lambda taken, sent: counts.append(taken) if taken <= sent else None)
+    assert klar.requests <= 3 * len(sent)  # it always ends
+    assert {sent[position]["id"] for position in isolation.accepted} <= klar.stored
+    assert sum(counts) == len(isolation.accepted)
+    assert isolation.accepted.isdisjoint(isolation.refused)
+    assert {sent[position]["id"] for position in isolation.refused} <= set(klar.bad)
+    return isolation, counts
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Klar]:
+    """Refunds of which some share line items and ids, and a Klar that does not want some of them."""
+    size = draw(st.integers(1, 40))
+    sent = [refund(number, draw(st.integers(0, size))) for number in range(size)]
+    for each in sent:
+        each["lineItems"][0]["id"] = draw(st.sampled_from([f"R{number}" for number in range(size)] + ["I1", "I2"]))
+    bad = draw(st.sets(st.sampled_from([each["id"] for each in sent])))
+    styles = draw(st.lists(st.sampled_from(TELLING + SILENT + LIARS), min_size=1, max_size=4))
+    return sent, Klar(bad, styles, random.Random(draw(st.integers(0, 999))))
+
+
+@settings(max_examples=cases(100, 600), deadline=None)
+@given(worlds())
+def test_whatever_klar_says_every_good_record_is_accepted_and_every_bad_one_refused(
+    world: tuple[list[dict[str, Any]], Klar],
+) -> None:
+    sent, klar = world
+    isolation, _ = isolate(klar, sent)
+
+    assert {sent[position]["id"] for position in isolation.refused} == set(klar.bad)
+    assert len(isolation.accepted) + len(isolation.refused) == len(sent)
+    assert klar.stored == {each["id"] for each in sent} - set(klar.bad)
+    assert not isolation.hopeless
+
+
+@settings(max_examples=cases(100, 600), deadline=None)
+@given(worlds(), st.integers(0, 5))
+def test_without_room_everything_left_of_the_one_too_many_is_accepted_or_refused(
+    world: tuple[list[dict[str, Any]], Klar], room: int
+) -> None:
+    sent, klar = world
+    isolation, _ = isolate(klar, sent, room=room)
+
+    refused = sorted(isolation.refused)
+    stop = refused[room] if len(refused) > room else len(sent)
+    assert refused[: room + 1] == [i for i, each in enumerate(sent) if each["id"] in klar.bad][: room + 1]
+    assert {position for position in range(stop) if sent[position]["id"] not in klar.bad} <= isolation.accepted
+
+
+@settings(max_examples=cases(100, 600), deadline=None)
+@given(worlds())
+def test_a_first_batch_is_given_up_only_while_nothing_of_it_was_accepted(
+    world: tuple[list[dict[str, Any]], Klar],
+) -> None:
+    sent, klar = world
+    isolation, _ = isolate(klar, sent, proven=False)
+
+    if isolation.hopeless:
+        assert not isolation.accepted
+    else:
+        assert len(isolation.accepted) + len(isolation.refused) == len(sent)
+
+
+@pytest.mark.parametrize("style", TELLING)
+def test_every_refused_record_has_the_reason_that_klar_gave(style: str) -> None:
+    sent = [refund(number) for number in range(1000)]
+    isolation, _ = isolate(Klar({"R0", "R500", "R999"}, [style]), sent)
+
+    told = {position: problems[0].message for position, problems in isolation.refused.items()}
+    named = "Klar named it among those that failed"
+    bare = style in ("failed-ids", "207")
+    assert told == {position: named if bare else f"R{position} is unwanted" for position in (0, 500, 999)}
+
+
+@pytest.mark.parametrize(
+    ("style", "reason"),
+    [
+        ("opaque", "Bad Request"),
+        ("nothing", "Klar gave no reason"),
+        ("207-opaque", "Klar gave no reason"),
+        ("too-large", "too large"),
+    ],
+)
+def test_where_klar_tells_nothing_the_refused_record_still_has_a_reason(style: str, reason: str) -> None:
+    isolation, _ = isolate(Klar({"R3"}, [style]), [refund(number) for number in range(10)])
+
+    assert {position: [str(each).strip() for each in why] for position, why in isolation.refused.items()} == {
+        3: [reason]
+    }
+
+
+def batches(count: int) -> list[list[dict[str, Any]]]:
+    sent = [refund(number) for number in range(count)]
+    return [sent[start : start + 1000] for start in range(0, count, 1000)]
+
+
+@pytest.mark.parametrize(("styles", "most"), [(TELLING, 12), (SILENT, 70)], ids=["Klar says which", "Klar does not"])
+def test_three_refused_of_2500_cost_few_requests_wherever_they_stand(styles: list[str], most: int) -> None:
+    triples = [(0, 1, 2), (0, 500, 999), (499, 1250, 2499), (333, 666, 1001)]
+    for style in styles:
+        for triple in triples:
+            klar = Klar({f"R{number}" for number in triple}, [style])
+            for number, batch in enumerate(batches(2500)):
+                isolate(klar, batch, proven=bool(number))
+            assert (len(klar.stored), style) == (2497, style)
+            assert (klar.requests <= most, style, triple) == (True, style, triple)
+
+
+@pytest.mark.parametrize("style", TELLING + SILENT)
+@pytest.mark.parametrize("room", [0, 100])
+def test_a_klar_that_refuses_all_of_the_first_batch_is_seen_as_such_in_a_few_requests(style: str, room: int) -> None:
+    sent = [refund(number) for number in range(1000)]
+    klar = Klar({each["id"] for each in sent}, [style])
+    isolation, counts = isolate(klar, sent, room=room, proven=False)
+
+    assert (isolation.hopeless, counts) == (style != "too-large" or room > 0, [])
+    assert klar.requests <= (20 if style == "too-large" else 7)
+
+
+def test_it_is_seen_too_where_a_few_cannot_be_told_apart_while_all_others_are_named() -> None:
+    sent = [refund(number, max(number, 1)) for number in range(1000)]
+    sent[0]["lineItems"] = sent[1]["lineItems"]
+    klar = Klar({each["id"] for each in sent}, ["tree-item"])
+    isolation, _ = isolate(klar, sent, room=100, proven=False)
+
+    assert (isolation.hopeless, klar.requests) == (True, 4)
+
+
+def test_one_good_record_is_enough_for_the_first_batch_not_to_be_hopeless() -> None:
+    sent = [refund(number) for number in range(1000)]
+    isolation, _ = isolate(Klar({each["id"] for each in sent[1:]}, ["index"]), sent, proven=False)
+
+    assert (isolation.hopeless, isolation.accepted, len(isolation.refused)) == (False, {0}, 999)
+
+
+def test_a_batch_after_the_first_is_isolated_to_the_end_though_all_of_it_is_refused() -> None:
+    sent = [refund(number) for number in range(16)]
+    isolation, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent)
+
+    assert (isolation.hopeless, len(isolation.refused)) == (False, 16)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_up_to_three_records_are_single_records_even_in_the_first_batch(size: int) -> None:
+    sent = [refund(number) for number in range(size)]
+    isolation, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, proven=False)
+
+    assert (isolation.hopeless, len(isolation.refused)) == (False, size)
+
+
+def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
+    sent = [refund(number) for number in range(64)]
+    klar = Klar({f"R{number}" for number in range(10, 64)}, ["opaque"])
+    isolation, _ = isolate(klar, sent, room=0)
+
+    assert min(isolation.refused) == 10
+    assert isolation.accepted == set(range(10))
+    assert klar.requests < 20
+
+
+def test_a_line_item_that_has_the_id_of_another_refund_brings_no_blame_on_that_refund() -> None:
+    sent = [refund(0), refund(1)]
+    sent[1]["lineItems"][0]["id"] = "R0"
+    for style in TELLING:
+        isolation, _ = isolate(Klar({"R1"}, [style]), sent)
+        assert (isolation.accepted, set(isolation.refused)) == ({0}, {1})
+        isolation, _ = isolate(Klar({"R0"}, [style]), sent)
+        assert (isolation.accepted, set(isolation.refused)) == ({1}, {0})
+
+
+def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_given_up() -> None:
+    sent = [refund(number) for number in range(100)]
+
+    def submit(objects: list[dict[str, Any]]) -> Answer:
+        return Answer(Verdict.TOO_LARGE if len(objects) > 13 else Verdict.ACCEPTED)
+
+    isolation = Isolation(sent, "id", room=0, proven=False)
+    isolation.run(submit, lambda *_: None)
+
+    assert (len(isolation.accepted), isolation.refused, isolation.hopeless) == (100, {}, False)

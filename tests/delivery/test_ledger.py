@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from thoroughness import size
+
+from target_klar.contract.streams import CONTRACTS, JSON
+from target_klar.delivery.batch import Batch
+from target_klar.delivery.ledger import Ledger
+from target_klar.delivery.parts import Parts
+from target_klar.delivery.report import StreamReport
+
+MANY = size(100_000, 1_000_000)
+
+
+def read(ledger: Ledger, batch: int | None = None, *, opens: bool = False) -> int:
+    """One more record, the first of a batch, in one that is open, or in none; returns its number."""
+    ledger.number += 1
+    if opens:
+        ledger.open(ledger.number)
+    if batch:
+        ledger.add(batch, ledger.number)
+    return ledger.number
+
+
+def taken(ledger: Ledger) -> bytes | None:
+    state = ledger.take_covered()
+    return state and state.value
+
+
+@pytest.mark.parametrize(
+    ("order", "stored", "leaves"),
+    [
+        ("first, second", {"first", "second"}, [b"0", b"2", b"4"]),
+        ("first, second", {"second"}, [b"0", None, None]),
+        ("first, second", {"first"}, [b"0", b"2", None]),
+        ("first, second", set(), [b"0", None, None]),
+        ("second, first", {"first", "second"}, [b"0", None, b"4"]),
+        ("second, first", {"second"}, [b"0", None, None]),
+        ("second, first", {"first"}, [b"0", None, b"2"]),
+        ("second, first", set(), [b"0", None, None]),
+    ],
+)
+def test_a_state_leaves_once_every_batch_before_it_is_stored_in_whatever_order_they_land(
+    order: str, stored: set[str], leaves: list[bytes | None]
+) -> None:
+    ledger = Ledger()
+    ledger.state(b"0")
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    read(ledger, first)
+    ledger.state(b"2")
+    second = read(ledger, opens=True)
+    ledger.state(b"3")
+    read(ledger, second)
+    ledger.state(b"4")
+    seen = [taken(ledger)]
+
+    for landing in order.split(", "):
+        if landing in stored:
+            ledger.settle({"first": first, "second": second}[landing])
+        seen.append(taken(ledger))
+
+    assert seen == leaves
+    assert taken(ledger) is None
+
+
+def test_a_state_is_handed_out_once() -> None:
+    ledger = Ledger()
+    ledger.state(b"1")
+
+    assert [taken(ledger), taken(ledger), ledger.has_covered] == [b"1", None, False]
+
+
+def test_of_two_states_after_the_same_record_the_later_one_leaves() -> None:
+    ledger = Ledger()
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    ledger.state(b"2")
+    ledger.settle(first)
+
+    assert [taken(ledger), taken(ledger)] == [b"2", None]
+
+
+@pytest.mark.parametrize(
+    ("held", "leaves"), [(1, b"0"), (2, b"1"), (3, b"2")], ids=["the first", "the middle", "the last"]
+)
+def test_a_record_that_stops_the_run_lets_exactly_the_states_before_it_leave(held: int, leaves: bytes) -> None:
+    ledger = Ledger()
+    ledger.state(b"0")
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    read(ledger, first)
+    ledger.state(b"2")
+    read(ledger, first)
+    ledger.state(b"3")
+    ledger.hold(first, held)
+
+    assert [taken(ledger), taken(ledger)] == [leaves, None]
+
+
+def test_a_held_record_keeps_back_later_states_for_ever_though_later_batches_land() -> None:
+    ledger = Ledger()
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    read(ledger, first)
+    ledger.hold(first, 2)
+    later = read(ledger, opens=True)
+    ledger.state(b"3")
+    ledger.settle(later)
+    ledger.state(b"4")
+
+    assert [taken(ledger), taken(ledger)] == [b"1", None]
+
+
+def test_of_two_held_records_the_earlier_one_decides() -> None:
+    ledger = Ledger()
+    ledger.state(b"0")
+    first = read(ledger, opens=True)
+    ledger.state(b"1")
+    second = read(ledger, opens=True)
+    ledger.state(b"2")
+    ledger.hold(second, 2)
+    ledger.hold(first, 1)
+
+    assert [taken(ledger), taken(ledger)] == [b"0", None]
+
+
+class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
+    """The model remembers each record and each STATE, and looks through all of them every time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger()
+        self.values = count(1)
+        self.unsettled: set[int] = set()
+        """The numbers of the records that are neither stored nor rejected."""
+        self.open: dict[str, list[int]] = {}
+        self.flying: list[list[int]] = []
+        self.states: list[tuple[int, bytes]] = []
+        self.stopped = False
+        self.left = 0
+        """How many of `states` lie at or before the last one that was handed out."""
+
+    @precondition(lambda self: not self.stopped)
+    @rule(messages=st.lists(st.sampled_from(["a", "b", "set aside", "state", "state"]), min_size=1, max_size=12))
+    def tap_writes(self, messages: list[str]) -> None:
+        for message in messages:
+            if message == "state":
+                value = str(next(self.values)).encode()
+                self.ledger.state(value)
+                self.states.append((self.ledger.number, value))
+            elif message == "set aside":
+                read(self.ledger)
+            else:
+                batch = self.open.setdefault(message, [])
+                number = read(self.ledger, batch[0] if batch else None, opens=not batch)
+                batch.append(number)
+                self.unsettled.add(number)
+
+    @precondition(lambda self: not self.stopped and len(self.states) > 4)
+    @rule()
+    def record_stops_the_run_before_it_gets_into_a_batch(self) -> None:
+        self.unsettled.add(read(self.ledger, opens=True))
+        self.stopped = True
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def batch_flies(self, data: st.DataObject) -> None:
+        self.flying.append(self.open.pop(data.draw(st.sampled_from(sorted(self.open)))))
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def batch_is_settled(self, data: st.DataObject) -> None:
+        batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        self.ledger.settle(batch[0])
+        self.unsettled.difference_update(batch)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def batch_is_held(self, data: st.DataObject) -> None:
+        batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
+        number = data.draw(st.sampled_from(batch))
+        self.ledger.hold(batch[0], number)
+        self.stopped = True
+        self.unsettled.difference_update(early for early in batch if early < number)
+
+    def covered(self) -> list[int]:
+        """Which of the states may leave and were not overtaken by one that left, as positions."""
+        return [
+            position
+            for position in range(self.left, len(self.states))
+            if not any(record <= self.states[position][0] for record in self.unsettled)
+        ]
+
+    @rule()
+    def state_leaves(self) -> None:
+        covered = self.covered()
+        state = self.ledger.take_covered()
+        if not covered:
+            assert state is None
+            return
+        assert state == self.states[covered[-1]]
+        self.left = covered[-1] + 1
+
+    @invariant()
+    def says_whether_one_may_leave(self) -> None:
+        assert self.ledger.has_covered == bool(self.covered())
+
+    @invariant()
+    def keeps_at_most_one_state_more_than_records_are_unsettled(self) -> None:
+        assert len(self.ledger._waiting) <= len(self.unsettled) + 1
+
+
+LedgerAgainstEveryRecordAndState.TestCase.settings = settings(
+    max_examples=size(50, 200), stateful_step_count=30, deadline=None
+)
+test_the_ledger_agrees_with_a_model_that_keeps_every_record_and_every_state = LedgerAgainstEveryRecordAndState.TestCase
+
+
+def test_one_record_held_open_costs_nothing_while_any_number_of_records_and_states_go_by() -> None:
+    ledger = Ledger()
+    held = read(ledger, opens=True)
+    batch = states = 0
+    for number in range(MANY):
+        if number % 1000 == 0:
+            states = max(states, len(ledger._waiting))
+            if batch:
+                ledger.settle(batch)
+            assert len(ledger._waiting) <= 1
+            batch = read(ledger, opens=True)
+        else:
+            read(ledger, batch)
+        ledger.state(b"a state")
+    ledger.settle(batch)
+
+    assert states <= 1001  # those within one batch, since any of its records may come to stop the run
+    assert len(ledger._unsettled) == 1
+    assert taken(ledger) is None
+    ledger.settle(held)
+    assert ledger.take_covered() == (MANY + 1, b"a state")
+
+
+def test_any_number_of_states_without_any_batch_are_one_state() -> None:
+    ledger = Ledger()
+    for _ in range(MANY):
+        ledger.number += 1
+        ledger.state(b"a state")
+
+    assert [len(ledger._waiting), ledger.take_covered()] == [1, (MANY, b"a state")]
+
+
+def test_one_hot_key_updated_any_number_of_times_between_two_others_keeps_three_records() -> None:
+    parts = Parts(CONTRACTS["transaction_costs"])
+    batch = Batch(CONTRACTS["transaction_costs"], StreamReport("transaction_costs"), parts, 1)
+
+    def add(number: int, key: str, amount: int) -> None:
+        record = {"orderId": key, "transactionCosts": amount}
+        batch.add(number, record, JSON.encode(record), None)
+
+    add(1, "before", 0)
+    for number in range(2, MANY + 2):
+        add(number, "hot", number)
+    add(MANY + 2, "after", 0)
+
+    assert [(key, entry.earliest, entry.record["transactionCosts"]) for key, entry in batch.entries.items()] == [
+        ("before", 1, 0),
+        ("hot", 2, MANY + 1),
+        ("after", MANY + 2, 0),
+    ]
+    assert [batch.read, batch.report.merged] == [MANY + 2, MANY - 1]
+    assert parts.told().startswith("1 key (orderId) came again with other transactionCosts")

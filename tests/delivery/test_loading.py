@@ -1,0 +1,78 @@
+"""The first request of a stream, counted: against servers that count in their own way."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from byte_server import Reply, Request, serve
+from clients import REFUNDS, answer, client_of, refund
+
+from target_klar.delivery.loading import Loaded, Loading
+
+WAY_OUT = (
+    "Check `refunds_api_version`, and that nothing else loads into this data source at the same time, or set "
+    "`status_timeout_seconds: 0`, with which no count is compared."
+)
+
+
+def load(counted: str, refused: list[str], *, status_timeout: float = 5) -> tuple[Loaded, list[list[str]]]:
+    """Load three refunds into a Klar that answers 207 where it refuses some, and then counts as it is told."""
+    posts: list[list[str]] = []
+
+    def reply(request: Request) -> Reply:
+        if request.head.startswith(b"GET"):
+            figures = {"lastBatchCount": counted, "lastSuccess": f"2026-01-01T00:00:0{len(posts)}Z"}
+            return Reply(answer("200 OK", json.dumps(figures).encode()))
+        ids = [sent["id"] for sent in json.loads(request.body)]
+        posts.append(ids)
+        failed = [name for name in ids if name in refused]
+        said = json.dumps({"status": "PARTIALLY_VALID", "failedOrderIds": failed}).encode()
+        if failed == ids:
+            return Reply(answer("400 Bad Request", b'{"message": "no"}'))
+        return Reply(answer("207 Multi-Status", said) if failed else answer("201 Created"))
+
+    loading = Loading(
+        contract=REFUNDS,
+        objects=[msgspec.Raw(msgspec.json.encode(refund(key))) for key in ("R-1", "R-2", "R-3")],
+        room=100,
+        proven=False,
+        status_timeout=status_timeout,
+        validate_only=False,
+    )
+    with serve(choose=reply) as (url, _):
+        return loading.run(client_of(url)), posts
+
+
+@pytest.mark.parametrize("counted", ["2", "3"])
+def test_after_a_207_klar_may_count_what_was_sent_or_what_it_accepted(counted: str) -> None:
+    loaded, posts = load(counted, ["R-2"])
+    assert loaded.error is None
+    assert (loaded.isolation.accepted, set(loaded.isolation.refused)) == ({0, 2}, {1})
+    assert posts == [["R-1", "R-2", "R-3"], ["R-2"]]
+
+
+@pytest.mark.parametrize("counted", ["0", "1", "4", "3.0", "many"])
+def test_any_other_count_after_a_207_stops_and_the_message_names_both_and_the_way_out(counted: str) -> None:
+    loaded, posts = load(counted, ["R-2"])
+    assert str(loaded.error) == (
+        f"refunds: Klar accepted the first request, but its status counts {counted}, not the 3 sent or the 2 accepted, "
+        f"so it may not read them as they are meant. {WAY_OUT}"
+    )
+    assert len(posts) == 1
+
+
+@pytest.mark.parametrize("counted", ["0", "2", "4"])
+def test_after_an_acceptance_only_the_number_sent_will_do(counted: str) -> None:
+    loaded, posts = load(counted, [])
+    assert str(loaded.error) == (
+        f"refunds: Klar accepted the first request, but its status counts {counted}, not the 3 sent, so it may not "
+        f"read them as they are meant. {WAY_OUT}"
+    )
+    assert len(posts) == 1
+
+
+@pytest.mark.parametrize("refused", [[], ["R-2"]])
+def test_the_way_out_compares_no_count(refused: list[str]) -> None:
+    assert load("77", refused, status_timeout=0)[0].error is None

@@ -1,0 +1,265 @@
+"""Records that replace each other: those that may be parts of one are counted by key, and updates are not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Raw
+from program import COSTS, REFUNDS, cost, record, refund, schema, state
+from thoroughness import size
+
+from target_klar.contract.streams import CONTRACTS, JSON
+from target_klar.delivery.batch import Batch
+from target_klar.delivery.parts import Parts
+from target_klar.delivery.report import StreamReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from program import Ended
+
+    from target_klar.sandbox import Sandbox
+
+
+def warnings(ended: Ended) -> list[str]:
+    """What the run warned of, without time and logger."""
+    return [text.split("|", 3)[3].strip() for text in ended.err.splitlines() if "| WARNING " in text]
+
+
+def told(number: str, stream: str) -> str:
+    """The warning about this number of keys."""
+    what = {
+        "refunds": "(id) came again with other lineItems (no lineItemId or id in common)",
+        "transaction_costs": "(orderId) came again with other transactionCosts",
+    }[stream]
+    return (
+        f"{stream}: {number} {what}, and at Klar the last record of a key replaces the others. If these are updates, "
+        "all is well; if rows are parts of one, aggregate them before target-klar"
+    )
+
+
+def lines(*ids: str, **fields: Any) -> list[dict[str, Any]]:
+    """Line items with these `lineItemId`."""
+    return [{"lineItemId": each, "refundedQuantity": 1, **fields} for each in ids]
+
+
+def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds") -> int:
+    """The number of keys that are told after these batches of records."""
+    contract = CONTRACTS[stream]
+    parts = Parts(contract)
+    for records in batches:
+        batch = Batch(contract, StreamReport(stream), parts, 1)
+        for number, each in enumerate(records, 1):
+            batch.add(number, each, JSON.encode(each), None)
+        batch.close()
+    return number_of(parts.told())
+
+
+def number_of(text: str) -> int:
+    return int(text.removeprefix("more than ").split(" ", 1)[0]) if text else 0
+
+
+# One key that comes twice: its first and second line items, and whether they may be parts.
+PAIRS: dict[str, tuple[Any, Any, bool]] = {
+    "another line": (lines("1"), lines("2"), True),
+    "the same line, corrected": (lines("1"), lines("1", reasonDescriptor="late"), False),
+    "one line more": (lines("1"), lines("1", "2"), False),
+    "one line less": (lines("1", "2"), lines("2"), False),
+    "the same id of the refund's own line": (lines("1", id="9"), lines("2", id="9"), False),
+    "other lines with other ids": (lines("1", id="8"), lines("2", id="9"), True),
+    "an id that is another's lineItemId": (lines("1", id="2"), lines("2", id="1"), True),
+    "an empty id on both": (lines("1", id=""), lines("2", id=""), True),
+    "a cancellation": (lines("1"), [], False),
+    "a cancellation taken back": ([], lines("1"), False),
+    "two cancellations": ([], [], False),
+    "nothing new": (lines("1"), lines("1"), False),
+    "what Klar is left to judge": (lines("1"), "none", False),
+    "items that are no objects": (lines("1"), [5, None], True),
+    "lines without any id": ([{"refundedQuantity": 1}], [{"refundedQuantity": 2}], True),
+}
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["in one batch", "in two batches"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_refunds_of_one_key_may_be_parts_if_both_have_lines_and_share_none(name: str, *, apart: bool) -> None:
+    first, second, may_be = PAIRS[name]
+    records = [refund("a", lineItems=each)["record"] for each in (first, second)]
+    assert counted([[each] for each in records] if apart else [records]) == may_be
+    assert counted([[each] for each in reversed(records)] if apart else [records[::-1]]) == may_be
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["in one batch", "in two batches"])
+@pytest.mark.parametrize(
+    ("first", "second", "may_be"), [("1.10", "1.1", False), ("1", "1.0", False), ("1", "2", True), ("0", "-1", True)]
+)
+def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
+    first: str, second: str, *, may_be: bool, apart: bool
+) -> None:
+    contract = CONTRACTS["transaction_costs"]
+    parts = Parts(contract)
+    batch = Batch(contract, StreamReport("transaction_costs"), parts, 1)
+    for text in (first, second):
+        batch.add(1, {"orderId": "a"}, f'{{"orderId":"a","transactionCosts":{text}}}'.encode(), None)
+        if apart:
+            batch.close()
+            batch = Batch(contract, StreamReport("transaction_costs"), parts, 1)
+    batch.close()
+    assert number_of(parts.told()) == may_be
+
+
+# In runs of rows that are each another record of one of a few keys, an order of values, cut into batches.
+rows = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from("1234"), max_size=2), st.integers(0, 4)), max_size=14
+)
+cuts = st.sets(st.integers(1, 13))
+
+
+def expected(values: Sequence[tuple[str, Any]], stream: str) -> int:
+    """How many keys came with a value that may be a part beside the one right before it: the oracle."""
+    last: dict[str, Any] = {}
+    keys = set()
+    for key, value in values:
+        before = last.get(key, value)
+        if before != value if stream == "transaction_costs" else before and value and not before & value:
+            keys.add(key)
+        last[key] = value
+    return len(keys)
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_the_number_of_keys_is_that_of_every_two_records_in_a_row_however_they_are_cut_into_batches(
+    stream: str,
+) -> None:
+    seen = set()
+
+    @settings(max_examples=size(500, 4000), deadline=None)
+    @given(rows, cuts)
+    def holds(drawn: list[tuple[str, set[str], int]], at: set[int]) -> None:
+        if stream == "refunds":
+            values: list[tuple[str, Any]] = [(key, ids) for key, ids, _ in drawn]
+            records = [refund(key, lineItems=lines(*sorted(ids)))["record"] for key, ids in values]
+        else:
+            values = [(key, amount) for key, _, amount in drawn]
+            records = [cost(key, amount)["record"] for key, amount in values]
+        edges = [0, *sorted(at & set(range(len(records)))), len(records)]
+        batches = [records[start:end] for start, end in pairwise(edges)]
+        number = counted(batches, stream)
+        assert number == expected(values, stream)
+        seen.add(number)
+
+    holds()
+    assert {0, 1} <= seen
+
+
+@pytest.mark.parametrize("per_batch", [1, 7, 1000])
+@pytest.mark.parametrize("before", [0, 4_321, 8_500, 9_999])
+def test_a_key_is_known_again_after_9999_others_wherever_the_stream_stands(per_batch: int, before: int) -> None:
+    keys = [f"b{number}" for number in range(before)] + ["a"] + [f"k{number}" for number in range(9_999)]
+    records = [cost(key, 1)["record"] for key in keys] + [cost("a", 2)["record"]]
+    batches = [records[start : start + per_batch] for start in range(0, len(records), per_batch)]
+    assert counted(batches, "transaction_costs") == 1
+
+
+@pytest.mark.parametrize("others", [0, 9_999, 15_000])
+def test_a_record_is_compared_with_the_last_one_of_its_key_alone_however_long_ago_another_was(others: int) -> None:
+    between = [refund(f"k{number}")["record"] for number in range(others)]
+    one, both, other = (refund("a", lineItems=lines(*ids))["record"] for ids in ("1", "12", "2"))
+    assert counted([[one], between, [both], [other]]) == 0
+    assert counted([[one], [both], between, [other], [both], [one]]) == 0
+
+
+def test_what_is_remembered_is_bounded_in_keys_and_in_bytes() -> None:
+    def remembered(keys: Iterable[int], padding: int) -> tuple[Parts, int, int]:
+        """The most keys, and the most bytes, that were known after any batch of 500."""
+        parts, most_keys, most_bytes = Parts(CONTRACTS["transaction_costs"]), 0, 0
+        batch: dict[str, Any] = {}
+        for number, key in enumerate(keys, 1):
+            batch[str(key)] = b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding)
+            if number % 500 == 0:
+                parts.add(batch)
+                batch = {}
+                known = [*parts._newer.values(), *parts._older.values()]
+                most_keys, most_bytes = max(most_keys, len(known)), max(most_bytes, sum(map(len, known)))
+        return parts, most_keys, most_bytes
+
+    assert 10_000 <= remembered(range(60_000), 0)[1] <= 20_500
+    assert 8_000_000 <= remembered(range(10_000), 10_000)[2] <= 30_000_000
+    again = remembered((number % 500 for number in range(20_000)), 10_000)[0]
+    assert len(again._newer) == 500, "what is replaced takes no place"
+
+
+def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> None:
+    parts = Parts(CONTRACTS["transaction_costs"])
+    for start in range(0, 101_000, 1000):
+        for amount in b"12":
+            names = [str(number) for number in range(start, start + 1000)]
+            parts.add(
+                {name: Raw(b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount)) for name in names}
+            )
+    assert parts.told().startswith("more than 100000 keys (orderId) came again")
+    assert len(parts._counted) == 100_000
+
+
+# The whole program
+
+
+def test_a_file_with_one_row_for_each_refunded_line_is_warned_of_with_the_number_of_refunds(klar: Sandbox) -> None:
+    source = schema("rows", line={"type": "integer"})
+    table = [record("rows", id=number, line=line) for line in (1, 2, 3) for number in range(2500) if line <= number % 4]
+    maps = {
+        "rows": {
+            "__alias__": "refunds",
+            "id": "id",
+            "createdAt": "1700000000",
+            "lineItems": "[{'lineItemId': str(id) + '-' + str(line), 'refundedQuantity': 1}]",
+            "__else__": "__NULL__",
+        }
+    }
+    ended = run(klar, [source, *table, state(1)], stream_maps=maps)
+    assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 1875)
+    assert warnings(ended) == [told("1250 keys", "refunds")]
+
+
+def test_refunds_that_grow_shrink_are_corrected_or_cancelled_are_updates_and_not_warned_of(klar: Sandbox) -> None:
+    versions = [lines("1"), lines("1", "2"), lines("2", reasonDescriptor="x"), lines("2", "3"), [], lines("4")]
+    updates = [refund(str(number), lineItems=version) for version in versions for number in range(300)]
+    ended = run(klar, [REFUNDS, *updates, state(1)], batch_size_rows=100)
+    assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 300)
+    assert warnings(ended) == []
+
+
+@pytest.mark.parametrize("rows_in_a_batch", [1, 2, 1000])
+def test_one_order_with_5_costs_is_one_key_however_they_are_cut_into_batches(
+    klar: Sandbox, rows_in_a_batch: int
+) -> None:
+    costs = [cost("o", amount) for amount in range(5)]
+    ended = run(klar, [COSTS, *costs, cost("other", 1), state(1)], batch_size_rows=rows_in_a_batch)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.transaction_costs["o"]["transactionCosts"] == 4
+    assert warnings(ended) == [told("1 key", "transaction_costs")]
+
+
+def test_each_stream_has_its_own_warning_and_a_key_of_two_streams_is_no_matter(klar: Sandbox) -> None:
+    found = [refund("a"), cost("a", 1), refund("b"), cost("b", 1), refund("a", lineItems=lines("x")), cost("b", 2)]
+    found += [refund("b", lineItems=lines("x")), state(1)]
+    ended = run(klar, [REFUNDS, COSTS, *found], batch_size_rows=2)
+    assert (ended.code, ended.states) == (0, [1])
+    assert warnings(ended) == [told("2 keys", "refunds"), told("1 key", "transaction_costs")]
+
+
+def test_a_record_that_is_refused_replaces_nothing(klar: Sandbox, tmp_path: Any) -> None:
+    found = [cost("a", 1), cost("a", "two"), cost("a", 1), state(1)]
+    ended = run(klar, [COSTS, *found], rejects_path=str(tmp_path / "rejects.jsonl"))
+    assert (ended.code, ended.states) == (0, [1])
+    assert not [text for text in warnings(ended) if "came again" in text]
+
+
+def test_a_dry_run_warns_of_parts_too(klar: Sandbox) -> None:
+    ended = run(klar, [COSTS, cost("a", 1), cost("a", 2)], validate_only=True)
+    assert (ended.code, klar.transaction_costs) == (0, {})
+    assert warnings(ended) == [told("1 key", "transaction_costs")]

@@ -1,0 +1,431 @@
+"""Records as taps write them, and what Klar gets in their place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, UserString
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from thoroughness import size
+
+from target_klar.contract.streams import CONTRACTS, JSON
+from target_klar.records.conform import DELETED, Conformer, Refusal
+from target_klar.records.explain import Validator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REFUNDS = CONTRACTS["refunds"]
+COSTS = CONTRACTS["transaction_costs"]
+LINE = {"lineItemId": "L-1", "refundedQuantity": 1}
+REFUND = {"id": "R-1", "createdAt": 1704103200, "lineItems": [LINE]}
+
+
+def without(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
+
+
+def refusal(record: object, conformer: Conformer | None = None) -> str:
+    """Conform a record that must be refused, and return why in one line."""
+    result = (conformer or Conformer(REFUNDS)).conform(record)
+    assert isinstance(result, Refusal), result
+    return "; ".join(map(str, result.problems))
+
+
+def test_a_record_that_meets_the_contract_is_passed_on_untouched() -> None:
+    record = {**REFUND, "updatedAt": Decimal("1704103200.5"), "lineItems": (LINE,)}
+    conformer = Conformer(REFUNDS)
+    assert conformer.untouched(record) == JSON.encode(record)
+    assert conformer.explain(record) == []
+    assert conformer.conform(record) is record
+
+
+def test_conforming_does_not_change_the_record_of_the_tap() -> None:
+    record = {
+        "id": 1,
+        "created_at": "2024-01-01",
+        "line_items": [{"line_item_id": 2, "refundedQuantity": "3", "x": 1}],
+    }
+    before = repr(record)
+    assert Conformer(REFUNDS).conform(record) != record
+    assert repr(record) == before
+
+
+@pytest.mark.parametrize("key", ["", None, True, 1.5, [], {}], ids=repr)
+@pytest.mark.parametrize("validate", [True, False])
+def test_a_record_without_its_key_is_always_refused(key: object, *, validate: bool) -> None:
+    conformer = Conformer(REFUNDS, validate=validate)
+    result = conformer.conform({**REFUND, "id": key})
+    assert isinstance(result, Refusal)
+    assert result.key is None
+    assert [problem.path for problem in result.problems] == ["id"]
+    assert refusal(without(REFUND, "id"), conformer) == "id is required"
+
+
+def test_a_missing_field_that_klar_requires_is_named() -> None:
+    assert refusal({"id": 1}) == "createdAt is required; lineItems is required"
+
+
+@pytest.mark.parametrize("record", [None, 1, "x", b"x", [], [REFUND], UserString("x"), float("nan")], ids=repr)
+def test_what_is_no_object_is_refused(record: object) -> None:
+    conformer = Conformer(REFUNDS)
+    assert conformer.untouched(record) is None
+    assert refusal(record, conformer).startswith("record must be an object (found ")
+
+
+def test_a_refusal_names_the_key_as_text_shortened_and_on_one_line() -> None:
+    def key(written: object) -> str | None:
+        result = Conformer(REFUNDS).conform({**REFUND, "id": written, "createdAt": None})
+        assert isinstance(result, Refusal)
+        return result.key
+
+    assert key(12) == "12"
+    assert key("gid://shopify/Refund/1234567890123") == "gid://shopify/Refund/1234567890123"
+    assert key("a\nb") == "a\\nb"
+    assert key("x" * 1000) == "x" * 37 + "..."
+
+
+def test_unknown_fields_are_left_out_and_named_once() -> None:
+    columns: dict[Any, object] = {f"column_{n}": n for n in range(3)} | {
+        "customer_email": "a@example.com",
+        "_sdc_batched_at": "2024",
+    }
+    conformer = Conformer(REFUNDS)
+    for _ in range(2):
+        assert conformer.conform({**REFUND, **columns, "lineItems": [{**LINE, "sku": "S"}], 7: 7}) == REFUND
+    names = ["column_0", "column_1", "column_2", "customer_email", "_sdc_batched_at", "lineItems[].sku", "7"]
+    assert sorted(conformer.dropped) == sorted(names)
+
+
+def test_the_names_of_unknown_fields_are_bounded() -> None:
+    conformer = Conformer(REFUNDS)
+    for n in range(3000):
+        assert conformer.conform({**REFUND, f"{'n' * 200}{n}": 1, f"n{n}": 1}) == REFUND
+    assert len(conformer.dropped) == 100
+    assert max(map(len, conformer.dropped)) <= 40
+    assert len(conformer._converter._learned) == 1000
+
+
+def test_extra_fields_pass_as_they_are_at_every_level() -> None:
+    conformer = Conformer(REFUNDS, extra_fields=["currency", "id_type"])
+    record = {
+        **REFUND,
+        "currency": {"code": None, "rates": [1, "x"]},
+        "lineItems": [{**LINE, "id_type": "2024-01-01"}],
+    }
+    assert conformer.conform(record) is record
+    assert conformer.conform({**record, "Currency": 1, "other": 2}) == record
+    assert conformer.dropped == ["Currency", "other"]
+
+
+NO_JSON = {
+    "NaN": (float("nan"), "extra must be something that JSON can express (found number nan)"),
+    "infinity inside": ({"a": [Decimal("Infinity")]}, "extra.a[0] must be something that JSON can express"),
+    "bytes": (b"x", "extra must be something that JSON can express (found a Python bytes)"),
+    "date": (date(2024, 1, 1), "extra must be something that JSON can express (found date 2024-01-01)"),
+    "a name that is a number": ({1: 2}, "extra has a field whose name is not text"),
+    "a lone surrogate": (
+        "\ud800",
+        "extra must be something that JSON can express (found text with a broken character",
+    ),
+    "5,000 digits": (10**5000, "record holds a value that JSON cannot express"),
+}
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize(("value", "why"), NO_JSON.values(), ids=NO_JSON)
+def test_an_extra_field_is_refused_if_json_cannot_express_it(value: object, why: str, *, validate: bool) -> None:
+    conformer = Conformer(REFUNDS, extra_fields=["extra"], validate=validate)
+    assert refusal({**REFUND, "id": 1, "extra": value}, conformer).startswith(why)
+
+
+def test_text_that_utf_8_does_not_have_is_refused_before_it_reaches_a_body() -> None:
+    conformer = Conformer(REFUNDS)
+    assert conformer.untouched({**REFUND, "id": "\ud800"}) is None
+    assert refusal({**REFUND, "id": "\ud800"}) == (
+        'id must be text that is not empty (found text with a broken character "\\ud800")'
+    )
+
+
+DELETED_AT = "2024-01-01T10:00:00Z"
+
+
+@pytest.mark.parametrize("name", ["_sdc_deleted_at", "_SDC_DELETED_AT"])
+@pytest.mark.parametrize("validate", [True, False])
+def test_a_deleted_record_is_not_sent_as_if_it_were_alive(name: str, *, validate: bool) -> None:
+    conformer = Conformer(REFUNDS, validate=validate)
+    assert conformer.conform({**REFUND, name: DELETED_AT}) is DELETED
+    assert conformer.conform({"id": 1, name: DELETED_AT}) is DELETED
+    assert conformer.dropped == []
+
+
+@pytest.mark.parametrize("written", [None, "", "0000-00-00 00:00:00"], ids=repr)
+def test_a_record_that_was_not_deleted_is_alive(written: object) -> None:
+    assert Conformer(REFUNDS, hard_delete=True).conform({**REFUND, "_sdc_deleted_at": written}) == REFUND
+
+
+def test_a_deletion_is_never_an_extra_field() -> None:
+    conformer = Conformer(REFUNDS, extra_fields=["_sdc_deleted_at", "currency"])
+    assert conformer.conform({**REFUND, "currency": "EUR", "_sdc_deleted_at": DELETED_AT}) is DELETED
+
+
+CANCELLATIONS = {
+    "the key alone": ({"ID": 7}, {"id": "7", "createdAt": 1704103200, "lineItems": []}),
+    "its own times": (
+        {
+            "id": 7,
+            "created_at": "2023-01-01T00:00:00Z",
+            "updated_at": 1700000000,
+            "line_items": [LINE],
+            "sku": 1,
+        },
+        {"id": "7", "createdAt": 1672531200, "updatedAt": 1700000000, "lineItems": []},
+    ),
+    "times that cannot be read": (
+        {"id": 7, "createdAt": "once", "updatedAt": 45292, "lineItems": "none"},
+        {"id": "7", "createdAt": 1704103200, "lineItems": []},
+    ),
+}
+
+
+@pytest.mark.parametrize(("record", "sent"), CANCELLATIONS.values(), ids=CANCELLATIONS)
+@pytest.mark.parametrize("validate", [True, False])
+def test_with_hard_delete_a_deleted_refund_is_cancelled(
+    record: dict[str, object], sent: object, *, validate: bool
+) -> None:
+    conformer = Conformer(REFUNDS, hard_delete=True, validate=validate)
+    cancellation = conformer.conform({**record, "_sdc_deleted_at": DELETED_AT})
+    assert cancellation == sent
+    assert conformer.untouched(cancellation) is not None
+
+
+def test_a_cancellation_needs_its_key_and_a_time_that_can_be_read() -> None:
+    conformer = Conformer(REFUNDS, hard_delete=True)
+    expected = "_sdc_deleted_at must be a time, as Unix seconds or as a date, or true or false"
+    assert refusal({"_sdc_deleted_at": "once"}, conformer) == f'{expected} (found text "once")'
+    assert refusal({"_sdc_deleted_at": DELETED_AT}, conformer) == "id is required"
+
+
+def test_a_deleted_cost_is_never_sent_since_klar_cannot_delete_it() -> None:
+    conformer = Conformer(COSTS, hard_delete=True)
+    assert conformer.conform({"orderId": "1", "transactionCosts": 2, "_sdc_deleted_at": DELETED_AT}) is DELETED
+
+
+LEFT_TO_KLAR = {
+    "a missing field": ({"id": 1}, {"id": "1"}),
+    "a required field that is null": ({"id": 1, "createdAt": None, "lineItems": None}, {"id": "1"}),
+    "a required time that is zero": ({"id": 1, "createdAt": 0}, {"id": "1"}),
+    "a decimal comma": (
+        {**REFUND, "lineItems": [{"line_item_id": True, "refunded_quantity": "1,10", "sku": 1}, "x"]},
+        {**REFUND, "lineItems": [{"lineItemId": True, "refundedQuantity": "1,10"}, "x"]},
+    ),
+    "milliseconds": ({"id": 1, "createdAt": 1704103200000}, {"id": "1", "createdAt": 1704103200000}),
+    "no array": ({"id": 1, "line_items": "none"}, {"id": "1", "lineItems": "none"}),
+}
+
+
+@pytest.mark.parametrize(("record", "sent"), LEFT_TO_KLAR.values(), ids=LEFT_TO_KLAR)
+def test_without_validation_klar_judges_what_can_be_sent(record: object, sent: object) -> None:
+    assert Conformer(REFUNDS, validate=False).conform(record) == sent
+
+
+CANNOT_BE_SENT = {
+    "a time that cannot be read": ({"createdAt": "once"}, "createdAt must be a time"),
+    "a time inside that cannot be read": (
+        {"lineItems": [{"processedAt": "20240101"}]},
+        "lineItems[0].processedAt must be a time",
+    ),
+    "NaN": (
+        {"lineItems": [{"refundedQuantity": float("nan")}]},
+        "lineItems[0].refundedQuantity must be something",
+    ),
+    "infinity in the wrong place": (
+        {"lineItems": {"a": [Decimal("Infinity")]}},
+        "lineItems.a[0] must be something",
+    ),
+    "two values for one field": ({"line_items": [], "LINEITEMS": [1]}, "lineItems must be something"),
+}
+
+
+@pytest.mark.parametrize(("fields", "why"), CANNOT_BE_SENT.values(), ids=CANNOT_BE_SENT)
+def test_without_validation_what_cannot_be_sent_is_refused_all_the_same(fields: dict[str, Any], why: str) -> None:
+    assert refusal({"id": 1, **fields}, Conformer(REFUNDS, validate=False)).startswith(why)
+
+
+def test_a_refusal_has_a_bounded_number_of_problems() -> None:
+    result = Conformer(REFUNDS).conform({**REFUND, "createdAt": None, "lineItems": [{}] * 1000})
+    assert isinstance(result, Refusal)
+    assert len(result.problems) == 20
+
+
+def test_a_raw_record_can_be_explained() -> None:
+    problems = Conformer(REFUNDS).explain({**without(REFUND, "id"), "customer": 1})
+    assert [str(problem) for problem in problems] == [
+        "id is required",
+        "customer is no field that Klar knows",
+    ]
+
+
+Values: TypeAlias = st.SearchStrategy[Any]
+
+# Records for the properties: near to what Klar takes, so that both verdicts occur, and some are anything.
+wild_leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.decimals()
+    | st.text(max_size=5)
+    | st.binary(max_size=2)
+    | st.datetimes()
+    | st.dates()
+    | st.sampled_from(
+        [
+            "\ud800",
+            "1,10",
+            "0000-00-00",
+            "2024-01-01",
+            "2024-01-01 10:00:00+01",
+            "[]",
+            "[1]",
+            "NaN",
+            99_999_999,
+        ]
+    )
+    | st.sampled_from(
+        [Decimal("sNaN"), Decimal("1e999999"), 10**30, -0.0, 2.0**60, "1704103200", "1e5", 10_000_000_000]
+    )
+)
+wild = st.recursive(
+    wild_leaves,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+def mostly(*valid: Values) -> Values:
+    """Draw a valid value nine times in ten."""
+    return st.integers(0, 9).flatmap(lambda n: wild if n == 5 else st.one_of(*valid))
+
+
+numbers = mostly(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False))
+texts = mostly(st.text(max_size=5), st.text("0123456789", min_size=1, max_size=12))
+keys = mostly(st.text(min_size=1, max_size=5))
+times = mostly(st.integers(100_000_000, 9_999_999_999), st.decimals(100_000_000, 9_999_999_999, places=3))
+
+
+def spelled(fields: dict[str, Values], optional: dict[str, Values]) -> Values:
+    """Draw an object of these fields, some spelled in another way, some with an unknown field."""
+
+    def respell(drawn: tuple[dict[str, object], str, dict[Any, object]]) -> dict[Any, object]:
+        record, spelling, unknown = drawn
+        names: dict[str, Callable[[str], str]] = {
+            "exact": str,
+            "folded": str.lower,
+            "snake": lambda name: re.sub("([A-Z])", r"_\1", name),
+        }
+        return {names[spelling](name): value for name, value in record.items()} | unknown
+
+    return st.tuples(
+        st.fixed_dictionaries(fields, optional=optional),
+        st.sampled_from(["exact", "exact", "exact", "folded", "snake"]),
+        st.just({}) | st.dictionaries(st.text(max_size=3) | st.integers() | st.just("ORDERID"), wild, max_size=1),
+    ).map(respell)
+
+
+line_items = spelled(
+    {"lineItemId": texts, "refundedQuantity": numbers},
+    {"id": texts, "reasonDescriptor": texts, "createdAt": times, "processedAt": times},
+)
+records = {
+    "refunds": spelled(
+        {"id": keys, "createdAt": times, "lineItems": mostly(st.lists(line_items, max_size=2))},
+        {"updatedAt": times},
+    )
+    | wild,
+    "transaction_costs": spelled({"orderId": keys, "transactionCosts": numbers}, {}) | wild,
+}
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_jsonschema_and_jsonschema_rs_give_the_same_verdict(stream: str) -> None:
+    conformer = Conformer(CONTRACTS[stream])
+    explains = Validator(CONTRACTS[stream].schema)
+    verdicts: Counter[bool] = Counter()
+
+    @settings(max_examples=size(300, 2000), deadline=None)
+    @given(records[stream])
+    def agree(record: object) -> None:
+        verdict = conformer.untouched(record) is not None
+        assert explains.is_valid(record) == verdict
+        assert (conformer.explain(record) == []) == verdict
+        verdicts[verdict] += 1
+
+    agree()
+    assert min(verdicts[True], verdicts[False]) > size(20, 100), verdicts
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_whatever_conforming_lets_through_meets_the_contract_and_conforming_it_again_changes_nothing(
+    stream: str,
+) -> None:
+    contract = CONTRACTS[stream]
+    conformer = Conformer(contract)
+    explains = Validator(contract.schema)
+    results: Counter[str] = Counter()
+
+    @settings(max_examples=size(300, 2000), deadline=None)
+    @given(records[stream])
+    def holds(record: object) -> None:
+        before = repr(record)
+        conformed = conformer.conform(record)
+        assert repr(record) == before
+        if isinstance(conformed, Refusal):
+            assert conformed.problems
+            assert all(len(problem.message) < 200 for problem in conformed.problems)
+            assert all(str(problem).isprintable() for problem in conformed.problems)
+            results["refused"] += 1
+        else:
+            assert isinstance(conformed, dict)
+            assert conformer.untouched(conformed) is not None
+            assert explains.is_valid(conformed)
+            assert conformer.conform(conformed) is conformed
+            assert contract.body([conformed])
+            results["passed on" if conformed is record else "converted"] += 1
+
+    holds()
+    assert min(results["refused"], results["passed on"], results["converted"]) > size(15, 100), results
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_without_validation_whatever_is_let_through_can_be_written_as_json_and_read_again(
+    stream: str,
+) -> None:
+    contract = CONTRACTS[stream]
+    conformer = Conformer(contract, validate=False)
+    results: Counter[type] = Counter()
+
+    @settings(max_examples=size(200, 1000), deadline=None)
+    @given(records[stream])
+    def holds(record: object) -> None:
+        conformed = conformer.conform(record)
+        if isinstance(conformed, Refusal):
+            assert conformed.problems
+        else:
+            assert isinstance(conformed, dict)
+            assert conformed[contract.key]
+            assert json.loads(contract.body([conformed]), parse_constant=pytest.fail)
+        results[type(conformed)] += 1
+
+    holds()
+    assert min(results[Refusal], results[dict]) > size(20, 50), results

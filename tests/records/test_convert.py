@@ -1,0 +1,314 @@
+"""Values as taps write them, and what Klar gets in their place: the table of conversions, row by row."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from target_klar.contract.streams import CONTRACTS
+from target_klar.records.conform import Conformer, Refusal
+
+REFUNDS = CONTRACTS["refunds"]
+COSTS = CONTRACTS["transaction_costs"]
+LINE = {"lineItemId": "L-1", "refundedQuantity": 1}
+REFUND = {"id": "R-1", "createdAt": 1704103200, "lineItems": [LINE]}
+
+
+def refusal(record: object, conformer: Conformer | None = None) -> str:
+    """Conform a record that must be refused, and return why in one line."""
+    result = (conformer or Conformer(REFUNDS)).conform(record)
+    assert isinstance(result, Refusal), result
+    return "; ".join(map(str, result.problems))
+
+
+def conformed(record: object, conformer: Conformer) -> dict[str, Any]:
+    """Conform a record that must not be refused."""
+    result = conformer.conform(record)
+    assert isinstance(result, dict), result
+    return result
+
+
+NAMES = {
+    "snake case": {"order_id": "1", "transaction_costs": 2},
+    "folded by PostgreSQL": {"orderid": "1", "transactioncosts": 2},
+    "folded by Snowflake": {"ORDERID": "1", "TRANSACTIONCOSTS": 2},
+    "Snowflake with underscores": {"ORDER_ID": "1", "TRANSACTION_COSTS": 2},
+    "Pascal case": {"OrderId": "1", "TransactionCosts": 2},
+    "one value in two spellings": {"order_id": "1", "ORDERID": "1", "transactionCosts": 2},
+    "the exact spelling among others": {
+        "order_id": "9",
+        "orderId": "1",
+        "ORDERID": "8",
+        "transactionCosts": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("record", NAMES.values(), ids=NAMES)
+def test_names_are_found_whatever_their_case_and_underscores(record: object) -> None:
+    assert Conformer(COSTS).conform(record) == {"orderId": "1", "transactionCosts": 2}
+
+
+def test_names_are_found_inside_line_items() -> None:
+    record = {**REFUND, "lineItems": [{"LINE_ITEM_ID": "L-1", "refundedquantity": 1}]}
+    assert Conformer(REFUNDS).conform(record) == REFUND
+
+
+@pytest.mark.parametrize("other", [2, None, True, Decimal("sNaN")], ids=repr)
+def test_two_spellings_with_different_values_are_refused(other: object) -> None:
+    why = refusal({"order_id": 1, "ORDERID": other, "transactionCosts": 2}, Conformer(COSTS))
+    assert why == "orderId must be text that is not empty (found different values in order_id and ORDERID)"
+
+
+def test_two_spellings_with_values_too_deep_to_compare_are_refused() -> None:
+    one: list[object] = []
+    other: list[object] = []
+    for _ in range(100_000):
+        one, other = [one], [other]
+    why = refusal({"id": 1, "createdAt": 1704103200, "line_items": one, "LINEITEMS": other})
+    assert why == "lineItems must be an array (found different values in line_items and LINEITEMS)"
+
+
+TEXTS = {
+    "integer": (12, "12"),
+    "64-bit integer": (2**63, "9223372036854775808"),
+    "negative integer": (-5, "-5"),
+    "whole decimal": (Decimal("12.0"), "12"),
+    "decimal with an exponent": (Decimal("1E+3"), "1000"),
+    "whole float": (12.0, "12"),
+    "Shopify's global id": ("gid://shopify/Refund/1", "gid://shopify/Refund/1"),
+}
+
+
+@pytest.mark.parametrize(("written", "sent"), TEXTS.values(), ids=TEXTS)
+def test_whole_numbers_become_text_where_klar_wants_text(written: object, sent: object) -> None:
+    record = {
+        "id": written,
+        "createdAt": 1704103200,
+        "lineItems": [{**LINE, "id": written, "lineItemId": written}],
+    }
+    assert Conformer(REFUNDS).conform(record) == {
+        "id": sent,
+        "createdAt": 1704103200,
+        "lineItems": [{**LINE, "id": sent, "lineItemId": sent}],
+    }
+
+
+NO_TEXTS = {
+    "fraction": (Decimal("12.5"), "number 12.5"),
+    "float with a fraction": (12.5, "number 12.5"),
+    "float beyond 2**53": (2.0**54, "number 1.8014398509481984e+16"),
+    "a million digits": (Decimal("1e999999"), "number 1E+999999"),
+    "forty-one digits": (10**40, "number 1000000000000000000000000000000000000..."),
+    "boolean": (True, "boolean true"),
+    "infinity": (float("inf"), "number inf"),
+    "not a number": (Decimal("NaN"), "number NaN"),
+    "signaling not a number": (Decimal("sNaN"), "number sNaN"),
+    "date": (date(2024, 1, 1), "date 2024-01-01"),
+    "bytes": (b"12", "a Python bytes"),
+    "array": (["12"], "an array of 1"),
+    "null": (None, "null"),
+}
+
+
+@pytest.mark.parametrize(("written", "found"), NO_TEXTS.values(), ids=NO_TEXTS)
+def test_what_is_no_whole_number_does_not_become_text(written: object, found: str) -> None:
+    record = {**REFUND, "lineItems": [{**LINE, "lineItemId": written}]}
+    assert refusal(record) == f"lineItems[0].lineItemId must be text (found {found})"
+
+
+NUMBERS = {
+    "1.10": "1.10",
+    "-5": "-5",
+    "+5": "5",
+    "007": "7",
+    ".5": "0.5",
+    "5.": "5",
+    "1e3": "1E+3",
+    " 12.00\n": "12.00",
+    "0": "0",
+    "123456789012345678901234567890": "123456789012345678901234567890",
+}
+
+
+@pytest.mark.parametrize(("written", "sent"), NUMBERS.items(), ids=NUMBERS)
+def test_text_that_spells_a_number_becomes_that_number(written: object, sent: object) -> None:
+    cost = conformed({"orderId": "1", "transactionCosts": written}, Conformer(COSTS))
+    assert str(cost["transactionCosts"]) == sent
+
+
+NO_NUMBERS = {
+    "decimal comma": ("1,10", 'text "1,10"'),
+    "thousands": ("1.234.567", 'text "1.234.567"'),
+    "percent": ("17%", 'text "17%"'),
+    "currency": ("5 EUR", 'text "5 EUR"'),
+    "underscore": ("1_000", 'text "1_000"'),
+    "digits of another script": ("\u0661", 'text "\u0661"'),
+    "hexadecimal": ("0x10", 'text "0x10"'),
+    "NaN": ("NaN", 'text "NaN"'),
+    "inf": ("inf", 'text "inf"'),
+    "an exponent beyond all reason": ("1e99999999999999999999", 'text "1e99999999999999999999"'),
+    "empty": ("", 'text ""'),
+    "sign": ("-", 'text "-"'),
+    "boolean": (False, "boolean false"),
+    "float NaN": (float("nan"), "number nan"),
+    "decimal infinity": (Decimal("-Infinity"), "number -Infinity"),
+    "null": (None, "null"),
+    "object": ({"amount": 1}, "an object with 1 field"),
+}
+
+
+@pytest.mark.parametrize(("written", "found"), NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_what_spells_no_number_is_refused_where_klar_wants_one(written: object, found: str) -> None:
+    record = {"orderId": "1", "transactionCosts": written}
+    assert refusal(record, Conformer(COSTS)) == f"transactionCosts must be a number (found {found})"
+
+
+@pytest.mark.parametrize("amount", [0, -5, Decimal("-0.01"), 1.5], ids=repr)
+def test_zero_and_negative_amounts_are_amounts(amount: object) -> None:
+    record = {"orderId": "1", "transactionCosts": amount}
+    assert Conformer(COSTS).conform(record) is record
+
+
+TIMES = ["2024-01-01T10:00:00Z", "2024-01-01 10:00:00+00", "1704103200", "1704103200.000000", 1704103200]
+TIMES += [datetime(2024, 1, 1, 10, tzinfo=timezone.utc)]
+
+
+@pytest.mark.parametrize("written", TIMES, ids=str)
+def test_times_become_unix_seconds_at_every_level(written: object) -> None:
+    line = {**LINE, "processed_at": written, "createdAt": written}
+    conformer = Conformer(REFUNDS)
+    assert conformer.conform({"id": 1, "created_at": written, "updatedAt": written, "lineItems": [line]}) == {
+        "id": "1",
+        "createdAt": 1704103200,
+        "updatedAt": 1704103200,
+        "lineItems": [{**LINE, "processedAt": 1704103200, "createdAt": 1704103200}],
+    }
+    assert not conformer.assumed_utc
+
+
+@pytest.mark.parametrize("written", ["2024-01-01 00:00:00", "2024-01-01", date(2024, 1, 1)], ids=str)
+def test_a_time_without_a_zone_is_utc_and_remembered_as_such(written: object) -> None:
+    conformer = Conformer(REFUNDS)
+    assert conformed({**REFUND, "createdAt": written}, conformer)["createdAt"] == 1704067200
+    assert conformer.assumed_utc
+
+
+NO_TIMES = [None, 0, 0.0, Decimal("0.00"), "", "  ", "0", "00000000", "0000-00-00", "0000-00-00 00:00:00"]
+
+
+@pytest.mark.parametrize("written", NO_TIMES, ids=repr)
+def test_a_time_that_is_none_is_left_out_if_klar_does_not_require_it(written: object) -> None:
+    line = {**LINE, "createdAt": written, "processed_at": written, "id": None, "reasonDescriptor": None}
+    assert Conformer(REFUNDS).conform({**REFUND, "updated_at": written, "lineItems": [line]}) == REFUND
+
+
+@pytest.mark.parametrize("written", NO_TIMES, ids=repr)
+def test_a_time_that_is_none_is_refused_if_klar_requires_it(written: object) -> None:
+    why = refusal({**REFUND, "createdAt": written})
+    assert why.startswith("createdAt must be a time, as Unix seconds or as a date (found ")
+
+
+REFUSED_TIMES = {
+    "milliseconds": (1704103200000, "number 1704103200000, which looks like milliseconds, not seconds"),
+    "milliseconds as text": (
+        "1704103200000",
+        'text "1704103200000", which looks like milliseconds, not seconds',
+    ),
+    "just too long": (
+        Decimal("9999999999.5"),
+        "number 9999999999.5, which looks like milliseconds, not seconds",
+    ),
+    "a date as a number": (20240101, "number 20240101, which looks like a date, not seconds"),
+    "a date as digits": ("20240101", 'text "20240101", which looks like a date, not seconds'),
+    "Excel's day number": (45292, "number 45292, which looks like a date, not seconds"),
+    "Excel's day and time": (Decimal("45292.41"), "number 45292.41, which looks like a date, not seconds"),
+    "one": (1, "number 1, which looks like a date, not seconds"),
+    "just too short": (99999999, "number 99999999, which looks like a date, not seconds"),
+    "negative": (-1704103200, "number -1704103200"),
+    "boolean": (True, "boolean true"),
+    "not a number": (float("nan"), "number nan"),
+    "signaling not a number": (Decimal("sNaN"), "number sNaN"),
+    "words": ("yesterday", 'text "yesterday"'),
+    "a German date": ("01.02.2024", 'text "01.02.2024"'),
+    "before 1973": ("1970-01-01", 'text "1970-01-01", which is not between 1973 and 2286'),
+    "the end of time": ("9999-12-31", 'text "9999-12-31", which is not between 1973 and 2286'),
+    "a date of Excel's": (date(1900, 1, 1), "date 1900-01-01, which is not between 1973 and 2286"),
+    "an object": ({}, "an object with 0 fields"),
+}
+
+
+@pytest.mark.parametrize(("written", "found"), REFUSED_TIMES.values(), ids=REFUSED_TIMES)
+@pytest.mark.parametrize("name", ["createdAt", "updatedAt"], ids=["required", "optional"])
+def test_what_is_not_clearly_a_time_is_refused(name: str, written: object, found: str) -> None:
+    why = refusal({**REFUND, name: written})
+    assert why == f"{name} must be a time, as Unix seconds or as a date (found {found})"
+
+
+@pytest.mark.parametrize("seconds", [100_000_000, 9_999_999_999, "100000000", "9999999999"])
+def test_the_bounds_of_a_time_belong_to_it(seconds: int | str) -> None:
+    assert conformed({**REFUND, "createdAt": seconds}, Conformer(REFUNDS))["createdAt"] == int(seconds)
+
+
+def test_json_text_becomes_the_array_that_it_holds() -> None:
+    written = ' [{"line_item_id": 5, "refunded_quantity": "1.10", "sku": "x"}] '
+    conformer = Conformer(REFUNDS)
+    assert conformer.conform({**REFUND, "lineItems": written}) == {
+        **REFUND,
+        "lineItems": [{"lineItemId": "5", "refundedQuantity": Decimal("1.10")}],
+    }
+    assert conformer.dropped == ["lineItems[].sku"]
+    assert conformed({**REFUND, "lineItems": "[]"}, conformer)["lineItems"] == []
+
+
+NO_ARRAYS = {
+    "no JSON": ("none", "text of 4 characters"),
+    "empty text": ("", "text of 0 characters"),
+    "an object as text": ('{"a": 1}', "text of 8 characters that looks like JSON"),
+    "null as text": ("null", "text of 4 characters"),
+    "a trailing comma": ("[1,]", "text of 4 characters that looks like JSON"),
+    "an array as text in text": ('"[]"', "text of 4 characters that looks like JSON"),
+    "a hundred thousand brackets": ("[" * 100_000, "text of 100,000 characters that looks like JSON"),
+    "an object": (LINE, "an object with 2 fields"),
+    "null": (None, "null"),
+    "number": (0, "number 0"),
+}
+
+
+@pytest.mark.parametrize(("written", "found"), NO_ARRAYS.values(), ids=NO_ARRAYS)
+def test_what_holds_no_array_is_refused_where_klar_wants_one(written: object, found: str) -> None:
+    assert refusal({**REFUND, "lineItems": written}) == f"lineItems must be an array (found {found})"
+
+
+NO_ITEMS = {
+    "NaN": ("[NaN]", "number nan"),
+    "an exponent beyond all reason": ("[1e99999999999999999999]", "a number of 22 characters, beyond all reason"),
+    "an integer of 5,000 digits": (f"[{'9' * 5000}]", "a number of 5,000 characters, beyond all reason"),
+    "text that looks like JSON": ('["{\\"a\\": 1}"]', "text of 8 characters that looks like JSON"),
+    "text that does not": ('["anna@customer.example"]', "text of 21 characters"),
+}
+
+
+@pytest.mark.parametrize(("written", "found"), NO_ITEMS.values(), ids=NO_ITEMS)
+def test_what_is_no_item_of_an_array_is_refused_without_a_text_that_may_hold_a_customer(
+    written: object, found: str
+) -> None:
+    assert refusal({**REFUND, "lineItems": written}) == f"lineItems[0] must be an object (found {found})"
+
+
+def test_what_nobody_asked_for_in_json_text_may_be_anything() -> None:
+    odd = f'{{"lineItemId": "L-1", "refundedQuantity": 1, "a": NaN, "b": {"9" * 5000}, '
+    odd += '"c": 1e99999999999999999999, "d": "\\ud800"}'
+    assert Conformer(REFUNDS).conform({**REFUND, "lineItems": f"[{odd}]"}) == REFUND
+
+
+def test_each_line_item_is_refused_at_its_place() -> None:
+    why = refusal({**REFUND, "lineItems": [LINE, None, {"refundedQuantity": "1,10"}]})
+    assert why == (
+        "lineItems[1] must be an object (found null); "
+        'lineItems[2].refundedQuantity must be a number (found text "1,10"); '
+        "lineItems[2].lineItemId is required"
+    )

@@ -1,0 +1,213 @@
+"""The command `target-klar-sandbox`, and what the local Klar tells of itself without a token."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from calls import COSTS, REFUNDS, call, cost, post, refund
+
+from target_klar.sandbox import FAULTS, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample.jsonl"
+COMMAND = [sys.executable, "-m", "target_klar.sandbox"]
+
+
+@contextlib.contextmanager
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """Starts the command and gives what it prints at the start."""
+    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = dict(process.stdout.readline().rstrip("\n").split(": ", 1) for _ in range(3))
+            yield process, said
+        finally:
+            process.kill()
+
+
+def finished(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
+    )
+
+
+def read(said: dict[str, str], path: str, token: str | None = None) -> requests.Response:
+    headers = {"Authorization": f"Bearer {token or said['api_token']}"}
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.get(said["api_url"] + path, headers=headers, timeout=10)
+
+
+def test_it_prints_its_address_its_token_and_its_page_and_serves() -> None:
+    with serving() as (_, said):
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", said["api_url"])
+        assert said["page"] == said["api_url"] + "/"
+        assert read(said, "/refunds/status").status_code == 200
+        assert read(said, "/refunds/status", token="other").status_code == 401
+
+
+def test_every_start_has_another_token_unless_one_is_given() -> None:
+    with serving() as (_, one), serving() as (_, two), serving("--token", "mine") as (_, given):
+        assert len({one["api_token"], two["api_token"]}) == 2
+        assert given["api_token"] == "mine"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_quietly_with_0(signum: signal.Signals) -> None:
+    with serving() as (process, _):
+        process.send_signal(signum)
+        output, errors = process.communicate(timeout=20)
+
+        assert (process.returncode, output, errors) == (0, "", "")
+
+
+def test_it_listens_on_loopback_alone_and_warns_if_told_otherwise() -> None:
+    with serving("--host", "0.0.0.0") as (process, said):
+        assert read(said, "/refunds/status").status_code == 200
+        process.terminate()
+        assert "warning: whoever can reach 0.0.0.0" in process.communicate(timeout=20)[1]
+
+
+def test_a_port_that_is_taken_is_one_line_and_exit_code_1() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = finished("--port", port)
+
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"cannot listen on 127.0.0.1, port {port}: Address already in use; choose another with --port\n"
+    )
+
+
+def test_options_make_it_slow_lagging_and_faulty() -> None:
+    with serving("--fault", "status:503@2", "--state-spelling", "--latency-ms", "300") as (_, said):
+        began = time.monotonic()
+        paths = ("/refunds/status", "/refunds/status", "/transaction-costs/state", "/transaction-costs/status")
+        codes = [read(said, path).status_code for path in paths]
+
+        assert codes == [200, 503, 200, 404]
+        assert time.monotonic() - began > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fault", "510"], "'510' is no fault; there are 408, 425"),
+        (["--latency-ms", "-1"], "'-1' is not a whole number of 0 or more"),
+        (["--run"], "--run and a command belong together"),
+        (["--load", "x", "--run", "--", "true"], "choose one"),
+        (["--config", "/nowhere/config.json"], "/nowhere/config.json cannot be read"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_is_allowed(options: list[str], message: str) -> None:
+    done = finished(*options)
+
+    assert (done.returncode, message in done.stderr) == (2, True)
+
+
+def test_its_help_names_every_fault() -> None:
+    told = finished("--help").stdout
+
+    assert [fault.name for fault in FAULTS if f"  {fault.name} " not in told] == []
+
+
+def test_a_file_is_loaded_and_what_arrived_is_told() -> None:
+    done = finished("--load", str(SAMPLE))
+
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert (told[0], told[1], told[3], told[5]) == (
+        "At the local Klar:",
+        "  refunds: 2345",
+        "  transaction_costs: 1234",
+        "STATE:",
+    )
+    assert told[2].startswith('    {"id": "')
+    assert told[4].startswith('    {"orderId": "')
+    assert told[6].startswith('  {"bookmarks":')
+
+
+def test_a_load_that_fails_ends_with_the_targets_exit_code() -> None:
+    done = finished("--load", str(SAMPLE), "--fault", "401@1+")
+
+    assert done.returncode == 1
+    assert "  refunds: 0\n" in done.stdout
+    assert done.stdout.endswith("STATE:\n  none\n")
+
+
+def test_a_load_takes_the_users_settings_but_never_the_users_klar(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    mapped = '{"refunds": {"__alias__": "refunds"}, "transaction_costs": "__NULL__"}'
+    real = '"api_url": "http://127.0.0.1:1", "api_token": "a-real-one"'
+    config.write_text(f'{{{real}, "batch_size_rows": 100, "stream_maps": {mapped}}}')
+    done = finished("--load", str(SAMPLE), "--config", str(config))
+
+    assert done.returncode == 0, done.stderr
+    assert "  refunds: 2345\n" in done.stdout
+    assert "  transaction_costs: 0\n" in done.stdout
+    assert "a-real-one" not in done.stdout + done.stderr
+
+
+def test_a_command_finds_the_local_klar_in_its_environment() -> None:
+    script = 'printenv TARGET_KLAR_API_URL; test -n "$TARGET_KLAR_API_TOKEN" && exit 7'
+    done = finished("--run", "--", "sh", "-c", script)
+
+    assert done.returncode == 7
+    assert done.stdout.startswith("http://127.0.0.1:")
+    assert done.stdout.endswith("At the local Klar:\n  refunds: 0\n  transaction_costs: 0\n")
+
+
+def test_what_it_holds_and_saw_is_there_as_json_without_a_token(klar: Sandbox) -> None:
+    post(klar, COSTS, {"items": [cost("O1", transactionCosts=2)]})
+    held = call(klar, "GET", "/sandbox/held", Authorization=None)
+    seen = call(klar, "GET", "/sandbox/requests", Authorization=None).json()
+
+    assert held.json() == {"refunds": {}, "transaction_costs": {"O1": {"orderId": "O1", "transactionCosts": 2}}}
+    (entry,) = seen["latest"]
+    assert (entry["path"], entry["count"], entry["stored"], entry["status"], entry["end"]) == (
+        COSTS,
+        1,
+        1,
+        201,
+        "answered",
+    )
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "/sandbox/held"), ("POST", "/sandbox/clear")])
+def test_it_can_be_cleared_while_it_runs(klar: Sandbox, method: str, path: str) -> None:
+    post(klar, REFUNDS, [refund("R1"), refund(7)])
+    post(klar, REFUNDS, [refund("R1")])
+
+    assert call(klar, method, path).status_code == 204
+    assert (klar.refunds, klar.refused, klar.requests, klar.bodies) == ({}, [], [], [])
+    assert call(klar, "GET", "/refunds/status").json() == {"total": "0", "lastBatchCount": "0"}
+
+
+def test_faults_can_be_set_while_it_runs(klar: Sandbox) -> None:
+    assert call(klar, "POST", "/sandbox/faults", {"faults": ["503@1"]}).status_code == 204
+    assert [post(klar, REFUNDS, [refund()]).status_code for _ in range(2)] == [503, 201]
+    assert call(klar, "POST", "/sandbox/faults", {"faults": ["510"]}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "klar.example"}, {"Host": "klar.example:80"}, {"Origin": "http://klar.example"}]
+)
+@pytest.mark.parametrize("path", ["/", "/sandbox/held", "/sandbox/overview"])
+def test_the_page_of_another_site_learns_nothing(klar: Sandbox, path: str, headers: dict[str, str]) -> None:
+    post(klar, REFUNDS, [refund("R1")])
+    answer = call(klar, "GET", path, **headers)
+
+    assert (answer.status_code, "R1" in answer.text) == (403, False)

@@ -1,0 +1,184 @@
+"""Stream maps: what the SDK has passes; anything else stops the run before it reads, or is said."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from invocation import OLD_PYTHON, unplug
+from program import COSTS, REFUNDS, line, record, refund, schema, state
+from singer_sdk.exceptions import ConfigValidationError, FatalSyncError, StreamMapConfigError
+from singer_sdk.mapper import MAPPER_FILTER_OPTION
+from thoroughness import size
+
+from target_klar.reader import LINE
+from target_klar.settings.stream_maps import _OF_A_MAP, map_mistakes
+from target_klar.target import TargetKlar
+
+if TYPE_CHECKING:
+    from target_klar.sandbox import Sandbox
+
+pytestmark = pytest.mark.filterwarnings(OLD_PYTHON, "ignore::SyntaxWarning", "ignore::DeprecationWarning")
+
+OPTIONS = "There are __alias__, __else__, __filter__, __key_properties__, __source__."
+NO_OPTION = "`stream_maps.refunds.{}` is no option of a stream map.{} " + OPTIONS
+EXPRESSION = "`stream_maps.refunds.{}` must be one expression as text, {}"
+FIELD = "or __NULL__ to leave the field out"
+FILTER = "that is true for the records to keep"
+STREAM = "`stream_maps.refunds.{}` must be the name of a stream."
+LINES = [REFUNDS, refund("a"), state(1)]
+
+WRONG: list[tuple[Any, str]] = [
+    ([], "`stream_maps` must be an object with an entry for each stream, as JSON."),
+    ({"refunds": 5}, "`stream_maps.refunds` must be an object of fields, or __NULL__ to drop the stream."),
+    ({"refunds": "x"}, "`stream_maps.refunds` must be an object of fields, or __NULL__ to drop the stream."),
+    ({"__else__": "x"}, "`stream_maps.__else__` must be __NULL__."),
+    ({"__else__": {}}, "`stream_maps.__else__` must be __NULL__."),
+    (
+        {"_else_": "__NULL__"},
+        "`stream_maps._else_` is no option of a stream map. Did you mean `__else__`? There are __else__.",
+    ),
+    ({"__filter__": "x"}, "`stream_maps.__filter__` is no option of a stream map. There are __else__."),
+    ({"refunds": {"__filtr__": "id == 'b'"}}, NO_OPTION.format("__filtr__", " Did you mean `__filter__`?")),
+    ({"refunds": {"__Filter__": "id == 'b'"}}, NO_OPTION.format("__Filter__", " Did you mean `__filter__`?")),
+    ({"refunds": {"_filter_": "id == 'b'"}}, NO_OPTION.format("_filter_", " Did you mean `__filter__`?")),
+    ({"refunds": {"__where__": "id == 'b'"}}, NO_OPTION.format("__where__", "")),
+    ({"refunds": {"__else__": "x"}}, "`stream_maps.refunds.__else__` must be __NULL__."),
+    ({"refunds": {"__else__": ["x"]}}, "`stream_maps.refunds.__else__` must be __NULL__."),
+    ({"refunds": {"__filter__": True}}, f"{EXPRESSION.format('__filter__', FILTER)}."),
+    ({"refunds": {"__filter__": ""}}, f"{EXPRESSION.format('__filter__', FILTER)}."),
+    ({"refunds": {"__filter__": "id = 'b'"}}, f"{EXPRESSION.format('__filter__', FILTER)}."),
+    ({"refunds": {"id": ["x"]}}, f"{EXPRESSION.format('id', FIELD)}."),
+    ({"refunds": {"id": 5}}, f"{EXPRESSION.format('id', FIELD)}."),
+    ({"refunds": {"id": "a; b"}}, f"{EXPRESSION.format('id', FIELD)}."),
+    ({"refunds": {"id": "x = 1"}}, f"{EXPRESSION.format('id', FIELD)}."),
+    ({"refunds": {"id": "((("}}, f"{EXPRESSION.format('id', FIELD)} ('(' was never closed)."),
+    ({"refunds": {"__alias__": None}}, STREAM.format("__alias__")),
+    ({"refunds": {"__alias__": ""}}, STREAM.format("__alias__")),
+    ({"refunds": {"__source__": ["rows"]}}, STREAM.format("__source__")),
+    (
+        {"refunds": {"__source__": "rows", "__alias__": "refunds"}},
+        "`stream_maps.refunds` must have __alias__ or __source__, not both.",
+    ),
+    ({"refunds": {"__key_properties__": "id"}}, "`stream_maps.refunds.__key_properties__` must be a list of names."),
+    ({"refunds": {"__key_properties__": [1]}}, "`stream_maps.refunds.__key_properties__` must be a list of names."),
+]
+
+
+@pytest.mark.parametrize(("maps", "told"), WRONG, ids=[json.dumps(maps) for maps, _ in WRONG])
+def test_a_map_that_the_sdk_could_not_use_or_would_misunderstand_is_refused_in_one_line(maps: Any, told: str) -> None:
+    assert list(map_mistakes(maps)) == [told]
+
+
+@pytest.mark.parametrize("maps", [{"refunds": {"__filtr__": "id == 'b'"}}, {"refunds": {"__else__": "x"}}])
+def test_a_run_with_a_wrong_map_reads_and_loads_nothing(maps: Any, klar: Sandbox) -> None:
+    ended = run(klar, LINES, stream_maps=maps)
+    assert (ended.code, ended.out, len(ended.errors), klar.requests) == (1, "", 1, [])
+    assert ended.errors == list(map_mistakes(maps))
+    assert "Traceback" not in ended.err
+
+
+def test_every_option_that_the_sdk_has_passes() -> None:
+    of_sdk = TargetKlar.config_jsonschema["properties"]["stream_maps"]["additionalProperties"]["anyOf"][2]["properties"]
+    assert set(_OF_A_MAP) == of_sdk.keys()
+    maps = {
+        "rows": {
+            "__alias__": "refunds",
+            "__filter__": "bool(id)",
+            "__key_properties__": ["id"],
+            "__else__": "__NULL__",
+        },
+        "refunds": {"__source__": "*_refunds", "__filter__": None, "__key_properties__": None, "__else__": None},
+        "junk_*": "__NULL__",
+        "more": None,
+        "costs": {"id": "str(id)", "note": None, "_source": "__NULL__", "filter": "x", "_sdc_deleted_at": "None"},
+        "__else__": "__NULL__",
+    }
+    assert list(map_mistakes(maps)) == []
+
+
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [
+        ({"refunds": {"__alias__": "5"}}, "The stream map of refunds has an `__alias__` that is no name."),
+        ({"refunds": {"__alias__": "[]"}}, "The stream map of refunds has an `__alias__` that is no name."),
+        ({"refunds": {"__alias__": "1/0"}}, "The stream map of refunds cannot be used (ZeroDivisionError: "),
+        ({"refunds": {"id": None}}, "The stream map of refunds cannot be used (StreamMapConfigError: Removing key"),
+        ({"refunds": {"__key_properties__": ["no"]}}, "The stream map of refunds cannot be used (StreamMapConfigError"),
+    ],
+)
+def test_what_is_seen_only_at_a_schema_is_one_line_too(maps: Any, told: str, klar: Sandbox) -> None:
+    ended = run(klar, LINES, stream_maps=maps)
+    assert (ended.code, ended.out, len(ended.errors), klar.posts()) == (1, "", 1, [])
+    assert ended.errors[0].startswith(told)
+    assert "Traceback" not in ended.err
+
+
+NAMES = st.sampled_from([*_OF_A_MAP, "__filtr__", "refunds", "rows", "*", "id"]) | st.text(max_size=5)
+EXPRESSIONS = st.sampled_from(["id", "__NULL__", "'refunds'", "f'{id}'", "record", "1", "[]", "(", "x = 1", ""])
+VALUES = st.none() | st.booleans() | st.integers() | EXPRESSIONS | st.text(max_size=5) | st.lists(EXPRESSIONS)
+MAPS = st.dictionaries(NAMES, VALUES | st.dictionaries(NAMES, VALUES, max_size=4), max_size=3)
+
+
+@given(VALUES | MAPS)
+@settings(max_examples=size(100, 3_000), derandomize=True, deadline=None, database=None)
+def test_no_map_is_a_traceback_and_no_map_that_passes_holds_an_unknown_option(maps: Any) -> None:
+    try:
+        target = TargetKlar(config={"api_token": "t", "stream_maps": maps})
+    except ConfigValidationError:
+        assert all(text.isprintable() for text in map_mistakes(maps))
+        return
+    try:
+        target._process_schema_message(REFUNDS | {LINE: line(REFUNDS)})
+    except (StreamMapConfigError, FatalSyncError):
+        pass
+    finally:
+        unplug(target.delivery)
+    for entry in (maps or {}).values():
+        assert not isinstance(entry, dict) or {name for name in entry if name.startswith("__")} <= {*_OF_A_MAP}
+
+
+# Maps that meet no stream
+
+
+def warned(klar: Sandbox, lines: list[Any], **maps: Any) -> list[str]:
+    ended = run(klar, lines, stream_maps=maps)
+    assert ended.code == 0, ended.err
+    return [text.split("|", 3)[3].strip() for text in ended.said("WARNING") if "map" in text]
+
+
+def test_a_map_whose_stream_never_came_is_named_at_once_and_at_the_end(klar: Sandbox) -> None:
+    assert warned(klar, [REFUNDS, *LINES], refund={MAPPER_FILTER_OPTION: "id == 'b'"}, junk="__NULL__") == [
+        "No stream map is for refunds. Was the map of refund meant?",
+        "`stream_maps` has maps for streams that did not come: refund (did you mean refunds?), junk.",
+    ]
+
+
+def test_maps_that_meet_their_stream_by_name_pattern_or_source_are_not_warned_of(klar: Sandbox) -> None:
+    rows = [schema("rows"), record("rows", **refund("a")["record"]), schema("junk_1"), schema("junk_2")]
+    maps = {"refunds": {"__source__": "row?"}, "junk_*": "__NULL__", "rows": "__NULL__", "__else__": "__NULL__"}
+    assert warned(klar, rows, **maps) == []
+    assert klar.refunds.keys() == {"a"}
+
+
+def test_a_stream_beside_one_of_nearly_its_name_that_has_a_map_and_came_is_not_warned_of(klar: Sandbox) -> None:
+    lines = [schema("refund"), record("refund", **refund("a")["record"]), *LINES]
+    assert warned(klar, lines, refund={"__alias__": "refunds"}) == []
+
+
+@pytest.mark.parametrize("lines", [[], ["", "  "]])
+def test_an_input_without_a_message_is_said(lines: list[Any], klar: Sandbox) -> None:
+    ended = run(klar, lines)
+    assert (ended.code, ended.out) == (0, "")
+    assert [text.split("|", 3)[3].strip() for text in ended.said("WARNING")] == [
+        "The input held no Singer message, so nothing was loaded. Check what the tap writes."
+    ]
+
+
+@pytest.mark.parametrize("line", [COSTS, state(1)])
+def test_an_input_with_any_message_is_not_warned_of(line: Any, klar: Sandbox) -> None:
+    assert run(klar, [line]).said("WARNING") == []
