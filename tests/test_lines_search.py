@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
 
 SEED = 9
-LINES = size(200, 3500)
-FILE_LINES = size(100, 1500)
+LINES = size(120, 3500)
+FILE_LINES = size(60, 1500)
 PER_RUN = 250
 SECRET = "anna.schmidt@customer.example"
 MARK = "this place"

@@ -191,7 +191,7 @@ def batches(count: int) -> list[list[dict[str, Any]]]:
 def test_three_refused_of_2500_cost_few_requests_wherever_they_stand(styles: list[str], most: int) -> None:
     triples = [(0, 1, 2), (0, 500, 999), (499, 1250, 2499), (333, 666, 1001)]
     for style in styles:
-        for triple in triples:
+        for triple in triples[: cases(2, 4)]:
             klar = Klar({f"R{number}" for number in triple}, [style])
             for number, batch in enumerate(batches(2500)):
                 isolate(klar, batch, proven=bool(number))

@@ -78,12 +78,12 @@ def misspelled_as_a_variable(wrong: str) -> list[str]:
 
 
 def test_every_misspelled_setting_of_a_file_is_refused_with_the_right_name() -> None:
-    tried = cases(size(400, 30_000))
+    tried = cases(size(200, 30_000))
     assert [wrong for wrong, right in tried if not rightly_named(misspelled_in_a_file(wrong), wrong, right)] == []
 
 
 def test_every_misspelled_variable_is_refused_with_the_right_name() -> None:
-    tried = cases(size(150, 5_000))
+    tried = cases(size(80, 5_000))
     tried += [(wrong.upper(), right) for wrong, right in tried if wrong.lower() not in NAMES]
     assert [
         wrong
