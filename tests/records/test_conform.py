@@ -16,6 +16,7 @@ from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS, JSON
 from target_klar.records.conform import DELETED, Conformer, Refusal
+from target_klar.records.exact import NotJSONError, decode
 from target_klar.records.explain import Validator
 
 if TYPE_CHECKING:
@@ -373,6 +374,29 @@ def test_jsonschema_and_jsonschema_rs_give_the_same_verdict(stream: str) -> None
 
     agree()
     assert min(verdicts[True], verdicts[False]) > size(20, 100), verdicts
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_the_quick_yes_is_one_that_the_schema_gives_too(stream: str) -> None:
+    conformer = Conformer(CONTRACTS[stream])
+    explains = Validator(CONTRACTS[stream].schema)
+    verdicts: Counter[bool] = Counter()
+
+    @settings(max_examples=size(300, 3_000), deadline=None)
+    @given(records[stream])
+    def agrees(drawn: object) -> None:
+        try:
+            record = decode(JSON.encode(drawn))
+        except (NotJSONError, ValueError, TypeError):  # no tap can write it
+            return
+        text = conformer.quick_yes(record)
+        if text is not None:
+            assert text == JSON.encode(record) == conformer.untouched(record)
+            assert explains.is_valid(record)
+        verdicts[text is not None] += 1
+
+    agrees()
+    assert min(verdicts[True], verdicts[False]) > size(20, 150), verdicts
 
 
 @pytest.mark.parametrize("stream", CONTRACTS)
