@@ -38,19 +38,35 @@ _LONGEST_PATH = 300  # characters of it in a message
 _logger = logging.getLogger("target-klar")
 
 
+class _RecordLine(msgspec.Struct, tag_field="type", tag="RECORD", forbid_unknown_fields=True, gc=False):
+    """A RECORD message that has what Singer knows and nothing else."""
+
+    stream: str
+    record: msgspec.Raw
+    version: int | None = None
+    time_extracted: str | None = None
+
+
 class _StateLine(msgspec.Struct):
     value: msgspec.Raw
     """The JSON text as the tap wrote it, so that it goes out digit for digit."""
 
 
+_decode_record = msgspec.json.Decoder(_RecordLine).decode
 _decode_state = msgspec.json.Decoder(_StateLine).decode
 
 
 class KlarReader(GenericSingerReader[bytes]):
-    """Reads without ever blocking: `tend` is called between chunks, and says how long the next wait may be."""
+    """Reads without ever blocking: `tend` is called between chunks, and says how long the next wait may be.
 
-    def __init__(self, wakeup: Wakeup, tend: Callable[[], float]) -> None:
+    While `asks_first` is true, `take` is given the stream and the JSON of each record, and says whether it took it as
+    it is; any other message, and a record that it did not take, goes to its callback.
+    """
+
+    def __init__(self, wakeup: Wakeup, tend: Callable[[], float], take: Callable[[str, msgspec.Raw], bool]) -> None:
         super().__init__()
+        self._take = take
+        self.asks_first = True
         self._wakeup = wakeup
         self._tend = tend
 
@@ -80,6 +96,9 @@ class KlarReader(GenericSingerReader[bytes]):
         with closing(Source(file_input)) as source:
             for number, line in enumerate(self.lines(source), 1):
                 try:
+                    if self.asks_first and self._is_taken(line):
+                        counts["RECORD"] += 1
+                        continue
                     message = _message(line, callbacks)
                     kind = message["type"]
                     callbacks[kind](message)
@@ -94,6 +113,13 @@ class KlarReader(GenericSingerReader[bytes]):
         if not any(counts.values()):
             _logger.warning("The input held no Singer message, so nothing was loaded. Check what the tap writes.")
         return Counter(counts)
+
+    def _is_taken(self, line: bytes) -> bool:
+        try:
+            message = _decode_record(line)
+        except (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError):
+            return False
+        return self._take(message.stream, message.record)
 
     def lines(self, source: Source) -> Iterator[bytes]:
         """Yield every line without its end, waiting for input, workers and signals alike.

@@ -19,6 +19,8 @@ from target_klar.records.explain import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import msgspec
+
     from target_klar.target import TargetKlar
 
 MOST_OBJECTS = 1000
@@ -43,9 +45,9 @@ class KlarSink(BatchSink):
         self.batch: Batch | None = None
         self._parts = Parts(self.contract)
         self._most = self.max_size
-        self._cancels_by = self.contract.cancels_by
-        self._mostly_exact = True
-        """Whether the record before met the contract as it was."""
+        self._key, self._cancels_by = self.contract.key, self.contract.cancels_by
+        self.met_as_it_came = True
+        """Whether the record before met the contract as the tap wrote it, so that the next one may, too."""
         self._delivery = target.delivery
         self._ledger = target.delivery.ledger
         self.conformer = Conformer(
@@ -54,10 +56,22 @@ class KlarSink(BatchSink):
             validate=self.config["validate_records"],
             hard_delete=self.config["hard_delete"],
         )
-        self._quick_yes = self.conformer.quick_yes
+        self._typed = self.conformer.typed
 
     def get_validator(self) -> None:
         """Return none of the SDK's validators: Klar's contract counts, not the tap's schema."""
+
+    def take_as_it_came(self, record: msgspec.Raw) -> bool:
+        """Add a record to the batch as the bytes that the tap wrote, and return whether it surely may be."""
+        typed = self._typed(record)
+        if typed is None:
+            return False
+        number = self._ledger.number = self._ledger.number + 1
+        self.report.read += 1
+        self._add(number, getattr(typed, self._key), bytes(record), None)
+        if self._cancels_by and not getattr(typed, self._cancels_by):
+            self.report.cancelled += 1
+        return True
 
     def process_record(self, record: Record | MapFailure, context: dict[str, Any]) -> None:
         """Conform one record and add it to the batch; `context` is the tap's own message, with its line.
@@ -67,21 +81,12 @@ class KlarSink(BatchSink):
         """
         number = self._ledger.number = self._ledger.number + 1
         self.report.read += 1
-        # Taps whose records need converting are not asked for each of them whether this one does.
-        text = self._quick_yes(record) if self._mostly_exact and record is context["record"] else None
-        if text is None:
-            text = self.conformer.untouched(record)
-            self._mostly_exact = text is not None
+        text = self.conformer.untouched(record)
+        self.met_as_it_came = text is not None and record is context["record"]
         conformed = self._conform(record) if text is None else record
         if isinstance(conformed, dict):
-            batch = self.batch
-            if batch is None:
-                batch = self.batch = Batch(self.contract, self.report, self._parts, number)
-                self._ledger.open(number)
-            else:
-                self._ledger.add(batch.number, number)
             origin = None if context["record"] is conformed else context[LINE]
-            batch.add(number, conformed, text or JSON.encode(conformed), origin)
+            self._add(number, conformed[self._key], text or JSON.encode(conformed), origin)
             by = self._cancels_by
             if by and not (emptied := conformed.get(by)) and isinstance(emptied, list | tuple):
                 self.report.cancelled += 1
@@ -89,6 +94,15 @@ class KlarSink(BatchSink):
             self._refuse(conformed, context)
         else:
             self.report.deleted += 1
+
+    def _add(self, number: int, key: str, text: bytes, origin: bytes | None) -> None:
+        batch = self.batch
+        if batch is None:
+            batch = self.batch = Batch(self.contract, self.report, self._parts, number)
+            self._ledger.open(number)
+        else:
+            self._ledger.add(batch.number, number)
+        batch.add(number, key, text, origin)
 
     def leave_out(self, record: Record) -> None:
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""

@@ -36,6 +36,7 @@ from target_klar.sinks import KlarSink, RefundsSink, TransactionCostsSink
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import msgspec
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.mapper import StreamMap
 
@@ -77,7 +78,7 @@ class TargetKlar(Target):
             ),
         )
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
-        self._reader = self.message_reader = KlarReader(wakeup, self._tend)
+        self._reader = self.message_reader = KlarReader(wakeup, self._tend, self._take_as_it_came)
         self.sinks: dict[str, KlarSink] = {}
         self._unmapped: dict[str, KlarSink] = {}
         self._ignored_versions: set[str] = set()
@@ -108,8 +109,18 @@ class TargetKlar(Target):
             self._process_mapped_record(message_dict)
             return
         sink.process_record(record, message_dict)
+        # Records that need converting are not asked, each of them, whether they do.
+        self._reader.asks_first = sink.met_as_it_came
         if sink.is_full:
             sink.hand_over()
+
+    def _take_as_it_came(self, stream: str, record: msgspec.Raw) -> bool:
+        sink = self._unmapped.get(stream)
+        if sink is None or not sink.take_as_it_came(record):
+            return False
+        if sink.is_full:
+            sink.hand_over()
+        return True
 
     def _process_mapped_record(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, {"stream", "record"})

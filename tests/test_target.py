@@ -174,7 +174,7 @@ def test_a_number_arrives_with_the_decimal_value_that_the_tap_wrote(klar: Sandbo
     sent = json.loads(klar.bodies[0], parse_float=str, parse_int=str)["items"]
     assert [Decimal(each["transactionCosts"]) for each in sent] == [*map(Decimal, NUMBERS), *map(Decimal, NUMBERS)]
     for number in ("1.10", "2.675", "12345678901234567.89", "123456789012345678901234567890"):
-        assert klar.bodies[0].count(f'"transactionCosts":{number}'.encode()) == 2
+        assert klar.bodies[0].replace(b" ", b"").count(f'"transactionCosts":{number}'.encode()) == 2
 
 
 # Stream maps

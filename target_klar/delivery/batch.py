@@ -67,13 +67,12 @@ class Batch:
         """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
 
-    def add(self, number: int, record: Record, text: bytes, origin: bytes | None) -> None:
-        """Take a record in, with `text` as its JSON, in the place of an earlier one with the same key.
+    def add(self, number: int, key: str, text: bytes, origin: bytes | None) -> None:
+        """Take a record in, with `text` as its JSON, in the place of an earlier one with the same `key`.
 
         `origin` is the line it came in, unless its record there is the same.
         """
         self.read += 1
-        key = record[self.contract.key]
         before = self.entries.get(key)
         self.held += len(text) if origin is None else len(text) + len(origin)
         if before is None:

@@ -12,7 +12,7 @@ import jsonschema_rs
 from target_klar.contract.streams import JSON, UNIX_SECONDS, is_time
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.explain import Problem, explain, found, shorten
-from target_klar.records.judge import quick_yes
+from target_klar.records.typed import typed_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,8 +77,8 @@ class Conformer:
         extras = [name for name in extra_fields if name not in marks({name: True})]
         schema = _with_extras(contract.schema, extras) | {"$defs": _DEFS}
         self._accepted = schema if validate else _unvalidated(contract)
-        self.quick_yes = quick_yes(contract.schema)
-        """Gives the JSON of a record out of a tap's own line that Klar surely takes as it is."""
+        self.typed = typed_reader(contract.schema)
+        """Reads the JSON of a record that Klar surely takes as it is, as an object with its fields; else gives None."""
         self._is_valid = _verdict(schema)
         self._is_accepted = self._is_valid if validate else _verdict(self._accepted)
         self._times = {name: _verdict(node) for name, node in contract.schema["properties"].items() if is_time(node)}

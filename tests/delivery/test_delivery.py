@@ -61,7 +61,7 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
         delivery.ledger.open(number)
         batch = Batch(REFUNDS, report, Parts(REFUNDS), number)
         sent = refund(f"R-{number}")
-        batch.add(number, sent, JSON.encode(sent), None)
+        batch.add(number, sent["id"], JSON.encode(sent), None)
         delivery.send(batch)
     delivery.finish()
 

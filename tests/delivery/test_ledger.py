@@ -260,7 +260,7 @@ def test_one_hot_key_updated_any_number_of_times_between_two_others_keeps_three_
 
     def add(number: int, key: str, amount: int) -> None:
         record = {"orderId": key, "transactionCosts": amount}
-        batch.add(number, record, JSON.encode(record), None)
+        batch.add(number, key, JSON.encode(record), None)
 
     add(1, "before", 0)
     for number in range(2, MANY + 2):

@@ -55,7 +55,7 @@ def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds"
     for records in batches:
         batch = Batch(contract, StreamReport(stream), parts, 1)
         for number, each in enumerate(records, 1):
-            batch.add(number, each, JSON.encode(each), None)
+            batch.add(number, each[contract.key], JSON.encode(each), None)
         batch.close()
     return number_of(parts.told())
 
@@ -104,7 +104,7 @@ def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
     parts = Parts(contract)
     batch = Batch(contract, StreamReport("transaction_costs"), parts, 1)
     for text in (first, second):
-        batch.add(1, {"orderId": "a"}, f'{{"orderId":"a","transactionCosts":{text}}}'.encode(), None)
+        batch.add(1, "a", f'{{"orderId":"a","transactionCosts":{text}}}'.encode(), None)
         if apart:
             batch.close()
             batch = Batch(contract, StreamReport("transaction_costs"), parts, 1)
