@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from singer_sdk.exceptions import MapExpressionError
 
 from target_klar.records.conform import marks
-from target_klar.records.explain import shorten
+from target_klar.records.words import shorten
 
 if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap

@@ -23,7 +23,7 @@ from upath import UPath
 from target_klar.process import stopping
 from target_klar.process.pipes import CHUNK, Source
 from target_klar.records.exact import NotJSONError, decode, members
-from target_klar.records.explain import shorten
+from target_klar.records.words import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -59,14 +59,13 @@ _decode_state = msgspec.json.Decoder(_StateLine).decode
 class KlarReader(GenericSingerReader[bytes]):
     """Reads without ever blocking: `tend` is called between chunks, and says how long the next wait may be.
 
-    While `asks_first` is true, `take` is given the stream and the JSON of each record, and says whether it took it as
-    it is; any other message, and a record that it did not take, goes to its callback.
+    `take` is given the stream and the JSON of each record, and says whether it took it as it is; any other message, and
+    a record that it did not take, goes to its callback.
     """
 
     def __init__(self, wakeup: Wakeup, tend: Callable[[], float], take: Callable[[str, msgspec.Raw], bool]) -> None:
         super().__init__()
         self._take = take
-        self.asks_first = True
         self._wakeup = wakeup
         self._tend = tend
 
@@ -96,12 +95,10 @@ class KlarReader(GenericSingerReader[bytes]):
         with closing(Source(file_input)) as source:
             for number, line in enumerate(self.lines(source), 1):
                 try:
-                    if self.asks_first and self._is_taken(line):
-                        counts["RECORD"] += 1
-                        continue
-                    message = _message(line, callbacks)
-                    kind = message["type"]
-                    callbacks[kind](message)
+                    message = self._message(line, callbacks)
+                    kind = "RECORD" if message is None else message["type"]
+                    if message is not None:
+                        callbacks[kind](message)
                     counts[kind] += 1
                 except (InvalidInputLine, RecordsWithoutSchemaException, NotJSONError) as error:
                     if not line.strip():
@@ -114,12 +111,18 @@ class KlarReader(GenericSingerReader[bytes]):
             _logger.warning("The input held no Singer message, so nothing was loaded. Check what the tap writes.")
         return Counter(counts)
 
-    def _is_taken(self, line: bytes) -> bool:
+    def _message(self, line: bytes, types: Collection[str]) -> dict[str, Any] | None:
+        """Return the message of a line, with the line; None for a record that was taken as it is."""
         try:
             message = _decode_record(line)
-        except (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError):
-            return False
-        return self._take(message.stream, message.record)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return _message(line, types)
+        if self._take(message.stream, message.record):
+            return None
+        try:
+            return {"type": "RECORD", "stream": message.stream, "record": decode(message.record), LINE: line}
+        except NotJSONError:  # whose words name the place in the line
+            return _message(line, types)
 
     def lines(self, source: Source) -> Iterator[bytes]:
         """Yield every line without its end, waiting for input, workers and signals alike.

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk.sinks import BatchSink
 
-from target_klar.contract.streams import CONTRACTS, JSON, Contract, Record
+from target_klar.contract.streams import CONTRACTS, Contract, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
 from target_klar.delivery.parts import Parts
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.delivery.report import StreamReport
 from target_klar.mapping import MapFailure
 from target_klar.reader import LINE
-from target_klar.records.conform import MARK, Conformer, Deleted, Refusal
-from target_klar.records.explain import Problem
+from target_klar.records.conform import MARK, Conformed, Conformer, Deleted, Refusal
+from target_klar.records.words import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_OBJECTS = 1000
 """What one request may hold (Klar's Refunds and Transaction Costs pages)."""
+_NOT_ASKED = 20
+"""How many records behind one that was not in Klar's own form are taken apart without a look."""
 
 
 class KlarSink(BatchSink):
@@ -45,9 +47,7 @@ class KlarSink(BatchSink):
         self.batch: Batch | None = None
         self._parts = Parts(self.contract)
         self._most = self.max_size
-        self._key, self._cancels_by = self.contract.key, self.contract.cancels_by
-        self.met_as_it_came = True
-        """Whether the record before met the contract as the tap wrote it, so that the next one may, too."""
+        self._ask_again = 0
         self._delivery = target.delivery
         self._ledger = target.delivery.ledger
         self.conformer = Conformer(
@@ -56,63 +56,62 @@ class KlarSink(BatchSink):
             validate=self.config["validate_records"],
             hard_delete=self.config["hard_delete"],
         )
-        self._typed = self.conformer.typed
 
     def get_validator(self) -> None:
         """Return none of the SDK's validators: Klar's contract counts, not the tap's schema."""
 
     def take_as_it_came(self, record: msgspec.Raw) -> bool:
-        """Add a record to the batch as the bytes that the tap wrote, and return whether it surely may be."""
-        typed = self._typed(record)
-        if typed is None:
+        """Add a record that is in Klar's own form to the batch, as the bytes that the tap wrote; else return False.
+
+        Behind a record that is not the next ones are not looked at: taps write one form as a rule.
+        """
+        if self._ledger.number < self._ask_again:
             return False
-        number = self._ledger.number = self._ledger.number + 1
-        self.report.read += 1
-        self._add(number, getattr(typed, self._key), bytes(record), None)
-        if self._cancels_by and not getattr(typed, self._cancels_by):
-            self.report.cancelled += 1
+        conformed = self.conformer.as_it_came(record)
+        if conformed is None:
+            self._ask_again = self._ledger.number + _NOT_ASKED
+            return False
+        self._count()
+        self._add(conformed, None)
         return True
 
-    def process_record(self, record: Record | MapFailure, context: dict[str, Any]) -> None:
+    def process_record(self, record: object, context: dict[str, Any]) -> None:
         """Conform one record and add it to the batch; `context` is the tap's own message, with its line.
 
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
-        number = self._ledger.number = self._ledger.number + 1
-        self.report.read += 1
-        text = self.conformer.untouched(record)
-        self.met_as_it_came = text is not None and record is context["record"]
-        conformed = self._conform(record) if text is None else record
-        if isinstance(conformed, dict):
-            origin = None if context["record"] is conformed else context[LINE]
-            self._add(number, conformed[self._key], text or JSON.encode(conformed), origin)
-            by = self._cancels_by
-            if by and not (emptied := conformed.get(by)) and isinstance(emptied, list | tuple):
-                self.report.cancelled += 1
+        self._count()
+        conformed = self._conform(record)
+        if isinstance(conformed, Conformed):
+            self._add(conformed, context[LINE])
         elif isinstance(conformed, Refusal):
             self._refuse(conformed, context)
         else:
             self.report.deleted += 1
 
-    def _add(self, number: int, key: str, text: bytes, origin: bytes | None) -> None:
-        batch = self.batch
+    def _count(self) -> None:
+        self._ledger.number += 1
+        self.report.read += 1
+
+    def _add(self, conformed: Conformed, origin: bytes | None) -> None:
+        number, batch = self._ledger.number, self.batch
+        self.report.cancelled += conformed.cancels
         if batch is None:
             batch = self.batch = Batch(self.contract, self.report, self._parts, number)
             self._ledger.open(number)
         else:
             self._ledger.add(batch.number, number)
-        batch.add(number, key, text, origin)
+        batch.add(number, conformed.key, conformed.text, origin)
 
     def leave_out(self, record: Record) -> None:
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
         if self.conformer.is_deleted(record):
-            self._ledger.number += 1
-            self.report.read += 1
+            self._count()
             self.report.deleted += 1
             self.report.filtered += 1
 
-    def _conform(self, record: Record | MapFailure) -> Record | Refusal | Deleted:
+    def _conform(self, record: object) -> Conformed | Refusal | Deleted:
         if isinstance(record, MapFailure):
             return Refusal(None, [Problem("record", f"could not be mapped ({record.reason})")])
         return self.conformer.conform(record)

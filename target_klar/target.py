@@ -27,7 +27,7 @@ from target_klar.delivery.workers import Workers
 from target_klar.mapping import FILTERED, LONGEST_REASON, mapped, names_of, outline
 from target_klar.process.pipes import Wakeup
 from target_klar.reader import LINE, KlarReader, records, state_of
-from target_klar.records.explain import found, shorten
+from target_klar.records.words import found, shorten
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
 from target_klar.settings.stream_maps import overlooked
@@ -109,8 +109,6 @@ class TargetKlar(Target):
             self._process_mapped_record(message_dict)
             return
         sink.process_record(record, message_dict)
-        # Records that need converting are not asked, each of them, whether they do.
-        self._reader.asks_first = sink.met_as_it_came
         if sink.is_full:
             sink.hand_over()
 

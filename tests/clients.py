@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
+from target_klar.records.exact import encode
 
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
@@ -46,7 +47,7 @@ def client_of(
 
 def submit(client: Client, *refunds: dict[str, Any]) -> Any:
     """Send refunds, or one of no interest."""
-    return client.submit(REFUNDS, REFUNDS.body(refunds or [refund()]))
+    return client.submit(REFUNDS, REFUNDS.body(map(encode, refunds or [refund()])))
 
 
 def answer(status: str, body: bytes = b"", *headers: str) -> bytes:

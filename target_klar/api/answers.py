@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from target_klar.records.explain import shorten
+from target_klar.records.words import shorten
 
 _MAX_QUOTED: Final = 120
 _REFUSING: Final = (400, 422)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_klar.api.answers import Answer, Verdict
 from target_klar.api.refusals import blame
-from target_klar.records.explain import Problem
+from target_klar.records.words import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -18,7 +18,7 @@ from target_klar.records.exact import NotJSONError, decode, members
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_klar.records.explain import Problem
+    from target_klar.records.words import Problem
 
 _logger = logging.getLogger("target-klar")
 _MOST_TOLD = 3

@@ -19,7 +19,7 @@ from target_klar.delivery.loading import Loaded, Loading, await_load
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.process import stopping
 from target_klar.process.pipes import write_line
-from target_klar.records.explain import shorten
+from target_klar.records.words import shorten
 
 if TYPE_CHECKING:
     import threading

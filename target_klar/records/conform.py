@@ -1,28 +1,35 @@
 """A record as a tap wrote it becomes one that Klar takes, or a refusal with the reasons.
 
-Nothing here knows a field by name: the contract's schema decides what is converted and what is refused.
+Nothing here knows a field by name: the contract's schema decides what is converted and what is refused. What Klar gets
+is judged as the JSON that it gets.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import jsonschema_rs
-
-from target_klar.contract.streams import JSON, UNIX_SECONDS, is_time
+from target_klar.contract.schema import UNIX_SECONDS, is_time, number
 from target_klar.records.convert import Conversions, fold
-from target_klar.records.explain import Problem, explain, found, shorten
+from target_klar.records.exact import NotJSONError, encode
 from target_klar.records.typed import typed_reader
+from target_klar.records.words import Problem, found, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    import msgspec
+
+    from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
 
 MARK: Final = "_sdc_deleted_at"
 """By which a tap says that its source has deleted the record; where it says false, or no time, the record is alive."""
-_MARKED: Final[dict[str, Any]] = {"properties": {MARK: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
+_read_mark = typed_reader(UNIX_SECONDS)
+_MARKED: Final[Node] = {"properties": {MARK: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
 _FOLDED_MARK: Final = fold(MARK)
+UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
+"""Where the judge says no and the schema finds nothing; a property test says that this does not happen."""
 
 # What JSON can express: the schema of extra fields and, without validation, of every field that is no time.
 _ANYTHING: Final = {"$ref": "#/$defs/anything"}
@@ -34,6 +41,15 @@ _DEFS: Final = {
         "additionalProperties": _ANYTHING,
     }
 }
+
+
+class Conformed(NamedTuple):
+    """A record that Klar takes: its key, and the JSON that was judged and is sent."""
+
+    key: str
+    text: bytes
+    cancels: bool
+    """Whether it cancels what Klar holds under the key."""
 
 
 class Refusal(NamedTuple):
@@ -52,7 +68,12 @@ DELETED: Final = Deleted()
 
 def marks(record: Mapping[Any, Any]) -> Record:
     """Return the fields of a record that may say that its source has deleted it, however they are spelled."""
-    return {name: value for name, value in record.items() if isinstance(name, str) and fold(name) == _FOLDED_MARK}
+    return {name: record[name] for name in _marks_among(tuple(record))}
+
+
+@lru_cache(maxsize=64)
+def _marks_among(names: tuple[Any, ...]) -> list[str]:
+    return [name for name in names if isinstance(name, str) and fold(name) == _FOLDED_MARK]
 
 
 class Conformer:
@@ -75,16 +96,13 @@ class Conformer:
         self._cancels_by = contract.cancels_by if hard_delete else None
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in marks({name: True})]
-        schema = _with_extras(contract.schema, extras) | {"$defs": _DEFS}
-        self._accepted = schema if validate else _unvalidated(contract)
-        self.typed = typed_reader(contract.schema)
-        """Reads the JSON of a record that Klar surely takes as it is, as an object with its fields; else gives None."""
-        self._is_valid = _verdict(schema)
-        self._is_accepted = self._is_valid if validate else _verdict(self._accepted)
-        self._times = {name: _verdict(node) for name, node in contract.schema["properties"].items() if is_time(node)}
-        self._conversions = Conversions(extras, keep_required=validate)
-        fields = contract.schema["properties"] | _MARKED["properties"]
-        self._converter = self._conversions.of_object(contract.schema | {"properties": fields})
+        self._schema = _with_extras(contract.schema, extras) | {"$defs": _DEFS} if validate else _unvalidated(contract)
+        self._read = typed_reader(self._schema)
+        self._read_strictly = typed_reader(contract.schema)
+        fields = contract.schema["properties"]
+        self._times = {name: typed_reader(node) for name, node in fields.items() if is_time(node)}
+        self._conversions = Conversions(extras, validate)
+        self._converter = self._conversions.of_object(contract.schema | {"properties": fields | _MARKED["properties"]})
 
     @property
     def dropped(self) -> Sequence[str]:
@@ -96,31 +114,26 @@ class Conformer:
         """Whether a time without a zone has been read as UTC so far."""
         return self._conversions.assumed_utc
 
-    def untouched(self, record: object) -> bytes | None:
-        """Return the JSON of a record that Klar takes as it is, and None for any other value."""
-        try:  # as in `_to_send`, without a call for every record of a run
-            return JSON.encode(record) if self._is_valid(record) else None
-        except (ValueError, TypeError, RecursionError):
-            return None
+    def as_it_came(self, text: msgspec.Raw) -> Conformed | None:
+        """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
+        typed = self._read_strictly(text)
+        return None if typed is None else self._conformed(typed, bytes(text))
 
-    def conform(self, record: object) -> Record | Refusal | Deleted:
-        """Return what Klar takes, the record itself if it meets the contract, or why Klar would take none."""
-        if isinstance(record, dict) and self.untouched(record) is not None:
-            return record
+    def conform(self, record: object) -> Conformed | Refusal | Deleted:
+        """Return what Klar takes of a record, or why it would take none."""
         if not isinstance(record, dict):
             return Refusal(None, [Problem("record", f"must be an object (found {found(record, of_many=True)})")])
+        conversions = self._conversions
+        conversions.unwritable = False
         converted = self._converter.convert(record)
         mark = converted.pop(MARK, None)
-        problems = [] if mark is None else [Problem(MARK, each.message) for each in explain(_MARKED, {MARK: mark})]
-        if mark is not None and not problems:
-            if self._cancels_by is None:
-                return DELETED
-            converted, problems = self._cancellation(converted, mark)
-        if not problems and _to_send(self._is_accepted, converted) is not None:
-            return converted
-        key = converted.get(self._contract.key)
-        told = shorten(key) if isinstance(key, str) and key else None
-        return Refusal(told, problems or self.explain(converted))
+        if mark is not None:
+            return self._deleted(converted, mark)
+        text = b"" if conversions.unwritable else _written(converted)
+        typed = self._read(text)
+        if typed is None:
+            return self._refusal(converted, self.explain(converted))
+        return self._conformed(typed, text)
 
     def is_deleted(self, record: Mapping[Any, Any]) -> bool:
         """Tell whether a record bears the mark of deletion, or one that cannot be read."""
@@ -128,39 +141,59 @@ class Conformer:
 
     def explain(self, record: object) -> list[Problem]:
         """Return what keeps a conformed record from being sent, in words."""
-        return explain(self._accepted, record)
+        return _explain(self._schema, record)
 
-    def _cancellation(self, converted: Record, mark: object) -> tuple[Record, list[Problem]]:
-        """Return the object that cancels a record, whose source often tells no more than its key.
+    def _conformed(self, typed: Any, text: bytes) -> Conformed:
+        by = self._contract.cancels_by
+        return Conformed(getattr(typed, self._contract.key), text, by is not None and getattr(typed, by) == [])
+
+    def _refusal(self, converted: Record, problems: list[Problem]) -> Refusal:
+        key = converted.get(self._contract.key)
+        told = shorten(key) if isinstance(key, str) and key else None
+        return Refusal(told, problems or [UNEXPLAINED])
+
+    def _deleted(self, converted: Record, mark: object) -> Conformed | Refusal | Deleted:
+        if mark is not True and _read_mark(_written(mark)) is None:
+            problems = [Problem(MARK, each.message) for each in _explain(_MARKED, {MARK: mark})]
+            return self._refusal(converted, problems)
+        if self._cancels_by is None:
+            return DELETED
+        return self._cancellation(converted, mark)
+
+    def _cancellation(self, converted: Record, mark: object) -> Conformed | Refusal | Deleted:
+        """Conform the object that cancels a record, whose source often tells no more than its key.
 
         The time of the deletion stands in for a required time that the record does not bring. A mark that is no time
-        leaves nothing to stand in: then there is a problem.
+        leaves nothing to stand in: then the record is refused.
         """
         own = {
             name: converted[name]
-            for name, is_valid in self._times.items()
-            if name in converted and _to_send(is_valid, converted[name]) is not None
+            for name, read in self._times.items()
+            if name in converted and read(_written(converted[name])) is not None
         }
         missing = [name for name in self._times if name in self._contract.schema["required"] and name not in own]
+        if missing and mark is True:
+            why = "must be a time, since the record has no {} (found true)"
+            return self._refusal(converted, [Problem(MARK, why.format(name)) for name in missing])
         key = {name: converted[name] for name in (self._contract.key,) if name in converted}
-        cancellation = key | dict.fromkeys(missing, mark) | own | {self._cancels_by: []}
-        why = "must be a time, since the record has no {} (found true)"
-        return cancellation, [Problem(MARK, why.format(name)) for name in missing if mark is True]
+        return self.conform(key | dict.fromkeys(missing, mark) | own | {self._cancels_by: []})
 
 
-def _to_send(is_valid: Callable[[object], bool], value: object) -> bytes | None:
+def _explain(schema: Node, record: object) -> list[Problem]:
+    from target_klar.records.explain import explain  # noqa: PLC0415  # jsonschema takes long, and most runs need none
+
+    return explain(schema, record)
+
+
+def _written(value: object) -> bytes:
+    """Return the JSON of a value; empty, which no judge reads, where it has none."""
     try:
-        # Writing it finds what a schema cannot say, such as text that UTF-8 does not have.
-        return JSON.encode(value) if is_valid(value) else None
-    except (ValueError, TypeError, RecursionError):  # of a type that JSON does not have, or too deep
-        return None
+        return encode(value)
+    except NotJSONError:
+        return b""
 
 
-def _verdict(schema: dict[str, Any]) -> Callable[[object], bool]:
-    return jsonschema_rs.Draft202012Validator(schema).is_valid
-
-
-def _with_extras(node: dict[str, Any], extras: Sequence[str]) -> dict[str, Any]:
+def _with_extras(node: Node, extras: Sequence[str]) -> Node:
     match node:
         case {"properties": fields}:
             known = {name: _with_extras(field, extras) for name, field in fields.items()}
@@ -170,18 +203,18 @@ def _with_extras(node: dict[str, Any], extras: Sequence[str]) -> dict[str, Any]:
     return node
 
 
-def _unvalidated(contract: Contract) -> dict[str, Any]:
+def _unvalidated(contract: Contract) -> Node:
     """Return the schema of what can be sent at all: there is a key, times are read, Klar judges the rest."""
     key = contract.key
     schema = _loosened(contract.schema)
     fields = schema["properties"] | {key: contract.schema["properties"][key]}
-    return schema | {"properties": fields, "required": [key], "$defs": _DEFS}
+    return schema | {"type": "object", "properties": fields, "required": [key], "$defs": _DEFS}
 
 
-def _loosened(node: dict[str, Any]) -> dict[str, Any]:
+def _loosened(node: Node) -> Node:
     match node:
         case {"format": _} if is_time(node):
-            return {"type": "number", "format": node["format"]}
+            return number("") | {"format": node["format"]}
         case {"properties": fields}:
             return _ANYTHING | {"properties": {name: _loosened(field) for name, field in fields.items()}}
         case {"items": item}:

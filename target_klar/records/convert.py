@@ -6,6 +6,7 @@ source says that there is no value, and what it cannot convert as it is: the con
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +14,10 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from target_klar.contract.streams import is_time
+from target_klar.contract.schema import is_time
 from target_klar.records.exact import NotJSONError, decode
-from target_klar.records.explain import Ambiguous, shorten
 from target_klar.records.times import moment, says_no_time
+from target_klar.records.words import Ambiguous, shorten
 
 Convert: TypeAlias = Callable[[object], object]
 
@@ -25,40 +26,41 @@ NOTHING: Final = object()
 _NUMBER: Final = re.compile(r"[ \t\r\n]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[ \t\r\n]*", re.ASCII)
 _FALSE: Final = re.compile(r"[ \t\r\n]*false[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _TRUE: Final = re.compile(r"[ \t\r\n]*(?:true|1(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
-_MOST_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
-_LARGEST: Final = 10**_MOST_DIGITS
+_MAX_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
+_LARGEST: Final = 10**_MAX_DIGITS
 _LARGEST_EXACT: Final = 2**53  # a larger float may be the neighbour of the integer that was meant
-_MOST_DROPPED: Final = 100  # enough names to tell what happens
-_MOST_LEARNED: Final = 1000
-_LONGEST_LEARNED: Final = 100
-
-
-def as_is(value: object) -> object:
-    """Return the value, null included."""
-    return value
+_MAX_DROPPED: Final = 100  # enough names to tell what happens
+_MAX_LEARNED: Final = 1 << 20  # bytes of names, about; then learning begins anew
+_NAME_SIZE: Final = 64
+_LEAVES: Final = (str, int, Decimal, bool, type(None))
 
 
 @dataclass
 class Conversions:
-    """The converters of one stream, and what they notice that the user should hear once.
+    """The converters of one stream, and what they notice.
 
-    `dropped` are the fields left out because Klar does not know them, as paths; `assumed_utc` turns True with
-    the first time that has no zone. Extra fields pass as they are, at every level. A required field without a
-    value is kept, so that the contract refuses what was found there, or else left out.
+    Extra fields pass as they are, at every level. A required field without a value is kept, so that the contract
+    refuses what was found there, or else left out. Without `validate` Klar judges what is there, but times have to be
+    read all the same.
     """
 
     extras: Collection[str] = ()
-    keep_required: bool = True
+    validate: bool = True
     dropped: list[str] = field(default_factory=list)
+    """The fields left out because Klar does not know them, as paths."""
     assumed_utc: bool = False
+    """Turns True with the first time that has no zone."""
+    unwritable: bool = False
+    """Turns True with a value that JSON does not have; whoever converts a record sets it back."""
 
     def of_object(self, schema: Mapping[str, Any], *, at: str = "") -> ObjectConverter:
         """Return the converter of an object schema."""
         return ObjectConverter(
             {name: self._of(node, at + name) for name, node in schema["properties"].items()},
-            required=schema["required"] if self.keep_required else (),
-            extras=self.extras,
+            required=schema["required"] if self.validate else (),
+            extra=dict.fromkeys(self.extras, self._as_is),
             drop=lambda name: self._drop(at + name),
+            other=self._as_is,
         )
 
     def _of(self, node: Mapping[str, Any], path: str) -> Convert:
@@ -66,105 +68,180 @@ class Conversions:
             case {"type": "object"}:
                 return self.of_object(node, at=f"{path}.")
             case {"type": "array"}:
-                return _array(self._of(node["items"], f"{path}[]"))
+                return self._array(self._of(node["items"], f"{path}[]"))
             case {"type": "string"}:
-                return _text
+                return self._text
             case {"type": "number"}:
-                return self._time(node) if is_time(node) else _number
+                return self._time(node) if is_time(node) else self._number
             case {"type": ["boolean", "number"]} if is_time(node):
-                return _time_or_true(self._time(node))
-        return as_is
+                return self._time_or_true(self._time(node))
+        return self._as_is
+
+    def _as_is(self, value: object) -> object:
+        """Return the value, and note if JSON does not have it, or something in it."""
+        try:
+            self.unwritable = self.unwritable or not _is_json(value)
+        except RecursionError:
+            self.unwritable = True
+        return value
+
+    def _array(self, item: Convert) -> Convert:
+        """Arrays item by item; JSON text first becomes the array that it holds."""
+
+        def convert(value: object) -> object:
+            items = value
+            if type(value) is str:
+                try:
+                    items = decode(value)
+                except NotJSONError:
+                    return value
+            if type(items) is list or type(items) is tuple:
+                return [found if (new := item(found)) is NOTHING else new for found in items]
+            return NOTHING if value is None else self._as_is(value)
+
+        return convert
+
+    def _text(self, value: object) -> object:
+        """Ids are numbers in many sources: whole ones become their digits."""
+        whole: int | None = None
+        if type(value) is str:
+            return value
+        if type(value) is int:
+            whole = value
+        elif type(value) is Decimal:
+            if value.is_finite() and value.adjusted() < _MAX_DIGITS and value == int(value):
+                whole = int(value)
+        elif type(value) is float and abs(value) <= _LARGEST_EXACT and value.is_integer():
+            whole = int(value)
+        elif value is None:
+            return NOTHING
+        return self._as_is(value) if whole is None or abs(whole) >= _LARGEST else str(whole)
+
+    def _number(self, value: object) -> object:
+        """Text that spells a number becomes that number with all of its digits."""
+        if type(value) is int or type(value) is Decimal:
+            return value
+        if type(value) is str and (spelled := _NUMBER.fullmatch(value)):
+            try:
+                return Decimal(spelled[1])
+            except InvalidOperation:  # an exponent beyond all reason
+                return value
+        return NOTHING if value is None else self._as_is(value)
 
     def _time(self, node: Mapping[str, Any]) -> Convert:
         earliest, latest = node["minimum"], node["maximum"]
 
         def convert(value: object) -> object:
             """Dates and text become seconds, unless out of bounds: then what was found tells more."""
+            if type(value) is str or isinstance(value, date):
+                known = moment(value)
+                if known is not None and earliest <= known.seconds <= latest:
+                    self.assumed_utc |= known.assumed_utc
+                    return known.seconds
             if _is_no_time(value):
                 return NOTHING
-            known = moment(value) if isinstance(value, str | date) else None
-            if known is None or not earliest <= known.seconds <= latest:
-                return value
-            self.assumed_utc |= known.assumed_utc
-            return known.seconds
+            # Klar cannot judge a time that only its source can read.
+            self.unwritable |= not self.validate and type(value) not in (int, float, Decimal)
+            return self._as_is(value)
+
+        return convert
+
+    def _time_or_true(self, time: Convert) -> Convert:
+        """Times, or true where a source says no more than that there is one; false says that there is none."""
+
+        def convert(value: object) -> object:
+            text = value if type(value) is str else ""
+            if value is False or _FALSE.fullmatch(text):
+                return NOTHING
+            if value is True or _same(value, 1) or _TRUE.fullmatch(text):
+                return True
+            return time(value)
 
         return convert
 
     def _drop(self, path: str) -> None:
-        if len(self.dropped) < _MOST_DROPPED and path not in self.dropped:
+        if len(self.dropped) < _MAX_DROPPED and path not in self.dropped:
             self.dropped.append(path)
 
 
-class _Field(NamedTuple):
+class _Column(NamedTuple):
+    """What becomes of one field of Klar's in records of one shape."""
+
+    spelling: str
     name: str
-    exact: bool
-    required: bool
     convert: Convert
+    required: bool
+    rivals: tuple[str, ...]
+    """Other spellings of the same field, which have to hold the same value."""
 
 
 class ObjectConverter:
-    """Converts an object's fields and finds them whatever the case and the underscores of their names."""
+    """Converts an object's fields and finds them whatever the case and the underscores of their names.
+
+    Taps write the same names with every record, so what becomes of each is worked out once a shape.
+    """
 
     def __init__(
         self,
         fields: Mapping[str, Convert],
         *,
         required: Collection[str],
-        extras: Collection[str],
+        extra: Mapping[str, Convert],
         drop: Callable[[str], None],
+        other: Convert,
     ) -> None:
-        self._fields = {**dict.fromkeys(extras, as_is), **fields}
+        self._fields = {**extra, **fields}
         self._folded = {fold(name): name for name in fields}
         self._required = frozenset(required)
         self._drop = drop
-        # Taps repeat their names with every record, so each is looked into once.
-        self._learned: dict[object, _Field | None] = {}
+        self._other = other
+        self._shapes: dict[tuple[object, ...], list[_Column]] = {}
+        self._names_learned = 0
 
     def __call__(self, value: object) -> object:
         """Convert a value that should be an object, and may be anything."""
-        if isinstance(value, dict):
+        if type(value) is dict:
             return self.convert(value)
-        return NOTHING if value is None else value
+        return NOTHING if value is None else self._other(value)
 
     def convert(self, record: Mapping[Any, object]) -> dict[str, Any]:
         """Return a new object that has Klar's fields alone."""
+        shape = tuple(record)
+        columns = self._shapes.get(shape)
+        if columns is None:
+            columns = self._learn(shape)
         converted: dict[str, Any] = {}
-        spelled: dict[str, tuple[str, object]] = {}
-        for spelling, value in record.items():
-            try:
-                known = self._learned[spelling]
-            except KeyError:
-                known = self._learn(spelling)
-            if known is None:
-                continue
-            name, exact, required, convert = known
-            if not exact:
-                if name in record:
-                    continue
-                rival, other = spelled.setdefault(name, (spelling, value))
-                if rival != spelling:
-                    if not _same(other, value):
-                        converted[name] = Ambiguous((rival, spelling))
-                    continue
+        for spelling, name, convert, required, rivals in columns:
+            value = record[spelling]
             new = convert(value)
+            if rivals and (other := next((each for each in rivals if not _same(record[each], value)), None)):
+                new = Ambiguous(spelling, other)
             if new is not NOTHING:
                 converted[name] = new
             elif required:
                 converted[name] = value
         return converted
 
-    def _learn(self, spelling: object) -> _Field | None:
-        name = None
-        if isinstance(spelling, str):
-            name = spelling if spelling in self._fields else self._folded.get(fold(spelling))
-        if name is None:
-            self._drop(shorten(str(spelling)))
-            known = None
+    def _learn(self, shape: tuple[object, ...]) -> list[_Column]:
+        spelled: dict[str, list[str]] = {}
+        for spelling in shape:
+            text = spelling if isinstance(spelling, str) else ""
+            name = text if text in self._fields else self._folded.get(fold(text))
+            if name is None:
+                self._drop(shorten(str(spelling)))
+            else:
+                spelled.setdefault(name, []).append(text)
+        columns = []
+        for name, spellings in spelled.items():
+            first, *rivals = [name] if name in spellings else spellings
+            columns.append(_Column(first, name, self._fields[name], name in self._required, tuple(rivals)))
+        self._names_learned += sum(len(str(name)) + _NAME_SIZE for name in shape)
+        if self._names_learned > _MAX_LEARNED:
+            self._names_learned = 0
+            self._shapes.clear()
         else:
-            known = _Field(name, spelling == name, name in self._required, self._fields[name])
-        if len(self._learned) < _MOST_LEARNED and len(str(spelling)) <= _LONGEST_LEARNED:
-            self._learned[spelling] = known
-        return known
+            self._shapes[shape] = columns
+        return columns
 
 
 def fold(name: str) -> str:
@@ -179,62 +256,14 @@ def _same(one: object, other: object) -> bool:
         return False
 
 
-def _array(item: Convert) -> Convert:
-    """Arrays item by item; JSON text first becomes the array that it holds."""
-
-    def convert(value: object) -> object:
-        items = value
-        if isinstance(value, str):
-            try:
-                items = decode(value)
-            except NotJSONError:
-                return value
-        if isinstance(items, list | tuple):
-            return [found if (new := item(found)) is NOTHING else new for found in items]
-        return NOTHING if value is None else value
-
-    return convert
-
-
-def _text(value: object) -> object:
-    """Ids are numbers in many sources: whole ones become their digits."""
-    whole: int | None = None
-    if type(value) is str:
-        return value
-    if type(value) is int:
-        whole = value
-    elif type(value) is Decimal:
-        if value.is_finite() and value.adjusted() < _MOST_DIGITS and value == int(value):
-            whole = int(value)
-    elif type(value) is float and abs(value) <= _LARGEST_EXACT and value.is_integer():
-        whole = int(value)
-    elif value is None:
-        return NOTHING
-    return value if whole is None or abs(whole) >= _LARGEST else str(whole)
-
-
-def _number(value: object) -> object:
-    """Text that spells a number becomes that number with all of its digits."""
-    if type(value) is str and (spelled := _NUMBER.fullmatch(value)):
-        try:
-            return Decimal(spelled[1])
-        except InvalidOperation:  # an exponent beyond all reason
-            return value
-    return NOTHING if value is None else value
-
-
-def _time_or_true(time: Convert) -> Convert:
-    """Times, or true where a source says no more than that there is one; false says that there is none."""
-
-    def convert(value: object) -> object:
-        text = value if type(value) is str else ""
-        if value is False or _FALSE.fullmatch(text):
-            return NOTHING
-        if value is True or _same(value, 1) or _TRUE.fullmatch(text):
-            return True
-        return time(value)
-
-    return convert
+def _is_json(value: object) -> bool:
+    """Tell whether a value is of the types that JSON has, with all that it holds: msgspec writes many more."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(name) is str and _is_json(held) for name, held in value.items())  # type: ignore[attr-defined]
+    if kind is list or kind is tuple:
+        return all(map(_is_json, value))  # type: ignore[call-overload]
+    return kind in _LEAVES or (kind is float and math.isfinite(value))  # type: ignore[arg-type]
 
 
 def _is_no_time(value: object) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,17 +14,12 @@ class NotJSONError(ValueError):
     """It is no JSON, or nested deeper than this Python reads; the text says where and why, and quotes nothing."""
 
 
-@dataclass(frozen=True)
 class Unheld:
-    """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Meets no contract."""
+    """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Is never written."""
 
-    characters: int
-    """How many it was written with."""
-
-    @property
-    def told(self) -> str:
+    def __init__(self, text: str) -> None:
+        self.told = f"a number of {len(text):,} characters, beyond all reason"
         """What it is, in words."""
-        return f"a number of {self.characters:,} characters, beyond all reason"
 
     def __str__(self) -> str:
         # As Python itself has it for a long integer: a stream map must not make an id out of this.
@@ -36,18 +30,19 @@ def _integer(text: str) -> int | Unheld:
     try:
         return int(text)
     except ValueError:  # more digits than Python converts
-        return Unheld(len(text))
+        return Unheld(text)
 
 
 def _fraction(text: str) -> Decimal | Unheld:
     try:
         return Decimal(text)
     except ArithmeticError:  # an exponent beyond all reason
-        return Unheld(len(text))
+        return Unheld(text)
 
 
 _decode_fast: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_any: Final = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=float).decode
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 # Inside a text a backslash hides what follows it; outside of texts JSON has none.
 _STRUCTURE: Final = re.compile(rb'\\.|["\[\]{}:,]', re.DOTALL)
 _BLANKS: Final = b" \t\r\n"
@@ -72,6 +67,20 @@ def decode(text: bytes | msgspec.Raw | str) -> Any:
         raise NotJSONError(f"not valid JSON (after byte {valid}: {error.msg.rstrip(': ')})") from None
     except RecursionError:
         raise NotJSONError("not usable JSON (nested deeper than this Python reads)") from None
+
+
+def encode(value: object) -> bytes:
+    """Return the JSON of what Python's JSON types hold, every number with the digits that it has.
+
+    Beware: of other types msgspec writes some as text, and a float that is no number as `null`.
+
+    Raises:
+        NotJSONError: It cannot be written: a value of an unknown type, text that UTF-8 does not have, deep nesting.
+    """
+    try:
+        return _encode(value)
+    except (ValueError, TypeError, RecursionError):
+        raise NotJSONError("not valid JSON (it cannot be written)") from None
 
 
 def members(line: bytes) -> dict[str, bytes]:

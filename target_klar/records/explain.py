@@ -1,37 +1,32 @@
-"""Why Klar would not take a record, in words: where, what was expected, what was found.
+"""Why Klar would not take a record: where, what was expected, what was found.
 
-jsonschema finds the places, this module has the words. A value is shown shortened and on one line; of an object, an
-array, and of text that is JSON or stands where one of them should, only the size: it may hold a whole customer.
+jsonschema finds the places, this module has the words. It is imported with the first refusal, since it takes long.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 import re
-from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from jsonschema import Draft202012Validator, TypeChecker
+from jsonschema.exceptions import ValidationError
 from jsonschema.validators import create
 
-from target_klar.contract.streams import UNIX_SECONDS, is_time
-from target_klar.records.exact import Unheld
+from target_klar.contract.schema import UNIX_SECONDS, is_time
 from target_klar.records.times import moment
+from target_klar.records.words import MAX_BITS, Problem, found, is_text, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from jsonschema.exceptions import ValidationError
-
-_MOST_PROBLEMS: Final = 20
-_MOST_CHARACTERS: Final = 40
-_MOST_BITS: Final = 14_000  # about 4,200 digits: Python writes no longer integers
+_MAX_PROBLEMS: Final = 20
 _EARLIEST: Final[int] = UNIX_SECONDS["minimum"]
 _LATEST: Final[int] = UNIX_SECONDS["maximum"]
 _DIGITS: Final = re.compile(r"\s*(\d+)(?:\.\d*)?\s*", re.ASCII)
-_JSON_OF_MANY: Final = ("[", "{", '"')  # text in quotes may be JSON once more
 _EXPECTED: Final = {
     "object": "must be an object",
     "array": "must be an array",
@@ -40,89 +35,15 @@ _EXPECTED: Final = {
 }
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong with a record: the field as a path, and what is wrong there."""
-
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        # Klar's own words begin with the field's name, which is the end of the path.
-        return f"{self.path} {self.message.removeprefix(self.path.rpartition('.')[2] + ' ')}".lstrip()
-
-
-@dataclass(frozen=True)
-class Ambiguous:
-    """Stands in a record where two spellings of a field hold different values. Meets no contract."""
-
-    spellings: tuple[str, str]
-
-    @property
-    def told(self) -> str:
-        """What it is, in words."""
-        return "different values in {} and {}".format(*map(shorten, self.spellings))
-
-
-def shorten(text: str, limit: int = _MOST_CHARACTERS) -> str:
-    """Return the beginning of a text, on one line and without control characters."""
-    shown = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text[: limit + 1]
-    )
-    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
-
-
-def found(value: object, *, of_many: bool = False) -> str:
-    """Say what a value is, and show the beginning of it unless it holds others, as text does `of_many`."""
-    match value:
-        case None:
-            shown = "null"
-        case bool():
-            shown = f"boolean {str(value).lower()}"
-        case int() if value.bit_length() > _MOST_BITS:
-            shown = "a number of thousands of digits"
-        case int() | float() | Decimal():
-            shown = f"number {shorten(str(value))}"
-        case str():
-            shown = _found_text(value, of_many=of_many)
-        case Ambiguous() | Unheld():
-            shown = value.told
-        case dict():
-            shown = f"an object with {len(value)} field{'s' * (len(value) != 1)}"
-        case list() | tuple():
-            shown = f"an array of {len(value)}"
-        case date():
-            shown = f"{'date and time' if isinstance(value, datetime) else 'date'} {value}"
-        case _:
-            shown = f"a Python {shorten(type(value).__name__)}"
-    return shown
-
-
-def _found_text(text: str, *, of_many: bool) -> str:
-    broken = "" if _is_text(None, text) else " with a broken character"
-    is_json = text.lstrip().startswith(_JSON_OF_MANY)
-    if is_json or of_many:
-        size = f"{len(text):,} character{'s' * (len(text) != 1)}"
-        return f"text{broken} of {size}{' that looks like JSON' * is_json}"
-    return f'text{broken} "{shorten(text)}"'
-
-
 def _is_number(_: object, value: object) -> bool:
-    """Numbers that JSON has, so neither booleans nor NaN: as jsonschema-rs has it."""
+    """Numbers that JSON has, so neither booleans nor NaN."""
     if type(value) is int:
-        return value.bit_length() <= _MOST_BITS
+        return value.bit_length() <= MAX_BITS
     return (type(value) is float and math.isfinite(value)) or (type(value) is Decimal and value.is_finite())
 
 
 def _is_text(_: object, value: object) -> bool:
-    """Text that UTF-8 has, so no lone surrogates."""
-    if type(value) is not str:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return type(value) is str and is_text(value)
 
 
 def _is_array(_: object, value: object) -> bool:
@@ -130,12 +51,31 @@ def _is_array(_: object, value: object) -> bool:
     return type(value) in (list, tuple)
 
 
+def _bounded(fits: Callable[[float, float], bool]) -> Callable[..., Iterator[ValidationError]]:
+    """Return a rule of jsonschema that compares numbers as Klar reads them: as doubles."""
+
+    def rule(_: object, bound: float, value: Any, __: object) -> Iterator[ValidationError]:
+        if _is_number(None, value):
+            try:
+                double = float(value)
+            except OverflowError:
+                double = math.inf if value > 0 else -math.inf
+            if not fits(double, bound):
+                yield ValidationError("out of bounds")
+
+    return rule
+
+
 _TYPES: Final[TypeChecker] = Draft202012Validator.TYPE_CHECKER.redefine_many(
     {"number": _is_number, "string": _is_text, "array": _is_array}
 )
 Validator: Final = create(
     meta_schema=Draft202012Validator.META_SCHEMA,
-    validators=Draft202012Validator.VALIDATORS,
+    validators={
+        **Draft202012Validator.VALIDATORS,
+        "minimum": _bounded(operator.ge),
+        "maximum": _bounded(operator.le),
+    },
     type_checker=_TYPES,
 )
 
@@ -147,12 +87,12 @@ def explain(schema: dict[str, Any], record: object) -> list[Problem]:
         for error in Validator(schema).iter_errors(record):
             for problem in _problems(error):
                 problems.setdefault(problem.path, problem)
-            if len(problems) >= _MOST_PROBLEMS:
+            if len(problems) >= _MAX_PROBLEMS:
                 break
     except (ValueError, RecursionError):
         # An integer of 5,000 digits, which jsonschema cannot show, or nesting deeper than it can go.
         return [Problem("record", "holds a value that JSON cannot express")]
-    return list(problems.values())[:_MOST_PROBLEMS]
+    return list(problems.values())[:_MAX_PROBLEMS]
 
 
 def _problems(error: ValidationError) -> Iterator[Problem]:

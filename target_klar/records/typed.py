@@ -1,24 +1,24 @@
-"""The quick yes to a record in Klar's own form: its JSON, as the tap wrote it, is read as typed objects.
-
-It says no wherever it is not sure, and then the contract's schema decides.
-"""
+"""The judge: JSON is read as the typed object that Klar wants, or not at all. What it reads is what is sent."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from target_klar.contract.streams import is_time
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from target_klar.contract.schema import Node
 
 
-def typed_reader(schema: Mapping[str, Any]) -> Callable[[msgspec.Raw | bytes], Any | None]:
-    """Return what reads the JSON of a record that surely meets the schema, as an object with its fields, else None."""
-    read = msgspec.json.Decoder(_type(schema, "Record"), float_hook=Decimal, dec_hook=_number).decode
+def typed_reader(schema: Node) -> Callable[[msgspec.Raw | bytes], Any | None]:
+    """Return what reads JSON that meets the schema as an object with the schema's fields, and any other as None.
+
+    Numbers are read as doubles, as Klar does: one that is out of bounds by less than a double can tell is within them.
+    """
+    read = msgspec.json.Decoder(_type(schema, "Record"), float_hook=Decimal).decode
 
     def typed(text: msgspec.Raw | bytes) -> Any | None:
         try:
@@ -29,34 +29,28 @@ def typed_reader(schema: Mapping[str, Any]) -> Callable[[msgspec.Raw | bytes], A
     return typed
 
 
-class _Number:
-    """Stands for a number that `exact.decode` reads: as `Decimal` msgspec takes text, as `float` any exponent."""
-
-
-_NUMBER: Final = _Number()
-
-
-def _number(_: type, value: object) -> _Number:
-    if type(value) not in (int, Decimal):
-        raise ValueError("no number")
-    return _NUMBER
-
-
-def _type(node: Mapping[str, Any], name: str) -> Any:
+def _type(node: Node, name: str) -> Any:
+    """Compile a node of a schema; one that has several types, or leads elsewhere, takes whatever JSON has."""
     match node:
         case {"type": "object", "properties": fields}:
-            types = {field: _type(wanted, f"{name}_{field}") for field, wanted in fields.items()}
-            members = [
-                (field, kind) if field in node["required"] else (field, kind | msgspec.UnsetType, msgspec.UNSET)
-                for field, kind in types.items()
-            ]
-            return msgspec.defstruct(name, members, kw_only=True, forbid_unknown_fields=True, gc=False)
+            return _struct(node, {field: _type(wanted, f"{name}_{field}") for field, wanted in fields.items()}, name)
         case {"type": "array", "items": item}:
             return list[_type(item, name)]  # type: ignore[misc]  # a type that is made at run time
         case {"type": "string"}:
             return Annotated[str, msgspec.Meta(min_length=node.get("minLength", 0))]
-        case {"type": "number"} if is_time(node):  # whole ones alone: a double is no judge of the bounds of others
-            return Annotated[int, msgspec.Meta(ge=node["minimum"], le=node["maximum"])]
         case {"type": "number"}:
-            return _Number
-    raise TypeError(f"no type for {node}")
+            return Annotated[float, msgspec.Meta(ge=node.get("minimum"), le=node.get("maximum"))]
+    return Any
+
+
+def _struct(node: Node, types: dict[str, Any], name: str) -> type[msgspec.Struct]:
+    members = []
+    names = {}
+    for number, (field, kind) in enumerate(types.items()):
+        # An extra field may have a name that no attribute can have.
+        attribute = field if field.isidentifier() and not field.startswith("_") else f"_{number}"
+        names[attribute] = field
+        required = field in node["required"]
+        members.append((attribute, kind) if required else (attribute, kind | msgspec.UnsetType, msgspec.UNSET))
+    closed = not node.get("additionalProperties", True)
+    return msgspec.defstruct(name, members, rename=names, kw_only=True, forbid_unknown_fields=closed, gc=False)

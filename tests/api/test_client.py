@@ -18,6 +18,7 @@ from clients import ACCEPTED, COSTS, REFUNDS, TOKEN, answer, client_of, refund, 
 from target_klar.api.answers import Status, Verdict
 from target_klar.api.client import KlarError
 from target_klar.api.deadlines import Attempt
+from target_klar.records.exact import encode
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_left_after_the_t
 def test_a_server_that_does_not_read_the_body_is_left_after_the_timeout() -> None:
     def give_up() -> None:
         with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full answer within 1 s\)"):
-            client.submit(REFUNDS, REFUNDS.body([refund("x" * 50_000_000)]))
+            client.submit(REFUNDS, REFUNDS.body([encode(refund("x" * 50_000_000))]))
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         client = client_of(f"http://127.0.0.1:{deaf.getsockname()[1]}", request_timeout=1, retry_timeout=0)

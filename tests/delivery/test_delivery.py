@@ -11,7 +11,7 @@ from calls import refund
 from invocation import unplug
 
 from target_klar.api.client import Client, Connection
-from target_klar.contract.streams import CONTRACTS, JSON
+from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.parts import Parts
@@ -20,6 +20,7 @@ from target_klar.delivery.report import StreamReport
 from target_klar.delivery.sending import Delivery, Pace
 from target_klar.delivery.workers import Workers
 from target_klar.process.pipes import Wakeup
+from target_klar.records.exact import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
         delivery.ledger.open(number)
         batch = Batch(REFUNDS, report, Parts(REFUNDS), number)
         sent = refund(f"R-{number}")
-        batch.add(number, sent["id"], JSON.encode(sent), None)
+        batch.add(number, sent["id"], encode(sent), None)
         delivery.send(batch)
     delivery.finish()
 

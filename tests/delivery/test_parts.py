@@ -13,10 +13,11 @@ from msgspec import Raw
 from program import COSTS, REFUNDS, cost, record, refund, schema, state
 from thoroughness import size
 
-from target_klar.contract.streams import CONTRACTS, JSON
+from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
 from target_klar.delivery.parts import Parts
 from target_klar.delivery.report import StreamReport
+from target_klar.records.exact import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +56,7 @@ def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds"
     for records in batches:
         batch = Batch(contract, StreamReport(stream), parts, 1)
         for number, each in enumerate(records, 1):
-            batch.add(number, each[contract.key], JSON.encode(each), None)
+            batch.add(number, each[contract.key], encode(each), None)
         batch.close()
     return number_of(parts.told())
 

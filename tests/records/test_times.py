@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from thoroughness import size
 
 from target_klar.records.times import moment, says_no_time
 
@@ -103,3 +106,22 @@ def test_empty_text_zeros_and_zero_dates_say_that_there_is_no_time(written: str)
 @pytest.mark.parametrize("written", ["1", "0000-00-01", "0000-00-00 00:00:01", "null", "-", ".", "0,0"])
 def test_other_text_does_not_say_that_there_is_no_time(written: str) -> None:
     assert not says_no_time(written)
+
+
+HOLES = st.sampled_from(["2024-01-31T10:00:00", "2024-02-30 23:59:59", "2024-01-31 24:00:00", "0000-00-00 00:00:00"])
+ZONES = st.sampled_from(
+    ["", "Z", "z", "+01", " +0100", "-08:00", "+00:53:28", "+24:00", "+1", " UTC", "CET", "+01:0", "Z "]
+)
+FRACTIONS = st.sampled_from(["", ".", ".5", ",123456789", ".1a", "..5", ".\u0661"])
+near_times = st.tuples(HOLES, FRACTIONS, ZONES).map("".join)
+
+
+def changed(text: str, place: int, character: str) -> str:
+    return text[:place] + character + text[place + 1 :]
+
+
+@settings(max_examples=size(1_000, 20_000), deadline=None)
+@given(near_times | st.builds(changed, near_times, st.integers(0, 30), st.sampled_from([*"-:T tWZ+0129., ", "\u0662"])))
+def test_the_quick_way_reads_no_time_that_the_pattern_of_all_forms_does_not(text: str) -> None:
+    # A blank in front, which times may have, keeps the quick way from reading it.
+    assert moment(text) == moment(" " + text)

@@ -1,0 +1,67 @@
+"""Words for what Klar takes: each makes a node of a JSON Schema (2020-12) that says what the field means.
+
+How Klar reads numbers, and which are times, is our reading: no page of Klar's says it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Node: TypeAlias = dict[str, Any]
+
+LARGEST_NUMBER: Final = sys.float_info.max
+"""Klar reads numbers as JavaScript does, as doubles: a larger one would be infinite."""
+
+# Klar wants seconds, and no 0 for an unknown time (Refunds page). The bounds tell seconds from milliseconds (longer)
+# and from dates written as numbers, such as 20240101 or 45292 (shorter).
+UNIX_SECONDS: Final[Node] = {
+    "type": "number",
+    "minimum": 100_000_000,
+    "maximum": 9_999_999_999,
+    "format": "unix-seconds",
+}
+
+
+def text(told: str) -> Node:
+    """Return a node for text, also empty."""
+    return {"type": "string", "description": told}
+
+
+def key(told: str) -> Node:
+    """Return a node for text that is not empty."""
+    return {"type": "string", "minLength": 1, "description": told}
+
+
+def number(told: str) -> Node:
+    """Return a node for a number that a double can hold."""
+    return {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER, "description": told}
+
+
+def time(told: str) -> Node:
+    """Return a node for a time in Unix seconds."""
+    return UNIX_SECONDS | {"description": told}
+
+
+def array(item: Node, told: str) -> Node:
+    """Return a node for an array, also empty."""
+    return {"type": "array", "items": item, "description": told}
+
+
+def closed(told: str, required: Sequence[str], /, **fields: Node) -> Node:
+    """Return a node for an object of these fields and no others."""
+    return {
+        "type": "object",
+        "description": told,
+        "properties": fields,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def is_time(node: Mapping[str, Any]) -> bool:
+    """Tell whether a node wants Unix seconds."""
+    return bool(node.get("format") == UNIX_SECONDS["format"])

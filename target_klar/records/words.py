@@ -1,0 +1,89 @@
+"""Words for what was found in a record: shortened, on one line, and nothing that may be a whole customer.
+
+Of an object, an array, and of text that is JSON or stands where one of them should, only the size is shown.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from target_klar.records.exact import Unheld
+
+_MAX_CHARACTERS: Final = 40
+MAX_BITS: Final = 14_000
+"""Of integers, about 4,200 digits: Python writes no longer ones."""
+_JSON_OF_MANY: Final = ("[", "{", '"')  # text in quotes may be JSON once more
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a record: the field as a path, and what is wrong there."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        # Klar's own words begin with the field's name, which is the end of the path.
+        return f"{self.path} {self.message.removeprefix(self.path.rpartition('.')[2] + ' ')}".lstrip()
+
+
+class Ambiguous:
+    """Stands in a record where two spellings of a field hold different values. JSON has no such thing."""
+
+    def __init__(self, one: str, other: str) -> None:
+        self.told = f"different values in {shorten(one)} and {shorten(other)}"
+        """What it is, in words."""
+
+
+def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:
+    """Return the beginning of a text, on one line and without control characters."""
+    shown = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text[: limit + 1]
+    )
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def found(value: object, *, of_many: bool = False) -> str:
+    """Say what a value is, and show the beginning of it unless it holds others, as text does `of_many`."""
+    match value:
+        case None:
+            shown = "null"
+        case bool():
+            shown = f"boolean {str(value).lower()}"
+        case int() if value.bit_length() > MAX_BITS:
+            shown = "a number of thousands of digits"
+        case int() | float() | Decimal():
+            shown = f"number {shorten(str(value))}"
+        case str():
+            shown = _found_text(value, of_many=of_many)
+        case Ambiguous() | Unheld():
+            shown = value.told
+        case dict():
+            shown = f"an object with {len(value)} field{'s' * (len(value) != 1)}"
+        case list() | tuple():
+            shown = f"an array of {len(value)}"
+        case date():
+            shown = f"{'date and time' if isinstance(value, datetime) else 'date'} {value}"
+        case _:
+            shown = f"a Python {shorten(type(value).__name__)}"
+    return shown
+
+
+def _found_text(text: str, *, of_many: bool) -> str:
+    broken = "" if is_text(text) else " with a broken character"
+    is_json = text.lstrip().startswith(_JSON_OF_MANY)
+    if is_json or of_many:
+        size = f"{len(text):,} character{'s' * (len(text) != 1)}"
+        return f"text{broken} of {size}{' that looks like JSON' * is_json}"
+    return f'text{broken} "{shorten(text)}"'
+
+
+def is_text(text: str) -> bool:
+    """Tell whether UTF-8 has it, so that there are no lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
