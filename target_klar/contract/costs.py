@@ -1,14 +1,38 @@
-"""What orders cost, as Klar's Transaction Costs page describes it. Amounts are in the currency of the order."""
+"""What orders cost: transaction costs, logistics costs, and COGS (the cost of goods sold).
+
+From Klar's pages Transaction Costs, Logistics Costs and COGS, and the objects named there. Amounts are in major units
+(3.50) and in the currency of the order. Which fields are required is our reading: those without which nothing is said.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from target_klar.contract.schema import closed, key, number
+from target_klar.contract.schema import closed, key, number, one_of
 
 TRANSACTION_COSTS: Final = closed(
     "What the merchant paid the payment providers for one order.",
     ["orderId", "transactionCosts"],
     orderId=key("the order's id, on Shopify not its name; sent again, the costs replace those that Klar has"),
-    transactionCosts=number("all of it, in major units: 3.50"),
+    transactionCosts=number("all of it"),
+)
+
+LOGISTICS_COSTS: Final = closed(
+    "What the merchant paid to ship one order.",
+    ["orderId", "totalLogisticsCosts"],
+    orderId=key("the order's id at Klar; sent again, the costs replace those that Klar has"),
+    totalLogisticsCosts=number("all of it without tax; 0 is allowed (the page's example)"),
+)
+
+# That `orderId` with `lineItemId` or `sku` is the key, and that both may be there, is our reading.
+COGS: Final = one_of(
+    ["lineItemId", "sku"],
+    closed(
+        "What one product in one order cost the merchant.",
+        ["orderId", "productCogs"],
+        orderId=key("the order's id at Klar"),
+        lineItemId=key("the line item in the order, by its `id`"),
+        sku=key("the product, where there is no line item to name"),
+        productCogs=number("landed cost of one piece, without VAT"),
+    ),
 )

@@ -1,6 +1,6 @@
 """Words for what Klar takes: each makes a node of a JSON Schema (2020-12) that says what the field means.
 
-How Klar reads numbers, and which are times, is our reading: no page of Klar's says it.
+How Klar reads numbers, and which of them are times, is our reading: no page of Klar's says it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,14 @@ def key(told: str) -> Node:
     return {"type": "string", "minLength": 1, "description": told}
 
 
-def number(told: str) -> Node:
+def number(told: str, *, least: float = -LARGEST_NUMBER) -> Node:
     """Return a node for a number that a double can hold."""
-    return {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER, "description": told}
+    return {"type": "number", "minimum": least, "maximum": LARGEST_NUMBER, "description": told}
+
+
+def boolean(told: str) -> Node:
+    """Return a node for true or false."""
+    return {"type": "boolean", "description": told}
 
 
 def time(told: str) -> Node:
@@ -62,6 +67,38 @@ def closed(told: str, required: Sequence[str], /, **fields: Node) -> Node:
     }
 
 
+def one_of(names: Sequence[str], node: Node) -> Node:
+    """Return the node of an object that has to have at least one of these fields."""
+    return node | {"anyOf": [{"required": [name]} for name in names]}
+
+
+def personal(node: Node) -> Node:
+    """Return a node for personal data, of which no message shows a value."""
+    return node | {"personal": True}
+
+
+def since(version: str, node: Node) -> Node:
+    """Return a node that Klar knows from a version of the endpoint on, MM.YYYY."""
+    return node | {"since": version}
+
+
+def at_version(node: Node, version: str, setting: str) -> Node:
+    """Return a node as the endpoint has it at a version, MM.YYYY, which comes from a setting: later fields may not be."""
+    match node:
+        case {"since": first} if _month(version) < _month(first):
+            return {"not": {}, "description": f"is known to Klar from version {first} on: set `{setting}`"}
+        case {"properties": fields}:
+            return node | {"properties": {name: at_version(each, version, setting) for name, each in fields.items()}}
+        case {"items": item}:
+            return node | {"items": at_version(item, version, setting)}
+    return node
+
+
 def is_time(node: Mapping[str, Any]) -> bool:
     """Tell whether a node wants Unix seconds."""
     return bool(node.get("format") == UNIX_SECONDS["format"])
+
+
+def _month(version: str) -> tuple[str, ...]:
+    month, year = version.split(".")
+    return year, month

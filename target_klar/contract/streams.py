@@ -6,15 +6,17 @@ our reading.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from target_klar.contract.costs import TRANSACTION_COSTS
+from target_klar.contract.costs import COGS, LOGISTICS_COSTS, TRANSACTION_COSTS
+from target_klar.contract.orders import ORDER, doubts_about
 from target_klar.contract.refunds import REFUND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from target_klar.contract.schema import Node
 
@@ -27,6 +29,7 @@ class Contract:
 
     stream: str
     key: str
+    """The field under which Klar keeps an object, so that the next one of the same key replaces it."""
     path: str
     version_setting: str
     status_paths: tuple[str, ...]
@@ -39,8 +42,22 @@ class Contract:
     """The name of the array in the body; None where the body is the array itself."""
     validates: bool = False
     """Whether Klar checks a body of this stream without loading it."""
+    also_key: tuple[str, ...] = ()
+    """The fields that belong to the key as well, those of them that are there."""
     cancels_by: str | None = None
     """The array that, sent empty, cancels what Klar holds under the key."""
+    cancelled_at: str | None = None
+    """The time that, in an object that is otherwise whole, says that it was cancelled."""
+    doubts: Callable[[Any], Iterable[str]] = lambda _: ()
+    """Returns what in an object, read as its type, is allowed and looks like a mistake."""
+
+    def key_of(self, read: Any) -> str:
+        """Return the key of an object that was read as its type; of several fields as JSON, which no two keys share."""
+        key: str = getattr(read, self.key)
+        if not self.also_key:
+            return key
+        also = {name: str(value) for name in self.also_key if (value := getattr(read, name))}
+        return json.dumps({self.key: key} | also)
 
     def body(self, objects: Iterable[bytes | memoryview]) -> bytes:
         """Return the body of a request that carries these objects, each as JSON, in this order."""
@@ -75,6 +92,42 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 envelope="items",
                 parts="transactionCosts",
                 schema=TRANSACTION_COSTS,
+            ),
+            Contract(
+                stream="logistics_costs",
+                key="orderId",
+                path="logistics-costs",
+                version_setting="logistics_costs_api_version",
+                status_paths=("logistics-costs/status",),
+                validates=True,
+                envelope="items",
+                parts="totalLogisticsCosts",
+                schema=LOGISTICS_COSTS,
+            ),
+            Contract(
+                stream="cogs",
+                key="orderId",
+                also_key=("lineItemId", "sku"),
+                path="cogs",
+                version_setting="cogs_api_version",
+                status_paths=("cogs/status",),
+                validates=True,
+                envelope="items",
+                parts="productCogs",
+                schema=COGS,
+            ),
+            Contract(
+                stream="orders",
+                key="id",
+                path="orders",
+                version_setting="orders_api_version",
+                status_paths=("orders/status",),
+                validates=True,
+                cancelled_at="cancelledAt",
+                parts="lineItems",
+                part_ids=("id",),
+                schema=ORDER,
+                doubts=doubts_about,
             ),
         )
     }

@@ -9,14 +9,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from target_klar.contract.schema import UNIX_SECONDS, is_time, number
+from target_klar.contract.schema import UNIX_SECONDS, at_version, is_time, number
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.exact import NotJSONError, encode
 from target_klar.records.typed import typed_reader
 from target_klar.records.words import Problem, found, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import msgspec
 
@@ -50,6 +50,8 @@ class Conformed(NamedTuple):
     text: bytes
     cancels: bool
     """Whether it cancels what Klar holds under the key."""
+    doubts: Collection[str] = ()
+    """What in it is allowed and looks like a mistake."""
 
 
 class Refusal(NamedTuple):
@@ -91,18 +93,23 @@ class Conformer:
         extra_fields: Sequence[str] = (),
         validate: bool = True,
         hard_delete: bool = False,
+        version: str | None = None,
     ) -> None:
         self._contract = contract
-        self._cancels_by = contract.cancels_by if hard_delete else None
+        self._hard_delete = hard_delete
+        known = at_version(contract.schema, version, contract.version_setting) if version else contract.schema
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in marks({name: True})]
-        self._schema = _with_extras(contract.schema, extras) | {"$defs": _DEFS} if validate else _unvalidated(contract)
+        self._schema = (_with_extras(known, extras) if validate else _unvalidated(known, contract.key)) | {
+            "$defs": _DEFS
+        }
         self._read = typed_reader(self._schema)
-        self._read_strictly = typed_reader(contract.schema)
-        fields = contract.schema["properties"]
+        self._read_strictly = typed_reader(known)
+        self._doubts = contract.doubts if validate else None
+        fields = known["properties"]
         self._times = {name: typed_reader(node) for name, node in fields.items() if is_time(node)}
         self._conversions = Conversions(extras, validate)
-        self._converter = self._conversions.of_object(contract.schema | {"properties": fields | _MARKED["properties"]})
+        self._converter = self._conversions.of_object(known | {"properties": fields | _MARKED["properties"]})
 
     @property
     def dropped(self) -> Sequence[str]:
@@ -144,8 +151,10 @@ class Conformer:
         return _explain(self._schema, record)
 
     def _conformed(self, typed: Any, text: bytes) -> Conformed:
-        by = self._contract.cancels_by
-        return Conformed(getattr(typed, self._contract.key), text, by is not None and getattr(typed, by) == [])
+        contract = self._contract
+        cancels = contract.cancels_by is not None and getattr(typed, contract.cancels_by) == []
+        doubts = tuple(self._doubts(typed)) if self._doubts else ()
+        return Conformed(contract.key_of(typed), text, cancels, doubts)
 
     def _refusal(self, converted: Record, problems: list[Problem]) -> Refusal:
         key = converted.get(self._contract.key)
@@ -156,14 +165,20 @@ class Conformer:
         if mark is not True and _read_mark(_written(mark)) is None:
             problems = [Problem(MARK, each.message) for each in _explain(_MARKED, {MARK: mark})]
             return self._refusal(converted, problems)
-        if self._cancels_by is None:
-            return DELETED
-        return self._cancellation(converted, mark)
+        contract = self._contract
+        if self._hard_delete and contract.cancels_by:
+            return self._cancellation(converted, mark, {contract.cancels_by: []}, contract.schema["required"])
+        whole = all(name in converted for name in contract.schema["required"])
+        if self._hard_delete and contract.cancelled_at and whole:  # else Klar would hold an order without its lines
+            return self._cancellation(converted, mark, converted, [contract.cancelled_at])
+        return DELETED
 
-    def _cancellation(self, converted: Record, mark: object) -> Conformed | Refusal | Deleted:
+    def _cancellation(
+        self, converted: Record, mark: object, cancelled: Record, times: Sequence[str]
+    ) -> Conformed | Refusal | Deleted:
         """Conform the object that cancels a record, whose source often tells no more than its key.
 
-        The time of the deletion stands in for a required time that the record does not bring. A mark that is no time
+        The time of the deletion stands in for one of these times that the record does not bring. A mark that is no time
         leaves nothing to stand in: then the record is refused.
         """
         own = {
@@ -171,12 +186,13 @@ class Conformer:
             for name, read in self._times.items()
             if name in converted and read(_written(converted[name])) is not None
         }
-        missing = [name for name in self._times if name in self._contract.schema["required"] and name not in own]
+        missing = [name for name in self._times if name in times and name not in own]
         if missing and mark is True:
             why = "must be a time, since the record has no {} (found true)"
             return self._refusal(converted, [Problem(MARK, why.format(name)) for name in missing])
         key = {name: converted[name] for name in (self._contract.key,) if name in converted}
-        return self.conform(key | dict.fromkeys(missing, mark) | own | {self._cancels_by: []})
+        result = self.conform(key | cancelled | dict.fromkeys(missing, mark) | own)
+        return result._replace(cancels=True) if isinstance(result, Conformed) else result
 
 
 def _explain(schema: Node, record: object) -> list[Problem]:
@@ -203,12 +219,11 @@ def _with_extras(node: Node, extras: Sequence[str]) -> Node:
     return node
 
 
-def _unvalidated(contract: Contract) -> Node:
+def _unvalidated(node: Node, key: str) -> Node:
     """Return the schema of what can be sent at all: there is a key, times are read, Klar judges the rest."""
-    key = contract.key
-    schema = _loosened(contract.schema)
-    fields = schema["properties"] | {key: contract.schema["properties"][key]}
-    return schema | {"type": "object", "properties": fields, "required": [key], "$defs": _DEFS}
+    schema = _loosened(node)
+    fields = schema["properties"] | {key: node["properties"][key]}
+    return schema | {"type": "object", "properties": fields, "required": [key]}
 
 
 def _loosened(node: Node) -> Node:

@@ -24,7 +24,7 @@ Convert: TypeAlias = Callable[[object], object]
 NOTHING: Final = object()
 
 _NUMBER: Final = re.compile(r"[ \t\r\n]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[ \t\r\n]*", re.ASCII)
-_FALSE: Final = re.compile(r"[ \t\r\n]*false[ \t\r\n]*", re.ASCII | re.IGNORECASE)
+_FALSE: Final = re.compile(r"[ \t\r\n]*(?:false|0(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _TRUE: Final = re.compile(r"[ \t\r\n]*(?:true|1(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
 _LARGEST: Final = 10**_MAX_DIGITS
@@ -73,6 +73,10 @@ class Conversions:
                 return self._text
             case {"type": "number"}:
                 return self._time(node) if is_time(node) else self._number
+            case {"type": "boolean"}:
+                return self._boolean
+            case {"not": _}:
+                return lambda value: NOTHING if not value else self._as_is(value)
             case {"type": ["boolean", "number"]} if is_time(node):
                 return self._time_or_true(self._time(node))
         return self._as_is
@@ -86,15 +90,10 @@ class Conversions:
         return value
 
     def _array(self, item: Convert) -> Convert:
-        """Arrays item by item; JSON text first becomes the array that it holds."""
+        """Arrays item by item, also of one that comes as JSON text."""
 
         def convert(value: object) -> object:
-            items = value
-            if type(value) is str:
-                try:
-                    items = decode(value)
-                except NotJSONError:
-                    return value
+            items = _parsed(value) if type(value) is str else value
             if type(items) is list or type(items) is tuple:
                 return [found if (new := item(found)) is NOTHING else new for found in items]
             return NOTHING if value is None else self._as_is(value)
@@ -126,6 +125,15 @@ class Conversions:
                 return Decimal(spelled[1])
             except InvalidOperation:  # an exponent beyond all reason
                 return value
+        return NOTHING if value is None else self._as_is(value)
+
+    def _boolean(self, value: object) -> object:
+        """True and false, 0 and 1, and these as text."""
+        text = value if type(value) is str else ""
+        if value is False or _same(value, 0) or _FALSE.fullmatch(text):
+            return False
+        if value is True or _same(value, 1) or _TRUE.fullmatch(text):
+            return True
         return NOTHING if value is None else self._as_is(value)
 
     def _time(self, node: Mapping[str, Any]) -> Convert:
@@ -199,9 +207,10 @@ class ObjectConverter:
         self._names_learned = 0
 
     def __call__(self, value: object) -> object:
-        """Convert a value that should be an object, and may be anything."""
-        if type(value) is dict:
-            return self.convert(value)
+        """Convert a value that should be an object, maybe as JSON text, and may be anything."""
+        held = _parsed(value) if type(value) is str else value
+        if type(held) is dict:
+            return self.convert(held)
         return NOTHING if value is None else self._other(value)
 
     def convert(self, record: Mapping[Any, object]) -> dict[str, Any]:
@@ -247,6 +256,13 @@ class ObjectConverter:
 def fold(name: str) -> str:
     """Return what is left of a name without case, which databases fold, and underscores, which people write."""
     return name.replace("_", "").lower()
+
+
+def _parsed(text: str) -> object:
+    try:
+        return decode(text)
+    except NotJSONError:
+        return None
 
 
 def _same(one: object, other: object) -> bool:

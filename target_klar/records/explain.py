@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,8 @@ from target_klar.records.words import MAX_BITS, Problem, found, is_text, shorten
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from target_klar.contract.schema import Node
+
 _MAX_PROBLEMS: Final = 20
 _EARLIEST: Final[int] = UNIX_SECONDS["minimum"]
 _LATEST: Final[int] = UNIX_SECONDS["maximum"]
@@ -32,6 +34,7 @@ _EXPECTED: Final = {
     "array": "must be an array",
     "string": "must be text",
     "number": "must be a number",
+    "boolean": "must be true or false",
 }
 
 
@@ -80,12 +83,12 @@ Validator: Final = create(
 )
 
 
-def explain(schema: dict[str, Any], record: object) -> list[Problem]:
+def explain(schema: Node, record: object) -> list[Problem]:
     """Return what keeps the record from meeting the schema, one problem a field and 20 at the most."""
     problems: dict[str, Problem] = {}
     try:
         for error in Validator(schema).iter_errors(record):
-            for problem in _problems(error):
+            for problem in _problems(error, schema):
                 problems.setdefault(problem.path, problem)
             if len(problems) >= _MAX_PROBLEMS:
                 break
@@ -95,7 +98,7 @@ def explain(schema: dict[str, Any], record: object) -> list[Problem]:
     return list(problems.values())[:_MAX_PROBLEMS]
 
 
-def _problems(error: ValidationError) -> Iterator[Problem]:
+def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
     schema: Any = error.schema
     value: Any = error.instance
     place = list(error.absolute_path)
@@ -107,11 +110,31 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         for name in value:
             if name not in schema["properties"]:
                 yield Problem(_path([*place, name]), "is no field that Klar knows")
+    elif error.validator == "anyOf":
+        names = " or ".join(name for each in schema["anyOf"] for name in each["required"])
+        yield Problem(_path([*place, names]), "is required")
+    elif error.validator == "not":
+        yield Problem(_path(place), schema["description"])
     elif error.validator == "propertyNames" or "propertyNames" in error.relative_schema_path:
         yield Problem(_path(place), "has a field whose name is not text")
     else:
-        told = found(value, of_many=schema.get("type") in ("array", "object"))
+        personal = _is_personal(error, root)
+        told = found(value, of_many=personal or schema.get("type") in ("array", "object"))
+        if personal and isinstance(value, int | float | Decimal | date):
+            told = "a value that is not shown"
         yield Problem(_path(place), f"{_expected(schema)} (found {told}{_hint(schema, value)})")
+
+
+def _is_personal(error: ValidationError, root: Node) -> bool:
+    """Tell whether a node on the way to the error is one of personal data."""
+    node: Any = root
+    for step in error.absolute_schema_path:
+        node = node[step]
+        if isinstance(node, str):  # a reference: an extra field
+            return False
+        if isinstance(node, dict) and node.get("personal"):
+            return True
+    return False
 
 
 def _path(parts: Iterable[object]) -> str:
@@ -125,6 +148,8 @@ def _expected(schema: Mapping[str, Any]) -> str:
     if is_time(schema):
         also = ", or true or false" if "boolean" in schema["type"] else ""
         return f"must be a time, as Unix seconds or as a date{also}"
+    if schema.get("minimum") == 0:
+        return "must be a number, 0 or more"
     expected = _EXPECTED.get(str(schema.get("type")), "must be something that JSON can express")
     return f"{expected} that is not empty" if schema.get("minLength") else expected
 

@@ -38,6 +38,10 @@ def _type(node: Node, name: str) -> Any:
             return list[_type(item, name)]  # type: ignore[misc]  # a type that is made at run time
         case {"type": "string"}:
             return Annotated[str, msgspec.Meta(min_length=node.get("minLength", 0))]
+        case {"type": "boolean"}:
+            return bool
+        case {"not": _}:
+            return msgspec.UnsetType  # which no value is
         case {"type": "number"}:
             return Annotated[float, msgspec.Meta(ge=node.get("minimum"), le=node.get("maximum"))]
     return Any
@@ -53,4 +57,13 @@ def _struct(node: Node, types: dict[str, Any], name: str) -> type[msgspec.Struct
         required = field in node["required"]
         members.append((attribute, kind) if required else (attribute, kind | msgspec.UnsetType, msgspec.UNSET))
     closed = not node.get("additionalProperties", True)
-    return msgspec.defstruct(name, members, rename=names, kw_only=True, forbid_unknown_fields=closed, gc=False)
+    wanted = [each["required"] for each in node.get("anyOf", ())]
+
+    def check(read: Any) -> None:
+        if not any(all(getattr(read, field) is not msgspec.UNSET for field in fields) for fields in wanted):
+            raise ValueError("none of the fields of which one is required")
+
+    namespace = {"__post_init__": check} if wanted else {}
+    return msgspec.defstruct(
+        name, members, rename=names, namespace=namespace, kw_only=True, forbid_unknown_fields=closed, gc=False
+    )

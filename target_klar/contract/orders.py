@@ -1,0 +1,149 @@
+"""An order, as Klar's Orders page and its pages on the objects describe it; what Klar's Magento module adds is marked [M].
+
+Which fields are required is our reading: those without which the object says nothing. Amounts are in major units (3.50)
+and in the currency of the order. A line's totals are for the whole line, everything else in it is for one piece.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from target_klar.contract.refunds import REFUNDED_LINE_ITEM
+from target_klar.contract.schema import array, boolean, closed, key, number, personal, since, text, time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DISCOUNT: Final = closed(
+    "A discount on one line, or on the shipping.",
+    [],
+    title=text("as the customer sees it"),
+    descriptor=text("what it is known by in the shop"),
+    target=text("deprecated by Klar"),
+    voucherCode=text("the code that was used"),
+    voucherType=text("the kind of voucher"),
+    isVoucher=boolean("whether a voucher gave it"),
+    discountAmount=number("for one piece, positive"),
+)
+
+TAX: Final = closed(
+    "A tax on one line, or on the shipping.",
+    [],
+    title=text("such as VAT"),
+    descriptor=text("what it is known by in the shop"),
+    taxRate=number("a fraction: 0.19 for 19 %"),
+    taxAmount=number("for one piece, after discounts"),
+)
+
+_LINE_ITEM_FIELDS: Final = {
+    "id": key("unique in the order"),
+    "productName": text("as the customer sees it"),
+    "productId": text("in the shop"),
+    "productVariantName": text("as the customer sees it"),
+    "productVariantId": text("in the shop"),
+    "productBrand": text("the maker"),
+    "productCollection": text("a group of products"),
+    "sku": text("the article number"),
+    "productCogs": number("landed cost of one piece, without VAT"),
+    "productGmv": number("list price of one piece, with tax [M]"),
+    "productShippingWeightInGrams": number("of one piece"),
+    "quantity": number("pieces"),
+    "productTags": array(text("a tag"), "tags of the product"),
+    "discounts": array(DISCOUNT, "discounts on the line"),
+    "taxes": array(TAX, "taxes on the line"),
+    "totalAmountBeforeTaxesAndDiscounts": number("the whole line, gross: 2 x 3.50 = 7.00 (the page's example)"),
+    "totalAmountAfterTaxesAndDiscounts": number(
+        "the whole line, without discounts and tax, 0 or more [M]: 2 x (3.50 - 0.98) / 1.07 = 4.71 (the page's example)",
+        least=0,
+    ),
+    "totalLogisticsCosts": number("what it cost to ship the whole line"),
+}
+_LINE_ITEM_REQUIRED: Final = ["id", "quantity"]
+BUNDLED_PRODUCT: Final = closed("One product of a bundle.", _LINE_ITEM_REQUIRED, **_LINE_ITEM_FIELDS)
+LINE_ITEM: Final = closed(
+    "One line of an order.",
+    _LINE_ITEM_REQUIRED,
+    **_LINE_ITEM_FIELDS,
+    bundledProducts=since("07.2025", array(BUNDLED_PRODUCT, "what the bundle holds [M]")),
+)
+
+SHIPPING: Final = closed(
+    "Where the order goes to, and what its shipping costs the customer.",
+    [],
+    city=personal(text("of the address")),
+    provinceOrState=personal(text("of the address")),
+    countryCodeIso3Letter=personal(text("such as DEU")),
+    countryCodeIso2Letter=personal(text("such as DE")),
+    currencyCodeIso3Letter=text("ISO 4217, such as EUR"),
+    zipOrPostalCode=personal(text("of the address")),
+    providerDescriptor=text("who ships it"),
+    # Spelled "Tax" here and "Taxes" in a line item.
+    shippingTotalAmountBeforeTaxAndDiscounts=number("gross"),
+    shippingTotalAmountAfterTaxAndDiscounts=number("without discounts and tax"),
+    totalLogisticsCosts=number("what it cost the merchant, without tax [M]"),
+    discounts=array(DISCOUNT, "discounts on the shipping"),
+    taxes=array(TAX, "taxes on the shipping"),
+)
+
+CUSTOMER: Final = closed(
+    "Who ordered.",
+    [],
+    id=text("in the shop"),
+    email=text("the address"),
+    emailHash=text("in its place"),
+    isNewsletterSubscriberAtTimeOfCheckout=boolean("whether they had subscribed"),
+    tags=array(text("a tag"), "tags of the customer"),
+)
+
+OPTIONAL_IDENTIFIERS: Final = closed(
+    "Where the order came from [M].",
+    [],
+    googleAnalyticsTransactionId=text("of the order"),
+    orderSourceName=text("such as web"),
+    orderChannelName=text("the sales channel"),
+    orderPlatformName=text("the shop system"),
+    utmSource=text("of the visit"),
+    utmMedium=text("of the visit"),
+    utmCampaign=text("of the visit"),
+    utmTerm=text("of the visit"),
+    utmContent=text("of the visit"),
+    landingPage=text("of the visit"),
+    isSubscriptionOrder=boolean("whether a subscription made it"),
+    isFirstSubscriptionOrder=boolean("whether it is the first of the subscription"),
+)
+
+ORDER: Final = closed(
+    "What one customer ordered at one time.",
+    ["id", "createdAt", "lineItems"],
+    id=key("unique; sent again, the order replaces the one that Klar has"),
+    createdAt=time("when it was placed"),
+    updatedAt=time("when it was changed last"),
+    processedAt=time("when it was fulfilled"),
+    closedAt=time("when it was closed"),
+    cancelledAt=time("when it was cancelled"),
+    currencyCodeIso3Letter=text("ISO 4217, such as EUR"),
+    financialStatus=text("such as paid, partially_refunded"),
+    shipmentStatus=text("such as shipped, not_shipped"),
+    paymentGatewayName=text("who handled the payment"),
+    paymentMethodName=text("how it was paid"),
+    orderName=text("such as #1001 [M]"),
+    orderNumber=text("such as 1001 [M]"),
+    tags=text("tags of the order [M]"),
+    lineItems=array(LINE_ITEM, "its lines"),
+    refundedLineItems=array(REFUNDED_LINE_ITEM, "what of them was refunded"),
+    shipping=SHIPPING,
+    customer=personal(CUSTOMER),
+    optionalIdentifiers=OPTIONAL_IDENTIFIERS,
+)
+
+
+def doubts_about(order: Any) -> Iterator[str]:
+    """Yield what in an order, read as its type, shops often get wrong: each kind once."""
+    taxed = [*order.lineItems, *([order.shipping] if order.shipping else [])]
+    if any(tax.taxRate and tax.taxRate > 1 for each in taxed for tax in each.taxes or ()):
+        yield "a tax rate above 1, where Klar wants a fraction: 0.19 for 19 %"
+    for line in order.lineItems:
+        net, gross = line.totalAmountAfterTaxesAndDiscounts, line.totalAmountBeforeTaxesAndDiscounts
+        if net and gross and net > gross:
+            yield "a line whose total after taxes and discounts is above the one before them"
+            return
