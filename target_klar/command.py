@@ -158,7 +158,7 @@ def _conclude(target: TargetKlar) -> None:
         tags = {"stream": sink.stream_name}
         # A name of ours among the SDK's metrics, whose enum cannot be extended.
         metric = cast("metrics.Metric", _Metric.REJECTED_RECORDS)
-        point = metrics.Point("counter", metric, sink.report.rejected, tags)
+        point = metrics.Point("counter", metric, sink.stream.rejected, tags)
         metrics.log(target.metrics_logger, point)
     rejects = target.delivery.rejects
     if rejects.count:

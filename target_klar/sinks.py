@@ -1,16 +1,15 @@
-"""The sinks of Klar's streams: conform a record, refuse it, or add it to the batch; hand over the batch."""
+"""The sink of each of Klar's streams: conform a record, refuse it, or add it to the batch; hand over the batch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.sinks import BatchSink
 
-from target_klar.contract.streams import CONTRACTS, JSON, Contract, Record
+from target_klar.contract.streams import CONTRACTS, JSON, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
-from target_klar.delivery.parts import Parts
 from target_klar.delivery.rejects import RecordRefusedError
-from target_klar.delivery.report import StreamReport
+from target_klar.delivery.stream import Stream
 from target_klar.mapping import MapFailure
 from target_klar.reader import LINE
 from target_klar.records.conform import MARK, Conformer, Deleted, Refusal
@@ -30,7 +29,6 @@ MOST_OBJECTS = 1000
 class KlarSink(BatchSink):
     """Takes the records of one of Klar's streams, whatever source streams they come from."""
 
-    contract: ClassVar[Contract]
     MAX_SIZE_DEFAULT = MOST_OBJECTS
 
     def __init__(
@@ -41,17 +39,17 @@ class KlarSink(BatchSink):
         key_properties: Sequence[str] | None,
     ) -> None:
         super().__init__(target, stream_name, schema, key_properties)
-        self.report = StreamReport(stream_name, dry_run=self.config["validate_only"])
+        contract = CONTRACTS[stream_name]
+        self.stream = Stream(contract, dry_run=self.config["validate_only"])
         self.batch: Batch | None = None
-        self._parts = Parts(self.contract)
         self._most = self.max_size
-        self._key, self._cancels_by = self.contract.key, self.contract.cancels_by
+        self._key, self._cancels_by = contract.key, contract.cancels_by
         self.met_as_it_came = True
         """Whether the record before met the contract as the tap wrote it, so that the next one may, too."""
         self._delivery = target.delivery
         self._ledger = target.delivery.ledger
         self.conformer = Conformer(
-            self.contract,
+            contract,
             extra_fields=self.config.get("extra_fields", ()),
             validate=self.config["validate_records"],
             hard_delete=self.config["hard_delete"],
@@ -67,10 +65,10 @@ class KlarSink(BatchSink):
         if typed is None:
             return False
         number = self._ledger.number = self._ledger.number + 1
-        self.report.read += 1
+        self.stream.read += 1
         self._add(number, getattr(typed, self._key), bytes(record), None)
         if self._cancels_by and not getattr(typed, self._cancels_by):
-            self.report.cancelled += 1
+            self.stream.cancelled += 1
         return True
 
     def process_record(self, record: Record | MapFailure, context: dict[str, Any]) -> None:
@@ -80,7 +78,7 @@ class KlarSink(BatchSink):
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
         number = self._ledger.number = self._ledger.number + 1
-        self.report.read += 1
+        self.stream.read += 1
         text = self.conformer.untouched(record)
         self.met_as_it_came = text is not None and record is context["record"]
         conformed = self._conform(record) if text is None else record
@@ -89,16 +87,16 @@ class KlarSink(BatchSink):
             self._add(number, conformed[self._key], text or JSON.encode(conformed), origin)
             by = self._cancels_by
             if by and not (emptied := conformed.get(by)) and isinstance(emptied, list | tuple):
-                self.report.cancelled += 1
+                self.stream.cancelled += 1
         elif isinstance(conformed, Refusal):
             self._refuse(conformed, context)
         else:
-            self.report.deleted += 1
+            self.stream.deleted += 1
 
     def _add(self, number: int, key: str, text: bytes, origin: bytes | None) -> None:
         batch = self.batch
         if batch is None:
-            batch = self.batch = Batch(self.contract, self.report, self._parts, number)
+            batch = self.batch = Batch(self.stream, number)
             self._ledger.open(number)
         else:
             self._ledger.add(batch.number, number)
@@ -108,9 +106,9 @@ class KlarSink(BatchSink):
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
         if self.conformer.is_deleted(record):
             self._ledger.number += 1
-            self.report.read += 1
-            self.report.deleted += 1
-            self.report.filtered += 1
+            self.stream.read += 1
+            self.stream.deleted += 1
+            self.stream.filtered += 1
 
     def _conform(self, record: Record | MapFailure) -> Record | Refusal | Deleted:
         if isinstance(record, MapFailure):
@@ -125,7 +123,7 @@ class KlarSink(BatchSink):
             error.number = self._ledger.number
             self._ledger.open(self._ledger.number)  # so that no STATE from here on leaves
             raise
-        self.report.rejected += 1
+        self.stream.rejected += 1
 
     @property
     def is_full(self) -> bool:
@@ -152,32 +150,20 @@ class KlarSink(BatchSink):
 
     def conclude(self) -> None:
         """Say what became of the stream's records: one line, and a warning for each thing to look into."""
-        report, say = self.report, self.logger
-        say.info("%s", report.line())
+        stream, say = self.stream, self.logger
+        say.info("%s", stream.line())
         if self.conformer.assumed_utc:
             say.info("%s: times without a zone were read as UTC", self.stream_name)
         if self.conformer.dropped:
             names = ", ".join(self.conformer.dropped)
             say.warning("%s: fields that Klar does not know were left out: %s", self.stream_name, names)
-        cancels = self.contract.cancels_by
-        if report.deleted > report.filtered:
+        cancels = self._cancels_by
+        if stream.deleted > stream.filtered:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
-            number = report.deleted - report.filtered
+            number = stream.deleted - stream.filtered
             say.warning("%s: %d deleted records were skipped%s", self.stream_name, number, advice)
-        if report.filtered:
+        if stream.filtered:
             advice = f"; to let them pass, begin it with `record.get('{MARK}') or`" if cancels else ""
-            say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, report.filtered, advice)
-        if told := self._parts.told():
+            say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, stream.filtered, advice)
+        if told := stream.parts.told():
             say.warning("%s: %s", self.stream_name, told)
-
-
-class RefundsSink(KlarSink):
-    """Refunds, by `id`."""
-
-    contract = CONTRACTS["refunds"]
-
-
-class TransactionCostsSink(KlarSink):
-    """Transaction costs, by `orderId`."""
-
-    contract = CONTRACTS["transaction_costs"]

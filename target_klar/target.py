@@ -31,7 +31,7 @@ from target_klar.records.explain import found, shorten
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
 from target_klar.settings.stream_maps import overlooked
-from target_klar.sinks import KlarSink, RefundsSink, TransactionCostsSink
+from target_klar.sinks import KlarSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     import msgspec
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.mapper import StreamMap
-
-_SINKS: dict[str, type[KlarSink]] = {sink.contract.stream: sink for sink in (RefundsSink, TransactionCostsSink)}
 
 
 class TargetKlar(Target):
@@ -223,19 +221,18 @@ class TargetKlar(Target):
         return self.sinks[stream_name]
 
     def get_sink_class(self, stream_name: str) -> type[KlarSink]:
-        """Return the sink class of a stream of Klar's.
+        """Return the one sink class, for a stream that Klar has.
 
         Raises:
             FatalSyncError: Klar has no such stream.
         """
-        try:
-            return _SINKS[stream_name]
-        except KeyError:
+        if stream_name not in CONTRACTS:
             name = shorten(stream_name)
             raise FatalSyncError(
-                f"Klar has no stream {name!r}, only {' and '.join(_SINKS)}. Rename it with a stream map "
+                f"Klar has no stream {name!r}, only {' and '.join(CONTRACTS)}. Rename it with a stream map "
                 f"(stream_maps: {{{name}: {{__alias__: refunds}}}}) or drop it (stream_maps: {{{name}: __NULL__}})."
-            ) from None
+            )
+        return KlarSink
 
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from target_klar.delivery.batch import Batch
     from target_klar.delivery.ledger import Ledger, State
     from target_klar.delivery.rejects import Rejects
-    from target_klar.delivery.report import StreamReport
+    from target_klar.delivery.stream import Stream
     from target_klar.delivery.workers import Workers
     from target_klar.process.pipes import Wakeup
 
@@ -44,25 +44,6 @@ _MAX_PAUSE_SECONDS = 5.0
 
 class Interrupted(RequestedAbortException):
     """SIGTERM or SIGINT came: stop reading, let requests in flight finish, acknowledge what is then covered."""
-
-
-@dataclass
-class _Lane:
-    """What is known of one stream at Klar."""
-
-    contract: Contract
-    report: StreamReport
-    proven: bool = False
-    """Klar took its first request, and counted it."""
-    status: Status | None = None
-    """The newest status read."""
-    unconfirmed: bool = False
-    """Klar accepted records since that no status has shown yet."""
-    since: Status | None = None
-    """The status that was known before the first of those was sent."""
-    in_flight: int = 0
-    confirming: bool = False
-    """Its status is being read."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +70,11 @@ class Delivery:
     pace: Pace
     acknowledged: int | None = None
     """The number of the last record that a written STATE covers; None while none was written."""
-    _lanes: dict[str, _Lane] = field(default_factory=dict)
+    _streams: dict[str, Stream] = field(default_factory=dict)
+    _unconfirmed: dict[Stream, Status | None] = field(default_factory=dict)
+    """Of which streams Klar accepted records since that no status has shown yet, each with the status before those."""
+    _confirming: set[Stream] = field(default_factory=set)
+    """The streams whose status is being read."""
     _in_flight: list[Batch] = field(default_factory=list)
     _candidate: State | None = None
     """The STATE that leaves once the status of each stream has confirmed its records."""
@@ -103,19 +88,19 @@ class Delivery:
 
     def send(self, batch: Batch) -> None:
         """Put a batch in flight, waiting until a place is free and no request in flight shares a key with it."""
-        lane = self._lanes.setdefault(batch.contract.stream, _Lane(batch.contract, batch.report))
-        self._wait_until(lambda: self._may_start(batch, lane))
+        stream = self._streams.setdefault(batch.stream.name, batch.stream)
+        self._wait_until(lambda: self._may_start(batch))
         loading = Loading(
-            contract=batch.contract,
+            contract=stream.contract,
             objects=[entry.sent for entry in batch.entries.values()],
             room=self.rejects.room,
-            proven=lane.proven,
+            proven=stream.proven,
             status_timeout=self.pace.status_timeout,
             validate_only=self.pace.validate_only,
         )
         self._in_flight.append(batch)
-        lane.in_flight += 1
-        self.workers.start(loading.run, partial(self._book, batch, lane, lane.status))
+        stream.in_flight += 1
+        self.workers.start(loading.run, partial(self._book, batch, stream.status))
 
     def tend(self) -> float:
         """Act on what came in, write a STATE if one is due, and return for how many seconds that will do.
@@ -135,8 +120,8 @@ class Delivery:
             self._checkpoint(patient=True)
         if now >= self._last_progress + self.pace.progress_interval:
             self._last_progress = now
-            for lane in self._lanes.values():
-                lane.report.tell_progress()
+            for stream in self._streams.values():
+                stream.tell_progress()
         until = self._last_progress + self.pace.progress_interval
         if self.ledger.has_covered and due > now:
             until = min(until, due)
@@ -166,16 +151,17 @@ class Delivery:
             except (KlarError, RecordRefusedError) as error:
                 _logger.debug("While the run ends: %s", error)
 
-    def _may_start(self, batch: Batch, lane: _Lane) -> bool:
+    def _may_start(self, batch: Batch) -> bool:
+        stream = batch.stream
         # A load that lands while the status is read could pass for one before it, or after it.
-        paused = self._pausing and (lane.unconfirmed or lane.confirming)
+        paused = self._pausing and (stream in self._unconfirmed or stream in self._confirming)
         if paused or len(self._in_flight) >= self.pace.parallel:
             return False
         held = batch.held + sum(other.held for other in self._in_flight)
         if self._in_flight and held > MAX_HELD_IN_FLIGHT:
             return False
-        beside = [other for other in self._in_flight if other.contract is batch.contract]
-        return not beside or (lane.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
+        beside = [other for other in self._in_flight if other.stream is stream]
+        return not beside or (stream.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
         while True:
@@ -184,54 +170,40 @@ class Delivery:
                 return
             self.wakeup.wait(patience)
 
-    def _book(self, batch: Batch, lane: _Lane, before: Status | None, loaded: Loaded) -> None:
+    def _book(self, batch: Batch, before: Status | None, loaded: Loaded) -> None:
         """Book what became of a batch; nothing of it is settled unless all of it is."""
         self._in_flight.remove(batch)
-        lane.in_flight -= 1
-        outcome, report = loaded.isolation, batch.report
-        report.requests += loaded.requests
-        report.retries += loaded.retries
-        report.stored += len(outcome.accepted)
-        self._learn(lane, loaded.status)
+        outcome, stream = loaded.isolation, batch.stream
+        stream.in_flight -= 1
+        stream.requests += loaded.requests
+        stream.retries += loaded.retries
+        stream.stored += len(outcome.accepted)
+        stream.learn(loaded.status)
         if outcome.accepted:
             if not loaded.confirmed:
-                lane.since = (loaded.status or before) if not lane.unconfirmed else lane.since
-                lane.unconfirmed = True
-            lane.proven = lane.proven or loaded.error is None
+                self._unconfirmed.setdefault(stream, loaded.status or before)
+            stream.proven = stream.proven or loaded.error is None
         if loaded.error is not None:
             raise loaded.error
         if outcome.hopeless:
             problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
             raise KlarError(
-                f"Klar refused all {len(batch.entries)} records of the first request of {report.stream}, in "
+                f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "
                 f"{loaded.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
-                f"check the mapping and `{batch.contract.version_setting}`."
+                f"check the mapping and `{stream.contract.version_setting}`."
             )
         entries = list(batch.entries.items()) if outcome.refused else []
         for position in sorted(outcome.refused):
             key, entry = entries[position]
             try:
-                told = f"{report.stream} {shorten(key)}"
-                self.rejects.take(entry.line(report.stream), told, outcome.refused[position], "klar")
+                told = f"{stream.name} {shorten(key)}"
+                self.rejects.take(entry.line(stream.name), told, outcome.refused[position], "klar")
             except RecordRefusedError as error:
                 error.number = entry.earliest
                 self.ledger.hold(batch.number, entry.earliest)
                 raise
-            report.rejected += 1
+            stream.rejected += 1
         self.ledger.settle(batch.number)
-
-    def _learn(self, lane: _Lane, status: Status | None) -> None:
-        if status is not None and (lane.status is None or status.newer_than(lane.status)):
-            lane.status = status
-            lane.report.total = status.total
-
-    @property
-    def _unconfirmed(self) -> list[_Lane]:
-        return [lane for lane in self._lanes.values() if lane.unconfirmed]
-
-    @property
-    def _confirming(self) -> bool:
-        return any(lane.confirming for lane in self._lanes.values())
 
     @property
     def _pausing(self) -> bool:
@@ -246,13 +218,13 @@ class Delivery:
             return
         if self._candidate is None:
             self._paused_at = self._paused_at or time.monotonic()
-            if patient and self._pausing and any(lane.in_flight for lane in self._unconfirmed):
+            if patient and self._pausing and any(stream.in_flight for stream in self._unconfirmed):
                 return
             self._candidate = self.ledger.take_covered()
-            for lane in self._unconfirmed:
-                lane.unconfirmed, lane.confirming = False, True
-                confirm = partial(self._confirm, lane.contract, lane.since)
-                self.workers.start(confirm, partial(self._confirmed, lane))
+            for stream, since in self._unconfirmed.items():
+                confirm = partial(self._confirm, stream.contract, since)
+                self.workers.start(confirm, partial(self._confirmed, stream))
+            self._confirming, self._unconfirmed = set(self._unconfirmed), {}
         if not self._confirming:
             if self._candidate is not None:
                 self._acknowledge(self._candidate)
@@ -264,12 +236,12 @@ class Delivery:
         except KlarError as error:
             return error
 
-    def _confirmed(self, lane: _Lane, status: Status | KlarError) -> None:
-        lane.confirming = False
+    def _confirmed(self, stream: Stream, status: Status | KlarError) -> None:
+        self._confirming.remove(stream)
         if isinstance(status, KlarError):
             self._distrusted = True  # no STATE leaves any more
             raise status
-        self._learn(lane, status)
+        stream.learn(status)
 
     def _acknowledge(self, state: State) -> None:
         self.rejects.sync()

@@ -14,10 +14,9 @@ from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS, JSON
 from target_klar.delivery.batch import Batch
 from target_klar.delivery.ledger import Ledger
-from target_klar.delivery.parts import Parts
 from target_klar.delivery.rejects import Rejects
-from target_klar.delivery.report import StreamReport
 from target_klar.delivery.sending import Delivery, Pace
+from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.process.pipes import Wakeup
 
@@ -55,18 +54,18 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
 ) -> None:
     caplog.set_level(logging.INFO, "target-klar")
     klar.latency = 0.3
-    report = StreamReport("refunds")
+    stream = Stream(REFUNDS)
     for number in range(1, 6):
-        report.read = delivery.ledger.number = number
+        stream.read = delivery.ledger.number = number
         delivery.ledger.open(number)
-        batch = Batch(REFUNDS, report, Parts(REFUNDS), number)
+        batch = Batch(stream, number)
         sent = refund(f"R-{number}")
         batch.add(number, sent["id"], JSON.encode(sent), None)
         delivery.send(batch)
     delivery.finish()
 
     progress = [text for text in caplog.messages if text.startswith("so far, refunds: ")]
-    assert len(klar.refunds) == report.stored == 5
+    assert len(klar.refunds) == stream.stored == 5
     assert 2 <= len(progress) <= 5
     read = [int(text.split()[5]) for text in progress]
     assert read == sorted(set(read)), "it says nothing where nothing has come"
