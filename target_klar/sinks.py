@@ -46,8 +46,8 @@ class KlarSink(BatchSink):
         self._key, self._cancels_by = contract.key, contract.cancels_by
         self.met_as_it_came = True
         """Whether the record before met the contract as the tap wrote it, so that the next one may, too."""
-        self._delivery = target.delivery
-        self._ledger = target.delivery.ledger
+        self._sending = target.sending
+        self._ledger = target.sending.ledger
         self.conformer = Conformer(
             contract,
             extra_fields=self.config.get("extra_fields", ()),
@@ -118,7 +118,7 @@ class KlarSink(BatchSink):
     def _refuse(self, refusal: Refusal, message: dict[str, Any]) -> None:
         told = f"{self.stream_name} {refusal.key}" if refusal.key is not None else f"{self.stream_name} (no key)"
         try:
-            self._delivery.rejects.take(message[LINE], told, refusal.problems, "contract")
+            self._sending.rejects.take(message[LINE], told, refusal.problems, "contract")
         except RecordRefusedError as error:
             error.number = self._ledger.number
             self._ledger.open(self._ledger.number)  # so that no STATE from here on leaves
@@ -141,10 +141,10 @@ class KlarSink(BatchSink):
         self.hand_over()
 
     def hand_over(self) -> None:
-        """Give the batch to the delivery; a new one begins with the next record."""
+        """Have the batch sent; a new one begins with the next record."""
         assert self.batch is not None
         self.batch.close()
-        self._delivery.send(self.batch)
+        self._sending.send(self.batch)
         self.record_counter_metric.increment(self.batch.read)
         self.batch = None
 

@@ -1,4 +1,4 @@
-"""What a worker thread does for the delivery: load one batch, wait until Klar's status shows a load."""
+"""What a worker thread does: load one batch, wait until Klar's status shows a load."""
 
 from __future__ import annotations
 
