@@ -8,7 +8,6 @@ from singer_sdk.sinks import BatchSink
 
 from target_klar.contract.streams import CONTRACTS, JSON, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
-from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.delivery.stream import Stream
 from target_klar.mapping import MapFailure
 from target_klar.reader import LINE
@@ -89,7 +88,7 @@ class KlarSink(BatchSink):
             if by and not (emptied := conformed.get(by)) and isinstance(emptied, list | tuple):
                 self.stream.cancelled += 1
         elif isinstance(conformed, Refusal):
-            self._refuse(conformed, context)
+            self._sending.refuse(self.stream, number, context[LINE], conformed)
         else:
             self.stream.deleted += 1
 
@@ -114,16 +113,6 @@ class KlarSink(BatchSink):
         if isinstance(record, MapFailure):
             return Refusal(None, [Problem("record", f"could not be mapped ({record.reason})")])
         return self.conformer.conform(record)
-
-    def _refuse(self, refusal: Refusal, message: dict[str, Any]) -> None:
-        told = f"{self.stream_name} {refusal.key}" if refusal.key is not None else f"{self.stream_name} (no key)"
-        try:
-            self._sending.rejects.take(message[LINE], told, refusal.problems, "contract")
-        except RecordRefusedError as error:
-            error.number = self._ledger.number
-            self._ledger.open(self._ledger.number)  # so that no STATE from here on leaves
-            raise
-        self.stream.rejected += 1
 
     @property
     def is_full(self) -> bool:

@@ -18,6 +18,7 @@ from target_klar.api.client import KlarError
 from target_klar.delivery.loading import Loaded, Loading
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.process import stopping
+from target_klar.records.conform import Refusal
 from target_klar.records.explain import shorten
 
 if TYPE_CHECKING:
@@ -80,6 +81,21 @@ class Sending:
         self._in_flight.append(batch)
         stream.in_flight += 1
         self.workers.start(loading.run, partial(self._book, batch, stream.status))
+
+    def refuse(self, stream: Stream, number: int, line: bytes, refusal: Refusal, *, batch: int | None = None) -> None:
+        """Set record `number` aside, which came in `line`: Klar refused its `batch`, or the contract what is in none.
+
+        Raises:
+            RecordRefusedError: It may not be set aside, so no STATE from it on leaves.
+        """
+        told = f"{stream.name} {refusal.key or '(no key)'}"
+        try:
+            self.rejects.take(line, told, refusal.problems, "contract" if batch is None else "klar")
+        except RecordRefusedError as error:
+            error.number = number
+            self.ledger.hold(batch, number)
+            raise
+        stream.rejected += 1
 
     def tend(self) -> float:
         """Act on what came in, write a STATE if one is due, and return for how many seconds that will do.
@@ -164,12 +180,6 @@ class Sending:
         entries = list(batch.entries.items()) if outcome.refused else []
         for position in sorted(outcome.refused):
             key, entry = entries[position]
-            try:
-                told = f"{stream.name} {shorten(key)}"
-                self.rejects.take(entry.line(stream.name), told, outcome.refused[position], "klar")
-            except RecordRefusedError as error:
-                error.number = entry.earliest
-                self.ledger.hold(batch.number, entry.earliest)
-                raise
-            stream.rejected += 1
+            refusal = Refusal(shorten(key), outcome.refused[position])
+            self.refuse(stream, entry.earliest, entry.line(stream.name), refusal, batch=batch.number)
         self.ledger.settle(batch.number)

@@ -164,7 +164,8 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
     @precondition(lambda self: not self.stopped and len(self.states) > 4)
     @rule()
     def record_stops_the_run_before_it_gets_into_a_batch(self) -> None:
-        self.unsettled.add(read(self.ledger, opens=True))
+        self.ledger.hold(None, read(self.ledger))
+        self.unsettled.add(self.ledger.number)
         self.stopped = True
 
     @precondition(lambda self: self.open)
