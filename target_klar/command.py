@@ -20,7 +20,7 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.delivery.sending import Interrupted
 from target_klar.process import stopping
-from target_klar.process.pipes import OutputLostError, pieces_of
+from target_klar.process.pipes import pieces_of
 from target_klar.settings.stream_maps import unmet
 from target_klar.target import TargetKlar
 
@@ -175,12 +175,12 @@ def _input(path: str | None) -> os.stat_result | None:
 
 
 def _end_early(target: TargetKlar, reason: Exception) -> str:
-    """Deliver what came before the reason to stop, unless the reason is Klar or a signal; then acknowledge.
+    """Deliver what came before the reason to stop, unless its class says that nothing new may be sent; acknowledge.
 
     Returns what to tell: of the records that stopped the run the first, and why not all before it was delivered.
     """
     told = reason
-    trouble: Exception | None = reason if isinstance(reason, KlarError | Interrupted | OutputLostError) else None
+    trouble: Exception | None = reason if hasattr(reason, "lets_in_flight_end") else None
     while trouble is None:
         try:
             target.process_endofpipe()
@@ -191,7 +191,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
             trouble = error
         else:
             return str(told)
-    if isinstance(trouble, KlarError | Interrupted):
+    if getattr(trouble, "lets_in_flight_end", False):
         try:
             target.sending.wind_down()
         except FatalSyncError as error:

@@ -40,6 +40,8 @@ MAX_HELD_IN_FLIGHT = 64 << 20
 class Interrupted(RequestedAbortException):
     """SIGTERM or SIGINT came: stop reading, let requests in flight finish, acknowledge what is then covered."""
 
+    lets_in_flight_end = True
+
 
 @dataclass(frozen=True)
 class Pace:
