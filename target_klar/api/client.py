@@ -35,6 +35,9 @@ _SHORTEST_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter o
 class KlarError(FatalAPIError):
     """Klar cannot be loaded into as things stand; the message is one line that says what to do."""
 
+    lets_in_flight_end = True
+    """Nothing new can be sent, but what is in flight may end; an error without this lets all be sent that has come."""
+
 
 class _Response(NamedTuple):
     """A whole HTTP answer."""

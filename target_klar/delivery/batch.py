@@ -11,9 +11,8 @@ import msgspec
 from target_klar.records.exact import decode
 
 if TYPE_CHECKING:
-    from target_klar.contract.streams import Contract, Record
-    from target_klar.delivery.parts import Parts
-    from target_klar.delivery.report import StreamReport
+    from target_klar.contract.streams import Record
+    from target_klar.delivery.stream import Stream
 
 
 MAX_HELD: Final = 16 << 20
@@ -54,10 +53,8 @@ class Entry(msgspec.Struct, gc=False):
 class Batch:
     """Records of one stream that become one request: one for each key, the last one."""
 
-    def __init__(self, contract: Contract, report: StreamReport, parts: Parts, number: int) -> None:
-        self.contract = contract
-        self.report = report
-        self._parts = parts
+    def __init__(self, stream: Stream, number: int) -> None:
+        self.stream = stream
         self.number = number
         """The number of its first record, by which the ledger knows it."""
         self.opened_at = time.monotonic()
@@ -80,9 +77,9 @@ class Batch:
             return
         self.entries[key] = Entry(before.earliest, msgspec.Raw(text), origin)
         self.held -= before.held
-        self.report.merged += 1
-        self._parts.add({key: before.sent})
+        self.stream.merged += 1
+        self.stream.parts.add({key: before.sent})
 
     def close(self) -> None:
         """Look at what its records replace, once no more come."""
-        self._parts.add({key: entry.sent for key, entry in self.entries.items()})
+        self.stream.parts.add({key: entry.sent for key, entry in self.entries.items()})

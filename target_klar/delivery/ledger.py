@@ -41,9 +41,10 @@ class Ledger:
         del self._unsettled[batch]
         self._forget_overtaken()
 
-    def hold(self, batch: int, number: int) -> None:
-        """Put record `number`, which stops the run, in the place of its batch: all before it is settled."""
-        del self._unsettled[batch]
+    def hold(self, batch: int | None, number: int) -> None:
+        """Put record `number`, which stops the run, in the place of its batch, if any: what is before it is settled."""
+        if batch is not None:
+            del self._unsettled[batch]
         self.open(number)
         self._forget_overtaken()
 
