@@ -68,7 +68,6 @@ class KlarSink(BatchSink):
         if conformed is None:
             self._ask_again = self._ledger.number + _NOT_ASKED
             return False
-        self._count()
         self._add(conformed, None)
         return True
 
@@ -78,28 +77,31 @@ class KlarSink(BatchSink):
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
-        self._count()
         conformed = self._conform(record)
         if isinstance(conformed, Conformed):
             self._add(conformed, context[LINE])
         elif isinstance(conformed, Refusal):
-            self._sending.refuse(self.stream, self._ledger.number, context[LINE], conformed)
+            self._sending.refuse(self.stream, self._count(), context[LINE], conformed)
         else:
+            self._count()
             self.stream.deleted += 1
 
-    def _count(self) -> None:
-        self._ledger.number += 1
+    def _count(self) -> int:
         self.stream.read += 1
+        self._ledger.number += 1
+        return self._ledger.number
 
     def _add(self, conformed: Conformed, origin: bytes | None) -> None:
-        number, batch = self._ledger.number, self.batch
-        self.stream.cancelled += conformed.cancels
+        number, batch = self._count(), self.batch
+        if conformed.cancels:
+            self.stream.cancelled += 1
         if batch is None:
-            batch = self.batch = Batch(self.stream, number)
-            self._ledger.open(number)
+            batch = self.batch = Batch(self.stream, self._ledger.open(number))
         else:
-            self._ledger.add(batch.number, number)
+            batch.numbers.append(number)
         batch.add(number, conformed.key, conformed.text, origin)
+        if len(batch.numbers) >= self._most or batch.held >= MAX_HELD:
+            self.hand_over()
 
     def leave_out(self, record: Record) -> None:
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
@@ -114,15 +116,9 @@ class KlarSink(BatchSink):
         return self.conformer.conform(record)
 
     @property
-    def is_full(self) -> bool:
-        """Whether the batch holds all that one request may; what the SDK's own reads from the settings every time."""
-        batch = self.batch
-        return batch is not None and (batch.read >= self._most or batch.held >= MAX_HELD)
-
-    @property
     def current_size(self) -> int:
         """How many records have been read into the batch, superseded ones too."""
-        return self.batch.read if self.batch is not None else 0
+        return len(self.batch.numbers) if self.batch is not None else 0
 
     def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002  # the SDK's; the batch is our own
         """Hand over the batch, as the SDK asks for at the end of the input."""
@@ -133,7 +129,7 @@ class KlarSink(BatchSink):
         assert self.batch is not None
         self.batch.close()
         self._sending.send(self.batch)
-        self.record_counter_metric.increment(self.batch.read)
+        self.record_counter_metric.increment(self.current_size)
         self.batch = None
 
     def conclude(self) -> None:

@@ -37,7 +37,6 @@ from target_klar.sinks import KlarSink
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import msgspec
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.mapper import StreamMap
 
@@ -69,7 +68,7 @@ class TargetKlar(Target):
         pace = Pace(config["max_parallel_requests"], status_timeout)
         self.sending = Sending(ledger, rejects, workers, checkpoints, pace)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
-        self._reader = self.message_reader = KlarReader(wakeup, self._tend, self._take_as_it_came)
+        self._reader = self.message_reader = KlarReader(wakeup, self._tend)
         self.sinks: dict[str, KlarSink] = {}
         self._unmapped: dict[str, KlarSink] = {}
         self._ignored_versions: set[str] = set()
@@ -100,16 +99,6 @@ class TargetKlar(Target):
             self._process_mapped_record(message_dict)
             return
         sink.process_record(record, message_dict)
-        if sink.is_full:
-            sink.hand_over()
-
-    def _take_as_it_came(self, stream: str, record: msgspec.Raw) -> bool:
-        sink = self._unmapped.get(stream)
-        if sink is None or not sink.take_as_it_came(record):
-            return False
-        if sink.is_full:
-            sink.hand_over()
-        return True
 
     def _process_mapped_record(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, {"stream", "record"})
@@ -123,8 +112,6 @@ class TargetKlar(Target):
                 sink.leave_out(record)
                 continue
             sink.process_record(sent, message_dict)
-            if sink.is_full:
-                sink.hand_over()
             if not isinstance(record, dict):
                 return  # no map can make anything of it, so it is one bad record, however many there are
 
@@ -164,8 +151,10 @@ class TargetKlar(Target):
         ]
         only = maps[0] if len(maps) == 1 and isinstance(maps[0], SameRecordTransform) else None
         self._unmapped.pop(stream, None)
+        self._reader.takes.pop(stream, None)
         if only is not None:
             self._unmapped[stream] = sinks[0]
+            self._reader.takes[stream] = sinks[0].take_as_it_came
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""

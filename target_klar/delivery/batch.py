@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, gc=False):
 
     earliest: int
     """The number of the first record with this key in the batch, which this one has superseded."""
-    sent: msgspec.Raw
+    sent: bytes
     """What Klar gets, as JSON."""
     origin: bytes | None
     """The tap's own line; None where its record is what Klar gets."""
@@ -43,23 +43,21 @@ class Entry(msgspec.Struct, gc=False):
     @property
     def held(self) -> int:
         """How many bytes it keeps."""
-        return len(memoryview(self.sent)) + len(self.origin or b"")
+        return len(self.sent) + len(self.origin or b"")
 
     def line(self, stream: str) -> bytes:
         """Return the tap's own line; `stream` is where it belongs if its record is what Klar gets."""
-        return self.origin or record_line(stream, bytes(self.sent))
+        return self.origin or record_line(stream, self.sent)
 
 
 class Batch:
     """Records of one stream that become one request: one for each key, the last one."""
 
-    def __init__(self, stream: Stream, number: int) -> None:
+    def __init__(self, stream: Stream, numbers: list[int]) -> None:
         self.stream = stream
-        self.number = number
-        """The number of its first record, by which the ledger knows it."""
+        self.numbers = numbers
+        """Those of its records, superseded ones too; by the first one the ledger knows it."""
         self.opened_at = time.monotonic()
-        self.read = 0
-        """How many records went into it, superseded ones too."""
         self.held = 0
         """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
@@ -69,13 +67,12 @@ class Batch:
 
         `origin` is the line it came in, unless its record there is the same.
         """
-        self.read += 1
         before = self.entries.get(key)
         self.held += len(text) if origin is None else len(text) + len(origin)
         if before is None:
-            self.entries[key] = Entry(number, msgspec.Raw(text), origin)
+            self.entries[key] = Entry(number, text, origin)
             return
-        self.entries[key] = Entry(before.earliest, msgspec.Raw(text), origin)
+        self.entries[key] = Entry(before.earliest, text, origin)
         self.held -= before.held
         self.stream.merged += 1
         self.stream.parts.add({key: before.sent})

@@ -14,8 +14,6 @@ from target_klar.records.exact import decode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import msgspec
-
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
 
@@ -42,7 +40,7 @@ class Loading:
     """One batch on its way to Klar: `objects` of one stream as JSON, each with a key of its own."""
 
     contract: Contract
-    objects: Sequence[msgspec.Raw]
+    objects: Sequence[bytes]
     room: int
     """How many of them may be set aside before the run stops."""
     proven: bool
@@ -77,7 +75,7 @@ class Loading:
         loaded.retries = client.retries - retries
         return loaded
 
-    def _submit(self, client: Client, objects: list[msgspec.Raw]) -> Answer:
+    def _submit(self, client: Client, objects: list[bytes]) -> Answer:
         if self.validate_only and not self.contract.validates:
             return Answer(Verdict.ACCEPTED)  # checked here alone
         return client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)

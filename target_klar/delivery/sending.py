@@ -183,5 +183,5 @@ class Sending:
         for position in sorted(outcome.refused):
             key, entry = entries[position]
             refusal = Refusal(shorten(key), outcome.refused[position])
-            self.refuse(stream, entry.earliest, entry.line(stream.name), refusal, batch=batch.number)
-        self.ledger.settle(batch.number)
+            self.refuse(stream, entry.earliest, entry.line(stream.name), refusal, batch=batch.numbers[0])
+        self.ledger.settle(batch.numbers[0])

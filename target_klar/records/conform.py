@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 from target_klar.contract.schema import UNIX_SECONDS, is_time, number
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.exact import NotJSONError, encode
@@ -17,8 +19,6 @@ from target_klar.records.words import Problem, found, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import msgspec
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
@@ -43,7 +43,7 @@ _DEFS: Final = {
 }
 
 
-class Conformed(NamedTuple):
+class Conformed(msgspec.Struct, gc=False):
     """A record that Klar takes: its key, and the JSON that was judged and is sent."""
 
     key: str

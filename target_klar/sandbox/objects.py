@@ -104,7 +104,7 @@ class Stream:
         """Returns the objects that a body carries, or raises `ValueError` with what is wrong with it."""
         try:
             sent = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:  # as JSON, an exponent of 20 digits, too deep
             raise ValueError(f"the body is not JSON: {error}") from None
         if self.enveloped:
             if not (isinstance(sent, dict) and sent.keys() == {"items"}):

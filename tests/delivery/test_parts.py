@@ -53,7 +53,7 @@ def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds"
     """The number of keys that are told after these batches of records."""
     all_of_it = Stream(CONTRACTS[stream])
     for records in batches:
-        batch = Batch(all_of_it, 1)
+        batch = Batch(all_of_it, [1])
         for number, each in enumerate(records, 1):
             batch.add(number, each[CONTRACTS[stream].key], encode(each), None)
         batch.close()
@@ -101,12 +101,12 @@ def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
     first: str, second: str, *, may_be: bool, apart: bool
 ) -> None:
     stream = Stream(CONTRACTS["transaction_costs"])
-    batch = Batch(stream, 1)
+    batch = Batch(stream, [1])
     for text in (first, second):
         batch.add(1, "a", f'{{"orderId":"a","transactionCosts":{text}}}'.encode(), None)
         if apart:
             batch.close()
-            batch = Batch(stream, 1)
+            batch = Batch(stream, [1])
     batch.close()
     assert number_of(stream.parts.told()) == may_be
 

@@ -54,8 +54,7 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
     stream = Stream(REFUNDS)
     for number in range(1, 6):
         stream.read = sending.ledger.number = number
-        sending.ledger.open(number)
-        batch = Batch(stream, number)
+        batch = Batch(stream, sending.ledger.open(number))
         sent = refund(f"R-{number}")
         batch.add(number, sent["id"], encode(sent), None)
         sending.send(batch)
