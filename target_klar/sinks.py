@@ -9,10 +9,8 @@ from singer_sdk.sinks import BatchSink
 from target_klar.contract.streams import CONTRACTS, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
 from target_klar.delivery.stream import Stream
-from target_klar.mapping import MapFailure
 from target_klar.reader import LINE
-from target_klar.records.conform import MARK, Conformed, Conformer, Deleted, Refusal
-from target_klar.records.words import Problem
+from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,11 +75,11 @@ class KlarSink(BatchSink):
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
-        conformed = self._conform(record)
+        conformed = self.conformer.conform(record)
         if isinstance(conformed, Conformed):
             self._add(conformed, context[LINE])
         elif isinstance(conformed, Refusal):
-            self._sending.refuse(self.stream, self._count(), context[LINE], conformed)
+            self.refuse(conformed, context)
         else:
             self._count()
             self.stream.deleted += 1
@@ -110,10 +108,13 @@ class KlarSink(BatchSink):
             self.stream.deleted += 1
             self.stream.filtered += 1
 
-    def _conform(self, record: object) -> Conformed | Refusal | Deleted:
-        if isinstance(record, MapFailure):
-            return Refusal(None, [Problem("record", f"could not be mapped ({record.reason})")])
-        return self.conformer.conform(record)
+    def refuse(self, refusal: Refusal, context: dict[str, Any]) -> None:
+        """Have a record set aside that cannot be sent; `context` is the tap's own message, with its line.
+
+        Raises:
+            RecordRefusedError: It may not be set aside.
+        """
+        self._sending.refuse(self.stream, self._count(), context[LINE], refusal)
 
     @property
     def current_size(self) -> int:

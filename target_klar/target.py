@@ -28,6 +28,7 @@ from target_klar.delivery.workers import Workers
 from target_klar.mapping import FILTERED, LONGEST_REASON, mapped, names_of, outline
 from target_klar.process.pipes import Wakeup
 from target_klar.reader import LINE, KlarReader, records, state_of
+from target_klar.records.conform import Refusal
 from target_klar.records.words import found, shorten
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
@@ -111,7 +112,10 @@ class TargetKlar(Target):
             if sent is FILTERED:
                 sink.leave_out(record)
                 continue
-            sink.process_record(sent, message_dict)
+            if isinstance(sent, Refusal):
+                sink.refuse(sent, message_dict)
+            else:
+                sink.process_record(sent, message_dict)
             if not isinstance(record, dict):
                 return  # no map can make anything of it, so it is one bad record, however many there are
 

@@ -131,9 +131,7 @@ class Conformer:
             return self._deleted(converted, mark)
         text = b"" if conversions.unwritable else _written(converted)
         typed = self._read(text)
-        if typed is None:
-            return self._refusal(converted, self.explain(converted))
-        return self._conformed(typed, text)
+        return self._conformed(typed, text) if typed is not None else self._refusal(converted, self.explain(converted))
 
     def is_deleted(self, record: Mapping[Any, Any]) -> bool:
         """Tell whether a record bears the mark of deletion, or one that cannot be read."""

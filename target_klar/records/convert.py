@@ -23,7 +23,7 @@ Convert: TypeAlias = Callable[[object], object]
 
 NOTHING: Final = object()
 
-_NUMBER: Final = re.compile(r"[ \t\r\n]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[ \t\r\n]*", re.ASCII)
+_NUMERIC: Final = "0123456789+-.eE \t\r\n"  # nothing else: Decimal reads `NaN`, `1_000` and other digits, too
 _FALSE: Final = re.compile(r"[ \t\r\n]*false[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _TRUE: Final = re.compile(r"[ \t\r\n]*(?:true|1(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
@@ -121,10 +121,10 @@ class Conversions:
         """Text that spells a number becomes that number with all of its digits."""
         if type(value) is int or type(value) is Decimal:
             return value
-        if type(value) is str and (spelled := _NUMBER.fullmatch(value)):
+        if type(value) is str and not value.strip(_NUMERIC):
             try:
-                return Decimal(spelled[1])
-            except InvalidOperation:  # an exponent beyond all reason
+                return Decimal(value)
+            except InvalidOperation:  # such as `1-2`, or an exponent beyond all reason
                 return value
         return NOTHING if value is None else self._as_is(value)
 
@@ -135,9 +135,10 @@ class Conversions:
             """Dates and text become seconds, unless out of bounds: then what was found tells more."""
             if type(value) is str or isinstance(value, date):
                 known = moment(value)
-                if known is not None and earliest <= known.seconds <= latest:
-                    self.assumed_utc |= known.assumed_utc
-                    return known.seconds
+                if known is not None and earliest <= known[0] <= latest:
+                    seconds, assumed_utc = known
+                    self.assumed_utc |= assumed_utc
+                    return seconds
             if _is_no_time(value):
                 return NOTHING
             # Klar cannot judge a time that only its source can read.
