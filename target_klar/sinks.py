@@ -90,11 +90,13 @@ class KlarSink(BatchSink):
         return self._ledger.number
 
     def _add(self, conformed: Conformed, origin: bytes | None) -> None:
-        number, batch = self._count(), self.batch
+        ledger, batch = self._ledger, self.batch
+        number = ledger.number = ledger.number + 1
+        self.stream.read += 1
         if conformed.cancels:
             self.stream.cancelled += 1
         if batch is None:
-            batch = self.batch = Batch(self.stream, self._ledger.open(number))
+            batch = self.batch = Batch(self.stream, ledger.open(number))
         else:
             batch.numbers.append(number)
         batch.add(number, conformed.key, conformed.text, origin)

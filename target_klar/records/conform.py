@@ -13,19 +13,20 @@ import msgspec
 
 from target_klar.contract.schema import UNIX_SECONDS, is_time, number
 from target_klar.records.convert import Conversions, fold
-from target_klar.records.exact import NotJSONError, encode
-from target_klar.records.typed import typed_reader
+from target_klar.records.exact import NOT_WRITTEN, encode
+from target_klar.records.typed import NOT_READ, typed_reader
 from target_klar.records.words import Problem, found, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
 
 MARK: Final = "_sdc_deleted_at"
 """By which a tap says that its source has deleted the record; where it says false, or no time, the record is alive."""
-_read_mark = typed_reader(UNIX_SECONDS)
+_REFUSED: Final = (*NOT_WRITTEN, *NOT_READ)
+_read_mark: Final = typed_reader(UNIX_SECONDS)
 _MARKED: Final[Node] = {"properties": {MARK: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
 _FOLDED_MARK: Final = fold(MARK)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
@@ -116,8 +117,11 @@ class Conformer:
 
     def as_it_came(self, text: msgspec.Raw) -> Conformed | None:
         """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
-        typed = self._read_strictly(text)
-        return None if typed is None else self._conformed(typed, bytes(text))
+        try:
+            typed = self._read_strictly(text)
+        except NOT_READ:
+            return None
+        return self._conformed(typed, bytes(text))
 
     def conform(self, record: object) -> Conformed | Refusal | Deleted:
         """Return what Klar takes of a record, or why it would take none."""
@@ -129,9 +133,14 @@ class Conformer:
         mark = converted.pop(MARK, None)
         if mark is not None:
             return self._deleted(converted, mark)
-        text = b"" if conversions.unwritable else _written(converted)
-        typed = self._read(text)
-        return self._conformed(typed, text) if typed is not None else self._refusal(converted, self.explain(converted))
+        try:
+            text = encode(converted)
+            typed = self._read(text)
+        except _REFUSED:
+            typed = None
+        if typed is None or conversions.unwritable:
+            return self._refusal(converted, self.explain(converted))
+        return self._conformed(typed, text)
 
     def is_deleted(self, record: Mapping[Any, Any]) -> bool:
         """Tell whether a record bears the mark of deletion, or one that cannot be read."""
@@ -151,7 +160,7 @@ class Conformer:
         return Refusal(told, problems or [UNEXPLAINED])
 
     def _deleted(self, converted: Record, mark: object) -> Conformed | Refusal | Deleted:
-        if mark is not True and _read_mark(_written(mark)) is None:
+        if mark is not True and not _meets(_read_mark, mark):
             problems = [Problem(MARK, each.message) for each in _explain(_MARKED, {MARK: mark})]
             return self._refusal(converted, problems)
         if self._cancels_by is None:
@@ -167,7 +176,7 @@ class Conformer:
         own = {
             name: converted[name]
             for name, read in self._times.items()
-            if name in converted and read(_written(converted[name])) is not None
+            if name in converted and _meets(read, converted[name])
         }
         missing = [name for name in self._times if name in self._contract.schema["required"] and name not in own]
         if missing and mark is True:
@@ -183,12 +192,12 @@ def _explain(schema: Node, record: object) -> list[Problem]:
     return explain(schema, record)
 
 
-def _written(value: object) -> bytes:
-    """Return the JSON of a value; empty, which no judge reads, where it has none."""
+def _meets(read: Callable[[bytes], object], value: object) -> bool:
     try:
-        return encode(value)
-    except NotJSONError:
-        return b""
+        read(encode(value))
+    except _REFUSED:
+        return False
+    return True
 
 
 def _with_extras(node: Node, extras: Sequence[str]) -> Node:
