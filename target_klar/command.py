@@ -37,18 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: With 130 or 143, where a signal ended the run.
     """
-    command = TargetKlar.cli
-    command.callback = _invoke
-    for option in command.params:
-        if option.name == "config":
-            option.callback = _read_config
-        elif option.name == "file_input":  # opened by the reader, since it may be a FIFO that nobody writes
-            option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
-    command.params.append(
-        click.Option(["--check"], is_flag=True, help="Ask Klar for the status of both streams, and load nothing.")
-    )
     try:
-        command.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
+        _Command.cli.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
     except click.ClickException as error:
         message = error.format_message()
         end = "" if message.endswith((".", "?")) else "."
@@ -60,31 +50,54 @@ def run(arguments: Sequence[str]) -> int:
     return 1
 
 
-def _invoke(*, about: bool, about_format: str | None, config: Any, file_input: str | None, check: bool) -> None:
-    if about:
-        TargetKlar.print_about(about_format)
-        return
-    TargetKlar.print_version(print_fn=_logger.info)
-    try:
-        target = TargetKlar(config=config.config, parse_env_config=config.parse_env)
-    except ConfigValidationError as error:
-        raise ConfigurationError(" ".join(error.errors)) from None
-    if not check:
-        load(target, None if file_input == "-" else file_input)
-        return
-    stopping.end_at_once()
-    if not _check(target):
-        raise ConfigurationError("Klar shows the status of neither stream. The lines above say why.")
+class _Command(TargetKlar):
+    """The target as its command line has it."""
 
+    @classmethod
+    def get_singer_command(cls) -> click.Command:
+        """Return the SDK's command with `--check`, and an `--input` that the reader opens: nobody may write a FIFO."""
+        command = super().get_singer_command()
+        for option in command.params:
+            if option.name == "file_input":
+                option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
+        told = "Ask Klar for the status of both streams, and load nothing."
+        command.params.append(click.Option(["--check"], is_flag=True, help=told))
+        return command
 
-def _read_config(context: click.Context, option: click.Parameter, paths: tuple[str, ...]) -> Any:
-    try:
-        return TargetKlar.cb_config(context, option, paths)  # type: ignore[arg-type]  # the SDK types its option narrower
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        why = str(error).rstrip(".") if isinstance(error, OSError) or hasattr(error, "lineno") else "no JSON object"
-        raise ConfigurationError(
-            f"The configuration {', '.join(paths)} cannot be read ({why}). It must be a file with a JSON object."
-        ) from None
+    @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        """Read the files of `--config`.
+
+        Raises:
+            ConfigurationError: One cannot be read.
+        """
+        try:
+            return super().cb_config(ctx, param, value)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            why = str(error).rstrip(".") if isinstance(error, OSError) or hasattr(error, "lineno") else "no JSON object"
+            raise ConfigurationError(
+                f"The configuration {', '.join(value)} cannot be read ({why}). It must be a file with a JSON object."
+            ) from None
+
+    @classmethod
+    def invoke(  # type: ignore[override]  # as the SDK's own targets narrow it
+        cls, *, about: bool, about_format: str | None, config: Any, file_input: str | None, check: bool
+    ) -> None:
+        """Do what the options say."""
+        if about:
+            TargetKlar.print_about(about_format)  # whose docstring is the description
+            return
+        cls.print_version(print_fn=_logger.info)
+        try:
+            target = cls(config=config.config, parse_env_config=config.parse_env)
+        except ConfigValidationError as error:
+            raise ConfigurationError(" ".join(error.errors)) from None
+        if not check:
+            load(target, None if file_input == "-" else file_input)
+            return
+        stopping.end_at_once()
+        if not _check(target):
+            raise ConfigurationError("Klar shows the status of neither stream. The lines above say why.")
 
 
 def _check(target: TargetKlar) -> bool:

@@ -7,7 +7,6 @@ Between two chunks of input the delivery is tended. The files of a BATCH are JSO
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 from collections import Counter
 from contextlib import closing
@@ -22,7 +21,7 @@ from upath import UPath
 
 from target_klar.process import stopping
 from target_klar.process.pipes import CHUNK, Source
-from target_klar.records.exact import NotJSONError, decode, members
+from target_klar.records.exact import NotJSONError, decode, members, quoted
 from target_klar.records.words import shorten
 
 if TYPE_CHECKING:
@@ -231,4 +230,4 @@ def _record(line: bytes) -> tuple[Any, bytes]:
     if len(held) == 1:  # more than one where the line is `1, 2`
         return held[0], text
     words = text.decode(errors="replace")
-    return words, json.dumps(words).encode()
+    return words, quoted(words)

@@ -24,7 +24,7 @@ ROOMS = {
     "settings": "api records",
     "mapping": "records",
     "reader": "process records",
-    "sinks": "contract delivery mapping reader records",
+    "sinks": "contract delivery reader records",
     "target": "api contract delivery mapping process reader records settings sinks",
     "command": "api contract delivery process settings target",
     "__main__": "command process",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.records.exact import decode
+from target_klar.records.exact import decode, quoted
 
 if TYPE_CHECKING:
     from target_klar.contract.streams import Record
@@ -21,7 +20,7 @@ MAX_HELD: Final = 16 << 20
 
 def record_line(stream: str, record: bytes) -> bytes:
     """Return the line of a RECORD message with this JSON as its record."""
-    return b'{"type":"RECORD","stream":%b,"record":%b}' % (json.dumps(stream).encode(), record)
+    return b'{"type":"RECORD","stream":%b,"record":%b}' % (quoted(stream), record)
 
 
 class Entry(msgspec.Struct, gc=False):

@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_klar.api.answers import Verdict
-from target_klar.api.refusals import blame
+from target_klar.api.refusals import objects_meant
 from target_klar.records.words import Problem
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Isolation:
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted.update(piece)
             return
-        meant = blame(answer.content, [self._read(self._sent[position]) for position in piece], self._key)
+        meant = objects_meant(answer.content, [self._read(self._sent[position]) for position in piece], self._key)
         certain = {piece[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
         certain |= {piece[index]: problems for index, problems in meant.certain.items()}
         hinted = {piece[index]: problems for index, problems in meant.hinted.items() if piece[index] not in certain}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.api.answers import read_json
+from target_klar.records.exact import read_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ class Parts:
         known = hash(key)  # whose size does not depend on the key's
         if known in self._counted or len(self._counted) == _MAX_COUNTED:
             return
-        one, other = ((read_json(each) or {}).get(self._contract.parts) for each in (before, after))
+        one, other = ((read_strictly(each) or {}).get(self._contract.parts) for each in (before, after))
         ids = self._contract.part_ids
         if _share_nothing(one, other, ids) if ids else one != other:
             self._counted.add(known)

@@ -75,6 +75,19 @@ def decode(text: bytes | msgspec.Raw | str) -> Any:
         raise NotJSONError("not usable JSON (nested deeper than this Python reads)") from None
 
 
+def quoted(text: str) -> bytes:
+    """Return the JSON of any text, also of half a surrogate pair."""
+    return json.dumps(text).encode()
+
+
+def read_strictly(text: bytes | str) -> Any:
+    """Return the JSON of a text as its standard has it; None where it is none, or holds what Python cannot hold."""
+    try:
+        return _decode_fast(text)
+    except (ValueError, ArithmeticError, RecursionError):  # as JSON or UTF-8, an exponent of 20 digits, too deep
+        return None
+
+
 def members(line: bytes) -> dict[str, bytes]:
     """Return the members of an object, each as the text that it is; `line` has been read by `decode`.
 

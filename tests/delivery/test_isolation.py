@@ -254,7 +254,7 @@ def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
     assert klar.requests < 20
 
 
-def test_a_line_item_that_has_the_id_of_another_refund_brings_no_blame_on_that_refund() -> None:
+def test_a_line_item_that_has_the_id_of_another_refund_does_not_have_that_refund_refused() -> None:
     sent = [refund(0), refund(1)]
     sent[1]["lineItems"][0]["id"] = "R0"
     for style in TELLING:
