@@ -20,7 +20,7 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.delivery.sending import Interrupted
 from target_klar.process import stopping
-from target_klar.process.pipes import OutputLostError, pieces_of
+from target_klar.process.pipes import pieces_of
 from target_klar.settings.stream_maps import unmet
 from target_klar.target import TargetKlar
 
@@ -37,18 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: With 130 or 143, where a signal ended the run.
     """
-    command = TargetKlar.cli
-    command.callback = _invoke
-    for option in command.params:
-        if option.name == "config":
-            option.callback = _read_config
-        elif option.name == "file_input":  # opened by the reader, since it may be a FIFO that nobody writes
-            option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
-    command.params.append(
-        click.Option(["--check"], is_flag=True, help="Ask Klar for the status of both streams, and load nothing.")
-    )
     try:
-        command.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
+        _Command.cli.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
     except click.ClickException as error:
         message = error.format_message()
         end = "" if message.endswith((".", "?")) else "."
@@ -60,31 +50,54 @@ def run(arguments: Sequence[str]) -> int:
     return 1
 
 
-def _invoke(*, about: bool, about_format: str | None, config: Any, file_input: str | None, check: bool) -> None:
-    if about:
-        TargetKlar.print_about(about_format)
-        return
-    TargetKlar.print_version(print_fn=_logger.info)
-    try:
-        target = TargetKlar(config=config.config, parse_env_config=config.parse_env)
-    except ConfigValidationError as error:
-        raise ConfigurationError(" ".join(error.errors)) from None
-    if not check:
-        load(target, None if file_input == "-" else file_input)
-        return
-    stopping.end_at_once()
-    if not _check(target):
-        raise ConfigurationError("Klar shows the status of neither stream. The lines above say why.")
+class _Command(TargetKlar):
+    """The target as its command line has it."""
 
+    @classmethod
+    def get_singer_command(cls) -> click.Command:
+        """Return the SDK's command with `--check`, and an `--input` that the reader opens: nobody may write a FIFO."""
+        command = super().get_singer_command()
+        for option in command.params:
+            if option.name == "file_input":
+                option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
+        told = "Ask Klar for the status of every stream, and load nothing."
+        command.params.append(click.Option(["--check"], is_flag=True, help=told))
+        return command
 
-def _read_config(context: click.Context, option: click.Parameter, paths: tuple[str, ...]) -> Any:
-    try:
-        return TargetKlar.cb_config(context, option, paths)  # type: ignore[arg-type]  # the SDK types its option narrower
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        why = str(error).rstrip(".") if isinstance(error, OSError) or hasattr(error, "lineno") else "no JSON object"
-        raise ConfigurationError(
-            f"The configuration {', '.join(paths)} cannot be read ({why}). It must be a file with a JSON object."
-        ) from None
+    @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        """Read the files of `--config`.
+
+        Raises:
+            ConfigurationError: One cannot be read.
+        """
+        try:
+            return super().cb_config(ctx, param, value)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            why = str(error).rstrip(".") if isinstance(error, OSError) or hasattr(error, "lineno") else "no JSON object"
+            raise ConfigurationError(
+                f"The configuration {', '.join(value)} cannot be read ({why}). It must be a file with a JSON object."
+            ) from None
+
+    @classmethod
+    def invoke(  # type: ignore[override]  # as the SDK's own targets narrow it
+        cls, *, about: bool, about_format: str | None, config: Any, file_input: str | None, check: bool
+    ) -> None:
+        """Do what the options say."""
+        if about:
+            TargetKlar.print_about(about_format)  # whose docstring is the description
+            return
+        cls.print_version(print_fn=_logger.info)
+        try:
+            target = cls(config=config.config, parse_env_config=config.parse_env)
+        except ConfigValidationError as error:
+            raise ConfigurationError(" ".join(error.errors)) from None
+        if not check:
+            load(target, None if file_input == "-" else file_input)
+            return
+        stopping.end_at_once()
+        if not _check(target):
+            raise ConfigurationError("Klar shows the status of no stream. The lines above say why.")
 
 
 def _check(target: TargetKlar) -> bool:
@@ -124,11 +137,11 @@ def load(target: TargetKlar, path: str | None) -> None:
     """
     if sys.stdout is None:
         raise FatalSyncError("stdout is closed, so no STATE could be written. Open it, or send it to /dev/null.")
-    delivery = target.delivery
-    delivery.rejects.open(_input(path))
+    sending = target.sending
+    sending.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:
         target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, but not to show the load.")
-    stopping.tell(delivery.stop.set, delivery.wakeup.set)
+    stopping.tell(sending.workers.stop.set, sending.workers.wakeup.set)
     try:
         # What the SDK passes on to our reader is not opened yet: that may take for ever.
         target.listen(cast("IO[str]", pieces_of(path)) if path else None)
@@ -146,9 +159,9 @@ def load(target: TargetKlar, path: str | None) -> None:
     missing = unmet(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
         target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
-    refused = delivery.rejects.count
+    refused = sending.rejects.count
     if refused and target.config["validate_only"]:
-        raise FatalSyncError(f"validate_only: refused {refused} of {delivery.ledger.number} records. Mend the mapping.")
+        raise FatalSyncError(f"validate_only: refused {refused} of {sending.ledger.number} records. Mend the mapping.")
 
 
 def _conclude(target: TargetKlar) -> None:
@@ -158,9 +171,9 @@ def _conclude(target: TargetKlar) -> None:
         tags = {"stream": sink.stream_name}
         # A name of ours among the SDK's metrics, whose enum cannot be extended.
         metric = cast("metrics.Metric", _Metric.REJECTED_RECORDS)
-        point = metrics.Point("counter", metric, sink.report.rejected, tags)
+        point = metrics.Point("counter", metric, sink.stream.rejected, tags)
         metrics.log(target.metrics_logger, point)
-    rejects = target.delivery.rejects
+    rejects = target.sending.rejects
     if rejects.count:
         where = f", to be found in {rejects.path}" if rejects.path else ""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))
@@ -175,12 +188,12 @@ def _input(path: str | None) -> os.stat_result | None:
 
 
 def _end_early(target: TargetKlar, reason: Exception) -> str:
-    """Deliver what came before the reason to stop, unless the reason is Klar or a signal; then acknowledge.
+    """Deliver what came before the reason to stop, unless its class says that nothing new may be sent; acknowledge.
 
     Returns what to tell: of the records that stopped the run the first, and why not all before it was delivered.
     """
     told = reason
-    trouble: Exception | None = reason if isinstance(reason, KlarError | Interrupted | OutputLostError) else None
+    trouble: Exception | None = reason if hasattr(reason, "lets_in_flight_end") else None
     while trouble is None:
         try:
             target.process_endofpipe()
@@ -191,9 +204,9 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
             trouble = error
         else:
             return str(told)
-    if isinstance(trouble, KlarError | Interrupted):
+    if getattr(trouble, "lets_in_flight_end", False):
         try:
-            target.delivery.wind_down()
+            target.sending.wind_down()
         except FatalSyncError as error:
             trouble = error
     return (
@@ -202,7 +215,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
 
 
 def _kept(target: TargetKlar) -> str:
-    number, read = target.delivery.acknowledged, target.delivery.ledger.number
-    if number is None:
+    state, read = target.sending.checkpoints.acknowledged, target.sending.ledger.number
+    if state is None:
         return "No STATE was written."
-    return f"The last STATE written covers {number} of the {read} records read."
+    return f"The last STATE written covers {state.number} of the {read} records read."

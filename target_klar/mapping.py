@@ -1,14 +1,13 @@
-"""What one of the SDK's stream maps is given, and what comes out of it: a record, nothing, or a failure."""
+"""What one of the SDK's stream maps is given, and what comes out of it: a record, nothing, or a refusal."""
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from singer_sdk.exceptions import MapExpressionError
 
-from target_klar.records.conform import marks
-from target_klar.records.words import shorten
+from target_klar.records.conform import Refusal, marks
+from target_klar.records.words import Problem, shorten
 
 if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
@@ -23,19 +22,13 @@ FILTERED: Final = object()
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError, MapExpressionError)
 
 
-class MapFailure(NamedTuple):
-    """Stands in a record's place where its stream map failed."""
-
-    reason: str
-
-
 def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
-    """Return what the map makes of a record, a `MapFailure` or `FILTERED`; the record stays as it is.
+    """Return what the map makes of a record, a `Refusal` or `FILTERED`; the record stays as it is.
 
     Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it.
     """
     try:
-        made = stream_map.transform(copy.copy(record))
+        made = stream_map.transform(dict(record))
         if made is None:  # for what the filter drops, and also for an empty object
             if not stream_map.get_filter_result(record):
                 return FILTERED
@@ -43,8 +36,10 @@ def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
         kind = type(error).__name__
         harmless = isinstance(error, _HARMLESS)
-        return MapFailure(f"{kind}: {shorten(str(error), LONGEST_REASON)}" if harmless else kind)
-    return made if marks(made) else made | marks(record)
+        reason = f"{kind}: {shorten(str(error), LONGEST_REASON)}" if harmless else kind
+        return Refusal(None, [Problem("record", f"could not be mapped ({reason})")])
+    own = marks(record)
+    return made | own if own and not marks(made) else made
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Between two chunks of input the delivery is tended. The files of a BATCH are JSO
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 from collections import Counter
 from contextlib import closing
@@ -22,7 +21,7 @@ from upath import UPath
 
 from target_klar.process import stopping
 from target_klar.process.pipes import CHUNK, Source
-from target_klar.records.exact import NotJSONError, decode, members
+from target_klar.records.exact import NotJSONError, decode, members, quoted
 from target_klar.records.words import shorten
 
 if TYPE_CHECKING:
@@ -59,13 +58,13 @@ _decode_state = msgspec.json.Decoder(_StateLine).decode
 class KlarReader(GenericSingerReader[bytes]):
     """Reads without ever blocking: `tend` is called between chunks, and says how long the next wait may be.
 
-    `take` is given the stream and the JSON of each record, and says whether it took it as it is; any other message, and
-    a record that it did not take, goes to its callback.
+    What `takes` the records of a stream is given the JSON of each, and says whether it took it as it is; any other
+    message, and a record that was not taken, goes to its callback.
     """
 
-    def __init__(self, wakeup: Wakeup, tend: Callable[[], float], take: Callable[[str, msgspec.Raw], bool]) -> None:
+    def __init__(self, wakeup: Wakeup, tend: Callable[[], float]) -> None:
         super().__init__()
-        self._take = take
+        self.takes: dict[str, Callable[[msgspec.Raw], bool]] = {}
         self._wakeup = wakeup
         self._tend = tend
 
@@ -95,11 +94,7 @@ class KlarReader(GenericSingerReader[bytes]):
         with closing(Source(file_input)) as source:
             for number, line in enumerate(self.lines(source), 1):
                 try:
-                    message = self._message(line, callbacks)
-                    kind = "RECORD" if message is None else message["type"]
-                    if message is not None:
-                        callbacks[kind](message)
-                    counts[kind] += 1
+                    kind = self._pass_on(line, callbacks)
                 except (InvalidInputLine, RecordsWithoutSchemaException, NotJSONError) as error:
                     if not line.strip():
                         continue
@@ -107,22 +102,25 @@ class KlarReader(GenericSingerReader[bytes]):
                     look = f"It has {len(line):,} bytes; `sed -n {number}p` on the tap's output shows it."
                     known = InvalidInputLine if isinstance(error, NotJSONError) else type(error)
                     raise known(f"Line {number} of the input: {wrong}. {look}") from error
+                counts[kind] += 1
         if not any(counts.values()):
             _logger.warning("The input held no Singer message, so nothing was loaded. Check what the tap writes.")
         return Counter(counts)
 
-    def _message(self, line: bytes, types: Collection[str]) -> dict[str, Any] | None:
-        """Return the message of a line, with the line; None for a record that was taken as it is."""
+    def _pass_on(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
+        """Pass on the message of a line, and return its type."""
         try:
-            message = _decode_record(line)
+            plain = _decode_record(line)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return _message(line, types)
-        if self._take(message.stream, message.record):
-            return None
-        try:
-            return {"type": "RECORD", "stream": message.stream, "record": decode(message.record), LINE: line}
-        except NotJSONError:  # whose words name the place in the line
-            return _message(line, types)
+            message = _message(line, callbacks)
+        else:
+            take = self.takes.get(plain.stream)
+            if take is not None and take(plain.record):
+                return "RECORD"
+            message = _message_of(plain, line)
+        kind: str = message["type"]
+        callbacks[kind](message)
+        return kind
 
     def lines(self, source: Source) -> Iterator[bytes]:
         """Yield every line without its end, waiting for input, workers and signals alike.
@@ -153,6 +151,13 @@ class KlarReader(GenericSingerReader[bytes]):
             if not chunk:
                 yield b"".join(beginning)
                 return
+
+
+def _message_of(plain: _RecordLine, line: bytes) -> dict[str, Any]:
+    try:
+        return {"type": "RECORD", "stream": plain.stream, "record": decode(plain.record), LINE: line}
+    except NotJSONError:  # its words are to name the place in the line
+        return _message(line, ("RECORD",))
 
 
 def _message(line: bytes, types: Collection[str]) -> dict[str, Any]:
@@ -225,4 +230,4 @@ def _record(line: bytes) -> tuple[Any, bytes]:
     if len(held) == 1:  # more than one where the line is `1, 2`
         return held[0], text
     words = text.decode(errors="replace")
-    return words, json.dumps(words).encode()
+    return words, quoted(words)

@@ -1,20 +1,16 @@
-"""The sinks of Klar's streams: conform a record, refuse it, or add it to the batch; hand over the batch."""
+"""The sink of each of Klar's streams: conform a record, refuse it, or add it to the batch; hand over the batch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.sinks import BatchSink
 
-from target_klar.contract.streams import CONTRACTS, Contract, Record
+from target_klar.contract.streams import CONTRACTS, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
-from target_klar.delivery.parts import Parts
-from target_klar.delivery.rejects import RecordRefusedError
-from target_klar.delivery.report import StreamReport
-from target_klar.mapping import MapFailure
+from target_klar.delivery.stream import Stream
 from target_klar.reader import LINE
-from target_klar.records.conform import MARK, Conformed, Conformer, Deleted, Refusal
-from target_klar.records.words import Problem
+from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +28,6 @@ _NOT_ASKED = 20
 class KlarSink(BatchSink):
     """Takes the records of one of Klar's streams, whatever source streams they come from."""
 
-    contract: ClassVar[Contract]
     MAX_SIZE_DEFAULT = MOST_OBJECTS
 
     def __init__(
@@ -43,18 +38,19 @@ class KlarSink(BatchSink):
         key_properties: Sequence[str] | None,
     ) -> None:
         super().__init__(target, stream_name, schema, key_properties)
-        self.report = StreamReport(stream_name, dry_run=self.config["validate_only"])
+        contract = CONTRACTS[stream_name]
+        self.stream = Stream(contract, dry_run=self.config["validate_only"])
         self.batch: Batch | None = None
-        self._parts = Parts(self.contract)
         self._most = self.max_size
         self._ask_again = 0
-        self._delivery = target.delivery
-        self._ledger = target.delivery.ledger
+        self._sending = target.sending
+        self._ledger = target.sending.ledger
         self.conformer = Conformer(
-            self.contract,
+            contract,
             extra_fields=self.config.get("extra_fields", ()),
             validate=self.config["validate_records"],
             hard_delete=self.config["hard_delete"],
+            version=self.config[contract.version_setting],
         )
 
     def get_validator(self) -> None:
@@ -71,7 +67,6 @@ class KlarSink(BatchSink):
         if conformed is None:
             self._ask_again = self._ledger.number + _NOT_ASKED
             return False
-        self._count()
         self._add(conformed, None)
         return True
 
@@ -81,102 +76,86 @@ class KlarSink(BatchSink):
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
-        self._count()
-        conformed = self._conform(record)
+        conformed = self.conformer.conform(record)
         if isinstance(conformed, Conformed):
             self._add(conformed, context[LINE])
         elif isinstance(conformed, Refusal):
-            self._refuse(conformed, context)
+            self.refuse(conformed, context)
         else:
-            self.report.deleted += 1
+            self._count()
+            self.stream.deleted += 1
 
-    def _count(self) -> None:
+    def _count(self) -> int:
+        self.stream.read += 1
         self._ledger.number += 1
-        self.report.read += 1
+        return self._ledger.number
 
     def _add(self, conformed: Conformed, origin: bytes | None) -> None:
-        number, batch = self._ledger.number, self.batch
-        self.report.cancelled += conformed.cancels
+        ledger, batch = self._ledger, self.batch
+        number = ledger.number = ledger.number + 1
+        self.stream.read += 1
+        if conformed.cancels:
+            self.stream.cancelled += 1
+        if conformed.doubts:
+            self.stream.doubts.update(conformed.doubts)
         if batch is None:
-            batch = self.batch = Batch(self.contract, self.report, self._parts, number)
-            self._ledger.open(number)
+            batch = self.batch = Batch(self.stream, ledger.open(number))
         else:
-            self._ledger.add(batch.number, number)
+            batch.numbers.append(number)
         batch.add(number, conformed.key, conformed.text, origin)
+        if len(batch.numbers) >= self._most or batch.held >= MAX_HELD:
+            self.hand_over()
 
     def leave_out(self, record: Record) -> None:
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
         if self.conformer.is_deleted(record):
             self._count()
-            self.report.deleted += 1
-            self.report.filtered += 1
+            self.stream.deleted += 1
+            self.stream.filtered += 1
 
-    def _conform(self, record: object) -> Conformed | Refusal | Deleted:
-        if isinstance(record, MapFailure):
-            return Refusal(None, [Problem("record", f"could not be mapped ({record.reason})")])
-        return self.conformer.conform(record)
+    def refuse(self, refusal: Refusal, context: dict[str, Any]) -> None:
+        """Have a record set aside that cannot be sent; `context` is the tap's own message, with its line.
 
-    def _refuse(self, refusal: Refusal, message: dict[str, Any]) -> None:
-        told = f"{self.stream_name} {refusal.key}" if refusal.key is not None else f"{self.stream_name} (no key)"
-        try:
-            self._delivery.rejects.take(message[LINE], told, refusal.problems, "contract")
-        except RecordRefusedError as error:
-            error.number = self._ledger.number
-            self._ledger.open(self._ledger.number)  # so that no STATE from here on leaves
-            raise
-        self.report.rejected += 1
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the batch holds all that one request may; what the SDK's own reads from the settings every time."""
-        batch = self.batch
-        return batch is not None and (batch.read >= self._most or batch.held >= MAX_HELD)
+        Raises:
+            RecordRefusedError: It may not be set aside.
+        """
+        self._sending.refuse(self.stream, self._count(), context[LINE], refusal)
 
     @property
     def current_size(self) -> int:
         """How many records have been read into the batch, superseded ones too."""
-        return self.batch.read if self.batch is not None else 0
+        return len(self.batch.numbers) if self.batch is not None else 0
 
     def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002  # the SDK's; the batch is our own
         """Hand over the batch, as the SDK asks for at the end of the input."""
         self.hand_over()
 
     def hand_over(self) -> None:
-        """Give the batch to the delivery; a new one begins with the next record."""
+        """Have the batch sent; a new one begins with the next record."""
         assert self.batch is not None
         self.batch.close()
-        self._delivery.send(self.batch)
-        self.record_counter_metric.increment(self.batch.read)
+        self._sending.send(self.batch)
+        self.record_counter_metric.increment(self.current_size)
         self.batch = None
 
     def conclude(self) -> None:
         """Say what became of the stream's records: one line, and a warning for each thing to look into."""
-        report, say = self.report, self.logger
-        say.info("%s", report.line())
+        stream, say = self.stream, self.logger
+        say.info("%s", stream.line())
         if self.conformer.assumed_utc:
             say.info("%s: times without a zone were read as UTC", self.stream_name)
         if self.conformer.dropped:
             names = ", ".join(self.conformer.dropped)
             say.warning("%s: fields that Klar does not know were left out: %s", self.stream_name, names)
-        cancels = self.contract.cancels_by
-        if report.deleted > report.filtered:
+        cancels = stream.contract.cancels_by or stream.contract.cancelled_at
+        if stream.deleted > stream.filtered:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
-            number = report.deleted - report.filtered
+            number = stream.deleted - stream.filtered
             say.warning("%s: %d deleted records were skipped%s", self.stream_name, number, advice)
-        if report.filtered:
+        if stream.filtered:
             advice = f"; to let them pass, begin it with `record.get('{MARK}') or`" if cancels else ""
-            say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, report.filtered, advice)
-        if told := self._parts.told():
+            say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, stream.filtered, advice)
+        for doubt, number in stream.doubts.items():
+            say.warning("%s: %d with %s", self.stream_name, number, doubt)
+        if told := stream.parts.told():
             say.warning("%s: %s", self.stream_name, told)
-
-
-class RefundsSink(KlarSink):
-    """Refunds, by `id`."""
-
-    contract = CONTRACTS["refunds"]
-
-
-class TransactionCostsSink(KlarSink):
-    """Transaction costs, by `orderId`."""
-
-    contract = CONTRACTS["transaction_costs"]

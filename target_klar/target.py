@@ -20,27 +20,26 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import record_line
+from target_klar.delivery.checkpoints import Checkpoints
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
-from target_klar.delivery.sending import Delivery, Pace
+from target_klar.delivery.sending import Pace, Sending
 from target_klar.delivery.workers import Workers
 from target_klar.mapping import FILTERED, LONGEST_REASON, mapped, names_of, outline
 from target_klar.process.pipes import Wakeup
 from target_klar.reader import LINE, KlarReader, records, state_of
+from target_klar.records.conform import Refusal
 from target_klar.records.words import found, shorten
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
 from target_klar.settings.stream_maps import overlooked
-from target_klar.sinks import KlarSink, RefundsSink, TransactionCostsSink
+from target_klar.sinks import KlarSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import msgspec
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.mapper import StreamMap
-
-_SINKS: dict[str, type[KlarSink]] = {sink.contract.stream: sink for sink in (RefundsSink, TransactionCostsSink)}
 
 
 class TargetKlar(Target):
@@ -62,23 +61,15 @@ class TargetKlar(Target):
         config = self.config
         wakeup = Wakeup()
         self._stop = threading.Event()
-        workers = Workers(self.connect, wakeup)
+        ledger, workers = Ledger(), Workers(self.connect, wakeup, self._stop)
         workers.notices = self.logger.warning
-        self.delivery = Delivery(
-            ledger=Ledger(),
-            rejects=Rejects(config.get("rejects_path"), config["rejects_limit"], dry_run=config["validate_only"]),
-            workers=workers,
-            wakeup=wakeup,
-            stop=self._stop,
-            pace=Pace(
-                parallel=config["max_parallel_requests"],
-                status_timeout=config["status_timeout_seconds"],
-                checkpoint_interval=config["checkpoint_interval_seconds"],
-                validate_only=config["validate_only"],
-            ),
-        )
+        rejects = Rejects(config.get("rejects_path"), config["rejects_limit"], dry_run=config["validate_only"])
+        interval, status_timeout = config["checkpoint_interval_seconds"], config["status_timeout_seconds"]
+        checkpoints = Checkpoints(ledger, rejects, workers, interval, status_timeout)
+        pace = Pace(config["max_parallel_requests"], status_timeout)
+        self.sending = Sending(ledger, rejects, workers, checkpoints, pace)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
-        self._reader = self.message_reader = KlarReader(wakeup, self._tend, self._take_as_it_came)
+        self._reader = self.message_reader = KlarReader(wakeup, self._tend)
         self.sinks: dict[str, KlarSink] = {}
         self._unmapped: dict[str, KlarSink] = {}
         self._ignored_versions: set[str] = set()
@@ -99,7 +90,7 @@ class TargetKlar(Target):
     # The way of a message
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        """Give a record to its sink, and the sink's batch to the delivery once it is full."""
+        """Give a record to its sink, and the sink's batch to be sent once it is full."""
         # While no stream map applies, this leaves out what the SDK does per record: a copy and a transform that change
         # nothing, a batch context with an id, the tap's own schema and key (Klar's contract counts, and conforming
         # parses times), removing `_sdc_` fields (conforming needs `_sdc_deleted_at`), and a clock for its counter.
@@ -109,16 +100,6 @@ class TargetKlar(Target):
             self._process_mapped_record(message_dict)
             return
         sink.process_record(record, message_dict)
-        if sink.is_full:
-            sink.hand_over()
-
-    def _take_as_it_came(self, stream: str, record: msgspec.Raw) -> bool:
-        sink = self._unmapped.get(stream)
-        if sink is None or not sink.take_as_it_came(record):
-            return False
-        if sink.is_full:
-            sink.hand_over()
-        return True
 
     def _process_mapped_record(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, {"stream", "record"})
@@ -131,9 +112,10 @@ class TargetKlar(Target):
             if sent is FILTERED:
                 sink.leave_out(record)
                 continue
-            sink.process_record(sent, message_dict)
-            if sink.is_full:
-                sink.hand_over()
+            if isinstance(sent, Refusal):
+                sink.refuse(sent, message_dict)
+            else:
+                sink.process_record(sent, message_dict)
             if not isinstance(record, dict):
                 return  # no map can make anything of it, so it is one bad record, however many there are
 
@@ -163,7 +145,7 @@ class TargetKlar(Target):
         maps = self.mapper.stream_maps[stream]
         if not all(isinstance(each.stream_alias, str) for each in maps):
             raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is no name.")
-        self.delivery.rejects.schema(stream, message_dict[LINE])
+        self.sending.rejects.schema(stream, message_dict[LINE])
         sinks = [
             self.get_sink(
                 each.stream_alias, schema=each.transformed_schema, key_properties=each.transformed_key_properties
@@ -173,14 +155,16 @@ class TargetKlar(Target):
         ]
         only = maps[0] if len(maps) == 1 and isinstance(maps[0], SameRecordTransform) else None
         self._unmapped.pop(stream, None)
+        self._reader.takes.pop(stream, None)
         if only is not None:
             self._unmapped[stream] = sinks[0]
+            self._reader.takes[stream] = sinks[0].take_as_it_came
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""
         self._assert_line_requires(message_dict, {"value"})
         if not self.config["validate_only"]:
-            self.delivery.ledger.state(state_of(message_dict[LINE]))
+            self.sending.ledger.state(state_of(message_dict[LINE]))
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
@@ -201,7 +185,7 @@ class TargetKlar(Target):
     def process_endofpipe(self) -> None:
         """Deliver what the batches still hold, and return once the last STATE is written."""
         super().process_endofpipe()
-        self.delivery.finish()
+        self.sending.finish()
 
     # What the SDK asks for
 
@@ -221,19 +205,18 @@ class TargetKlar(Target):
         return self.sinks[stream_name]
 
     def get_sink_class(self, stream_name: str) -> type[KlarSink]:
-        """Return the sink class of a stream of Klar's.
+        """Return the one sink class, for a stream that Klar has.
 
         Raises:
             FatalSyncError: Klar has no such stream.
         """
-        try:
-            return _SINKS[stream_name]
-        except KeyError:
+        if stream_name not in CONTRACTS:
             name = shorten(stream_name)
             raise FatalSyncError(
-                f"Klar has no stream {name!r}, only {' and '.join(_SINKS)}. Rename it with a stream map "
+                f"Klar has no stream {name!r}, only {' and '.join(CONTRACTS)}. Rename it with a stream map "
                 f"(stream_maps: {{{name}: {{__alias__: refunds}}}}) or drop it (stream_maps: {{{name}: __NULL__}})."
-            ) from None
+            )
+        return KlarSink
 
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
@@ -267,9 +250,9 @@ class TargetKlar(Target):
             raise InvalidInputLine(f"a {message_dict['type']} without `{missing[0]}`")
 
     def _tend(self) -> float:
-        """Send batches that have waited long enough, tend the delivery, and return how long both can be left alone."""
+        """Send what has waited long enough, tend what is in flight, and return how long both can be left alone."""
         now = time.monotonic()
-        patience = [self.delivery.tend()]
+        patience = [self.sending.tend()]
         for sink in self.sinks.values():
             if sink.batch is not None:
                 left = sink.batch.opened_at + self.config["batch_delay_seconds"] - now

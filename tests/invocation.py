@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from target_klar.delivery.sending import Delivery
+    from target_klar.delivery.sending import Sending
 
 COMMAND = [sys.executable, "-m", "target_klar"]
 # The SDK warns of a Python that is no longer maintained; how long one is depends on the day, what is tested here not.
@@ -43,10 +43,10 @@ def closed_stdin(*arguments: str) -> Ended:
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
-def unplug(delivery: Delivery) -> None:
+def unplug(sending: Sending) -> None:
     """Close what a target of this process holds open; a real one ends with its process."""
-    delivery.wakeup._receiver.close()
-    delivery.wakeup._sender.close()
+    sending.workers.wakeup._receiver.close()
+    sending.workers.wakeup._sender.close()
 
 
 def config_file(folder: Path, config: Any) -> str:

@@ -22,8 +22,10 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import metadata, version
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
@@ -93,10 +95,13 @@ def comparable(setting: dict[str, Any]) -> dict[str, Any]:
     return {key: " ".join(value.split()) if isinstance(value, str) else value for key, value in kept.items()}
 
 
+WALK = "The way of a record, the way of a STATE"
+
+
 def section(text: str, heading: str) -> str:
     found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     if not found:
-        pytest.fail(f'README.md has no section "## {heading}".')
+        pytest.fail(f'there is no section "## {heading}".')
     return found[1]
 
 
@@ -166,20 +171,31 @@ def test_the_readme_names_the_pythons_that_the_package_names() -> None:
     assert named == [(pythons[0], pythons[-1])]
 
 
-def test_the_readme_names_every_module_of_the_package_and_nothing_else() -> None:
+def test_contributing_names_every_room_of_the_package_and_nothing_else() -> None:
     package = Path(target_klar.__file__).parent
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"}
     listed = {
         name.removeprefix("target_klar/")
-        for first, *_ in rows(section(read("README.md"), "Development"))
+        for first, *_ in rows(section(read(".github/CONTRIBUTING.md"), WALK))
         for name in re.findall(r"`([\w/]+(?:\.py|/))`", first)
     }
     folders = tuple(name for name in listed if name.endswith("/"))
 
     assert {name for name in modules if not name.startswith(folders)} == listed - set(folders), (
-        "left: modules that no row of the table under Development names; right: rows without a module"
+        "left: modules that no row of the table names; right: rows without a module"
     )
     assert [name for name in folders if not (package / name).is_dir()] == []
+
+
+def test_every_name_in_the_walk_is_one_of_the_package() -> None:
+    walk = section(read(".github/CONTRIBUTING.md"), WALK)
+    named = {name for name in re.findall(r"`(\w+\.\w+)`", walk) if not name.endswith(".py")}
+    modules = [import_module(each.name) for each in walk_packages(target_klar.__path__, "target_klar.")]
+    known: dict[str, object] = {module.__name__.rpartition(".")[2]: module for module in modules}
+    known |= {name: held for module in modules for name, held in vars(module).items() if isinstance(held, type)}
+
+    assert len(named) > 25
+    assert {name for name in named if not hasattr(known.get(name.partition(".")[0]), name.partition(".")[2])} == set()
 
 
 def test_the_readme_stays_short() -> None:

@@ -11,8 +11,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
+from target_klar.records.exact import read_strictly
 from target_klar.records.words import shorten
 
 _MAX_QUOTED: Final = 120
@@ -23,7 +22,6 @@ _TAKING: Final = (200, 201, 202, 204, _MULTI_STATUS)
 _TEMPORARY: Final = (408, 425, 429)  # and every 5xx, as Klar's Magento module has it
 _FRACTION = re.compile(r"[.,](\d+)")
 _ZONE = re.compile(r"([+-]\d\d)(\d\d)$")
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class Verdict(enum.Enum):
@@ -56,7 +54,7 @@ def why_no_answer(status: int, body: bytes, *, ends: bool) -> str | None:
         return f"HTTP {status}"
     if status in _TAKING and not body and not ends:
         return f"HTTP {status} with an empty body of no announced length, which a proxy may have cut"
-    if status in _TAKING and body and read_json(body) is None:
+    if status in _TAKING and body and read_strictly(body) is None:
         return f"HTTP {status} with a body that is not Klar's"
     return None
 
@@ -69,10 +67,10 @@ def judge(status: int, body: bytes) -> Answer | None:
     if status == _TOO_LARGE:
         return Answer(Verdict.TOO_LARGE, "the request is too large for Klar (HTTP 413)")
     if status in _REFUSING:
-        return Answer(Verdict.REFUSED, read_json(body.decode(errors="replace")) or quote(body))
+        return Answer(Verdict.REFUSED, read_strictly(body.decode(errors="replace")) or quote(body))
     if status not in _TAKING:
         return None
-    content = read_json(body)
+    content = read_strictly(body)
     said = content.get("status") if isinstance(content, dict) else None
     if said == "INVALID":
         return Answer(Verdict.REFUSED, content)
@@ -105,14 +103,6 @@ class Status(NamedTuple):
         if mine is None or other is None or mine != known or self.last_failure != other.last_failure:
             return mine is not None and (known is None or mine > known)
         return (_amount(self.total), self.last_batch_count != other.last_batch_count) > (_amount(other.total), False)
-
-
-def read_json(text: bytes | str | msgspec.Raw) -> Any:
-    """Return what JSON text says, numbers digit for digit; None where it is none, or none that Python can hold."""
-    try:
-        return _decode(text)
-    except (ValueError, ArithmeticError, RecursionError):  # as JSON or UTF-8, an exponent of 20 digits, too deep
-        return None
 
 
 def quote(body: bytes) -> str:

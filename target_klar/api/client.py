@@ -19,9 +19,10 @@ import tenacity
 import urllib3.exceptions
 from singer_sdk.exceptions import FatalAPIError
 
-from target_klar.api.answers import Answer, Status, judge, quote, read_json, why_no_answer
+from target_klar.api.answers import Answer, Status, judge, quote, why_no_answer
 from target_klar.api.deadlines import Attempt, WatchedAdapter
 from target_klar.api.no_answer import setting_to_check, what_broke
+from target_klar.records.exact import read_strictly
 
 if TYPE_CHECKING:
     import threading
@@ -34,6 +35,9 @@ _SHORTEST_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter o
 
 class KlarError(FatalAPIError):
     """Klar cannot be loaded into as things stand; the message is one line that says what to do."""
+
+    lets_in_flight_end = True
+    """Nothing new can be sent, but what is in flight may end; an error without this lets all be sent that has come."""
 
 
 class _Response(NamedTuple):
@@ -137,7 +141,7 @@ class Client:
                 break
         else:
             raise KlarError(f"Klar does not know {url} (HTTP 404). Check `api_url`.")
-        content = read_json(response.body)
+        content = read_strictly(response.body)
         if response.status != requests.codes.ok or not isinstance(content, dict):
             raise _says_something_else(response, url)
         self._status_paths[contract.stream] = path

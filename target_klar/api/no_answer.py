@@ -1,4 +1,4 @@
-"""Why a request had no answer: what broke, in a few words, and whether a setting is to blame."""
+"""Why a request had no answer: what broke, in a few words, and which setting to check."""
 
 from __future__ import annotations
 

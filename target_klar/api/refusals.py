@@ -23,7 +23,7 @@ _FAILED_IDS = re.compile(r"failed\w*Ids$")
 _MAX_CHARACTERS = 200
 
 
-class Blame(NamedTuple):
+class Meant(NamedTuple):
     """Who is meant, by index into the objects sent: for certain, and by a hint that names exactly one of them."""
 
     certain: dict[int, list[Problem]]
@@ -39,9 +39,9 @@ class _Fault(NamedTuple):
     name: Any = None
 
 
-def blame(content: Any, sent: Sequence[Mapping[str, Any]], key: str) -> Blame:
+def objects_meant(content: Any, sent: Sequence[Mapping[str, Any]], key: str) -> Meant:
     """Read a refusal: `content` is Klar's JSON, or the start of the text where it was none."""
-    result = Blame({}, {}, [])
+    result = Meant({}, {}, [])
     try:
         objects = _Sent(sent, key)
         for fault in _faults(content):
@@ -52,7 +52,7 @@ def blame(content: Any, sent: Sequence[Mapping[str, Any]], key: str) -> Blame:
             else:
                 result.unknown.append(fault.problem)
     except RecursionError:  # no refusal is nested that deeply, so this is none that tells anything
-        return Blame({}, {}, [])
+        return Meant({}, {}, [])
     if not any(result):
         said = content.get("message") if isinstance(content, dict) else content
         words = said if isinstance(said, list) else [said]

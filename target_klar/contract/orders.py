@@ -1,4 +1,4 @@
-"""An order, as Klar's Orders page and its pages on the objects describe it; what Klar's Magento module adds is marked [M].
+"""An order, as Klar's Orders page and its pages on the objects describe it; [M] is what Klar's Magento module adds.
 
 Which fields are required is our reading: those without which the object says nothing. Amounts are in major units (3.50)
 and in the currency of the order. A line's totals are for the whole line, everything else in it is for one piece.
@@ -53,7 +53,7 @@ _LINE_ITEM_FIELDS: Final = {
     "taxes": array(TAX, "taxes on the line"),
     "totalAmountBeforeTaxesAndDiscounts": number("the whole line, gross: 2 x 3.50 = 7.00 (the page's example)"),
     "totalAmountAfterTaxesAndDiscounts": number(
-        "the whole line, without discounts and tax, 0 or more [M]: 2 x (3.50 - 0.98) / 1.07 = 4.71 (the page's example)",
+        "the whole line, without discounts and tax, 0 or more [M]: 2 x (3.50 - 0.98) / 1.07 = 4.71 (its example)",
         least=0,
     ),
     "totalLogisticsCosts": number("what it cost to ship the whole line"),

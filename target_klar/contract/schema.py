@@ -83,7 +83,7 @@ def since(version: str, node: Node) -> Node:
 
 
 def at_version(node: Node, version: str, setting: str) -> Node:
-    """Return a node as the endpoint has it at a version, MM.YYYY, which comes from a setting: later fields may not be."""
+    """Return a node as a version of the endpoint has it, MM.YYYY, set by `setting`: later fields may not be there."""
     match node:
         case {"since": first} if _month(version) < _month(first):
             return {"not": {}, "description": f"is known to Klar from version {first} on: set `{setting}`"}

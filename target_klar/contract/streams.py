@@ -31,7 +31,8 @@ class Contract:
     key: str
     """The field under which Klar keeps an object, so that the next one of the same key replaces it."""
     path: str
-    version_setting: str
+    version: str
+    """The version of the endpoint, MM.YYYY, unless its setting says otherwise (Klar's pages)."""
     status_paths: tuple[str, ...]
     schema: Node
     parts: str
@@ -48,8 +49,18 @@ class Contract:
     """The array that, sent empty, cancels what Klar holds under the key."""
     cancelled_at: str | None = None
     """The time that, in an object that is otherwise whole, says that it was cancelled."""
-    doubts: Callable[[Any], Iterable[str]] = lambda _: ()
+    doubts: Callable[[Any], Iterable[str]] | None = None
     """Returns what in an object, read as its type, is allowed and looks like a mistake."""
+
+    @property
+    def named(self) -> str:
+        """What it is called in a sentence."""
+        return "COGS" if self.stream == "cogs" else self.stream.replace("_", " ")
+
+    @property
+    def version_setting(self) -> str:
+        """The setting for the version of the endpoint."""
+        return f"{self.stream}_api_version"
 
     def key_of(self, read: Any) -> str:
         """Return the key of an object that was read as its type; of several fields as JSON, which no two keys share."""
@@ -73,7 +84,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 stream="refunds",
                 key="id",
                 path="refunds",
-                version_setting="refunds_api_version",
+                version="12.2022",
                 status_paths=("refunds/status",),
                 validates=True,
                 cancels_by="lineItems",  # Klar's Refunds page
@@ -85,7 +96,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 stream="transaction_costs",
                 key="orderId",
                 path="transaction-costs",
-                version_setting="transaction_costs_api_version",
+                version="06.2024",
                 # Klar's Transaction Costs page spells it `status` in its overview and `state` in the heading.
                 status_paths=("transaction-costs/status", "transaction-costs/state"),
                 # The page says that an object holds the array, and not under which name: ours is that of its siblings.
@@ -97,7 +108,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 stream="logistics_costs",
                 key="orderId",
                 path="logistics-costs",
-                version_setting="logistics_costs_api_version",
+                version="04.2024",
                 status_paths=("logistics-costs/status",),
                 validates=True,
                 envelope="items",
@@ -109,7 +120,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 key="orderId",
                 also_key=("lineItemId", "sku"),
                 path="cogs",
-                version_setting="cogs_api_version",
+                version="12.2022",
                 status_paths=("cogs/status",),
                 validates=True,
                 envelope="items",
@@ -120,7 +131,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 stream="orders",
                 key="id",
                 path="orders",
-                version_setting="orders_api_version",
+                version="12.2022",
                 status_paths=("orders/status",),
                 validates=True,
                 cancelled_at="cancelledAt",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.records.exact import decode
+from target_klar.records.exact import decode, quoted
 
 if TYPE_CHECKING:
-    from target_klar.contract.streams import Contract, Record
-    from target_klar.delivery.parts import Parts
-    from target_klar.delivery.report import StreamReport
+    from target_klar.contract.streams import Record
+    from target_klar.delivery.stream import Stream
 
 
 MAX_HELD: Final = 16 << 20
@@ -22,7 +20,7 @@ MAX_HELD: Final = 16 << 20
 
 def record_line(stream: str, record: bytes) -> bytes:
     """Return the line of a RECORD message with this JSON as its record."""
-    return b'{"type":"RECORD","stream":%b,"record":%b}' % (json.dumps(stream).encode(), record)
+    return b'{"type":"RECORD","stream":%b,"record":%b}' % (quoted(stream), record)
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -30,7 +28,7 @@ class Entry(msgspec.Struct, gc=False):
 
     earliest: int
     """The number of the first record with this key in the batch, which this one has superseded."""
-    sent: msgspec.Raw
+    sent: bytes
     """What Klar gets, as JSON."""
     origin: bytes | None
     """The tap's own line; None where its record is what Klar gets."""
@@ -44,25 +42,21 @@ class Entry(msgspec.Struct, gc=False):
     @property
     def held(self) -> int:
         """How many bytes it keeps."""
-        return len(memoryview(self.sent)) + len(self.origin or b"")
+        return len(self.sent) + len(self.origin or b"")
 
     def line(self, stream: str) -> bytes:
         """Return the tap's own line; `stream` is where it belongs if its record is what Klar gets."""
-        return self.origin or record_line(stream, bytes(self.sent))
+        return self.origin or record_line(stream, self.sent)
 
 
 class Batch:
     """Records of one stream that become one request: one for each key, the last one."""
 
-    def __init__(self, contract: Contract, report: StreamReport, parts: Parts, number: int) -> None:
-        self.contract = contract
-        self.report = report
-        self._parts = parts
-        self.number = number
-        """The number of its first record, by which the ledger knows it."""
+    def __init__(self, stream: Stream, numbers: list[int]) -> None:
+        self.stream = stream
+        self.numbers = numbers
+        """Those of its records, superseded ones too; by the first one the ledger knows it."""
         self.opened_at = time.monotonic()
-        self.read = 0
-        """How many records went into it, superseded ones too."""
         self.held = 0
         """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
@@ -72,17 +66,16 @@ class Batch:
 
         `origin` is the line it came in, unless its record there is the same.
         """
-        self.read += 1
         before = self.entries.get(key)
         self.held += len(text) if origin is None else len(text) + len(origin)
         if before is None:
-            self.entries[key] = Entry(number, msgspec.Raw(text), origin)
+            self.entries[key] = Entry(number, text, origin)
             return
-        self.entries[key] = Entry(before.earliest, msgspec.Raw(text), origin)
+        self.entries[key] = Entry(before.earliest, text, origin)
         self.held -= before.held
-        self.report.merged += 1
-        self._parts.add({key: before.sent})
+        self.stream.merged += 1
+        self.stream.parts.add({key: before.sent})
 
     def close(self) -> None:
         """Look at what its records replace, once no more come."""
-        self._parts.add({key: entry.sent for key, entry in self.entries.items()})
+        self.stream.parts.add({key: entry.sent for key, entry in self.entries.items()})

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_klar.api.answers import Answer, Verdict
-from target_klar.api.refusals import blame
+from target_klar.api.answers import Verdict
+from target_klar.api.refusals import objects_meant
 from target_klar.records.words import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from target_klar.api.answers import Answer
 
 _DEEP = 3
 """Halves and their halves are tried before anything is halved a third time: if all fail, it is no single record."""
 _NO_REASON = Problem("", "Klar gave no reason")
 
 
+class Piece(NamedTuple):
+    """What is to be sent next."""
+
+    level: int
+    """How often it was halved, up to the third time, which also one that is sent alone counts as."""
+    positions: list[int]
+    """Its objects, rising; no two pieces share one."""
+
+
 class Isolation:
-    """Sends the objects of one batch, each with a `key` of its own, until each is accepted or refused.
+    """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or refused.
 
     Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
     and refused if that is refused. Where nothing tells, the objects are halved. Past `room` refused objects nothing
@@ -48,34 +59,33 @@ class Isolation:
         self._room = room
         self._dry_run = dry_run
         self._may_be_hopeless = not proven and len(sent) > _DEEP
-        self._pieces: list[tuple[int, int, list[int]]] = []  # how often halved, first position, positions
+        self._pieces: list[Piece] = []
+        self._send_later(0, range(len(sent)))
 
-    def run(self, submit: Callable[[list[Any]], Answer], accepted: Callable[[int, int], None]) -> None:
-        """Send everything, and call `accepted` whenever Klar has taken some: how many of how many in that request.
-
-        Raises:
-            KlarError: From `submit`; what was accepted by then is known.
-        """
-        self._send_later(0, range(len(self._sent)))
+    def next(self) -> Piece | None:
+        """Return what to send now; None once nothing is left that is worth sending."""
         while self._pieces and not self.hopeless:
-            level, start, piece = heapq.heappop(self._pieces)
-            if len(self.refused) > self._room and start > sorted(self.refused)[self._room]:
-                continue
-            answer = submit([self._sent[position] for position in piece])
-            before = len(self.accepted)
-            self._sort_out(level, piece, answer)
-            if len(self.accepted) > before:
-                accepted(len(self.accepted) - before, len(piece))
-            elif self._may_be_hopeless and not self.accepted:
-                wide = level < _DEEP and all(waiting[0] == _DEEP for waiting in self._pieces)
-                never_fits = answer.verdict is Verdict.TOO_LARGE and len(self.refused) > _DEEP
-                self.hopeless = wide or never_fits or len(self.refused) == len(self._sent)
+            piece = heapq.heappop(self._pieces)
+            if len(self.refused) <= self._room or piece.positions[0] <= sorted(self.refused)[self._room]:
+                return piece
+        return None
+
+    def sort_out(self, piece: Piece, answer: Answer) -> int:
+        """Learn from Klar's answer to a piece, and return how many of its objects were accepted."""
+        before = len(self.accepted)
+        self._sort_out(*piece, answer)
+        taken = len(self.accepted) - before
+        if not taken and self._may_be_hopeless and not self.accepted:
+            wide = piece.level < _DEEP and all(waiting.level == _DEEP for waiting in self._pieces)
+            never_fits = answer.verdict is Verdict.TOO_LARGE and len(self.refused) > _DEEP
+            self.hopeless = wide or never_fits or len(self.refused) == len(self._sent)
+        return taken
 
     def _sort_out(self, level: int, piece: list[int], answer: Answer) -> None:
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted.update(piece)
             return
-        meant = blame(answer.content, [self._read(self._sent[position]) for position in piece], self._key)
+        meant = objects_meant(answer.content, [self._read(self._sent[position]) for position in piece], self._key)
         certain = {piece[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
         certain |= {piece[index]: problems for index, problems in meant.certain.items()}
         hinted = {piece[index]: problems for index, problems in meant.hinted.items() if piece[index] not in certain}
@@ -102,4 +112,4 @@ class Isolation:
 
     def _send_later(self, level: int, positions: Sequence[int]) -> None:
         if positions:
-            heapq.heappush(self._pieces, (min(level, _DEEP), positions[0], list(positions)))
+            heapq.heappush(self._pieces, Piece(min(level, _DEEP), list(positions)))

@@ -28,22 +28,23 @@ class Ledger:
         self._unsettled: dict[int, list[int]] = {}  # the numbers of each batch's records, rising
         self._waiting: list[State] = []
 
-    def open(self, batch: int) -> None:
-        """Hold back every STATE from record `batch` on, the first one of that batch, until it is settled."""
-        self._unsettled[batch] = [batch]
+    def open(self, batch: int) -> list[int]:
+        """Hold back every STATE from record `batch` on, the first one of that batch, until it is settled.
 
-    def add(self, batch: int, number: int) -> None:
-        """Put record `number`, the newest, into a batch."""
-        self._unsettled[batch].append(number)
+        Returns the numbers of the batch's records, to which whoever adds a record appends its number.
+        """
+        numbers = self._unsettled[batch] = [batch]
+        return numbers
 
     def settle(self, batch: int) -> None:
         """Let go of a batch: all of it is stored or rejected."""
         del self._unsettled[batch]
         self._forget_overtaken()
 
-    def hold(self, batch: int, number: int) -> None:
-        """Put record `number`, which stops the run, in the place of its batch: all before it is settled."""
-        del self._unsettled[batch]
+    def hold(self, batch: int | None, number: int) -> None:
+        """Put record `number`, which stops the run, in the place of its batch, if any: what is before it is settled."""
+        if batch is not None:
+            del self._unsettled[batch]
         self.open(number)
         self._forget_overtaken()
 

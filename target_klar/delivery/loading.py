@@ -1,4 +1,4 @@
-"""What a worker thread does for the delivery: load one batch, wait until Klar's status shows a load."""
+"""What a worker thread does: load one batch, wait until Klar's status shows a load."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from target_klar.records.exact import decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import msgspec
 
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
@@ -42,7 +40,7 @@ class Loading:
     """One batch on its way to Klar: `objects` of one stream as JSON, each with a key of its own."""
 
     contract: Contract
-    objects: Sequence[msgspec.Raw]
+    objects: Sequence[bytes]
     room: int
     """How many of them may be set aside before the run stops."""
     proven: bool
@@ -58,29 +56,29 @@ class Loading:
         loaded = Loaded(isolation)
         requests, retries = client.requests, client.retries
         counted = proven or not self.status_timeout
-
-        def submit(objects: list[msgspec.Raw]) -> Answer:
-            if self.validate_only and not self.contract.validates:
-                return Answer(Verdict.ACCEPTED)  # checked here alone
-            return client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
-
-        def accepted(taken: int, sent: int) -> None:
-            nonlocal counted
-            loaded.confirmed = self.validate_only
-            if not counted:
-                # At the first load, not the last: a body that Klar takes but does not understand is found here.
-                loaded.status = _count(client, self.contract, loaded.status, (taken, sent), self.status_timeout)
-                loaded.confirmed = counted = True
-
         try:
             if not proven:
                 loaded.status = client.status(self.contract)
-            loaded.isolation.run(submit, accepted)
+            while piece := isolation.next():
+                objects = [self.objects[position] for position in piece.positions]
+                taken = isolation.sort_out(piece, self._submit(client, objects))
+                if taken:
+                    loaded.confirmed = self.validate_only
+                if taken and not counted:
+                    # At the first load, not the last: a body that Klar takes but does not understand is found here.
+                    counts = taken, len(objects)
+                    loaded.status = _count(client, self.contract, loaded.status, counts, self.status_timeout)
+                    loaded.confirmed = counted = True
         except KlarError as error:
             loaded.error = error
         loaded.requests = client.requests - requests
         loaded.retries = client.retries - retries
         return loaded
+
+    def _submit(self, client: Client, objects: list[bytes]) -> Answer:
+        if self.validate_only and not self.contract.validates:
+            return Answer(Verdict.ACCEPTED)  # checked here alone
+        return client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
 
 
 def await_load(client: Client, contract: Contract, before: Status | None, timeout: float) -> Status:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.api.answers import read_json
+from target_klar.records.exact import read_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import msgspec
 
     from target_klar.contract.streams import Contract
 
@@ -29,12 +27,12 @@ class Parts:
         self._contract = contract
         # Two generations: once the newer one is full it becomes the older one, whose records are then forgotten
         # together. A key is in one of them alone.
-        self._newer: dict[str, msgspec.Raw] = {}
-        self._older: dict[str, msgspec.Raw] = {}
+        self._newer: dict[str, bytes] = {}
+        self._older: dict[str, bytes] = {}
         self._bytes = 0
         self._counted: set[int] = set()
 
-    def add(self, sent: Mapping[str, msgspec.Raw]) -> None:
+    def add(self, sent: Mapping[str, bytes]) -> None:
         """Compare records with those last sent under the same keys, and remember them; `sent` is JSON by key."""
         for known in (self._newer, self._older):
             for key in known.keys() & sent.keys():
@@ -60,11 +58,11 @@ class Parts:
             "If these are updates, all is well; if rows are parts of one, aggregate them before target-klar"
         )
 
-    def _compare(self, key: str, before: msgspec.Raw, after: msgspec.Raw) -> None:
+    def _compare(self, key: str, before: bytes, after: bytes) -> None:
         known = hash(key)  # whose size does not depend on the key's
         if known in self._counted or len(self._counted) == _MAX_COUNTED:
             return
-        one, other = ((read_json(each) or {}).get(self._contract.parts) for each in (before, after))
+        one, other = ((read_strictly(each) or {}).get(self._contract.parts) for each in (before, after))
         ids = self._contract.part_ids
         if _share_nothing(one, other, ids) if ids else one != other:
             self._counted.add(known)

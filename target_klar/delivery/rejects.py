@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import ConfigurationError, FatalSyncError
 
-from target_klar.records.exact import NotJSONError, decode, members
+from target_klar.records.exact import NotJSONError, decode, encode, members, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,9 +126,9 @@ class Rejects:
         assert self._file is not None
         message = members(line)
         rejected = {name: message[name] for name in ("stream", "record")} | {
-            "errors": _json([problem._asdict() for problem in problems]),
-            "source": _json(source),
-            "time": _json(datetime.now(timezone.utc).isoformat(timespec="seconds")),
+            "errors": encode([problem._asdict() for problem in problems]),
+            "source": quoted(source),
+            "time": quoted(datetime.now(timezone.utc).isoformat(timespec="seconds")),
         }
         lines = _line("RECORD", rejected)
         stream = decode(message["stream"])
@@ -163,12 +162,8 @@ class Rejects:
 def _line(kind: str, fields: dict[str, bytes]) -> bytes:
     """Return a line of the file: the members are JSON already, the tap's own with the bytes that the tap wrote."""
     return b"{%b}\n" % b",".join(
-        b'"%b":%b' % (name.encode(), text) for name, text in ({"type": _json(kind)} | fields).items()
+        b'"%b":%b' % (name.encode(), text) for name, text in ({"type": quoted(kind)} | fields).items()
     )
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value).encode()
 
 
 def _end_last_line(file: int) -> None:

@@ -1,4 +1,4 @@
-"""From batches to Klar, and from there to the STATE: what is in flight, what is confirmed, what may be acknowledged.
+"""The way of a batch: when it may be sent, and what became of it.
 
 Everything here runs on the main thread. Workers load batches and read Klar's status; what they bring back is acted on
 in `tend`, between two chunks of input and while the main thread waits.
@@ -15,54 +15,32 @@ from typing import TYPE_CHECKING
 from singer_sdk.exceptions import RequestedAbortException
 
 from target_klar.api.client import KlarError
-from target_klar.delivery.loading import Loaded, Loading, await_load
+from target_klar.delivery.loading import Loaded, Loading
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.process import stopping
-from target_klar.process.pipes import write_line
+from target_klar.records.conform import Refusal
 from target_klar.records.words import shorten
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from target_klar.api.answers import Status
-    from target_klar.api.client import Client
-    from target_klar.contract.streams import Contract
     from target_klar.delivery.batch import Batch
-    from target_klar.delivery.ledger import Ledger, State
+    from target_klar.delivery.checkpoints import Checkpoints
+    from target_klar.delivery.ledger import Ledger
     from target_klar.delivery.rejects import Rejects
-    from target_klar.delivery.report import StreamReport
+    from target_klar.delivery.stream import Stream
     from target_klar.delivery.workers import Workers
-    from target_klar.process.pipes import Wakeup
 
 _logger = logging.getLogger("target-klar")
 MAX_HELD_IN_FLIGHT = 64 << 20
 """The bytes of all batches in flight, the taps' own text included, above which the next one waits."""
-_MAX_PAUSE_SECONDS = 5.0
-"""How long new requests of a stream wait at a checkpoint, so that its status is read between old ones and new ones."""
 
 
 class Interrupted(RequestedAbortException):
     """SIGTERM or SIGINT came: stop reading, let requests in flight finish, acknowledge what is then covered."""
 
-
-@dataclass
-class _Lane:
-    """What is known of one stream at Klar."""
-
-    contract: Contract
-    report: StreamReport
-    proven: bool = False
-    """Klar took its first request, and counted it."""
-    status: Status | None = None
-    """The newest status read."""
-    unconfirmed: bool = False
-    """Klar accepted records since that no status has shown yet."""
-    since: Status | None = None
-    """The status that was known before the first of those was sent."""
-    in_flight: int = 0
-    confirming: bool = False
-    """Its status is being read."""
+    lets_in_flight_end = True
 
 
 @dataclass(frozen=True)
@@ -71,51 +49,55 @@ class Pace:
 
     parallel: int
     status_timeout: float
-    checkpoint_interval: float
-    validate_only: bool
     progress_interval: float = 10.0
 
 
 @dataclass
-class Delivery:
-    """Loads batches in parallel and writes the newest STATE that is covered and confirmed."""
+class Sending:
+    """Loads batches in parallel, and lets no STATE leave before what it covers is at Klar or set aside."""
 
     ledger: Ledger
     rejects: Rejects
     workers: Workers
-    wakeup: Wakeup
-    stop: threading.Event
-    """Set: send nothing new."""
+    checkpoints: Checkpoints
     pace: Pace
-    acknowledged: int | None = None
-    """The number of the last record that a written STATE covers; None while none was written."""
-    _lanes: dict[str, _Lane] = field(default_factory=dict)
+    _streams: list[Stream] = field(default_factory=list)
+    """Those of which something was sent."""
     _in_flight: list[Batch] = field(default_factory=list)
-    _candidate: State | None = None
-    """The STATE that leaves once the status of each stream has confirmed its records."""
-    _paused_at: float | None = None
-    """When the checkpoint that is under way began."""
-    _distrusted: bool = False
-    """A status check failed, so no STATE leaves any more."""
-    _last_line: bytes | None = None
-    _last_checkpoint: float = field(default_factory=time.monotonic)
     _last_progress: float = field(default_factory=time.monotonic)
 
     def send(self, batch: Batch) -> None:
         """Put a batch in flight, waiting until a place is free and no request in flight shares a key with it."""
-        lane = self._lanes.setdefault(batch.contract.stream, _Lane(batch.contract, batch.report))
-        self._wait_until(lambda: self._may_start(batch, lane))
+        stream = batch.stream
+        if stream not in self._streams:
+            self._streams.append(stream)
+        self._wait_until(lambda: self._may_start(batch))
         loading = Loading(
-            contract=batch.contract,
+            contract=stream.contract,
             objects=[entry.sent for entry in batch.entries.values()],
             room=self.rejects.room,
-            proven=lane.proven,
+            proven=stream.proven,
             status_timeout=self.pace.status_timeout,
-            validate_only=self.pace.validate_only,
+            validate_only=stream.dry_run,
         )
         self._in_flight.append(batch)
-        lane.in_flight += 1
-        self.workers.start(loading.run, partial(self._book, batch, lane, lane.status))
+        stream.in_flight += 1
+        self.workers.start(loading.run, partial(self._book, batch, stream.status))
+
+    def refuse(self, stream: Stream, number: int, line: bytes, refusal: Refusal, *, batch: int | None = None) -> None:
+        """Set record `number` aside, which came in `line`: Klar refused its `batch`, or the contract what is in none.
+
+        Raises:
+            RecordRefusedError: It may not be set aside, so no STATE from it on leaves.
+        """
+        told = f"{stream.name} {refusal.key or '(no key)'}"
+        try:
+            self.rejects.take(line, told, refusal.problems, "contract" if batch is None else "klar")
+        except RecordRefusedError as error:
+            error.number = number
+            self.ledger.hold(batch, number)
+            raise
+        stream.rejected += 1
 
     def tend(self) -> float:
         """Act on what came in, write a STATE if one is due, and return for how many seconds that will do.
@@ -129,152 +111,77 @@ class Delivery:
             raise Interrupted
         self.workers.collect()
         now = time.monotonic()
-        due = self._last_checkpoint + self.pace.checkpoint_interval
-        # With everything confirmed a STATE need not wait for its turn.
-        if self._candidate or (self.ledger.has_covered and (now >= due or not self._unconfirmed)):
-            self._checkpoint(patient=True)
+        until = self.checkpoints.tend(now)
         if now >= self._last_progress + self.pace.progress_interval:
             self._last_progress = now
-            for lane in self._lanes.values():
-                lane.report.tell_progress()
-        until = self._last_progress + self.pace.progress_interval
-        if self.ledger.has_covered and due > now:
-            until = min(until, due)
-        if self._pausing and self._paused_at:
-            until = min(until, self._paused_at + _MAX_PAUSE_SECONDS)
-        return max(0.0, until - now)
+            for stream in self._streams:
+                stream.tell_progress()
+        return max(0.0, min(until, self._last_progress + self.pace.progress_interval) - now)
 
     def finish(self) -> None:
         """Wait until nothing is in flight, all is confirmed, and the newest covered STATE is written."""
         self._wait_until(lambda: not self._in_flight)
-        while self._confirming or self._candidate or self._unconfirmed or self.ledger.has_covered:
-            self._checkpoint()
-            self._wait_until(lambda: not self._confirming)
+        while self.checkpoints.pending or self.checkpoints.unconfirmed:
+            self.checkpoints.advance()
+            self._wait_until(lambda: not self.checkpoints.asking)
 
     def wind_down(self) -> None:
         """End early: send nothing new, let what is in flight end, acknowledge what is then covered and confirmed."""
-        self.stop.set()
-        while self._in_flight or self._confirming or self._candidate or self.ledger.has_covered:
+        self.workers.stop.set()
+        while self._in_flight or (self.checkpoints.pending and not self.checkpoints.failed):
             left = (stopping.deadline() or float("inf")) - time.monotonic()
-            if left <= 0 or (self._distrusted and not self._in_flight):
+            if left <= 0:
                 break
             try:
                 self.workers.collect()
-                self._checkpoint()  # another request may hang until the end
-                if self._in_flight or self._confirming:
-                    self.wakeup.wait(min(left, 1.0))
+                self.checkpoints.advance()  # another request may hang until the end
+                if self._in_flight or self.checkpoints.asking:
+                    self.workers.wakeup.wait(min(left, 1.0))
             except (KlarError, RecordRefusedError) as error:
                 _logger.debug("While the run ends: %s", error)
 
-    def _may_start(self, batch: Batch, lane: _Lane) -> bool:
-        # A load that lands while the status is read could pass for one before it, or after it.
-        paused = self._pausing and (lane.unconfirmed or lane.confirming)
-        if paused or len(self._in_flight) >= self.pace.parallel:
+    def _may_start(self, batch: Batch) -> bool:
+        stream = batch.stream
+        if self.checkpoints.holds_back(stream) or len(self._in_flight) >= self.pace.parallel:
             return False
         held = batch.held + sum(other.held for other in self._in_flight)
         if self._in_flight and held > MAX_HELD_IN_FLIGHT:
             return False
-        beside = [other for other in self._in_flight if other.contract is batch.contract]
-        return not beside or (lane.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
+        beside = [other for other in self._in_flight if other.stream is stream]
+        return not beside or (stream.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
         while True:
             patience = self.tend()
             if ready():
                 return
-            self.wakeup.wait(patience)
+            self.workers.wakeup.wait(patience)
 
-    def _book(self, batch: Batch, lane: _Lane, before: Status | None, loaded: Loaded) -> None:
+    def _book(self, batch: Batch, before: Status | None, loaded: Loaded) -> None:
         """Book what became of a batch; nothing of it is settled unless all of it is."""
         self._in_flight.remove(batch)
-        lane.in_flight -= 1
-        outcome, report = loaded.isolation, batch.report
-        report.requests += loaded.requests
-        report.retries += loaded.retries
-        report.stored += len(outcome.accepted)
-        self._learn(lane, loaded.status)
+        outcome, stream = loaded.isolation, batch.stream
+        stream.in_flight -= 1
+        stream.requests += loaded.requests
+        stream.retries += loaded.retries
+        stream.stored += len(outcome.accepted)
+        stream.learn(loaded.status)
         if outcome.accepted:
             if not loaded.confirmed:
-                lane.since = (loaded.status or before) if not lane.unconfirmed else lane.since
-                lane.unconfirmed = True
-            lane.proven = lane.proven or loaded.error is None
+                self.checkpoints.accepted(stream, loaded.status or before)
+            stream.proven = stream.proven or loaded.error is None
         if loaded.error is not None:
             raise loaded.error
         if outcome.hopeless:
             problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
             raise KlarError(
-                f"Klar refused all {len(batch.entries)} records of the first request of {report.stream}, in "
+                f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "
                 f"{loaded.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
-                f"check the mapping and `{batch.contract.version_setting}`."
+                f"check the mapping and `{stream.contract.version_setting}`."
             )
         entries = list(batch.entries.items()) if outcome.refused else []
         for position in sorted(outcome.refused):
             key, entry = entries[position]
-            try:
-                told = f"{report.stream} {shorten(key)}"
-                self.rejects.take(entry.line(report.stream), told, outcome.refused[position], "klar")
-            except RecordRefusedError as error:
-                error.number = entry.earliest
-                self.ledger.hold(batch.number, entry.earliest)
-                raise
-            report.rejected += 1
-        self.ledger.settle(batch.number)
-
-    def _learn(self, lane: _Lane, status: Status | None) -> None:
-        if status is not None and (lane.status is None or status.newer_than(lane.status)):
-            lane.status = status
-            lane.report.total = status.total
-
-    @property
-    def _unconfirmed(self) -> list[_Lane]:
-        return [lane for lane in self._lanes.values() if lane.unconfirmed]
-
-    @property
-    def _confirming(self) -> bool:
-        return any(lane.confirming for lane in self._lanes.values())
-
-    @property
-    def _pausing(self) -> bool:
-        return self._paused_at is not None and time.monotonic() < self._paused_at + _MAX_PAUSE_SECONDS
-
-    def _checkpoint(self, *, patient: bool = False) -> None:
-        """Bring the newest covered STATE a step further: have each stream's load confirmed, then write it.
-
-        A `patient` one first lets the requests of those streams end.
-        """
-        if self._confirming or self._distrusted:
-            return
-        if self._candidate is None:
-            self._paused_at = self._paused_at or time.monotonic()
-            if patient and self._pausing and any(lane.in_flight for lane in self._unconfirmed):
-                return
-            self._candidate = self.ledger.take_covered()
-            for lane in self._unconfirmed:
-                lane.unconfirmed, lane.confirming = False, True
-                confirm = partial(self._confirm, lane.contract, lane.since)
-                self.workers.start(confirm, partial(self._confirmed, lane))
-        if not self._confirming:
-            if self._candidate is not None:
-                self._acknowledge(self._candidate)
-            self._candidate = self._paused_at = None
-
-    def _confirm(self, contract: Contract, since: Status | None, client: Client) -> Status | KlarError:
-        try:
-            return await_load(client, contract, since, self.pace.status_timeout)
-        except KlarError as error:
-            return error
-
-    def _confirmed(self, lane: _Lane, status: Status | KlarError) -> None:
-        lane.confirming = False
-        if isinstance(status, KlarError):
-            self._distrusted = True  # no STATE leaves any more
-            raise status
-        self._learn(lane, status)
-
-    def _acknowledge(self, state: State) -> None:
-        self.rejects.sync()
-        self._last_checkpoint = time.monotonic()
-        if state.value != self._last_line:
-            write_line(state.value)
-            self._last_line = state.value
-        self.acknowledged = state.number
+            refusal = Refusal(shorten(key), outcome.refused[position])
+            self.refuse(stream, entry.earliest, entry.line(stream.name), refusal, batch=batch.numbers[0])
+        self.ledger.settle(batch.numbers[0])

@@ -21,9 +21,14 @@ class Workers:
     The threads are daemons: one that hangs in a request does not keep the process from ending.
     """
 
-    def __init__(self, connect: Callable[[Callable[[str], None]], Client], wakeup: Wakeup) -> None:
+    def __init__(
+        self, connect: Callable[[Callable[[str], None]], Client], wakeup: Wakeup, stop: threading.Event
+    ) -> None:
+        self.wakeup = wakeup
+        """Ends the main thread's wait whenever a result comes in."""
+        self.stop = stop
+        """Set: what `connect` makes sends nothing new."""
         self._connect = connect
-        self._wakeup = wakeup
         self._jobs: SimpleQueue[tuple[Callable[[Client], Any], Callable[[Any], None]]] = SimpleQueue()
         self._results: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._busy = 0
@@ -65,7 +70,7 @@ class Workers:
 
     def _hand_back(self, act: Callable[[], None]) -> None:
         self._results.put(act)
-        self._wakeup.set()
+        self.wakeup.set()
 
     def _ending(self, done: Callable[[Any], None], result: object) -> Callable[[], None]:
         def act() -> None:

@@ -32,6 +32,9 @@ _LAST_STATE_SECONDS = 0.25
 class OutputLostError(FatalSyncError):
     """A STATE was not written, or not all of it: whatever is written after that could not be read."""
 
+    lets_in_flight_end = False
+    """What is in flight could not be acknowledged."""
+
 
 class Wakeup:
     """Ends the main thread's wait from another thread."""

@@ -9,23 +9,24 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 from target_klar.contract.schema import UNIX_SECONDS, at_version, is_time, number
 from target_klar.records.convert import Conversions, fold
-from target_klar.records.exact import NotJSONError, encode
-from target_klar.records.typed import typed_reader
+from target_klar.records.exact import NOT_WRITTEN, encode
+from target_klar.records.typed import NOT_READ, typed_reader
 from target_klar.records.words import Problem, found, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    import msgspec
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
 
 MARK: Final = "_sdc_deleted_at"
 """By which a tap says that its source has deleted the record; where it says false, or no time, the record is alive."""
-_read_mark = typed_reader(UNIX_SECONDS)
+_REFUSED: Final = (*NOT_WRITTEN, *NOT_READ)
+_read_mark: Final = typed_reader(UNIX_SECONDS)
 _MARKED: Final[Node] = {"properties": {MARK: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
 _FOLDED_MARK: Final = fold(MARK)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
@@ -43,7 +44,7 @@ _DEFS: Final = {
 }
 
 
-class Conformed(NamedTuple):
+class Conformed(msgspec.Struct, gc=False):
     """A record that Klar takes: its key, and the JSON that was judged and is sent."""
 
     key: str
@@ -100,9 +101,8 @@ class Conformer:
         known = at_version(contract.schema, version, contract.version_setting) if version else contract.schema
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in marks({name: True})]
-        self._schema = (_with_extras(known, extras) if validate else _unvalidated(known, contract.key)) | {
-            "$defs": _DEFS
-        }
+        accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
+        self._schema = accepted | {"$defs": _DEFS}
         self._read = typed_reader(self._schema)
         self._read_strictly = typed_reader(known)
         self._doubts = contract.doubts if validate else None
@@ -123,8 +123,11 @@ class Conformer:
 
     def as_it_came(self, text: msgspec.Raw) -> Conformed | None:
         """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
-        typed = self._read_strictly(text)
-        return None if typed is None else self._conformed(typed, bytes(text))
+        try:
+            typed = self._read_strictly(text)
+        except NOT_READ:
+            return None
+        return self._conformed(typed, bytes(text))
 
     def conform(self, record: object) -> Conformed | Refusal | Deleted:
         """Return what Klar takes of a record, or why it would take none."""
@@ -136,9 +139,12 @@ class Conformer:
         mark = converted.pop(MARK, None)
         if mark is not None:
             return self._deleted(converted, mark)
-        text = b"" if conversions.unwritable else _written(converted)
-        typed = self._read(text)
-        if typed is None:
+        try:
+            text = encode(converted)
+            typed = self._read(text)
+        except _REFUSED:
+            typed = None
+        if typed is None or conversions.unwritable:
             return self._refusal(converted, self.explain(converted))
         return self._conformed(typed, text)
 
@@ -162,7 +168,7 @@ class Conformer:
         return Refusal(told, problems or [UNEXPLAINED])
 
     def _deleted(self, converted: Record, mark: object) -> Conformed | Refusal | Deleted:
-        if mark is not True and _read_mark(_written(mark)) is None:
+        if mark is not True and not _meets(_read_mark, mark):
             problems = [Problem(MARK, each.message) for each in _explain(_MARKED, {MARK: mark})]
             return self._refusal(converted, problems)
         contract = self._contract
@@ -184,7 +190,7 @@ class Conformer:
         own = {
             name: converted[name]
             for name, read in self._times.items()
-            if name in converted and read(_written(converted[name])) is not None
+            if name in converted and _meets(read, converted[name])
         }
         missing = [name for name in self._times if name in times and name not in own]
         if missing and mark is True:
@@ -192,7 +198,9 @@ class Conformer:
             return self._refusal(converted, [Problem(MARK, why.format(name)) for name in missing])
         key = {name: converted[name] for name in (self._contract.key,) if name in converted}
         result = self.conform(key | cancelled | dict.fromkeys(missing, mark) | own)
-        return result._replace(cancels=True) if isinstance(result, Conformed) else result
+        if isinstance(result, Conformed):
+            result.cancels = True
+        return result
 
 
 def _explain(schema: Node, record: object) -> list[Problem]:
@@ -201,12 +209,12 @@ def _explain(schema: Node, record: object) -> list[Problem]:
     return explain(schema, record)
 
 
-def _written(value: object) -> bytes:
-    """Return the JSON of a value; empty, which no judge reads, where it has none."""
+def _meets(read: Callable[[bytes], object], value: object) -> bool:
     try:
-        return encode(value)
-    except NotJSONError:
-        return b""
+        read(encode(value))
+    except _REFUSED:
+        return False
+    return True
 
 
 def _with_extras(node: Node, extras: Sequence[str]) -> Node:

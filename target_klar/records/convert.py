@@ -23,7 +23,7 @@ Convert: TypeAlias = Callable[[object], object]
 
 NOTHING: Final = object()
 
-_NUMBER: Final = re.compile(r"[ \t\r\n]*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[ \t\r\n]*", re.ASCII)
+_NUMERIC: Final = "0123456789+-.eE \t\r\n"  # nothing else: Decimal reads `NaN`, `1_000` and other digits, too
 _FALSE: Final = re.compile(r"[ \t\r\n]*(?:false|0(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _TRUE: Final = re.compile(r"[ \t\r\n]*(?:true|1(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
@@ -64,22 +64,17 @@ class Conversions:
         )
 
     def _of(self, node: Mapping[str, Any], path: str) -> Convert:
+        if is_time(node):
+            return self._time_or_true(self._time(node)) if "boolean" in node["type"] else self._time(node)
         match node:
             case {"type": "object"}:
                 return self.of_object(node, at=f"{path}.")
             case {"type": "array"}:
                 return self._array(self._of(node["items"], f"{path}[]"))
-            case {"type": "string"}:
-                return self._text
-            case {"type": "number"}:
-                return self._time(node) if is_time(node) else self._number
-            case {"type": "boolean"}:
-                return self._boolean
-            case {"not": _}:
-                return lambda value: NOTHING if not value else self._as_is(value)
-            case {"type": ["boolean", "number"]} if is_time(node):
-                return self._time_or_true(self._time(node))
-        return self._as_is
+            case {"not": _}:  # may not be there, and an empty one is not
+                return lambda value: self._as_is(value) if value else NOTHING
+        leaves: dict[str, Convert] = {"string": self._text, "number": self._number, "boolean": self._boolean}
+        return leaves[node["type"]]
 
     def _as_is(self, value: object) -> object:
         """Return the value, and note if JSON does not have it, or something in it."""
@@ -120,10 +115,10 @@ class Conversions:
         """Text that spells a number becomes that number with all of its digits."""
         if type(value) is int or type(value) is Decimal:
             return value
-        if type(value) is str and (spelled := _NUMBER.fullmatch(value)):
+        if type(value) is str and not value.strip(_NUMERIC):
             try:
-                return Decimal(spelled[1])
-            except InvalidOperation:  # an exponent beyond all reason
+                return Decimal(value)
+            except InvalidOperation:  # such as `1-2`, or an exponent beyond all reason
                 return value
         return NOTHING if value is None else self._as_is(value)
 
@@ -143,9 +138,10 @@ class Conversions:
             """Dates and text become seconds, unless out of bounds: then what was found tells more."""
             if type(value) is str or isinstance(value, date):
                 known = moment(value)
-                if known is not None and earliest <= known.seconds <= latest:
-                    self.assumed_utc |= known.assumed_utc
-                    return known.seconds
+                if known is not None and earliest <= known[0] <= latest:
+                    seconds, assumed_utc = known
+                    self.assumed_utc |= assumed_utc
+                    return seconds
             if _is_no_time(value):
                 return NOTHING
             # Klar cannot judge a time that only its source can read.

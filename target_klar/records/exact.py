@@ -40,9 +40,15 @@ def _fraction(text: str) -> Decimal | Unheld:
         return Unheld(text)
 
 
+encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+"""Returns the JSON of what Python's JSON types hold, every number with the digits that it has, or raises `NOT_WRITTEN`.
+
+Beware: of other types msgspec writes some as text, and a float that is no number as `null`.
+"""
+NOT_WRITTEN: Final = (ValueError, TypeError, RecursionError)
+"""What `encode` raises for a value of an unknown type, text that UTF-8 does not have, deep nesting."""
 _decode_fast: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_any: Final = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=float).decode
-_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 # Inside a text a backslash hides what follows it; outside of texts JSON has none.
 _STRUCTURE: Final = re.compile(rb'\\.|["\[\]{}:,]', re.DOTALL)
 _BLANKS: Final = b" \t\r\n"
@@ -69,18 +75,17 @@ def decode(text: bytes | msgspec.Raw | str) -> Any:
         raise NotJSONError("not usable JSON (nested deeper than this Python reads)") from None
 
 
-def encode(value: object) -> bytes:
-    """Return the JSON of what Python's JSON types hold, every number with the digits that it has.
+def quoted(text: str) -> bytes:
+    """Return the JSON of any text, also of half a surrogate pair."""
+    return json.dumps(text).encode()
 
-    Beware: of other types msgspec writes some as text, and a float that is no number as `null`.
 
-    Raises:
-        NotJSONError: It cannot be written: a value of an unknown type, text that UTF-8 does not have, deep nesting.
-    """
+def read_strictly(text: bytes | str) -> Any:
+    """Return the JSON of a text as its standard has it; None where it is none, or holds what Python cannot hold."""
     try:
-        return _encode(value)
-    except (ValueError, TypeError, RecursionError):
-        raise NotJSONError("not valid JSON (it cannot be written)") from None
+        return _decode_fast(text)
+    except (ValueError, ArithmeticError, RecursionError):  # as JSON or UTF-8, an exponent of 20 digits, too deep
+        return None
 
 
 def members(line: bytes) -> dict[str, bytes]:

@@ -102,27 +102,35 @@ def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
     schema: Any = error.schema
     value: Any = error.instance
     place = list(error.absolute_path)
-    if error.validator == "required":
-        for name in schema["required"]:
-            if name not in value:
-                yield Problem(_path([*place, name]), "is required")
-    elif error.validator == "additionalProperties":
-        for name in value:
-            if name not in schema["properties"]:
-                yield Problem(_path([*place, name]), "is no field that Klar knows")
-    elif error.validator == "anyOf":
-        names = " or ".join(name for each in schema["anyOf"] for name in each["required"])
-        yield Problem(_path([*place, names]), "is required")
-    elif error.validator == "not":
-        yield Problem(_path(place), schema["description"])
-    elif error.validator == "propertyNames" or "propertyNames" in error.relative_schema_path:
-        yield Problem(_path(place), "has a field whose name is not text")
-    else:
-        personal = _is_personal(error, root)
-        told = found(value, of_many=personal or schema.get("type") in ("array", "object"))
-        if personal and isinstance(value, int | float | Decimal | date):
-            told = "a value that is not shown"
-        yield Problem(_path(place), f"{_expected(schema)} (found {told}{_hint(schema, value)})")
+    match error.validator:
+        case "required":
+            for name in schema["required"]:
+                if name not in value:
+                    yield Problem(_path([*place, name]), "is required")
+        case "anyOf":
+            names = " or ".join(name for each in schema["anyOf"] for name in each["required"])
+            yield Problem(_path([*place, names]), "is required")
+        case "additionalProperties":
+            for name in value:
+                if name not in schema["properties"]:
+                    yield Problem(_path([*place, name]), "is no field that Klar knows")
+        case "not":
+            yield Problem(_path(place), schema["description"])
+        case _ if "propertyNames" in error.absolute_schema_path:
+            yield Problem(_path(place), "has a field whose name is not text")
+        case _:
+            found_there = f"found {_told(error, root)}{_hint(schema, value)}"
+            yield Problem(_path(place), f"{_expected(schema)} ({found_there})")
+
+
+def _told(error: ValidationError, root: Node) -> str:
+    """Say what was found, and of personal data no more than the kind and the length."""
+    value: Any = error.instance
+    personal = _is_personal(error, root)
+    if personal and isinstance(value, int | float | Decimal | date):
+        return "a value that is not shown"
+    schema: Any = error.schema
+    return found(value, of_many=personal or schema.get("type") in ("array", "object"))
 
 
 def _is_personal(error: ValidationError, root: Node) -> bool:

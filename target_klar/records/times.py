@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
+
+Moment: TypeAlias = tuple[int, bool]
+"""Whole Unix seconds, and whether the zone was missing, so that UTC had to be assumed."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _EPOCH_UNZONED: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # what is read has no zone either
@@ -29,18 +32,10 @@ _DATE_TIME: Final = re.compile(
 _NO_TIME: Final = re.compile(
     r"(?:0+(?:\.0*)?)?|0000-00-00(?:[T\ ]00:00(?::00(?:[.,]0+)?)?" + _ZONE + r")?", re.ASCII | re.IGNORECASE
 )
-_ZONE_ALONE: Final = re.compile(_ZONE, re.ASCII | re.IGNORECASE)
-_LONGEST_ZONE: Final = 10
+_BEHIND_SECONDS: Final = re.compile(r"(?:[.,]\d+)?" + _ZONE, re.ASCII | re.IGNORECASE)
 _SEPARATORS: Final = ("--T::", "-- ::")
-_POINTS: Final = (".", ",")
+_LONGEST_USUAL: Final = 50
 _SECONDS: Final = re.compile(r"(\d{9,10})(?:\.\d*)?", re.ASCII)
-
-
-class Moment(NamedTuple):
-    """Whole Unix seconds, and whether the zone was missing, so that UTC had to be assumed."""
-
-    seconds: int
-    assumed_utc: bool
 
 
 def says_no_time(text: str) -> bool:
@@ -54,23 +49,14 @@ def moment(value: object) -> Moment | None:
     Digits alone are seconds if there are 9 or 10 of them; others may be dates or milliseconds.
     """
     if isinstance(value, str):
-        return _remembered(value) if len(value) <= _LONGEST_REMEMBERED else _of_text(value)
+        return _usual(value) or _any(value.strip(_BLANKS))
     if isinstance(value, datetime):
         zoned = value.utcoffset() is not None
         aware = value if zoned else value.replace(tzinfo=timezone.utc)
-        return Moment((aware - _EPOCH) // _SECOND, not zoned)
+        return (aware - _EPOCH) // _SECOND, not zoned
     if isinstance(value, date):
-        return Moment((value.toordinal() - _EPOCH_DAY) * 86_400, assumed_utc=True)
+        return (value.toordinal() - _EPOCH_DAY) * 86_400, True
     return None
-
-
-def _of_text(text: str) -> Moment | None:
-    return _usual(text) or _any(text.strip(_BLANKS))
-
-
-# A record repeats its times: in what created, changed and shipped it, and in each of its lines.
-_remembered: Final = lru_cache(maxsize=256)(_of_text)
-_LONGEST_REMEMBERED: Final = 50
 
 
 def _usual(text: str) -> Moment | None:
@@ -79,37 +65,29 @@ def _usual(text: str) -> Moment | None:
     What `datetime.fromisoformat` reads differs from one Python to the next, so it is given nothing but the one form
     that all read alike: its separators are where they have to be, and its hour is not 24.
     """
-    if text[4:17:3] not in _SEPARATORS or text[11:13] == "24":
+    if text[4:17:3] not in _SEPARATORS or text[11:13] == "24" or len(text) > _LONGEST_USUAL:
         return None
-    zone = text[19:]
-    if zone[:1] in _POINTS:
-        digits, zone = zone[1:], zone[1:].lstrip("0123456789")
-        if len(zone) == len(digits):
-            return None
-    ahead = _ahead(zone) if len(zone) <= _LONGEST_ZONE else None
-    if ahead is None:
+    zone = _zone(text[19:])
+    if zone is None:
         return None
+    ahead, assumed_utc = zone
     try:
         local = datetime.fromisoformat(text[:19]) - _EPOCH_UNZONED
     except ValueError:  # no such day or time
         return None
-    return Moment(local.days * 86_400 + local.seconds - ahead, not zone)
+    return local.days * 86_400 + local.seconds - ahead, assumed_utc
 
 
-@lru_cache(maxsize=64)
-def _ahead(zone: str) -> int | None:
-    """Return how many seconds a zone is ahead of UTC; None for what is no zone."""
-    found = _ZONE_ALONE.fullmatch(zone)
-    if found is None:
-        return None
-    hours, minutes, seconds = (int(part or 0) for part in found.group("zh", "zm", "zs"))
-    ahead = (hours * 60 + minutes) * 60 + seconds
-    return -ahead if found["sign"] == "-" else ahead
+@lru_cache(maxsize=256)
+def _zone(text: str) -> tuple[int, bool] | None:
+    """Return how many seconds a zone is ahead of UTC, and whether there is none; a fraction may stand before it."""
+    found = _BEHIND_SECONDS.fullmatch(text)
+    return (_ahead(found), found["zone"] is None) if found else None
 
 
 def _any(text: str) -> Moment | None:
     if digits := _SECONDS.fullmatch(text):
-        return Moment(int(digits[1]), assumed_utc=False)
+        return int(digits[1]), False
     found = _DATE_TIME.fullmatch(text)
     if found is None or text.isdigit():
         return None
@@ -120,6 +98,10 @@ def _any(text: str) -> Moment | None:
         midnight = (date(year, month, day).toordinal() - _EPOCH_DAY) * 86_400
     except ValueError:  # no such day
         return None
-    local = midnight + (hour * 60 + minute) * 60 + second
-    zone = found["zone"]
-    return Moment(local - (_ahead(zone) or 0) if zone else local, assumed_utc=zone is None)
+    return midnight + (hour * 60 + minute) * 60 + second - _ahead(found), found["zone"] is None
+
+
+def _ahead(found: re.Match[str]) -> int:
+    hours, minutes, seconds = (int(part or 0) for part in found.group("zh", "zm", "zs"))
+    ahead = (hours * 60 + minutes) * 60 + seconds
+    return -ahead if found["sign"] == "-" else ahead

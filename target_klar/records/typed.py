@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -13,20 +13,16 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
 
 
-def typed_reader(schema: Node) -> Callable[[msgspec.Raw | bytes], Any | None]:
-    """Return what reads JSON that meets the schema as an object with the schema's fields, and any other as None.
+NOT_READ: Final = (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError)
+"""What a typed reader raises where JSON does not meet its schema, or is none."""
+
+
+def typed_reader(schema: Node) -> Callable[[msgspec.Raw | bytes], Any]:
+    """Return what reads JSON that meets the schema as an object with the schema's fields, and raises `NOT_READ` else.
 
     Numbers are read as doubles, as Klar does: one that is out of bounds by less than a double can tell is within them.
     """
-    read = msgspec.json.Decoder(_type(schema, "Record"), float_hook=Decimal).decode
-
-    def typed(text: msgspec.Raw | bytes) -> Any | None:
-        try:
-            return read(text)
-        except (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError):  # as `exact.decode` has it
-            return None
-
-    return typed
+    return msgspec.json.Decoder(_type(schema, "Record"), float_hook=Decimal).decode
 
 
 def _type(node: Node, name: str) -> Any:
@@ -36,15 +32,14 @@ def _type(node: Node, name: str) -> Any:
             return _struct(node, {field: _type(wanted, f"{name}_{field}") for field, wanted in fields.items()}, name)
         case {"type": "array", "items": item}:
             return list[_type(item, name)]  # type: ignore[misc]  # a type that is made at run time
-        case {"type": "string"}:
-            return Annotated[str, msgspec.Meta(min_length=node.get("minLength", 0))]
-        case {"type": "boolean"}:
-            return bool
         case {"not": _}:
             return msgspec.UnsetType  # which no value is
-        case {"type": "number"}:
-            return Annotated[float, msgspec.Meta(ge=node.get("minimum"), le=node.get("maximum"))]
-    return Any
+    leaves = {
+        "string": Annotated[str, msgspec.Meta(min_length=node.get("minLength", 0))],
+        "number": Annotated[float, msgspec.Meta(ge=node.get("minimum"), le=node.get("maximum"))],
+        "boolean": bool,
+    }
+    return leaves.get(str(node.get("type")), Any)
 
 
 def _struct(node: Node, types: dict[str, Any], name: str) -> type[msgspec.Struct]:

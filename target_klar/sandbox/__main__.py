@@ -14,13 +14,15 @@ from target_klar.sandbox.answers import STYLES
 from target_klar.sandbox.control import is_loopback
 from target_klar.sandbox.faults import FAULTS, Fault
 from target_klar.sandbox.klar import KNOWN_VERSIONS
-from target_klar.sandbox.objects import STREAMS, Json
+from target_klar.sandbox.objects import STREAMS
 from target_klar.sandbox.stand_in import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_ABOUT = """A local stand-in for Klar: it takes refunds and transaction costs as Klar's import API does,
+    from target_klar.sandbox.shapes import Json
+
+_ABOUT = """A local stand-in for Klar: it takes what Klar's import API takes, as it does,
 and shows at its address what arrived and what was refused. It ends with SIGTERM or Ctrl-C, exit code 0."""
 
 _STOPS = {signal.SIGINT, signal.SIGTERM}

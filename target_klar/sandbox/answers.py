@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_klar.sandbox.objects import Json, Stream, Violation
+    from target_klar.sandbox.objects import Stream, Violation
+    from target_klar.sandbox.shapes import Json
 
 JSON_TYPE = "application/json; charset=utf-8"
 
@@ -72,8 +73,8 @@ def failure(status: int, message: str | None = None) -> Answer:
 
 
 def acceptance(stream: Stream) -> Answer:
-    """Returns what Klar says of a load that it took: nothing for refunds, `VALID` for costs (both pages)."""
-    return json_answer(201, {"status": "VALID"}) if stream.enveloped else Answer(201)
+    """Returns what Klar says of a load that it took: `VALID`, or nothing (Klar's pages)."""
+    return json_answer(201, {"status": "VALID"}) if stream.says_valid else Answer(201)
 
 
 def key_of(stream: Stream, sent: Json) -> Json:
@@ -96,7 +97,7 @@ def partial(stream: Stream, objects: Sequence[Json], failed: set[int]) -> Answer
 
 def refusal(stream: Stream, objects: Sequence[Json], violations: Sequence[Violation], style: Style | None) -> Answer:
     """Returns the answer that refuses a batch, by default in the style of the stream's own page."""
-    style = style or ("index" if stream.enveloped else "tree")
+    style = style or ("tree" if stream.name == "refunds" else "index")
     failed = sorted({violation.index for violation in violations})
     if style == "opaque":
         return Answer(400, b"Bad Request", "text/plain")

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 from target_klar.sandbox.answers import Answer, failure, json_answer, json_text
 from target_klar.sandbox.klar import Klar, utc
-from target_klar.sandbox.objects import STREAMS, Json
+from target_klar.sandbox.objects import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_klar.sandbox.faults import Schedule
     from target_klar.sandbox.server import Call
+    from target_klar.sandbox.shapes import Json
     from target_klar.sandbox.traffic import Request, Traffic
 
 LATEST = 12

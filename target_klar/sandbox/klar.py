@@ -11,7 +11,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 from target_klar.sandbox.answers import Answer, Style, acceptance, json_answer, key_of, partial, refusal
-from target_klar.sandbox.objects import REFUNDS, STREAMS, Json, Stream, Violation
+from target_klar.sandbox.objects import STREAMS, Stream, Violation
+from target_klar.sandbox.shapes import PERSONAL, Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 KNOWN_VERSIONS: dict[str, Collection[str]] = {
     "refunds": ("12.2022", "07.2025"),
     "transaction_costs": ("06.2024",),
+    "logistics_costs": ("04.2024",),
+    "cogs": ("12.2022",),
+    "orders": ("12.2022", "07.2025"),
 }
 """The versions of which Klar's pages and its Magento module speak."""
+
+_PERSONAL = {(name,) for name in PERSONAL}
 
 Books = Literal["all", "all but the first", "as nothing"]
 """What a good load leaves behind; `as nothing` is a load that succeeds with a count of 0."""
@@ -110,6 +116,11 @@ class Klar:
         return self.held("transaction_costs")
 
     @property
+    def orders(self) -> dict[str, Json]:
+        """A copy of the orders held, by `id`, the last written last."""
+        return self.held("orders")
+
+    @property
     def refused(self) -> list[Refused]:
         """The latest refusals, newest last."""
         with self.lock:
@@ -151,11 +162,9 @@ class Klar:
     def validate(self, stream: Stream, objects: list[Json]) -> Answer:
         """Returns what Klar says of these objects, and changes nothing."""
         violations = self._violations(stream, objects)
-        return (
-            refusal(stream, objects, violations, self.refuse_style)
-            if violations
-            else json_answer(200, {"status": "VALID"})
-        )
+        if violations:
+            return refusal(stream, objects, violations, self.refuse_style or "tree")
+        return json_answer(stream.valid_status or 200, {"status": "VALID"})
 
     def fail(self, stream: Stream, answer: Answer) -> Answer:
         """Books a load that failed before any object of it was looked at."""
@@ -202,7 +211,7 @@ class Klar:
     def _unwanted(self, stream: Stream, index: int, sent: dict[str, Json], reason: object) -> Violation:
         """Puts a refusal on request at the first line item if the style speaks of those, else at the key."""
         said = reason if isinstance(reason, str) else "is refused on request"
-        if self.refuse_style == "tree-item" and stream is REFUNDS and sent["lineItems"]:
+        if self.refuse_style == "tree-item" and stream.name == "refunds" and sent["lineItems"]:
             item = sent["lineItems"][0]
             path = ("lineItems", 0, "refundedQuantity")
             return Violation(index, path, item, item["refundedQuantity"], "isWanted", f"refundedQuantity {said}")
@@ -211,8 +220,9 @@ class Klar:
     def _store(self, stream: Stream, objects: list[Json]) -> None:
         shelf = self._shelves[stream.name]
         for sent in objects:
-            shelf.held.pop(sent[stream.key], None)
-            shelf.held[sent[stream.key]] = sent
+            identity = stream.identity(sent)
+            shelf.held.pop(identity, None)
+            shelf.held[identity] = sent
         counts = {"total": len(shelf.held), "last_batch_count": len(objects)}
         self._show(shelf, replace(shelf.newest, **counts, last_success=self._tick()))
 
@@ -233,7 +243,8 @@ class Klar:
         now = time.time_ns() // 1_000_000
         for violation in violations[-200:]:
             key, path = key_of(stream, objects[violation.index]), dotted(violation.path)
-            self._refused.append(Refused(now, stream.name, str(key), path, violation.message, violation.value))
+            value = "(personal data)" if violation.path[:1] in _PERSONAL else violation.value
+            self._refused.append(Refused(now, stream.name, str(key), path, violation.message, value))
 
 
 def dotted(path: Iterable[str | int]) -> str:

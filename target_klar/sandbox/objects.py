@@ -1,31 +1,27 @@
 """What Klar accepts: the objects of each stream, and what is wrong with one that it refuses.
 
-Written from Klar's Refunds and Transaction Costs pages alone. Nothing here is shared with the target's own
-contract, so that each of the two shows where the other misreads Klar.
+Written from Klar's pages alone. Nothing here is shared with the target's own contract, so that each of the two shows
+where the other misreads Klar.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import KW_ONLY, dataclass, replace
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from target_klar.sandbox import shapes
+from target_klar.sandbox.shapes import PERSONAL, Json, ListOf, Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
-Json = Any
-"""A parsed JSON value; its fractional numbers are `Decimal`, so that no digit is lost."""
+    from target_klar.sandbox.shapes import Rule
 
 MOST_OBJECTS = 1000
 """How many objects one request may carry (Klar's Refunds and Transaction Costs pages)."""
-
-LARGEST_NUMBER = Decimal("1.7976931348623157e308")
-"""Klar reads numbers as JavaScript does, in which a larger one is infinite (our reading, undocumented)."""
-
-FIRST_SECOND, LAST_SECOND = 100_000_000, 9_999_999_999
-"""Times outside of these are dates written as numbers, or milliseconds (our reading, undocumented)."""
 
 
 @dataclass(frozen=True)
@@ -43,49 +39,6 @@ class Violation:
     message: str
 
 
-_Broken = tuple[str, str] | None
-"""The rule that a value breaks, as class-validator calls it, and what it says after the field's name."""
-
-
-class _Field(NamedTuple):
-    broken: Callable[[Json], _Broken]
-    required: bool = False
-
-
-def _text(value: Json) -> _Broken:
-    return None if isinstance(value, str) else ("isString", "must be a string")
-
-
-def _key(value: Json) -> _Broken:
-    return _text(value) or (None if value else ("isNotEmpty", "should not be empty"))
-
-
-def _number(value: Json) -> _Broken:
-    if isinstance(value, int | Decimal) and not isinstance(value, bool) and abs(Decimal(value)) <= LARGEST_NUMBER:
-        return None
-    return "isNumber", "must be a number conforming to the specified constraints"
-
-
-def _time(value: Json) -> _Broken:
-    if _number(value) is None and not FIRST_SECOND <= value <= LAST_SECOND:
-        return "isUnixTime", "must be a Unix timestamp in seconds"
-    return _number(value)
-
-
-def _array(value: Json) -> _Broken:
-    return None if isinstance(value, list) else ("isArray", "must be an array")
-
-
-_LINE_ITEM = {
-    "id": _Field(_text),
-    "lineItemId": _Field(_text, required=True),
-    "refundedQuantity": _Field(_number, required=True),
-    "reasonDescriptor": _Field(_text),
-    "createdAt": _Field(_time),
-    "processedAt": _Field(_time),
-}
-
-
 @dataclass(frozen=True)
 class Stream:
     """One kind of object that Klar takes."""
@@ -96,14 +49,27 @@ class Stream:
     """As Klar's paths call it."""
     key: str
     """The field whose value decides whether an object is new or overwrites one."""
-    enveloped: bool
-    """Whether the array is sent inside of `{"items": ...}` (for costs our reading, undocumented) or bare."""
-    fields: dict[str, _Field]
+    shape: Shape
+    _: KW_ONLY
+    enveloped: bool = False
+    """Whether the array is in `{"items": ...}` (for transaction costs our reading, undocumented), or is the body."""
+    says_valid: bool = False
+    """Whether a load that was taken is answered with `VALID`, or with an empty body (Klar's pages)."""
+    valid_status: int | None = None
+    """The HTTP status of a validation that finds nothing wrong; None where there is no such endpoint (Klar's pages)."""
+
+    def at(self, version: str) -> Stream:
+        """Returns the stream as a version of its endpoint, MM.YYYY, knows it."""
+        return replace(self, shape=self.shape.at(version))
+
+    def identity(self, sent: Json) -> str:
+        """Returns what an object overwrites: the one of the same key (that of COGS is our reading)."""
+        return " ".join(str(sent[name]) for name in (self.key, *self.shape.one_of) if name in sent)
 
     def batch(self, body: bytes) -> list[Json]:
         """Returns the objects that a body carries, or raises `ValueError` with what is wrong with it."""
         try:
-            sent = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+            sent = json.loads(body, parse_float=_fraction, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"the body is not JSON: {error}") from None
         if self.enveloped:
@@ -117,10 +83,19 @@ class Stream:
     def violations(self, objects: list[Json], extra_fields: AbstractSet[str]) -> Iterator[Violation]:
         """Yields every rule that any of the objects breaks."""
         for index, sent in enumerate(objects):
-            yield from _check(index, (), sent, self.fields, extra_fields)
-            items = sent.get("lineItems") if isinstance(sent, dict) and "lineItems" in self.fields else None
-            for place, item in enumerate(items if isinstance(items, list) else ()):
-                yield from _check(index, ("lineItems", place), item, _LINE_ITEM, extra_fields)
+            yield from _check(index, (), sent, self.shape, extra_fields)
+
+
+def without_personal(sent: Json) -> Json:
+    """Returns an object with personal data told and not shown."""
+    return {name: "(personal data)" if name in PERSONAL else held for name, held in sent.items()}
+
+
+def _fraction(written: str) -> Decimal:
+    try:
+        return Decimal(written)
+    except InvalidOperation:  # an exponent of 20 digits, which JavaScript reads as 0 or as infinite
+        return Decimal(0) if "e-" in written.lower() else Decimal("Infinity")
 
 
 def _refuse_constant(name: str) -> Json:
@@ -128,40 +103,44 @@ def _refuse_constant(name: str) -> Json:
 
 
 def _check(
-    index: int, path: tuple[str | int, ...], sent: Json, fields: dict[str, _Field], extra: AbstractSet[str]
+    index: int, path: tuple[str | int, ...], sent: Json, shape: Shape, extra: AbstractSet[str]
 ) -> Iterator[Violation]:
     if not isinstance(sent, dict):
         name = str(path[-1]) if path else str(index)
         yield Violation(index, path, sent, sent, "isObject", f"{name} must be an object")
         return
-    for name, field in fields.items():
-        if name in sent or field.required:
-            value = sent.get(name)
-            broken = field.broken(value)
-            if broken is not None:
-                yield Violation(index, (*path, name), sent, value, broken[0], f"{name} {broken[1]}")
-    for name in sent.keys() - fields.keys() - extra:
+    for name, rule in shape.fields.items():
+        if name in sent or name in shape.required:
+            yield from _check_value(index, (*path, name), sent, sent.get(name), rule, extra)
+    if shape.one_of and not any(name in sent for name in shape.one_of):
+        name = shape.one_of[0]
+        yield Violation(index, (*path, name), sent, None, "isDefined", f"{' or '.join(shape.one_of)} should be defined")
+    for name in sent.keys() - shape.fields.keys() - extra:
         message = f"property {name} should not exist"
         yield Violation(index, (*path, name), sent, sent[name], "whitelistValidation", message)
 
 
-REFUNDS = Stream(
-    name="refunds",
-    segment="refunds",
-    key="id",
-    enveloped=False,
-    fields={
-        "id": _Field(_key, required=True),
-        "createdAt": _Field(_time, required=True),
-        "updatedAt": _Field(_time),
-        "lineItems": _Field(_array, required=True),
-    },
-)
+def _check_value(  # where it stands, what it is, what it should be
+    index: int, path: tuple[str | int, ...], target: Json, value: Json, rule: Rule, extra: AbstractSet[str]
+) -> Iterator[Violation]:
+    if isinstance(rule, Shape):
+        yield from _check(index, path, value, rule, extra)
+    elif isinstance(rule, ListOf) and isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _check_value(index, (*path, place), target, item, rule.item, extra)
+    else:
+        broken = ("isArray", "must be an array") if isinstance(rule, ListOf) else rule(value)
+        if broken is not None:
+            yield Violation(index, path, target, value, broken[0], f"{path[-1]} {broken[1]}")
+
+
+REFUNDS = Stream("refunds", "refunds", "id", shapes.REFUND, valid_status=200)
 TRANSACTION_COSTS = Stream(
-    name="transaction_costs",
-    segment="transaction-costs",
-    key="orderId",
-    enveloped=True,
-    fields={"orderId": _Field(_key, required=True), "transactionCosts": _Field(_number, required=True)},
+    "transaction_costs", "transaction-costs", "orderId", shapes.TRANSACTION_COSTS, enveloped=True, says_valid=True
 )
-STREAMS = {stream.name: stream for stream in (REFUNDS, TRANSACTION_COSTS)}
+LOGISTICS_COSTS = Stream(
+    "logistics_costs", "logistics-costs", "orderId", shapes.LOGISTICS_COSTS, enveloped=True, valid_status=202
+)
+COGS = Stream("cogs", "cogs", "orderId", shapes.COGS, enveloped=True, valid_status=202)
+ORDERS = Stream("orders", "orders", "id", shapes.ORDER, says_valid=True, valid_status=201)
+STREAMS = {stream.name: stream for stream in (REFUNDS, TRANSACTION_COSTS, LOGISTICS_COSTS, COGS, ORDERS)}

@@ -14,7 +14,7 @@ from target_klar.sandbox.answers import Answer, failure
 from target_klar.sandbox.control import Panel, is_address
 from target_klar.sandbox.faults import WELL_BEHAVED, Fault, Manner, On, Schedule
 from target_klar.sandbox.klar import Klar
-from target_klar.sandbox.objects import REFUNDS, STREAMS, TRANSACTION_COSTS, Json, Stream
+from target_klar.sandbox.objects import STREAMS, TRANSACTION_COSTS, Stream
 from target_klar.sandbox.server import Call, Server
 from target_klar.sandbox.traffic import Request, Traffic
 from target_klar.sandbox.wire import deliver, gone
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from typing_extensions import Self
+
+    from target_klar.sandbox.shapes import Json
 
 Moment = Literal["received", "stored", "answered", "status"]
 """When an observer is called: a POST was read, its batch stored, an answer written in full; a status was asked."""
@@ -92,7 +94,7 @@ class Sandbox(Klar):
         return self.traffic.peak_in_flight
 
     def posts(self, stream: str | None = None) -> list[Request]:
-        """Returns the latest loads, oldest first, of one stream or of both; validations are not loads."""
+        """Returns the latest loads, oldest first, of one stream or of all; validations are not loads."""
         return [seen for seen in self.requests if seen.on == "post" and stream in (None, seen.stream)]
 
     def start(self) -> None:
@@ -153,9 +155,10 @@ class Sandbox(Klar):
             stream = _SEGMENTS.get(segment)
             if stream is None or version not in self.versions[stream.name]:
                 return None, None
+            stream = stream.at(version)
             if action == "json":
                 return "post", stream
-            return ("validate", stream) if stream is REFUNDS else (None, None)
+            return ("validate", stream) if stream.valid_status else (None, None)
         _, _, segment = call.path.partition("/")
         segment, _, word = segment.partition("/")
         stream = _SEGMENTS.get(segment)

@@ -11,6 +11,7 @@ from singer_sdk.helpers.capabilities import STREAM_MAPS_CONFIG
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_klar.api.client import is_loopback
+from target_klar.contract.streams import CONTRACTS
 from target_klar.records.words import shorten
 from target_klar.settings.spelling import meant
 from target_klar.settings.stream_maps import map_mistakes
@@ -55,19 +56,15 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         title="API URL",
         description="Where Klar's API is: https, or http to a loopback address such as the local Klar's.",
     ),
-    th.Property(
-        "refunds_api_version",
-        th.StringType(pattern=_VERSION),
-        default="12.2022",
-        title="API version of refunds",
-        description="The version in the path of the refunds endpoint, MM.YYYY.",
-    ),
-    th.Property(
-        "transaction_costs_api_version",
-        th.StringType(pattern=_VERSION),
-        default="06.2024",
-        title="API version of transaction costs",
-        description="The version in the path of the transaction costs endpoint, MM.YYYY.",
+    *(
+        th.Property(
+            contract.version_setting,
+            th.StringType(pattern=_VERSION),
+            default=contract.version,
+            title=f"API version of {contract.named}",
+            description=f"The version in the path of the {contract.named} endpoint, MM.YYYY.",
+        )
+        for contract in CONTRACTS.values()
     ),
     th.Property(
         "batch_size_rows",

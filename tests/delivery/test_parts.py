@@ -16,7 +16,7 @@ from thoroughness import size
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
 from target_klar.delivery.parts import Parts
-from target_klar.delivery.report import StreamReport
+from target_klar.delivery.stream import Stream
 from target_klar.records.exact import encode
 
 if TYPE_CHECKING:
@@ -51,14 +51,13 @@ def lines(*ids: str, **fields: Any) -> list[dict[str, Any]]:
 
 def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds") -> int:
     """The number of keys that are told after these batches of records."""
-    contract = CONTRACTS[stream]
-    parts = Parts(contract)
+    all_of_it = Stream(CONTRACTS[stream])
     for records in batches:
-        batch = Batch(contract, StreamReport(stream), parts, 1)
+        batch = Batch(all_of_it, [1])
         for number, each in enumerate(records, 1):
-            batch.add(number, each[contract.key], encode(each), None)
+            batch.add(number, each[CONTRACTS[stream].key], encode(each), None)
         batch.close()
-    return number_of(parts.told())
+    return number_of(all_of_it.parts.told())
 
 
 def number_of(text: str) -> int:
@@ -101,16 +100,15 @@ def test_refunds_of_one_key_may_be_parts_if_both_have_lines_and_share_none(name:
 def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
     first: str, second: str, *, may_be: bool, apart: bool
 ) -> None:
-    contract = CONTRACTS["transaction_costs"]
-    parts = Parts(contract)
-    batch = Batch(contract, StreamReport("transaction_costs"), parts, 1)
+    stream = Stream(CONTRACTS["transaction_costs"])
+    batch = Batch(stream, [1])
     for text in (first, second):
         batch.add(1, "a", f'{{"orderId":"a","transactionCosts":{text}}}'.encode(), None)
         if apart:
             batch.close()
-            batch = Batch(contract, StreamReport("transaction_costs"), parts, 1)
+            batch = Batch(stream, [1])
     batch.close()
-    assert number_of(parts.told()) == may_be
+    assert number_of(stream.parts.told()) == may_be
 
 
 # In runs of rows that are each another record of one of a few keys, an order of values, cut into batches.

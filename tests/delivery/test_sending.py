@@ -13,11 +13,11 @@ from invocation import unplug
 from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
+from target_klar.delivery.checkpoints import Checkpoints
 from target_klar.delivery.ledger import Ledger
-from target_klar.delivery.parts import Parts
 from target_klar.delivery.rejects import Rejects
-from target_klar.delivery.report import StreamReport
-from target_klar.delivery.sending import Delivery, Pace
+from target_klar.delivery.sending import Pace, Sending
+from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.process.pipes import Wakeup
 from target_klar.records.exact import encode
@@ -31,7 +31,7 @@ REFUNDS = CONTRACTS["refunds"]
 
 
 @pytest.fixture
-def delivery(klar: Sandbox) -> Iterator[Delivery]:
+def sending(klar: Sandbox) -> Iterator[Sending]:
     """One request at a time, and a word about it every fifth of a second."""
     stop, wakeup = threading.Event(), Wakeup()
     connection = Connection(klar.url, klar.token, {"refunds": "12.2022"}, 10, 0, "target-klar/9.9.9")
@@ -39,39 +39,33 @@ def delivery(klar: Sandbox) -> Iterator[Delivery]:
     def connect(tell: Callable[[str], None]) -> Client:
         return Client(connection, stop, tell)
 
-    made = Delivery(
-        ledger=Ledger(),
-        rejects=Rejects(None, 0, dry_run=False),
-        workers=Workers(connect, wakeup),
-        wakeup=wakeup,
-        stop=stop,
-        pace=Pace(1, status_timeout=10, checkpoint_interval=3600, validate_only=False, progress_interval=0.2),
-    )
+    ledger, rejects, workers = Ledger(), Rejects(None, 0, dry_run=False), Workers(connect, wakeup, stop)
+    checkpoints = Checkpoints(ledger, rejects, workers, interval=3600, status_timeout=10)
+    made = Sending(ledger, rejects, workers, checkpoints, Pace(1, status_timeout=10, progress_interval=0.2))
     yield made
     unplug(made)
 
 
 def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
-    klar: Sandbox, delivery: Delivery, caplog: Any
+    klar: Sandbox, sending: Sending, caplog: Any
 ) -> None:
     caplog.set_level(logging.INFO, "target-klar")
     klar.latency = 0.3
-    report = StreamReport("refunds")
+    stream = Stream(REFUNDS)
     for number in range(1, 6):
-        report.read = delivery.ledger.number = number
-        delivery.ledger.open(number)
-        batch = Batch(REFUNDS, report, Parts(REFUNDS), number)
+        stream.read = sending.ledger.number = number
+        batch = Batch(stream, sending.ledger.open(number))
         sent = refund(f"R-{number}")
         batch.add(number, sent["id"], encode(sent), None)
-        delivery.send(batch)
-    delivery.finish()
+        sending.send(batch)
+    sending.finish()
 
     progress = [text for text in caplog.messages if text.startswith("so far, refunds: ")]
-    assert len(klar.refunds) == report.stored == 5
+    assert len(klar.refunds) == stream.stored == 5
     assert 2 <= len(progress) <= 5
     read = [int(text.split()[5]) for text in progress]
     assert read == sorted(set(read)), "it says nothing where nothing has come"
 
 
 def test_the_interval_is_ten_seconds() -> None:
-    assert Pace(1, 1, 1, validate_only=False).progress_interval == 10
+    assert Pace(1, 1).progress_interval == 10

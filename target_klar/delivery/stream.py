@@ -1,0 +1,77 @@
+"""One of Klar's streams in this run, and its line in the words that an operator reads in the morning."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_klar.delivery.parts import Parts
+
+if TYPE_CHECKING:
+    from target_klar.api.answers import Status
+    from target_klar.contract.streams import Contract
+
+_logger = logging.getLogger("target-klar")
+
+
+@dataclass(eq=False)
+class Stream:
+    """What became of the records of one stream, and what Klar's status has shown of it."""
+
+    contract: Contract
+    dry_run: bool = False
+    read: int = 0
+    stored: int = 0
+    """How many records Klar took; in a dry run, how many it or the contract would take."""
+    merged: int = 0
+    cancelled: int = 0
+    deleted: int = 0
+    filtered: int = 0
+    """How many of the deleted ones a `__filter__` dropped."""
+    rejected: int = 0
+    requests: int = 0
+    retries: int = 0
+    in_flight: int = 0
+    """How many batches are on their way to Klar."""
+    proven: bool = False
+    """Klar took its first request, and counted it."""
+    status: Status | None = None
+    """The newest status read."""
+    doubts: Counter[str] = field(default_factory=Counter)
+    """How many of its records are allowed and look like a mistake, by what it is."""
+    parts: Parts = field(init=False)
+    """Which of its records may be parts of one."""
+    _started: float = field(default_factory=time.monotonic)
+    _told: int = 0
+
+    def __post_init__(self) -> None:
+        self.parts = Parts(self.contract)
+
+    @property
+    def name(self) -> str:
+        """What Klar and the tap call it."""
+        return self.contract.stream
+
+    def learn(self, status: Status | None) -> None:
+        """Keep a status that was read, if there is one and it is newer than the one that is known."""
+        if status is not None and (self.status is None or status.newer_than(self.status)):
+            self.status = status
+
+    def tell_progress(self) -> None:
+        """Log how far the stream is, unless nothing has come since the last time."""
+        if self.read > self._told:
+            self._told = self.read
+            _logger.info("so far, %s", self.line())
+
+    def line(self) -> str:
+        """Return the one line about this stream: what was read, stored and not, and how long it took."""
+        seconds = time.monotonic() - self._started
+        counts = ("stored", "read", "merged", "cancelled", "deleted", "rejected", "requests", "retries")
+        parts = [f"{getattr(self, name)} {'valid' if name == 'stored' and self.dry_run else name}" for name in counts]
+        parts += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
+        if self.status is not None and self.status.total is not None:
+            parts.append(f"{self.status.total} at Klar")
+        return f"{self.name}: {', '.join(parts)}"

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from forked import run
+from measured import Case, load
+from sources import COSTS, REFUNDS, ROWS, SHOPIFY
+
+from target_klar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IN_KLARS_FORM = [Case(source=source, rows=4) for source in (REFUNDS, COSTS)]
+OF_OTHER_FORM = [Case(source=source, rows=4) for source in (*ROWS, SHOPIFY)]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [each for case in IN_KLARS_FORM for each in (case.bare, case.plain)] + [case.script for case in OF_OTHER_FORM],
+    ids=lambda case: f"{case.source.name} by {case.command[1].rpartition('/')[2]}",
+)
+def test_what_is_measured_beside_target_klar_delivers_the_same_objects_and_state(tmp_path: Path, beside: Case) -> None:
+    with Sandbox() as klar, Sandbox() as other:
+        lines = [line.encode().rstrip() for line in beside.source.lines(beside.rows)]
+        ours = run(klar, lines, stream_maps=beside.source.stream_maps or None)
+        _, state = load(beside, {"api_url": other.url, "api_token": other.token}, tmp_path)
+
+        assert klar.count("refunds") + klar.count("transaction_costs") == beside.rows, ours.err
+        assert (other.refunds, other.transaction_costs) == (klar.refunds, klar.transaction_costs)
+        assert state == ours.states[-1] == {"rows": beside.rows}
