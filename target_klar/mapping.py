@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, Final
 
 from singer_sdk.exceptions import MapExpressionError
+from singer_sdk.mapper import SameRecordTransform
 
 from target_klar.records.conform import Refusal, marks
 from target_klar.records.words import Problem, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from singer_sdk.mapper import StreamMap
 
 LONGEST_REASON = 300
@@ -40,6 +44,13 @@ def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
         return Refusal(None, [Problem("record", f"could not be mapped ({reason})")])
     own = marks(record)
     return made | own if own and not marks(made) else made
+
+
+def changes_nothing(stream_map: StreamMap, definitions: Mapping[str, Any], stream: str) -> bool:
+    """Tell whether the only map of a stream leaves its records as they are: it has none, or a new name alone."""
+    defined = [definition for name, definition in definitions.items() if fnmatch(stream, name)]
+    renames = len(defined) == 1 and isinstance(defined[0], dict) and defined[0].keys() == {"__alias__"}
+    return isinstance(stream_map, SameRecordTransform) or renames
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -58,13 +58,12 @@ _decode_state = msgspec.json.Decoder(_StateLine).decode
 class KlarReader(GenericSingerReader[bytes]):
     """Reads without ever blocking: `tend` is called between chunks, and says how long the next wait may be.
 
-    What `takes` the records of a stream is given the JSON of each, and says whether it took it as it is; any other
-    message, and a record that was not taken, goes to its callback.
+    What `takes` the records of a stream is given the JSON of each and its line; any other message goes to its callback.
     """
 
     def __init__(self, wakeup: Wakeup, tend: Callable[[], float]) -> None:
         super().__init__()
-        self.takes: dict[str, Callable[[msgspec.Raw], bool]] = {}
+        self.takes: dict[str, Callable[[msgspec.Raw, bytes], None]] = {}
         self._wakeup = wakeup
         self._tend = tend
 
@@ -111,16 +110,18 @@ class KlarReader(GenericSingerReader[bytes]):
         """Pass on the message of a line, and return its type."""
         try:
             plain = _decode_record(line)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            take = self.takes[plain.stream]
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError):
             message = _message(line, callbacks)
-        else:
-            take = self.takes.get(plain.stream)
-            if take is not None and take(plain.record):
-                return "RECORD"
-            message = _message_of(plain, line)
-        kind: str = message["type"]
-        callbacks[kind](message)
-        return kind
+            kind: str = message["type"]
+            callbacks[kind](message)
+            return kind
+        try:
+            take(plain.record, line)
+        except NotJSONError:
+            _message(line, callbacks)  # whose words name the place in the line
+            raise
+        return "RECORD"
 
     def lines(self, source: Source) -> Iterator[bytes]:
         """Yield every line without its end, waiting for input, workers and signals alike.
@@ -151,13 +152,6 @@ class KlarReader(GenericSingerReader[bytes]):
             if not chunk:
                 yield b"".join(beginning)
                 return
-
-
-def _message_of(plain: _RecordLine, line: bytes) -> dict[str, Any]:
-    try:
-        return {"type": "RECORD", "stream": plain.stream, "record": decode(plain.record), LINE: line}
-    except NotJSONError:  # its words are to name the place in the line
-        return _message(line, ("RECORD",))
 
 
 def _message(line: bytes, types: Collection[str]) -> dict[str, Any]:

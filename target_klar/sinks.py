@@ -11,6 +11,7 @@ from target_klar.delivery.batch import MAX_HELD, Batch
 from target_klar.delivery.stream import Stream
 from target_klar.reader import LINE
 from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
+from target_klar.records.exact import decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,19 +57,22 @@ class KlarSink(BatchSink):
     def get_validator(self) -> None:
         """Return none of the SDK's validators: Klar's contract counts, not the tap's schema."""
 
-    def take_as_it_came(self, record: msgspec.Raw) -> bool:
-        """Add a record that is in Klar's own form to the batch, as the bytes that the tap wrote; else return False.
+    def take(self, record: msgspec.Raw, line: bytes) -> None:
+        """Add a record to the batch: in Klar's own form as the bytes that the tap wrote, else conformed.
 
-        Behind a record that is not the next ones are not looked at: taps write one form as a rule.
+        Behind a record that is not in Klar's own form the next ones are not looked at: taps write one form as a rule.
+
+        Raises:
+            RecordRefusedError: Klar would not take it, and it may not be set aside.
+            NotJSONError: It is not JSON.
         """
-        if self._ledger.number < self._ask_again:
-            return False
-        conformed = self.conformer.as_it_came(record)
-        if conformed is None:
+        if self._ledger.number >= self._ask_again:
+            conformed = self.conformer.as_it_came(record)
+            if conformed is not None:
+                self._add(conformed, None)
+                return
             self._ask_again = self._ledger.number + _NOT_ASKED
-            return False
-        self._add(conformed, None)
-        return True
+        self._take(decode(record), line)
 
     def process_record(self, record: object, context: dict[str, Any]) -> None:
         """Conform one record and add it to the batch; `context` is the tap's own message, with its line.
@@ -76,11 +80,14 @@ class KlarSink(BatchSink):
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
+        self._take(record, context[LINE])
+
+    def _take(self, record: object, line: bytes) -> None:
         conformed = self.conformer.conform(record)
         if isinstance(conformed, Conformed):
-            self._add(conformed, context[LINE])
+            self._add(conformed, line)
         elif isinstance(conformed, Refusal):
-            self.refuse(conformed, context)
+            self.refuse(conformed, line)
         else:
             self._count()
             self.stream.deleted += 1
@@ -113,13 +120,13 @@ class KlarSink(BatchSink):
             self.stream.deleted += 1
             self.stream.filtered += 1
 
-    def refuse(self, refusal: Refusal, context: dict[str, Any]) -> None:
-        """Have a record set aside that cannot be sent; `context` is the tap's own message, with its line.
+    def refuse(self, refusal: Refusal, line: bytes) -> None:
+        """Have a record set aside that cannot be sent; `line` is the one that it came in.
 
         Raises:
             RecordRefusedError: It may not be set aside.
         """
-        self._sending.refuse(self.stream, self._count(), context[LINE], refusal)
+        self._sending.refuse(self.stream, self._count(), line, refusal)
 
     @property
     def current_size(self) -> int:

@@ -14,7 +14,7 @@ from singer_sdk.exceptions import (
     StreamMapConfigError,
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import Client, Connection
@@ -25,7 +25,7 @@ from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.sending import Pace, Sending
 from target_klar.delivery.workers import Workers
-from target_klar.mapping import FILTERED, LONGEST_REASON, mapped, names_of, outline
+from target_klar.mapping import FILTERED, LONGEST_REASON, changes_nothing, mapped, names_of, outline
 from target_klar.process.pipes import Wakeup
 from target_klar.reader import LINE, KlarReader, records, state_of
 from target_klar.records.conform import Refusal
@@ -71,7 +71,7 @@ class TargetKlar(Target):
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
         self._reader = self.message_reader = KlarReader(wakeup, self._tend)
         self.sinks: dict[str, KlarSink] = {}
-        self._unmapped: dict[str, KlarSink] = {}
+        self._ways: dict[str, list[tuple[StreamMap | None, KlarSink]]] = {}
         self._ignored_versions: set[str] = set()
 
     def connect(self, tell: Callable[[str], None], retry_timeout: float | None = None) -> Client:
@@ -90,39 +90,27 @@ class TargetKlar(Target):
     # The way of a message
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        """Give a record to its sink, and the sink's batch to be sent once it is full."""
-        # While no stream map applies, this leaves out what the SDK does per record: a copy and a transform that change
-        # nothing, a batch context with an id, the tap's own schema and key (Klar's contract counts, and conforming
-        # parses times), removing `_sdc_` fields (conforming needs `_sdc_deleted_at`), and a clock for its counter.
-        try:
-            sink, record = self._unmapped[message_dict["stream"]], message_dict["record"]
-        except (KeyError, TypeError):
-            self._process_mapped_record(message_dict)
-            return
-        sink.process_record(record, message_dict)
-
-    def _process_mapped_record(self, message_dict: dict[str, Any]) -> None:
+        """Give a record to its sinks; one without a stream map does not come here, unless its line is out of line."""
+        # This leaves out what the SDK does per record: a batch context with an id, the tap's own schema and key (Klar's
+        # contract counts, and conforming parses times), removing `_sdc_` fields (conforming needs `_sdc_deleted_at`),
+        # and a clock for its counter.
         self._assert_line_requires(message_dict, {"stream", "record"})
         record = message_dict["record"]
-        for stream_map in self._maps_of(message_dict["stream"]):
-            if isinstance(stream_map, RemoveRecordTransform):
-                continue
-            sink = self.sinks[stream_map.stream_alias]
-            sent = mapped(stream_map, record) if isinstance(record, dict) else record
+        for stream_map, sink in self._ways_of(message_dict["stream"]):
+            sent = mapped(stream_map, record) if stream_map and isinstance(record, dict) else record
             if sent is FILTERED:
                 sink.leave_out(record)
-                continue
-            if isinstance(sent, Refusal):
-                sink.refuse(sent, message_dict)
+            elif isinstance(sent, Refusal):
+                sink.refuse(sent, message_dict[LINE])
             else:
                 sink.process_record(sent, message_dict)
             if not isinstance(record, dict):
                 return  # no map can make anything of it, so it is one bad record, however many there are
 
-    def _maps_of(self, stream: Any) -> list[StreamMap]:
-        if not isinstance(stream, str) or stream not in self.mapper.stream_maps:
+    def _ways_of(self, stream: Any) -> list[tuple[StreamMap | None, KlarSink]]:
+        if not isinstance(stream, str) or stream not in self._ways:
             raise RecordsWithoutSchemaException(f"A record of {_named(stream)} came before the SCHEMA of its stream.")
-        return self.mapper.stream_maps[stream]
+        return self._ways[stream]
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
@@ -146,19 +134,14 @@ class TargetKlar(Target):
         if not all(isinstance(each.stream_alias, str) for each in maps):
             raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is no name.")
         self.sending.rejects.schema(stream, message_dict[LINE])
-        sinks = [
-            self.get_sink(
-                each.stream_alias, schema=each.transformed_schema, key_properties=each.transformed_key_properties
-            )
-            for each in maps
-            if not isinstance(each, RemoveRecordTransform)
+        ways: list[tuple[StreamMap | None, KlarSink]] = [
+            (each, self.get_sink(each.stream_alias)) for each in maps if not isinstance(each, RemoveRecordTransform)
         ]
-        only = maps[0] if len(maps) == 1 and isinstance(maps[0], SameRecordTransform) else None
-        self._unmapped.pop(stream, None)
         self._reader.takes.pop(stream, None)
-        if only is not None:
-            self._unmapped[stream] = sinks[0]
-            self._reader.takes[stream] = sinks[0].take_as_it_came
+        if len(maps) == 1 and ways and changes_nothing(maps[0], self.mapper.stream_maps_dict, stream):
+            ways = [(None, ways[0][1])]
+            self._reader.takes[stream] = ways[0][1].take
+        self._ways[stream] = ways
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""
@@ -170,7 +153,7 @@ class TargetKlar(Target):
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
         self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
-        self._maps_of(stream)
+        self._ways_of(stream)
         for record, text in records(message_dict, self._reader.lines):
             line = record_line(stream, text)
             self._process_record_message({"type": "RECORD", "stream": stream, "record": record, LINE: line})

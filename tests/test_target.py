@@ -453,3 +453,9 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
     )
     metrics = [json.loads(text.partition("METRIC: ")[2]) for text in ended.said("rejected_records")]
     assert {(each["tags"]["stream"], each["value"]) for each in metrics} == {("refunds", 1), ("transaction_costs", 0)}
+
+
+def test_a_map_that_renames_alone_does_not_hide_another_one_that_matches(klar: Sandbox) -> None:
+    maps = {"refunds": {"__alias__": "refunds"}, "refund*": {"id": "'x-' + id"}}
+    ended = run(klar, [REFUNDS, refund("a"), state(1)], stream_maps=maps)
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"x-a"})
