@@ -51,6 +51,9 @@ def test_about_lists_the_settings_and_only_the_capabilities_that_are_true() -> N
         "api_url": "https://open-api.getklar.com",
         "refunds_api_version": "12.2022",
         "transaction_costs_api_version": "06.2024",
+        "logistics_costs_api_version": "04.2024",
+        "cogs_api_version": "12.2022",
+        "orders_api_version": "12.2022",
         "batch_size_rows": 1000,
         "batch_delay_seconds": 60,
         "max_parallel_requests": 4,
@@ -77,31 +80,33 @@ def test_about_reads_well_as_text_and_as_markdown(options: tuple[str, ...], head
 
 
 def check(klar: Sandbox, folder: Path, **settings: str) -> tuple[int, list[list[str]], list[str], list[str]]:
-    """The exit code of `--check`, its table of both streams, what it says below, and its errors."""
+    """The exit code of `--check`, its table of all streams, what it says below, and its errors."""
     config = {"api_token": klar.token, "api_url": klar.url, **settings}
     ended = invoke("--check", "--config", config_file(folder, config))
     heading, *rows = [text.replace(klar.url, "URL") for text in ended.out.splitlines()]
     assert re.split(r"  +", heading) == [
         *("stream", "address", "version (not asked)", "token", "total", "last batch", "last success", "last failure")
     ]
-    return ended.code, [text.split() for text in rows[:2]], rows[2:], ended.errors
+    return ended.code, [text.split() for text in rows[:5]], rows[5:], ended.errors
 
 
 REFUNDS_ROW = ["refunds", "URL/refunds", "12.2022"]
 COSTS_ROW = ["transaction_costs", "URL/transaction-costs", "06.2024"]
+OTHERS = [["logistics_costs", "URL/logistics-costs", "04.2024"], ["cogs", "URL/cogs", "12.2022"]]
+OTHERS += [["orders", "URL/orders", "12.2022"]]
 UNUSED = ["accepted", "0", "0", "none", "none"]
 REFUSED = ["refused", "?", "?", "?", "?"]
 
 
-def test_check_tells_what_klar_says_of_both_streams_and_loads_nothing(klar: Sandbox, tmp_path: Path) -> None:
+def test_check_tells_what_klar_says_of_every_stream_and_loads_nothing(klar: Sandbox, tmp_path: Path) -> None:
     config = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
     assert invoke("--config", config, lines=[REFUNDS, refund("a"), refund("b")]).code == 0
     code, rows, below, errors = check(klar, tmp_path)
     assert (code, below, errors) == (0, [], [])
     assert rows[0][:6] + rows[0][7:] == [*REFUNDS_ROW, "accepted", "2", "2", "none"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", rows[0][6])
-    assert rows[1] == COSTS_ROW + UNUSED
-    assert [seen.method for seen in klar.requests[-2:]] == ["GET", "GET"]
+    assert rows[1:] == [row + UNUSED for row in (COSTS_ROW, *OTHERS)]
+    assert [seen.method for seen in klar.requests[-5:]] == ["GET"] * 5
     assert len(klar.posts()) == 1
 
 
@@ -109,17 +114,17 @@ def test_check_is_content_with_a_token_that_works_for_one_stream(klar: Sandbox, 
     klar.misbehave("refunds/status:403")
     code, rows, below, errors = check(klar, tmp_path)
     assert (code, errors) == (0, [])
-    assert rows == [REFUNDS_ROW + REFUSED, COSTS_ROW + UNUSED]
+    assert rows == [REFUNDS_ROW + REFUSED, *(row + UNUSED for row in (COSTS_ROW, *OTHERS))]
     assert len(below) == 1
     assert below[0].startswith("Klar refused the API token (HTTP 403, URL/refunds/status). Check `api_token`: ")
 
 
-def test_check_fails_where_the_token_works_for_neither_stream(klar: Sandbox, tmp_path: Path) -> None:
+def test_check_fails_where_the_token_works_for_no_stream(klar: Sandbox, tmp_path: Path) -> None:
     code, rows, below, errors = check(klar, tmp_path, api_token="not-the-right-one")
     assert code == 1
-    assert rows == [REFUNDS_ROW + REFUSED, COSTS_ROW + REFUSED]
-    assert [text.partition(" (")[0] for text in below] == ["Klar refused the API token"] * 2
-    assert errors == ["Klar shows the status of neither stream. The lines above say why."]
+    assert rows == [row + REFUSED for row in (REFUNDS_ROW, COSTS_ROW, *OTHERS)]
+    assert [text.partition(" (")[0] for text in below] == ["Klar refused the API token"] * 5
+    assert errors == ["Klar shows the status of no stream. The lines above say why."]
     assert "not-the-right-one" not in "".join([*below, *errors])
 
 
@@ -127,7 +132,7 @@ def test_check_finds_the_status_of_costs_under_either_spelling(klar: Sandbox, tm
     klar.state_spelling = True
     code, rows, _, _ = check(klar, tmp_path)
     assert code == 0
-    assert rows == [REFUNDS_ROW + UNUSED, COSTS_ROW + UNUSED]
+    assert rows == [row + UNUSED for row in (REFUNDS_ROW, COSTS_ROW, *OTHERS)]
 
 
 @pytest.mark.parametrize(

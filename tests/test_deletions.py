@@ -199,9 +199,19 @@ def says_when_or_yes(mark: Any) -> bool:
     return isinstance(mark, date) or mark == 1 or 100_000_000 <= mark <= 9_999_999_999
 
 
+LIVING: dict[str, dict[str, Any]] = {
+    "refunds": OWN,
+    "transaction_costs": cost("R")["record"],
+    "logistics_costs": {"orderId": "R", "totalLogisticsCosts": 1},
+    "cogs": {"orderId": "R", "sku": "S", "productCogs": 1},
+    "orders": {"id": "R", "createdAt": SECONDS, "lineItems": []},
+}
+CANCELS = {"refunds": CANCELLED, "orders": LIVING["orders"] | {"cancelledAt": SECONDS}}
+
+
 @pytest.mark.parametrize("stream", CONTRACTS)
 def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_so(stream: str) -> None:
-    own = OWN if stream == "refunds" else cost("R")["record"]
+    own = LIVING[stream]
     skips, cancels = Conformer(CONTRACTS[stream]), Conformer(CONTRACTS[stream], hard_delete=True)
     seen = {"alive": 0, "deleted": 0, "refused": 0}
 
@@ -223,7 +233,7 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
             assert says_when_or_yes(mark), mark
             assert skipped is DELETED
             cancellation = decode(cancelled.text) if isinstance(cancelled, Conformed) else cancelled
-            assert cancellation == (CANCELLED if stream == "refunds" else DELETED)
+            assert cancellation == CANCELS.get(stream, DELETED)
 
     holds()
     assert min(seen.values()) > 40, seen

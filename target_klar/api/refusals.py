@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from target_klar.records.words import Problem, found, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
 _INDEX = re.compile(r"(\d{1,9})(?:\.(.*))?$", re.ASCII | re.DOTALL)
+_STEP = re.compile(r"[^.\[\]]+")
 _FAILED_IDS = re.compile(r"failed\w*Ids$")
 _MAX_CHARACTERS = 200
 
@@ -39,12 +40,15 @@ class _Fault(NamedTuple):
     name: Any = None
 
 
-def objects_meant(content: Any, sent: Sequence[Mapping[str, Any]], key: str) -> Meant:
-    """Read a refusal: `content` is Klar's JSON, or the start of the text where it was none."""
+def objects_meant(content: Any, sent: Sequence[Mapping[str, Any]], key: str, *, private: Collection[str] = ()) -> Meant:
+    """Read a refusal: `content` is Klar's JSON, or the start of the text where it was none.
+
+    Of fields that are `private`, and of those below them, neither the value nor Klar's words are shown.
+    """
     result = Meant({}, {}, [])
     try:
         objects = _Sent(sent, key)
-        for fault in _faults(content):
+        for fault in (_hidden(each, private) for each in _faults(content)):
             if fault.position is not None and fault.position < len(sent):
                 result.certain.setdefault(fault.position, []).append(fault.problem)
             elif (meant := objects.of(fault)) is not None:
@@ -58,6 +62,13 @@ def objects_meant(content: Any, sent: Sequence[Mapping[str, Any]], key: str) -> 
         words = said if isinstance(said, list) else [said]
         result.unknown.extend(Problem("", _shown(word)) for word in words if isinstance(word, str))
     return result
+
+
+def _hidden(fault: _Fault, private: Collection[str]) -> _Fault:
+    path = fault.problem.path
+    if not any(step in private for step in _STEP.findall(path)):
+        return fault
+    return fault._replace(problem=Problem(path, "is refused by Klar, whose words are not shown: personal data"))
 
 
 class _Sent:

@@ -94,6 +94,24 @@ def at_version(node: Node, version: str, setting: str) -> Node:
     return node
 
 
+def private_names(node: Node) -> frozenset[str]:
+    """Return the names of fields that are personal data, or below it, wherever they stand."""
+    private, public = _names(node, private=False)
+    return frozenset(private - public)
+
+
+def _names(node: Node, *, private: bool) -> tuple[set[str], set[str]]:
+    found: tuple[set[str], set[str]] = set(), set()
+    for name, field in node.get("properties", {}).items():
+        below = private or field.get("personal", False)
+        found[not below].add(name)
+        for names, others in zip(found, _names(field, private=below), strict=True):
+            names.update(others)
+    if "items" in node:
+        return _names(node["items"], private=private)
+    return found
+
+
 def is_time(node: Mapping[str, Any]) -> bool:
     """Tell whether a node wants Unix seconds."""
     return bool(node.get("format") == UNIX_SECONDS["format"])

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from msgspec import UNSET
+
 from target_klar.contract.costs import COGS, LOGISTICS_COSTS, TRANSACTION_COSTS
 from target_klar.contract.orders import ORDER, doubts_about
 from target_klar.contract.refunds import REFUND
+from target_klar.contract.schema import private_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,6 +56,11 @@ class Contract:
     """Returns what in an object, read as its type, is allowed and looks like a mistake."""
 
     @property
+    def private(self) -> frozenset[str]:
+        """The fields, at any level, of which no message shows a value."""
+        return private_names(self.schema)
+
+    @property
     def named(self) -> str:
         """What it is called in a sentence."""
         return "COGS" if self.stream == "cogs" else self.stream.replace("_", " ")
@@ -67,7 +75,7 @@ class Contract:
         key: str = getattr(read, self.key)
         if not self.also_key:
             return key
-        also = {name: str(value) for name in self.also_key if (value := getattr(read, name))}
+        also = {name: str(value) for name in self.also_key if (value := getattr(read, name)) is not UNSET}
         return json.dumps({self.key: key} | also)
 
     def body(self, objects: Iterable[bytes | memoryview]) -> bytes:

@@ -10,7 +10,7 @@ from target_klar.api.refusals import objects_meant
 from target_klar.records.words import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from target_klar.api.answers import Answer
 
@@ -34,7 +34,8 @@ class Isolation:
     Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
     and refused if that is refused. Where nothing tells, the objects are halved. Past `room` refused objects nothing
     that begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong
-    guess costs nothing, a hint counts as a name. `read` makes an object out of what is sent.
+    guess costs nothing, a hint counts as a name. Of `private` fields no value is told. `read` makes
+    an object out of what is sent.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Isolation:
         *,
         room: int,
         proven: bool,
+        private: Collection[str] = (),
         dry_run: bool = False,
         read: Callable[[Any], dict[str, Any]] = dict,
     ) -> None:
@@ -57,6 +59,7 @@ class Isolation:
         self._key = key
         self._read = read
         self._room = room
+        self._private = private
         self._dry_run = dry_run
         self._may_be_hopeless = not proven and len(sent) > _DEEP
         self._pieces: list[Piece] = []
@@ -85,7 +88,8 @@ class Isolation:
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted.update(piece)
             return
-        meant = objects_meant(answer.content, [self._read(self._sent[position]) for position in piece], self._key)
+        sent = [self._read(self._sent[position]) for position in piece]
+        meant = objects_meant(answer.content, sent, self._key, private=self._private)
         certain = {piece[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
         certain |= {piece[index]: problems for index, problems in meant.certain.items()}
         hinted = {piece[index]: problems for index, problems in meant.hinted.items() if piece[index] not in certain}

@@ -51,8 +51,15 @@ class Loading:
     def run(self, client: Client) -> Loaded:
         """Send the batch until each object is stored or refused."""
         proven = self.proven or self.validate_only
-        key, room = self.contract.key, self.room
-        isolation = Isolation(self.objects, key, room=room, proven=proven, dry_run=self.validate_only, read=decode)
+        isolation = Isolation(
+            self.objects,
+            self.contract.key,
+            room=self.room,
+            proven=proven,
+            private=self.contract.private,
+            dry_run=self.validate_only,
+            read=decode,
+        )
         loaded = Loaded(isolation)
         requests, retries = client.requests, client.retries
         counted = proven or not self.status_timeout

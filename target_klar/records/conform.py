@@ -235,11 +235,12 @@ def _unvalidated(node: Node, key: str) -> Node:
 
 
 def _loosened(node: Node) -> Node:
+    loose = _ANYTHING | {name: node[name] for name in ("personal",) if name in node}
     match node:
         case {"format": _} if is_time(node):
             return number("") | {"format": node["format"]}
         case {"properties": fields}:
-            return _ANYTHING | {"properties": {name: _loosened(field) for name, field in fields.items()}}
+            return loose | {"properties": {name: _loosened(field) for name, field in fields.items()}}
         case {"items": item}:
-            return _ANYTHING | {"items": _loosened(item)}
-    return dict(_ANYTHING)
+            return loose | {"items": _loosened(item)}
+    return loose

@@ -137,12 +137,10 @@ def _is_personal(error: ValidationError, root: Node) -> bool:
     """Tell whether a node on the way to the error is one of personal data."""
     node: Any = root
     for step in error.absolute_schema_path:
+        if isinstance(node, dict) and (node.get("personal") or step not in node):  # else it leads on by a reference
+            break
         node = node[step]
-        if isinstance(node, str):  # a reference: an extra field
-            return False
-        if isinstance(node, dict) and node.get("personal"):
-            return True
-    return False
+    return isinstance(node, dict) and bool(node.get("personal"))
 
 
 def _path(parts: Iterable[object]) -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from thoroughness import size
 
+from target_klar.contract.schema import is_time
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import DELETED, UNEXPLAINED, Conformed, Conformer, Refusal
 from target_klar.records.exact import NOT_WRITTEN, decode, encode
@@ -323,16 +324,11 @@ wild = st.recursive(
 )
 
 
-def mostly(*valid: Values) -> Values:
-    """Draw a valid value nine times in ten."""
-    return st.integers(0, 9).flatmap(lambda n: wild if n == 5 else st.one_of(*valid))
-
-
-numbers = mostly(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False))
-texts = mostly(st.text(max_size=5), st.text("0123456789", min_size=1, max_size=12))
-keys = mostly(st.text(min_size=1, max_size=5))
+numbers = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False))
+texts = st.text(max_size=5) | st.text("0123456789", min_size=1, max_size=12)
+keys = st.text(min_size=1, max_size=5)
 edges = st.sampled_from([Decimal("9999999999.0000001"), Decimal("9999999999.00001"), Decimal("99999999.99999999999")])
-times = mostly(st.integers(100_000_000, 9_999_999_999), st.decimals(100_000_000, 9_999_999_999, places=3), edges)
+times = st.integers(100_000_000, 9_999_999_999) | st.decimals(100_000_000, 9_999_999_999, places=3) | edges
 
 
 def spelled(fields: dict[str, Values], optional: dict[str, Values]) -> Values:
@@ -354,17 +350,30 @@ def spelled(fields: dict[str, Values], optional: dict[str, Values]) -> Values:
     ).map(respell)
 
 
-line_items = spelled(
-    {"lineItemId": texts, "refundedQuantity": numbers},
-    {"id": texts, "reasonDescriptor": texts, "createdAt": times, "processedAt": times},
-)
+def near(node: dict[str, Any], wild_one_in: int) -> Values:
+    """Draw what a node of a schema wants, but for one time in so many."""
+
+    def mostly(valid: Values) -> Values:
+        return st.integers(1, wild_one_in).flatmap(lambda n: wild if n == wild_one_in else valid)
+
+    if is_time(node):
+        return mostly(times)
+    match node["type"]:
+        case "object":
+            fields = {name: near(field, wild_one_in) for name, field in node["properties"].items()}
+            required = {name: fields.pop(name) for name in node["required"]}
+            return spelled(required, fields)
+        case "array":
+            return mostly(st.lists(near(node["items"], wild_one_in), max_size=2))
+        case "string":
+            return mostly(keys if node.get("minLength") else texts)
+        case "boolean":
+            return mostly(st.booleans())
+    return mostly(numbers.map(abs) if node["minimum"] == 0 else numbers)
+
+
 records = {
-    "refunds": spelled(
-        {"id": keys, "createdAt": times, "lineItems": mostly(st.lists(line_items, max_size=2))},
-        {"updatedAt": times},
-    )
-    | wild,
-    "transaction_costs": spelled({"orderId": keys, "transactionCosts": numbers}, {}) | wild,
+    stream: near(contract.schema, 100 if stream == "orders" else 10) | wild for stream, contract in CONTRACTS.items()
 }
 
 
@@ -375,13 +384,19 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
+def assert_key(key: str, record: dict[str, Any], stream: str) -> None:
+    contract = CONTRACTS[stream]
+    parts = {name: str(record[name]) for name in (contract.key, *contract.also_key) if name in record}
+    assert key == parts[contract.key] if not contract.also_key else json.loads(key) == parts
+
+
 @pytest.mark.parametrize("stream", CONTRACTS)
 def test_typed_objects_and_the_schema_give_the_same_verdict_on_the_json_of_a_record(stream: str) -> None:
     conformer = Conformer(CONTRACTS[stream])
     schema = Validator(CONTRACTS[stream].schema)
     verdicts: Counter[bool] = Counter()
 
-    @settings(max_examples=size(300, 10_000), deadline=None)
+    @settings(max_examples=size(300, 4_000), deadline=None)
     @given(records[stream])
     def agree(drawn: object) -> None:
         try:
@@ -392,7 +407,8 @@ def test_typed_objects_and_the_schema_give_the_same_verdict_on_the_json_of_a_rec
         typed = conformer.as_it_came(Raw(text))
         assert (typed is not None) == schema.is_valid(record)
         if typed is not None:
-            assert (typed.key, typed.text) == (record[CONTRACTS[stream].key], text)
+            assert typed.text == text
+            assert_key(typed.key, record, stream)
         verdicts[typed is not None] += 1
 
     agree()
@@ -406,7 +422,7 @@ def test_what_is_sent_meets_the_schema_and_the_schema_tells_why_anything_else_is
     conformer = Conformer(contract, **MODES[mode])
     results: Counter[str] = Counter()
 
-    @settings(max_examples=size(300, 10_000), deadline=None)
+    @settings(max_examples=size(200, 2_000), deadline=None)
     @given(records[stream])
     def holds(record: object) -> None:
         before = repr(record)
@@ -425,8 +441,9 @@ def test_what_is_sent_meets_the_schema_and_the_schema_tells_why_anything_else_is
             assert len(read if contract.envelope is None else read[contract.envelope]) == 1
             again = decode(conformed.text)
             assert conformer.explain(again) == []
-            assert sent(again, conformer) == again
-            assert conformed.key == again[contract.key]
+            if mode != "loosened":  # there a float that is left as it is may be read again as the number of an id
+                assert sent(again, conformer) == again
+            assert_key(conformed.key, again, stream)
 
     holds()
-    assert min(results["refused"], results["sent"]) > size(15, 300), results
+    assert min(results["refused"], results["sent"]) > size(15, 100), results
