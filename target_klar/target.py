@@ -195,8 +195,9 @@ class TargetKlar(Target):
         """
         if stream_name not in CONTRACTS:
             name = shorten(stream_name)
+            *names, last = CONTRACTS
             raise FatalSyncError(
-                f"Klar has no stream {name!r}, only {' and '.join(CONTRACTS)}. Rename it with a stream map "
+                f"Klar has no stream {name!r}, only {', '.join(names)} and {last}. Rename it with a stream map "
                 f"(stream_maps: {{{name}: {{__alias__: refunds}}}}) or drop it (stream_maps: {{{name}: __NULL__}})."
             )
         return KlarSink

@@ -192,9 +192,10 @@ FAILURES: dict[str, Failure] = {
         settings={"stream_maps": {"refunds": {"id": "((("}}},
     ),
     "an unknown stream": Failure(
-        "Klar has no stream 'orders', only refunds and transaction_costs. Rename it with a stream map (stream_maps: "
-        f"{{orders: {{__alias__: refunds}}}}) or drop it (stream_maps: {{orders: __NULL__}}). {KEPT.format(1)}",
-        lines=after_a(schema("orders"), record("orders", id=1, customer_email=EMAIL)),
+        "Klar has no stream 'fees', only refunds, transaction_costs, logistics_costs, cogs and orders. Rename it with a "
+        "stream map (stream_maps: {fees: {__alias__: refunds}}) or drop it (stream_maps: {fees: __NULL__}). "
+        f"{KEPT.format(1)}",
+        lines=after_a(schema("fees"), record("fees", id=1, customer_email=EMAIL)),
         states=[1],
     ),
     # Input

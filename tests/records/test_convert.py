@@ -273,7 +273,7 @@ NO_ITEMS = {
     "NaN": ("[NaN]", "number nan"),
     "an exponent beyond all reason": ("[1e99999999999999999999]", "a number of 22 characters, beyond all reason"),
     "an integer of 5,000 digits": (f"[{'9' * 5000}]", "a number of 5,000 characters, beyond all reason"),
-    "text that looks like JSON": ('["{\\"a\\": 1}"]', "text of 8 characters that looks like JSON"),
+    "text that looks like JSON": ('["[1]"]', "text of 3 characters that looks like JSON"),
     "text that does not": ('["anna@customer.example"]', "text of 21 characters"),
 }
 
@@ -283,6 +283,10 @@ def test_what_is_no_item_of_an_array_is_refused_without_a_text_that_may_hold_a_c
     written: object, found: str
 ) -> None:
     assert refusal({**REFUND, "lineItems": written}, REFUNDS) == f"lineItems[0] must be an object (found {found})"
+
+
+def test_json_text_becomes_the_object_that_it_holds() -> None:
+    assert sent({**REFUND, "lineItems": ['{"lineItemId": "L-1", "refundedQuantity": 1}']}, REFUNDS) == REFUND
 
 
 def test_what_nobody_asked_for_in_json_text_may_be_anything() -> None:

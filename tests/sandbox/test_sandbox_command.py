@@ -18,6 +18,7 @@ import requests
 from calls import COSTS, REFUNDS, call, cost, post, refund
 
 from target_klar.sandbox import FAULTS, Sandbox
+from target_klar.sandbox.objects import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,7 +176,9 @@ def test_what_it_holds_and_saw_is_there_as_json_without_a_token(klar: Sandbox) -
     held = call(klar, "GET", "/sandbox/held", Authorization=None)
     seen = call(klar, "GET", "/sandbox/requests", Authorization=None).json()
 
-    assert held.json() == {"refunds": {}, "transaction_costs": {"O1": {"orderId": "O1", "transactionCosts": 2}}}
+    assert held.json() == dict.fromkeys(STREAMS, {}) | {
+        "transaction_costs": {"O1": {"orderId": "O1", "transactionCosts": 2}}
+    }
     (entry,) = seen["latest"]
     assert (entry["path"], entry["count"], entry["stored"], entry["status"], entry["end"]) == (
         COSTS,
