@@ -192,8 +192,8 @@ FAILURES: dict[str, Failure] = {
         settings={"stream_maps": {"refunds": {"id": "((("}}},
     ),
     "an unknown stream": Failure(
-        "Klar has no stream 'fees', only refunds, transaction_costs, logistics_costs, cogs and orders. Rename it with a "
-        "stream map (stream_maps: {fees: {__alias__: refunds}}) or drop it (stream_maps: {fees: __NULL__}). "
+        "Klar has no stream 'fees', only refunds, transaction_costs, logistics_costs, cogs and orders. Rename it with "
+        "a stream map (stream_maps: {fees: {__alias__: refunds}}) or drop it (stream_maps: {fees: __NULL__}). "
         f"{KEPT.format(1)}",
         lines=after_a(schema("fees"), record("fees", id=1, customer_email=EMAIL)),
         states=[1],

@@ -176,7 +176,7 @@ def test_what_it_holds_and_saw_is_there_as_json_without_a_token(klar: Sandbox) -
     held = call(klar, "GET", "/sandbox/held", Authorization=None)
     seen = call(klar, "GET", "/sandbox/requests", Authorization=None).json()
 
-    assert held.json() == dict.fromkeys(STREAMS, {}) | {
+    assert held.json() == {name: {} for name in STREAMS} | {
         "transaction_costs": {"O1": {"orderId": "O1", "transactionCosts": 2}}
     }
     (entry,) = seen["latest"]
