@@ -12,7 +12,7 @@ from target_klar.records.conform import Refusal, marks
 from target_klar.records.words import Problem, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
 
@@ -46,11 +46,21 @@ def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
     return made | own if own and not marks(made) else made
 
 
-def changes_nothing(stream_map: StreamMap, definitions: Mapping[str, Any], stream: str) -> bool:
-    """Tell whether the only map of a stream leaves its records as they are: it has none, or a new name alone."""
+def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], stream: str) -> frozenset[str] | None:
+    """Return what a stream's map removes, if it does nothing else but rename the stream; None where it may do more.
+
+    That needs no evaluating, record by record. A mark of deletion stays, as it does in `mapped`.
+    """
+    if len(maps) != 1:
+        return None
+    if isinstance(maps[0], SameRecordTransform):
+        return frozenset()
     defined = [definition for name, definition in definitions.items() if fnmatch(stream, name)]
-    renames = len(defined) == 1 and isinstance(defined[0], dict) and defined[0].keys() == {"__alias__"}
-    return isinstance(stream_map, SameRecordTransform) or renames
+    options = dict(defined[0]) if len(defined) == 1 and isinstance(defined[0], dict) else {"": ""}
+    options.pop("__alias__", None)
+    if any(name.startswith("__") or option not in (None, "__NULL__") for name, option in options.items()):
+        return None
+    return frozenset(options).difference(marks(options))
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

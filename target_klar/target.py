@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
@@ -25,7 +26,7 @@ from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.sending import Pace, Sending
 from target_klar.delivery.workers import Workers
-from target_klar.mapping import FILTERED, LONGEST_REASON, changes_nothing, mapped, names_of, outline
+from target_klar.mapping import FILTERED, LONGEST_REASON, columns_removed, mapped, names_of, outline
 from target_klar.process.pipes import Wakeup
 from target_klar.reader import LINE, KlarReader, records, state_of
 from target_klar.records.conform import Refusal
@@ -71,7 +72,7 @@ class TargetKlar(Target):
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
         self._reader = self.message_reader = KlarReader(wakeup, self._tend)
         self.sinks: dict[str, KlarSink] = {}
-        self._ways: dict[str, list[tuple[StreamMap | None, KlarSink]]] = {}
+        self._ways: dict[str, list[tuple[StreamMap, KlarSink]]] = {}
         self._ignored_versions: set[str] = set()
 
     def connect(self, tell: Callable[[str], None], retry_timeout: float | None = None) -> Client:
@@ -90,14 +91,14 @@ class TargetKlar(Target):
     # The way of a message
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        """Give a record to its sinks; one without a stream map does not come here, unless its line is out of line."""
+        """Give what the stream's maps make of a record to their sinks; most records without one go to `takes`."""
         # This leaves out what the SDK does per record: a batch context with an id, the tap's own schema and key (Klar's
         # contract counts, and conforming parses times), removing `_sdc_` fields (conforming needs `_sdc_deleted_at`),
         # and a clock for its counter.
         self._assert_line_requires(message_dict, {"stream", "record"})
         record = message_dict["record"]
         for stream_map, sink in self._ways_of(message_dict["stream"]):
-            sent = mapped(stream_map, record) if stream_map and isinstance(record, dict) else record
+            sent = mapped(stream_map, record) if isinstance(record, dict) else record
             if sent is FILTERED:
                 sink.leave_out(record)
             elif isinstance(sent, Refusal):
@@ -107,7 +108,7 @@ class TargetKlar(Target):
             if not isinstance(record, dict):
                 return  # no map can make anything of it, so it is one bad record, however many there are
 
-    def _ways_of(self, stream: Any) -> list[tuple[StreamMap | None, KlarSink]]:
+    def _ways_of(self, stream: Any) -> list[tuple[StreamMap, KlarSink]]:
         if not isinstance(stream, str) or stream not in self._ways:
             raise RecordsWithoutSchemaException(f"A record of {_named(stream)} came before the SCHEMA of its stream.")
         return self._ways[stream]
@@ -134,13 +135,13 @@ class TargetKlar(Target):
         if not all(isinstance(each.stream_alias, str) for each in maps):
             raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is no name.")
         self.sending.rejects.schema(stream, message_dict[LINE])
-        ways: list[tuple[StreamMap | None, KlarSink]] = [
+        ways = [
             (each, self.get_sink(each.stream_alias)) for each in maps if not isinstance(each, RemoveRecordTransform)
         ]
         self._reader.takes.pop(stream, None)
-        if len(maps) == 1 and ways and changes_nothing(maps[0], self.mapper.stream_maps_dict, stream):
-            ways = [(None, ways[0][1])]
-            self._reader.takes[stream] = ways[0][1].take
+        removed = columns_removed(maps, self.mapper.stream_maps_dict, stream)
+        if ways and removed is not None:
+            self._reader.takes[stream] = partial(ways[0][1].take, without=removed)
         self._ways[stream] = ways
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:

@@ -459,3 +459,20 @@ def test_a_map_that_renames_alone_does_not_hide_another_one_that_matches(klar: S
     maps = {"refunds": {"__alias__": "refunds"}, "refund*": {"id": "'x-' + id"}}
     ended = run(klar, [REFUNDS, refund("a"), state(1)], stream_maps=maps)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"x-a"})
+
+
+def test_a_map_that_only_renames_and_removes_gives_what_the_sdk_gives(klar: Sandbox) -> None:
+    maps = {"rows": {"__alias__": "refunds", "note": "__NULL__", "updated_at": None, "_sdc_deleted_at": None}}
+    rows = [refund(key, note=1, updated_at=REFUND_TIME)["record"] for key in "ab"]
+    rows += [{"id": "c", "created_at": REFUND_TIME, "line_items": [], "UPDATED_AT": REFUND_TIME}]
+    rows += [refund("d", _sdc_deleted_at="2024-01-01", note=2)["record"]]
+    plain = [record("rows", **row) for row in rows]
+    by_the_sdk = [message | {"unknown_to_singer": 1} for message in plain]  # so it is read as a message
+    for lines in (plain, by_the_sdk):
+        klar.clear()
+        ended = run(klar, [schema("rows"), *lines, state(1)], stream_maps=maps)
+        assert (ended.code, ended.states) == (0, [1])
+        assert set(klar.refunds) == {"a", "b", "c"}
+        assert [held.get("updatedAt") for held in klar.refunds.values()] == [None, None, REFUND_TIME]
+        assert ended.said("1 deleted records were skipped")
+        assert not ended.said("left out")

@@ -93,6 +93,7 @@ class Client:
         self._stop = stop
         self._tell = tell
         self._status_paths: dict[str, str] = {}
+        self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
         wait = connection.first_wait
         self._backoff = tenacity.wait_exponential(multiplier=wait, max=30) + tenacity.wait_random(0, wait)
         self._session = requests.Session()
@@ -196,14 +197,18 @@ class Client:
         return response
 
     def _exchange(self, method: str, url: str, body: bytes | None) -> _Response:
-        response = self._session.request(
-            method,
-            url,
-            data=body,
-            headers={"Content-Type": "application/json"} if body is not None else None,
-            timeout=self._connection.request_timeout,
-            allow_redirects=False,
-        )
+        request = self._prepared.get((method, url))
+        if request is None:  # which takes a quarter of the time of a call
+            headers = {"Content-Type": "application/json"} if method == "POST" else None
+            request = self._session.prepare_request(requests.Request(method, url, headers))
+            self._prepared[method, url] = request
+        if body is not None:
+            request.body, request.headers["Content-Length"] = body, str(len(body))
+        try:
+            timeout = self._connection.request_timeout
+            response = self._session.send(request, timeout=timeout, allow_redirects=False)
+        finally:
+            request.body = None  # of which there may be 16 MB
         return _Response(response.status_code, response.headers, self._masked(response.content))
 
     def _masked(self, body: bytes) -> bytes:

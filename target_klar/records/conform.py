@@ -129,13 +129,13 @@ class Conformer:
             return None
         return self._conformed(typed, bytes(text))
 
-    def conform(self, record: object) -> Conformed | Refusal | Deleted:
-        """Return what Klar takes of a record, or why it would take none."""
+    def conform(self, record: object, without: frozenset[str] = frozenset()) -> Conformed | Refusal | Deleted:
+        """Return what Klar takes of a record `without` some columns, or why it would take none."""
         if not isinstance(record, dict):
             return Refusal(None, [Problem("record", f"must be an object (found {found(record, of_many=True)})")])
         conversions = self._conversions
         conversions.unwritable = False
-        converted = self._converter.convert(record)
+        converted = self._converter.convert(record, without)
         mark = converted.pop(MARK, None)
         if mark is not None:
             return self._deleted(converted, mark)

@@ -209,9 +209,9 @@ class ObjectConverter:
             return self.convert(held)
         return NOTHING if value is None else self._other(value)
 
-    def convert(self, record: Mapping[Any, object]) -> dict[str, Any]:
-        """Return a new object that has Klar's fields alone."""
-        shape = tuple(record)
+    def convert(self, record: Mapping[Any, object], without: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Return a new object that has Klar's fields alone; the columns that it is `without` are not looked at."""
+        shape = (*record, without)
         columns = self._shapes.get(shape)
         if columns is None:
             columns = self._learn(shape)
@@ -227,15 +227,17 @@ class ObjectConverter:
                 converted[name] = value
         return converted
 
-    def _learn(self, shape: tuple[object, ...]) -> list[_Column]:
+    def _learn(self, shape: tuple[Any, ...]) -> list[_Column]:
+        *names, without = shape
         spelled: dict[str, list[str]] = {}
-        for spelling in shape:
-            text = spelling if isinstance(spelling, str) else ""
-            name = text if text in self._fields else self._folded.get(fold(text))
+        for spelling in names:
+            if spelling in without:
+                continue
+            name = self._name_of(spelling) if isinstance(spelling, str) else None
             if name is None:
                 self._drop(shorten(str(spelling)))
             else:
-                spelled.setdefault(name, []).append(text)
+                spelled.setdefault(name, []).append(spelling)
         columns = []
         for name, spellings in spelled.items():
             first, *rivals = [name] if name in spellings else spellings
@@ -247,6 +249,9 @@ class ObjectConverter:
         else:
             self._shapes[shape] = columns
         return columns
+
+    def _name_of(self, spelling: str) -> str | None:
+        return spelling if spelling in self._fields else self._folded.get(fold(spelling))
 
 
 def fold(name: str) -> str:
