@@ -1,1 +1,1 @@
-"""A Singer target that loads refunds and transaction costs into Klar."""
+"""A Singer target that loads refunds, costs and orders into Klar."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class TargetKlar(Target):
-    """Singer target for Klar: loads refunds and transaction costs into Klar's import API."""
+    """Singer target for Klar: loads refunds, costs and orders into Klar's import API."""
 
     name = "target-klar"
     config_jsonschema = SETTINGS

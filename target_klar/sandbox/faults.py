@@ -200,7 +200,7 @@ class Fault:
 
     As text: `503@3` at the third POST, `hang@2x4` at four from the second on, `503@1+` from the first on for
     ever, `status:500@2` at the second status read, `refunds/503@1` at the first POST of refunds. Requests are
-    counted from when the fault was set, over both streams unless one is named; a validation is not a POST.
+    counted from when the fault was set, over all streams unless one is named; a validation is not a POST.
     """
 
     name: str
