@@ -100,9 +100,9 @@ ROWS: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]] = {
             {"order_id": 1, "sku": "A", "product_cogs": "2.346"},
         ],
         {
-            "1 B": {"orderId": "1", "sku": "B", "productCogs": 1},
-            "1 7": {"orderId": "1", "lineItemId": "7", "productCogs": 3},
-            "1 A": {"orderId": "1", "sku": "A", "productCogs": Decimal("2.346")},
+            "1 sku=B": {"orderId": "1", "sku": "B", "productCogs": 1},
+            "1 lineItemId=7": {"orderId": "1", "lineItemId": "7", "productCogs": 3},
+            "1 sku=A": {"orderId": "1", "sku": "A", "productCogs": Decimal("2.346")},
         },
     ),
     "orders": ([row(number) for number in range(1, 201)], {str(number): order(number) for number in range(1, 201)}),
@@ -110,10 +110,10 @@ ROWS: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]] = {
 ORDERS = schema("orders")
 
 
-def messages(*streams: str) -> Iterator[Any]:
+def messages(*streams: str, most: int = 200) -> Iterator[Any]:
     for stream in streams:
         yield schema(stream, "id" if stream in ("refunds", "orders") else "order_id")
-        yield from (record(stream, **each) for each in ROWS[stream][0])
+        yield from (record(stream, **each) for each in ROWS[stream][0][:most])
 
 
 def test_five_streams_arrive_in_one_run_digit_for_digit(klar: Sandbox) -> None:
@@ -126,7 +126,7 @@ def test_five_streams_arrive_in_one_run_digit_for_digit(klar: Sandbox) -> None:
 
 @pytest.mark.parametrize("stream", ROWS)
 def test_a_dry_run_asks_klar_where_klar_has_a_dry_run_and_loads_nothing(klar: Sandbox, stream: str) -> None:
-    ended = run(klar, [*messages(stream), state(1)], validate_only=True)
+    ended = run(klar, [*messages(stream, most=5), state(1)], validate_only=True)
     assert (ended.code, ended.states) == (0, [])
     assert klar.held(stream) == {}
     asked = {request.path.rpartition("/")[2] for request in klar.requests if request.method == "POST"}
@@ -138,15 +138,13 @@ def test_a_dry_run_asks_klar_where_klar_has_a_dry_run_and_loads_nothing(klar: Sa
 def test_one_object_that_klar_refuses_does_not_hold_back_the_others(
     klar: Sandbox, tmp_path: Path, stream: str, style: Any
 ) -> None:
-    unwanted = list(ROWS[stream][1].values())[-1]
+    objects = list(ROWS[stream][1].values())[:5]
+    unwanted = objects.pop()
     klar.refuse, klar.refuse_style = (lambda sent: sent == unwanted), style
     rejects = tmp_path / "rejects.jsonl"
-    good = [each for each in ROWS[stream][1].values() if each != unwanted]
-    ended = run(klar, [*messages(stream), state(1)], rejects_path=str(rejects))
-    if not good:
-        assert ended.code == 0
+    ended = run(klar, [*messages(stream, most=5), state(1)], rejects_path=str(rejects))
     assert (ended.code, ended.states) == (0, [1])
-    assert list(klar.held(stream).values()) == good
+    assert list(klar.held(stream).values()) == objects
     assert len([line for line in rejects.read_text().splitlines() if '"type":"RECORD"' in line]) == 1
     assert ADDRESS not in ended.err
 

@@ -64,7 +64,8 @@ class Stream:
 
     def identity(self, sent: Json) -> str:
         """Returns what an object overwrites: the one of the same key (that of COGS is our reading)."""
-        return " ".join(str(sent[name]) for name in (self.key, *self.shape.one_of) if name in sent)
+        also = [f"{name}={sent[name]}" for name in self.shape.one_of if name in sent]
+        return " ".join([str(sent[self.key]), *also])
 
     def batch(self, body: bytes) -> list[Json]:
         """Returns the objects that a body carries, or raises `ValueError` with what is wrong with it."""

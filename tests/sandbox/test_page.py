@@ -119,6 +119,23 @@ def test_what_arrived_is_shown_with_its_fields_digit_for_digit(page: Page) -> No
     assert page.text("[data-records=transaction_costs] tbody") == "O1\n19.90"
 
 
+def test_whom_an_order_went_to_is_shown_on_a_click_alone(page: Page) -> None:
+    lines = [{"id": "L1", "quantity": 2, "taxes": []}, {"id": "L2", "quantity": 1}]
+    order = {"id": "O1", "createdAt": 1_700_000_000, "lineItems": lines, "customer": {"email": "anna@customer.example"}}
+    post(page.klar, "/12.2022/orders/json", [order, order | {"id": "O2", "shipping": {"city": "Hof"}}])
+    post(page.klar, "/12.2022/orders/json", [order | {"customer": {"email": ["anna@customer.example"]}}])
+    page.open()
+
+    assert page.text("[data-stream=orders] .number") == "2 held"
+    rows = page.text("[data-records=orders] .rows > tbody")
+    assert "L1" in rows
+    assert "personal data" in rows
+    assert "customer.example" not in page.text()
+    assert "Hof" not in page.text()
+    page.browser.find_element(By.CSS_SELECTOR, "[data-records=orders] summary").click()
+    assert "Hof" in page.text() or "customer.example" in page.text()
+
+
 def test_the_status_is_shown_as_klar_gives_it(page: Page) -> None:
     post(page.klar, REFUNDS, [refund("R1"), refund("R2")])
     post(page.klar, REFUNDS, [refund(7)])
