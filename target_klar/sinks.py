@@ -57,8 +57,8 @@ class KlarSink(BatchSink):
     def get_validator(self) -> None:
         """Return none of the SDK's validators: Klar's contract counts, not the tap's schema."""
 
-    def take(self, record: msgspec.Raw, line: bytes, *, without: frozenset[str]) -> None:
-        """Add a record `without` these columns to the batch: in Klar's own form as the bytes that came, else conformed.
+    def take(self, record: msgspec.Raw, line: bytes) -> None:
+        """Add a record to the batch: in Klar's own form as the bytes that came, any other conformed.
 
         Behind a record that is not in Klar's own form the next ones are not looked at: taps write one form as a rule.
 
@@ -66,13 +66,17 @@ class KlarSink(BatchSink):
             RecordRefusedError: Klar would not take it, and it may not be set aside.
             NotJSONError: It is not JSON.
         """
-        if not without and self._ledger.number >= self._ask_again:
+        if self._ledger.number >= self._ask_again:
             conformed = self.conformer.as_it_came(record)
             if conformed is not None:
                 self._add(conformed, None)
                 return
             self._ask_again = self._ledger.number + _NOT_ASKED
-        self._take(decode(record), line, without)
+        self._take(decode(record), line)
+
+    def take_without(self, columns: frozenset[str], record: msgspec.Raw, line: bytes) -> None:
+        """Add a record to the batch without these columns; raises what `take` does."""
+        self._take(decode(record), line, columns)
 
     def process_record(self, record: object, context: dict[str, Any]) -> None:
         """Conform one record and add it to the batch; `context` is the tap's own message, with its line.

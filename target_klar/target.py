@@ -141,7 +141,8 @@ class TargetKlar(Target):
         self._reader.takes.pop(stream, None)
         removed = columns_removed(maps, self.mapper.stream_maps_dict, stream)
         if ways and removed is not None:
-            self._reader.takes[stream] = partial(ways[0][1].take, without=removed)
+            sink = ways[0][1]
+            self._reader.takes[stream] = partial(sink.take_without, removed) if removed else sink.take
         self._ways[stream] = ways
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:

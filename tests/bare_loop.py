@@ -1,7 +1,8 @@
 """The least that loads a stream which is in Klar's own form: `python tests/bare_loop.py --config FILE`.
 
-Every line and every record is read as typed objects, and the record is sent as the bytes that came; no value is
-checked beyond its type, no answer at all; nothing is tried again. The file gives `api_url` and `api_token`.
+Every line is read as a typed object with its record in it, and the records of a batch are written as JSON again, in
+one call; no value is checked beyond its type, no answer at all; nothing is tried again. The file gives `api_url` and
+`api_token`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import http.client
 import sys
 from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,9 +19,10 @@ from msgspec.json import Decoder
 
 _BATCH = 1000
 _CHUNK = 1 << 20
+_T = TypeVar("_T")
 
 
-class _LineItem(Struct, rename="camel"):
+class _LineItem(Struct, rename="camel", omit_defaults=True):
     line_item_id: str
     refunded_quantity: float
     id: str | None = None
@@ -28,7 +31,7 @@ class _LineItem(Struct, rename="camel"):
     processed_at: float | None = None
 
 
-class _Refund(Struct, rename="camel"):
+class _Refund(Struct, rename="camel", omit_defaults=True):
     id: str
     created_at: float
     line_items: list[_LineItem]
@@ -44,18 +47,22 @@ class _SchemaLine(Struct, tag_field="type", tag="SCHEMA"):
     stream: str
 
 
-class _RecordLine(Struct, tag_field="type", tag="RECORD"):
-    record: Raw
+class _RecordLine(Struct, Generic[_T], tag_field="type", tag="RECORD"):
+    record: _T
 
 
 class _StateLine(Struct, tag_field="type", tag="STATE"):
     value: Raw
 
 
-# For each stream its path, what stands around the records in a body, and what reads one.
+# For each stream its path, what stands around the records in a body, and what reads a line.
 _STREAMS = {
-    "refunds": ("/12.2022/refunds/json", b"[%b]", Decoder(_Refund).decode),
-    "transaction_costs": ("/06.2024/transaction-costs/json", b'{"items":[%b]}', Decoder(_Cost).decode),
+    "refunds": ("/12.2022/refunds/json", b"%b", Decoder(_RecordLine[_Refund] | _StateLine).decode),
+    "transaction_costs": (
+        "/06.2024/transaction-costs/json",
+        b'{"items":%b}',
+        Decoder(_RecordLine[_Cost] | _StateLine).decode,
+    ),
 }
 
 
@@ -64,23 +71,21 @@ def main() -> None:
     config = msgspec.json.decode(Path(sys.argv[2]).read_bytes())
     connection = http.client.HTTPConnection(urlsplit(config["api_url"]).netloc)
     headers = {"Authorization": f"Bearer {config['api_token']}", "Content-Type": "application/json"}
-    decode = Decoder(_RecordLine | _StateLine).decode
-    batch: list[Raw] = []
+    batch: list[object] = []
     state = b""
 
     def send() -> None:
-        connection.request("POST", path, body % b",".join(batch), headers)
+        connection.request("POST", path, body % msgspec.json.encode(batch), headers)
         connection.getresponse().read()
         batch.clear()
 
     with open(0, "rb", buffering=_CHUNK) as stdin:
-        path, body, decode_record = _STREAMS[msgspec.json.decode(stdin.readline(), type=_SchemaLine).stream]
+        path, body, decode = _STREAMS[msgspec.json.decode(stdin.readline(), type=_SchemaLine).stream]
         for line in stdin:
             message = decode(line)
             if type(message) is _StateLine:
                 state = bytes(message.value)
                 continue
-            decode_record(message.record)
             batch.append(message.record)
             if len(batch) == _BATCH:
                 send()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -70,13 +72,14 @@ class Contract:
         """The setting for the version of the endpoint."""
         return f"{self.stream}_api_version"
 
-    def key_of(self, read: Any) -> str:
-        """Return the key of an object that was read as its type; of several fields as JSON, which no two keys share."""
-        key: str = getattr(read, self.key)
-        if not self.also_key:
-            return key
-        also = {name: str(value) for name in self.also_key if (value := getattr(read, name)) is not UNSET}
-        return json.dumps({self.key: key} | also)
+    @cached_property
+    def key_of(self) -> Callable[[Any], str]:
+        """Returns the key of an object read as its type: of several fields as JSON, which no two keys share."""
+        return self._several if self.also_key else attrgetter(self.key)
+
+    def _several(self, read: Any) -> str:
+        fields = {name: getattr(read, name) for name in (self.key, *self.also_key)}
+        return json.dumps({name: str(value) for name, value in fields.items() if value is not UNSET})
 
     def body(self, objects: Iterable[bytes | memoryview]) -> bytes:
         """Return the body of a request that carries these objects, each as JSON, in this order."""

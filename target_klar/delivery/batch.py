@@ -66,15 +66,15 @@ class Batch:
 
         `origin` is the line it came in, unless its record there is the same.
         """
-        before = self.entries.get(key)
+        entries = self.entries
+        if key in entries:
+            before = entries[key]
+            number = before.earliest
+            self.held -= before.held
+            self.stream.merged += 1
+            self.stream.parts.add({key: before.sent})
+        entries[key] = Entry(number, text, origin)
         self.held += len(text) if origin is None else len(text) + len(origin)
-        if before is None:
-            self.entries[key] = Entry(number, text, origin)
-            return
-        self.entries[key] = Entry(before.earliest, text, origin)
-        self.held -= before.held
-        self.stream.merged += 1
-        self.stream.parts.add({key: before.sent})
 
     def close(self) -> None:
         """Look at what its records replace, once no more come."""

@@ -97,6 +97,8 @@ class Conformer:
         version: str | None = None,
     ) -> None:
         self._contract = contract
+        self._key_of = contract.key_of
+        self._cancels_by = contract.cancels_by
         self._hard_delete = hard_delete
         known = at_version(contract.schema, version, contract.version_setting) if version else contract.schema
         # A deletion never passes as one more field of a living record.
@@ -157,10 +159,9 @@ class Conformer:
         return _explain(self._schema, record)
 
     def _conformed(self, typed: Any, text: bytes) -> Conformed:
-        contract = self._contract
-        cancels = contract.cancels_by is not None and getattr(typed, contract.cancels_by) == []
-        doubts = tuple(self._doubts(typed)) if self._doubts else ()
-        return Conformed(contract.key_of(typed), text, cancels, doubts)
+        cancels = self._cancels_by is not None and getattr(typed, self._cancels_by) == []
+        doubts = () if self._doubts is None else tuple(self._doubts(typed))
+        return Conformed(self._key_of(typed), text, cancels, doubts)
 
     def _refusal(self, converted: Record, problems: list[Problem]) -> Refusal:
         key = converted.get(self._contract.key)
