@@ -10,7 +10,7 @@ from target_klar.contract.streams import CONTRACTS, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
 from target_klar.delivery.stream import Stream
 from target_klar.reader import LINE
-from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
+from target_klar.records.conform import MARK, Conformed, Conformer, Deleted, Refusal
 from target_klar.records.exact import decode
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ class KlarSink(BatchSink):
         if self._ledger.number >= self._ask_again:
             conformed = self.conformer.as_it_came(record)
             if conformed is not None:
-                self._add(conformed, None)
+                self._take(conformed, line, as_it_came=True)
                 return
             self._ask_again = self._ledger.number + _NOT_ASKED
-        self._take(decode(record), line)
+        self._take(self.conformer.conform(decode(record)), line)
 
     def take_without(self, columns: frozenset[str], record: msgspec.Raw, line: bytes) -> None:
         """Add a record to the batch without these columns; raises what `take` does."""
-        self._take(decode(record), line, columns)
+        self._take(self.conformer.conform(decode(record), columns), line)
 
     def process_record(self, record: object, context: dict[str, Any]) -> None:
         """Conform one record and add it to the batch; `context` is the tap's own message, with its line.
@@ -84,24 +84,17 @@ class KlarSink(BatchSink):
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
-        self._take(record, context[LINE])
-
-    def _take(self, record: object, line: bytes, without: frozenset[str] = frozenset()) -> None:
-        conformed = self.conformer.conform(record, without)
-        if isinstance(conformed, Conformed):
-            self._add(conformed, line)
-        elif isinstance(conformed, Refusal):
-            self.refuse(conformed, line)
-        else:
-            self._count()
-            self.stream.deleted += 1
+        self._take(self.conformer.conform(record), context[LINE])
 
     def _count(self) -> int:
         self.stream.read += 1
         self._ledger.number += 1
         return self._ledger.number
 
-    def _add(self, conformed: Conformed, origin: bytes | None) -> None:
+    def _take(self, conformed: Conformed | Refusal | Deleted, line: bytes, *, as_it_came: bool = False) -> None:
+        if not isinstance(conformed, Conformed):
+            self._leave(conformed, line)
+            return
         ledger, batch = self._ledger, self.batch
         number = ledger.number = ledger.number + 1
         self.stream.read += 1
@@ -113,9 +106,16 @@ class KlarSink(BatchSink):
             batch = self.batch = Batch(self.stream, ledger.open(number))
         else:
             batch.numbers.append(number)
-        batch.add(number, conformed.key, conformed.text, origin)
+        batch.add(number, conformed.key, conformed.text, None if as_it_came else line)
         if len(batch.numbers) >= self._most or batch.held >= MAX_HELD:
             self.hand_over()
+
+    def _leave(self, left: Refusal | Deleted, line: bytes) -> None:
+        if isinstance(left, Refusal):
+            self.refuse(left, line)
+        else:
+            self._count()
+            self.stream.deleted += 1
 
     def leave_out(self, record: Record) -> None:
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BATCH = 1000
 REFUNDS = "12.2022/refunds/json"
 COSTS = "06.2024/transaction-costs/json"
+ORDERS = "12.2022/orders/json"
 
 
 def seconds(text: str) -> int:
@@ -53,6 +54,44 @@ def cost_rows(row: dict[str, Any]) -> dict[str, Any]:
     return {"orderId": str(row["order_id"]), "transactionCosts": float(row["transaction_costs"])}
 
 
+def order_rows(row: dict[str, Any]) -> dict[str, Any]:
+    """Make an order of a database's row."""
+    shipping = json.loads(row["shipping"])
+    return {
+        "id": str(row["id"]),
+        "createdAt": seconds(row["created_at"]),
+        "updatedAt": seconds(row["updated_at"]),
+        "currencyCodeIso3Letter": row["currency_code_iso3_letter"],
+        "financialStatus": row["financial_status"],
+        "lineItems": [
+            {
+                "id": str(line["id"]),
+                "sku": line["sku"],
+                "productName": line["product_name"],
+                "productCogs": float(line["product_cogs"]),
+                "quantity": float(line["quantity"]),
+                "totalAmountBeforeTaxesAndDiscounts": float(line["total_amount_before_taxes_and_discounts"]),
+                "totalAmountAfterTaxesAndDiscounts": float(line["total_amount_after_taxes_and_discounts"]),
+                "taxes": [
+                    {
+                        "title": tax["title"],
+                        "taxRate": float(tax["tax_rate"]),
+                        "taxAmount": float(tax["tax_amount"]),
+                    }
+                    for tax in line["taxes"]
+                ],
+            }
+            for line in json.loads(row["line_items"])
+        ],
+        "shipping": {
+            "city": shipping["city"],
+            "countryCodeIso2Letter": shipping["country_code_iso2_letter"],
+            "totalLogisticsCosts": float(shipping["total_logistics_costs"]),
+        },
+        "customer": {"id": str(row["customer"]["id"]), "email": row["customer"]["email"]},
+    }
+
+
 def shopify_refunds(row: dict[str, Any]) -> dict[str, Any] | None:
     """Make a refund of what tap-shopify writes, if it has lines."""
     if not row["refundLineItems"]:
@@ -75,6 +114,7 @@ def shopify_refunds(row: dict[str, Any]) -> dict[str, Any] | None:
 SOURCES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any] | None], str]] = {
     "refund_rows": (refund_rows, REFUNDS),
     "cost_rows": (cost_rows, COSTS),
+    "order_rows": (order_rows, ORDERS),
     "shopify_refunds": (shopify_refunds, REFUNDS),
 }
 

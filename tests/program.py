@@ -115,6 +115,11 @@ def refund(key: str, quantity: Any = 1, **fields: Any) -> dict[str, Any]:
     return record("refunds", **{"id": key, "createdAt": REFUND_TIME, "lineItems": [item], **fields})
 
 
+def order(key: str, quantity: Any = 1) -> dict[str, Any]:
+    """A RECORD of `orders` that meets the contract; `quantity` tells versions apart."""
+    return record("orders", id=key, createdAt=REFUND_TIME, lineItems=[{"id": f"L-{key}", "quantity": quantity}])
+
+
 def cost(key: str, amount: Any = 1) -> dict[str, Any]:
     """A RECORD of `transaction_costs` that meets the contract."""
     return record("transaction_costs", orderId=key, transactionCosts=amount)
@@ -125,5 +130,8 @@ def state(value: Any) -> dict[str, Any]:
     return {"type": "STATE", "value": value}
 
 
+BY_STREAM = {"refunds": refund, "orders": order}
+"""What makes a record, for each stream that a fault, a signal or a kill meets."""
 REFUNDS = schema("refunds")
+ORDERS = schema("orders")
 COSTS = schema("transaction_costs")

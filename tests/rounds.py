@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 from measured import KLAR, OBJECTS_PER_REQUEST, PLAIN, Case, Run
-from sources import COSTS, ROWS, SHOPIFY
+from sources import COSTS, ORDER_ROWS, ROWS, SHOPIFY
 
 LATENCIES = (0, 0.05, 0.2)
 IN_FLIGHT = (1, 4, 8)
@@ -36,6 +36,7 @@ class Rounds:
         self.refunds = Case(rows=self.cpu_rows)
         self.costs = Case(source=COSTS, rows=3 * self.cpu_rows)  # small ones, which take too little time to measure
         self.rows = [Case(source=source, rows=self.cpu_rows) for source in ROWS]
+        self.rows.append(Case(source=ORDER_ROWS, rows=self.cpu_rows // 50))  # as many lines as the others have rows
         self.shopify = Case(source=SHOPIFY, rows=self.cpu_rows // 4)  # the SDK's evaluation takes its time
         self.long = Case(rows=self.long_rows, latency=0.2, parallel=8)
         self.few, self.many = (replace(self.costs, rows=rows) for rows in (self.few_rows, self.many_rows))

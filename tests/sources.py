@@ -186,6 +186,57 @@ def _with_maps(rows: Source, other_stream: str, removed: str) -> list[Source]:
     ]
 
 
+_LINES_OF_AN_ORDER = 50
+
+
+def _order_row(position: int) -> dict[str, Any]:
+    lines = [
+        {
+            "id": position * 100 + each,
+            "sku": f"SKU-{each}",
+            "product_name": f"A shirt in size {each}",
+            "product_cogs": f"{_cents(each) / 100:.2f}",
+            "quantity": "2",
+            "total_amount_before_taxes_and_discounts": "7.00",
+            "total_amount_after_taxes_and_discounts": f"{_cents(position + each) / 1000:.3f}",
+            "taxes": [{"title": "VAT", "tax_rate": "0.07", "tax_amount": "0.17"}],
+            "warehouse": "north",
+        }
+        for each in range(_LINES_OF_AN_ORDER)
+    ]
+    return {
+        "id": 990_000 + position,
+        "created_at": _time(position, _ZONES[position % 3]),
+        "updated_at": _time(position + 60, _ZONES[position // 3 % 3]),
+        "currency_code_iso3_letter": "EUR",
+        "financial_status": "paid",
+        "line_items": json.dumps(lines),
+        "shipping": json.dumps({"city": "Hof", "country_code_iso2_letter": "DE", "total_logistics_costs": "4.90"}),
+        "customer": {"id": position, "email": f"{position}@customer.example"},
+        "note": "Please ring twice",
+    }
+
+
+ORDER_ROWS = Source(
+    "order rows of 50 lines",
+    stream="orders",
+    key="id",
+    properties={
+        "id": {"type": "integer"},
+        "created_at": _TIME,
+        "updated_at": _TIME,
+        "currency_code_iso3_letter": _TEXT,
+        "financial_status": _TEXT,
+        "line_items": _TEXT,
+        "shipping": _TEXT,
+        "customer": {"type": ["object", "null"]},
+        "note": _TEXT,
+    },
+    record=_order_row,
+    script="order_rows",
+)
+
+
 ROWS = _with_maps(REFUND_ROWS, "refund_rows", "customer_note") + _with_maps(COST_ROWS, "cost_rows", "currency")
 
 

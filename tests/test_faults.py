@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from program import COSTS, REFUNDS, cost, refund, state
+from program import BY_STREAM, COSTS, REFUNDS, cost, refund, schema, state
 from watched import Watched, numbered
 
 from target_klar.sandbox import FAULTS, Misbehaviour, Sandbox
@@ -26,6 +26,7 @@ POSITIONS = {"first": 1, "middle": 3, "last": REQUESTS}
 AT_ONCE = 4
 """Cases at a time: most of a case is waiting."""
 
+of_each_stream = pytest.mark.parametrize("stream", BY_STREAM)
 QUICK: dict[str, Any] = {
     "batch_size_rows": BATCH,
     "checkpoint_interval_seconds": 0,
@@ -71,8 +72,8 @@ class Outcome:
         )
 
 
-def outcome(fault: str, case: str, rejects: Path | None = None, **settings: Any) -> Outcome:
-    """Load thirty refunds into a Klar with a fault."""
+def outcome(stream: str, fault: str, case: str, rejects: Path | None = None, **settings: Any) -> Outcome:
+    """Load thirty records of a stream into a Klar with a fault."""
 
     def rejected() -> set[int]:
         if rejects is None or not rejects.exists():
@@ -84,12 +85,12 @@ def outcome(fault: str, case: str, rejects: Path | None = None, **settings: Any)
         return set(range(1, state + 1)) - held() - rejected()
 
     def held() -> set[int]:
-        return {number_of(key) for key in klar.refunds}
+        return {number_of(key) for key in klar.held(stream)}
 
     path = {} if rejects is None else {"rejects_path": str(rejects)}
     with Sandbox(faults=[fault] if fault else (), latency=0.02, jitter=0.03) as klar:
         with Watched(klar, missing=missing, **QUICK | path | settings) as run:
-            code = run.feed([REFUNDS, *numbered(1, RECORDS, every=EVERY)]).ended()
+            code = run.feed([schema(stream), *numbered(1, RECORDS, every=EVERY, make=BY_STREAM[stream])]).ended()
         posts = len(klar.posts())
         return Outcome(case, code, run.states, run.ahead, held(), rejected(), run.errors, run.err, posts)
 
@@ -106,15 +107,16 @@ def expected_code(fault: Misbehaviour, position: str) -> int:
 
 
 @pytest.mark.slow
+@of_each_stream
 @pytest.mark.parametrize("parallel", [1, 4])
 @pytest.mark.parametrize("position", POSITIONS)
 def test_a_fault_that_strikes_once_loses_nothing_and_ends_as_promised(
-    position: str, parallel: int, tmp_path: Path
+    position: str, parallel: int, stream: str, tmp_path: Path
 ) -> None:
     def strike(fault: Misbehaviour) -> Outcome:
         case = f"{fault.name} at the {position} request, {parallel} in flight"
         rejects = tmp_path / f"{fault.name}.jsonl" if parallel == 4 else None
-        return outcome(f"{fault.name}@{POSITIONS[position]}", case, rejects, max_parallel_requests=parallel)
+        return outcome(stream, f"{fault.name}@{POSITIONS[position]}", case, rejects, max_parallel_requests=parallel)
 
     with ThreadPoolExecutor(AT_ONCE) as cases:
         ended = list(cases.map(strike, FAULTS))
@@ -133,9 +135,10 @@ def test_a_fault_that_strikes_once_loses_nothing_and_ends_as_promised(
 
 
 @pytest.mark.slow
-def test_a_status_read_that_fails_once_lets_no_state_out_early_and_loses_nothing() -> None:
+@of_each_stream
+def test_a_status_read_that_fails_once_lets_no_state_out_early_and_loses_nothing(stream: str) -> None:
     def strike(fault: Misbehaviour) -> Outcome:
-        return outcome(f"status:{fault.name}@3", f"{fault.name} at a status read", max_parallel_requests=1)
+        return outcome(stream, f"status:{fault.name}@3", f"{fault.name} at a status read", max_parallel_requests=1)
 
     with ThreadPoolExecutor(AT_ONCE) as cases:
         ended = list(cases.map(strike, FAULTS))
@@ -159,11 +162,12 @@ def unending(kind: str) -> list[Misbehaviour]:
 
 
 @pytest.mark.slow
-def test_a_fault_that_does_not_end_stops_the_run_in_one_line_that_says_what_was_kept() -> None:
+@of_each_stream
+def test_a_fault_that_does_not_end_stops_the_run_in_one_line_that_says_what_was_kept(stream: str) -> None:
     faults = unending("retry")
 
     def strike(fault: Misbehaviour) -> Outcome:
-        return outcome(f"{fault.name}@3+", fault.name, max_parallel_requests=1, retry_timeout_seconds=2)
+        return outcome(stream, f"{fault.name}@3+", fault.name, max_parallel_requests=1, retry_timeout_seconds=2)
 
     with ThreadPoolExecutor(AT_ONCE) as cases:
         ended = list(cases.map(strike, faults))
@@ -173,8 +177,8 @@ def test_a_fault_that_does_not_end_stops_the_run_in_one_line_that_says_what_was_
         assert not end.ahead, end.case
         assert end.states[-1] == 2 * BATCH, end.case
         (error,) = end.errors
-        assert error.startswith("refunds: no answer from Klar at http://127.0.0.1:"), error
-        assert "/12.2022/refunds/json after " in error, error
+        assert error.startswith(f"{stream}: no answer from Klar at http://127.0.0.1:"), error
+        assert f"/12.2022/{stream}/json after " in error, error
         assert re.search(r"after \d attempts? in \d s", error), error
         assert error.endswith(f"Run again later. The last STATE written covers 12 of the {4 * BATCH} records read.")
         if fault.name[:3].isdigit():
@@ -182,15 +186,16 @@ def test_a_fault_that_does_not_end_stops_the_run_in_one_line_that_says_what_was_
 
 
 @pytest.mark.slow
+@of_each_stream
 @pytest.mark.parametrize("set_aside", [True, False], ids=["with a rejects file", "without one"])
 def test_refusals_that_do_not_end_set_every_record_aside_or_stop_before_the_first(
-    *, set_aside: bool, tmp_path: Path
+    stream: str, *, set_aside: bool, tmp_path: Path
 ) -> None:
     faults = unending("refusal")
 
     def strike(fault: Misbehaviour) -> Outcome:
         rejects = tmp_path / f"{fault.name}.jsonl" if set_aside else None
-        return outcome(f"{fault.name}@3+", fault.name, rejects, max_parallel_requests=1)
+        return outcome(stream, f"{fault.name}@3+", fault.name, rejects, max_parallel_requests=1)
 
     with ThreadPoolExecutor(AT_ONCE) as cases:
         ended = list(cases.map(strike, faults))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import forked
 import program
 import pytest
-from program import REFUNDS, refund, state
+from program import BY_STREAM, schema, state
 from watched import Watched
 
 from target_klar.sandbox import Request, Sandbox
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UPDATES, KEYS, HOT = 9_500, 3_000, 40
+QUANTITY = {"refunds": "refundedQuantity", "orders": "quantity"}
 AT_A_TIME = 330
 """How much of the feed a run gets that is going to be killed: the feed must outlast all kills."""
 KILLS = [*["during a request"] * 7, *["before a checkpoint"] * 7, *["at random"] * 14]
@@ -34,17 +35,18 @@ SETTINGS: dict[str, Any] = {"batch_size_rows": 20, "checkpoint_interval_seconds"
 class Feed:
     """Updates of a few thousand keys, some of them again and again, and what Klar has to hold after each."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, stream: str, chance: random.Random) -> None:
+        self.stream = stream
         self.keys = [f"R-{chance.choice((chance.randrange(HOT), chance.randrange(KEYS)))}" for _ in range(UPDATES)]
         self._covered = 0
         self._latest: dict[str, int] = {}
 
     def lines(self, after: int, number: int) -> list[object]:
         """The feed's next messages, with a STATE after every tenth record and the last one."""
-        lines: list[object] = [REFUNDS]
+        lines: list[object] = [schema(self.stream)]
         last = min(after + number, UPDATES)
         for version in range(after + 1, last + 1):
-            lines.append(refund(self.keys[version - 1], version))
+            lines.append(BY_STREAM[self.stream](self.keys[version - 1], version))
             if version % 10 == 0 or version == last:
                 lines.append(state({"seq": version}))
         return lines
@@ -57,8 +59,8 @@ class Feed:
         return self._latest
 
 
-def versions(klar: Sandbox) -> dict[str, int]:
-    return {key: held["lineItems"][0]["refundedQuantity"] for key, held in klar.refunds.items()}
+def versions(klar: Sandbox, stream: str) -> dict[str, int]:
+    return {key: held["lineItems"][0][QUANTITY[stream]] for key, held in klar.held(stream).items()}
 
 
 class Killer:
@@ -84,16 +86,17 @@ class Killer:
 
 
 @pytest.mark.slow
-def test_a_feed_that_is_killed_again_and_again_loses_nothing_and_never_goes_back() -> None:
+@pytest.mark.parametrize("stream", BY_STREAM)
+def test_a_feed_that_is_killed_again_and_again_loses_nothing_and_never_goes_back(stream: str) -> None:
     chance = random.Random(20260504)
-    feed = Feed(chance)
+    feed = Feed(stream, chance)
     kinds = chance.sample(KILLS, len(KILLS))
     kills: Counter[str] = Counter()
     seen: list[int] = []
     too_early: list[object] = []
 
     def stale(reached: dict[str, int]) -> dict[str, int]:
-        held = versions(klar)
+        held = versions(klar, stream)
         seq = reached["seq"]
         return {key: version for key, version in feed.latest(seq).items() if held.get(key, 0) < version}
 
@@ -118,7 +121,7 @@ def test_a_feed_that_is_killed_again_and_again_loses_nothing_and_never_goes_back
             code = run.feed(feed.lines(seen[-1], UPDATES)).ended(120)
         seen += [reached["seq"] for reached in run.states]
         too_early += run.ahead
-        held = versions(klar)
+        held = versions(klar, stream)
 
     assert code == 0, run.err
     assert kills == Counter(KILLS)

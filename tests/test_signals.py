@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import program
 import pytest
-from program import COSTS, REFUNDS, cost, refund, state
+from program import BY_STREAM, COSTS, REFUNDS, cost, refund, schema, state
 from watched import Watched, numbered, together
 
 from target_klar.sandbox import Request, Sandbox
@@ -28,6 +28,7 @@ CODES: dict[int, int] = {TERM: 143, INT: 130}
 PATIENCE = 27.0
 """Three times the grace: a container would have killed it."""
 GRACE = 9.0
+of_each_stream = pytest.mark.parametrize("stream", BY_STREAM)
 AT_ONCE = 1.0
 """Seconds within which a run has heard a signal; what another thread begins in that time may still be sent."""
 
@@ -57,9 +58,14 @@ class Trigger:
             self.fired.set()
 
 
-def held(klar: Sandbox) -> Callable[[int], set[str]]:
+def held(klar: Sandbox, stream: str = "refunds") -> Callable[[int], set[str]]:
     """Return what Klar does not hold of that which a STATE covers."""
-    return lambda number: {f"R-{each}" for each in range(1, number + 1)} - klar.refunds.keys()
+    return lambda number: {f"R-{each}" for each in range(1, number + 1)} - klar.held(stream).keys()
+
+
+def feed(stream: str, last: int = RECORDS) -> list[Any]:
+    """Records of a stream, each with a STATE."""
+    return [schema(stream), *numbered(1, last, every=1, make=BY_STREAM[stream])]
 
 
 def interrupted(
@@ -67,9 +73,10 @@ def interrupted(
     trigger: Trigger,
     lines: list[Any] | None = None,
     meanwhile: Callable[[Request], None] = lambda _: None,
+    stream: str = "refunds",
     **settings: Any,
 ) -> Watched:
-    """Load refunds until the trigger's signal has ended the run, and check what holds of every such run.
+    """Load records until the trigger's signal has ended the run, and check what holds of every such run.
 
     `meanwhile` is called at each request, before the trigger sees it.
     """
@@ -79,9 +86,9 @@ def interrupted(
         trigger(moment, request)
 
     klar.observer = observe
-    with Watched(klar, missing=held(klar), **SMALL | settings) as run:
+    with Watched(klar, missing=held(klar, stream), **SMALL | settings) as run:
         trigger.run = run
-        run.feed(lines or [REFUNDS, *numbered(1, RECORDS, every=1)])
+        run.feed(lines or feed(stream))
         code = run.ended(PATIENCE + 30)
     assert trigger.fired.is_set(), run.err
     well_ended(run, code, trigger._number)
@@ -100,31 +107,33 @@ def well_ended(run: Watched, code: int, number: int) -> None:
     assert f"Stopped by {signal.Signals(number).name}." in run.err
 
 
-def contiguous(klar: Sandbox) -> int:
+def contiguous(klar: Sandbox, stream: str = "refunds") -> int:
     """The number up to which Klar holds every record."""
-    keys = klar.refunds.keys()
+    keys = klar.held(stream).keys()
     return next(number for number in range(RECORDS + 1) if f"R-{number + 1}" not in keys)
 
 
 # During a POST
 
 
-def test_a_signal_during_a_request_lets_it_finish_and_writes_the_state_that_it_completes() -> None:
+@of_each_stream
+def test_a_signal_during_a_request_lets_it_finish_and_writes_the_state_that_it_completes(stream: str) -> None:
     def scenario(nth: int, number: int) -> None:
         with Sandbox(latency=0.3) as klar:
-            run = interrupted(klar, Trigger("received", nth, number))
-            assert len(klar.refunds) == 5 * nth
+            run = interrupted(klar, Trigger("received", nth, number), stream=stream)
+            assert len(klar.held(stream)) == 5 * nth
             assert run.states[-1] == 5 * nth
 
     together(scenario, (1, TERM), (1, INT), (2, INT), (3, TERM), (4, INT), (7, TERM))
 
 
-def test_a_signal_during_four_requests_lets_them_all_finish_and_writes_the_newest_state() -> None:
+@of_each_stream
+def test_a_signal_during_four_requests_lets_them_all_finish_and_writes_the_newest_state(stream: str) -> None:
     def scenario(number: int) -> None:
         with Sandbox(latency=1) as klar:
-            run = interrupted(klar, Trigger("received", 5, number), max_parallel_requests=4)
+            run = interrupted(klar, Trigger("received", 5, number), stream=stream, max_parallel_requests=4)
             assert klar.peak_in_flight == 4
-            assert len(klar.refunds) == 25
+            assert len(klar.held(stream)) == 25
             assert run.states[-1] == 25
 
     together(scenario, (TERM,), (INT,))
@@ -146,10 +155,11 @@ def test_a_signal_while_both_streams_load_covers_no_more_than_both_hold() -> Non
     together(scenario, (6, TERM), (9, INT))
 
 
-def test_after_a_signal_no_half_of_a_refused_batch_is_sent(tmp_path: Path) -> None:
+@of_each_stream
+def test_after_a_signal_no_half_of_a_refused_batch_is_sent(stream: str, tmp_path: Path) -> None:
     rejects = str(tmp_path / "rejects.jsonl")
     with Sandbox(refuse=lambda sent: sent["id"] == "R-13", refuse_style="opaque", latency=0.3) as klar:
-        run = interrupted(klar, Trigger("received", 4, TERM), rejects_path=rejects)
+        run = interrupted(klar, Trigger("received", 4, TERM), stream=stream, rejects_path=rejects)
 
         assert run.states[-1] == 10
         assert len(klar.posts()) == 4  # two batches, the third one, and its first half
@@ -158,12 +168,13 @@ def test_after_a_signal_no_half_of_a_refused_batch_is_sent(tmp_path: Path) -> No
 # During a status read
 
 
-def test_a_signal_during_a_status_read_writes_the_state_that_it_confirms() -> None:
+@of_each_stream
+def test_a_signal_during_a_status_read_writes_the_state_that_it_confirms(stream: str) -> None:
     def scenario(nth: int, number: int) -> None:
         with Sandbox(latency=0.3) as klar:
-            run = interrupted(klar, Trigger("status", nth, number))
-            loaded = contiguous(klar)
-            assert len(klar.refunds) == loaded
+            run = interrupted(klar, Trigger("status", nth, number), stream=stream)
+            loaded = contiguous(klar, stream)
+            assert len(klar.held(stream)) == loaded
             assert (run.states or [0])[-1] == loaded
             assert bool(loaded) == (nth > 1)
 
@@ -173,10 +184,11 @@ def test_a_signal_during_a_status_read_writes_the_state_that_it_confirms() -> No
 # Between two attempts
 
 
-def test_a_signal_between_two_attempts_ends_the_wait_and_sends_nothing() -> None:
+@of_each_stream
+def test_a_signal_between_two_attempts_ends_the_wait_and_sends_nothing(stream: str) -> None:
     def scenario(fault: str, sent: int, kept: int | None, number: int) -> None:
         with Sandbox(faults=[fault]) as klar:
-            run = interrupted(klar, Trigger("answered", sent, number, later=0.15))
+            run = interrupted(klar, Trigger("answered", sent, number, later=0.15), stream=stream)
             assert (run.states or [None])[-1] == kept
             assert run.started + run.took - run.signalled[0] < GRACE
             assert len(klar.posts()) == sent
@@ -271,7 +283,8 @@ def quiet(request: Request) -> bool:
 # Start-up, silence, twice
 
 
-def test_a_signal_during_start_up_ends_it_before_anything_is_sent() -> None:
+@of_each_stream
+def test_a_signal_during_start_up_ends_it_before_anything_is_sent(stream: str) -> None:
     """From the moment its handler stands; what comes in Python's own first milliseconds ends Python."""
 
     def scenario(later: float, number: int) -> None:
@@ -279,7 +292,7 @@ def test_a_signal_during_start_up_ends_it_before_anything_is_sent() -> None:
             run.until_it_listens()
             time.sleep(later)
             run.signal(number)
-            run.feed([REFUNDS, *numbered(1, RECORDS)])
+            run.feed(feed(stream))
             well_ended(run, run.ended(PATIENCE + 30), number)
             assert run.states == []
             assert klar.posts() == []
@@ -287,26 +300,28 @@ def test_a_signal_during_start_up_ends_it_before_anything_is_sent() -> None:
     together(scenario, *((later, number) for later in (0, 0.05, 0.15, 0.3, 0.5, 0.7) for number in (TERM, INT)))
 
 
-def test_a_silent_tap_does_not_delay_the_end() -> None:
+@of_each_stream
+def test_a_silent_tap_does_not_delay_the_end(stream: str) -> None:
     def scenario(number: int) -> None:
-        with Sandbox() as klar, Watched(klar, missing=held(klar), **SMALL) as run:
-            run.feed([REFUNDS, *numbered(1, 13, every=1)], ends=False)
+        with Sandbox() as klar, Watched(klar, missing=held(klar, stream), **SMALL) as run:
+            run.feed(feed(stream, 13), ends=False)
             run.until(lambda: run.states and run.states[-1] == 10)
             run.signal(number)
             well_ended(run, run.ended(PATIENCE), number)
             assert run.started + run.took - run.signalled[0] < GRACE
             assert run.states[-1] == 10
-            assert len(klar.refunds) == 10  # the three that wait for their batch are not sent any more
+            assert len(klar.held(stream)) == 10  # the three that wait for their batch are not sent any more
 
     together(scenario, (TERM,), (INT,))
 
 
-def test_a_second_signal_changes_nothing() -> None:
+@of_each_stream
+def test_a_second_signal_changes_nothing(stream: str) -> None:
     def scenario(first: int, second: int) -> None:
         trigger = Trigger("received", 2, first)
-        with Sandbox(latency=0.6, observer=trigger) as klar, Watched(klar, missing=held(klar), **SMALL) as run:
+        with Sandbox(latency=0.6, observer=trigger) as klar, Watched(klar, missing=held(klar, stream), **SMALL) as run:
             trigger.run = run
-            run.feed([REFUNDS, *numbered(1, RECORDS, every=1)])
+            run.feed(feed(stream))
             run.until(trigger.fired.is_set)
             time.sleep(0.15)
             run.signal(second)

@@ -29,11 +29,13 @@ LISTENS_WITHIN = 10.0
 """Seconds after which a process that does not listen to signals yet counts as hanging."""
 
 
-def numbered(first: int, last: int, *, every: int = 3) -> list[dict[str, Any]]:
-    """Refunds R-1, R-2, ... and after `every` so many a STATE with the number of the last one."""
+def numbered(
+    first: int, last: int, *, every: int = 3, make: Callable[[str], dict[str, Any]] = program.refund
+) -> list[dict[str, Any]]:
+    """Records R-1, R-2, ..., and after `every` so many a STATE with the number of the last one."""
     lines = []
     for number in range(first, last + 1):
-        lines.append(program.refund(f"R-{number}"))
+        lines.append(make(f"R-{number}"))
         if number % every == 0 or number == last:
             lines.append(program.state(number))
     return lines

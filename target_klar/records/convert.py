@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from target_klar.contract.schema import is_time
 from target_klar.records.exact import NotJSONError, decode
@@ -101,8 +101,8 @@ class Conversions:
         if type(value) is str:
             return value
         if type(value) is int:
-            whole = value
-        elif type(value) is Decimal:
+            return str(value) if -_LARGEST < value < _LARGEST else self._as_is(value)
+        if type(value) is Decimal:
             if value.is_finite() and value.adjusted() < _MAX_DIGITS and value == int(value):
                 whole = int(value)
         elif type(value) is float and abs(value) <= _LARGEST_EXACT and value.is_integer():
@@ -168,15 +168,9 @@ class Conversions:
             self.dropped.append(path)
 
 
-class _Column(NamedTuple):
-    """What becomes of one field of Klar's in records of one shape."""
-
-    spelling: str
-    name: str
-    convert: Convert
-    required: bool
-    rivals: tuple[str, ...]
-    """Other spellings of the same field, which have to hold the same value."""
+_Column: TypeAlias = tuple[str, str, Convert, bool, tuple[str, ...]]
+"""One field of Klar's in records of one shape: its spelling, its name, its converter, whether it is required, and other
+spellings of it, which have to hold the same value. A plain tuple, since Python takes that apart fastest."""
 
 
 class ObjectConverter:
@@ -238,10 +232,10 @@ class ObjectConverter:
                 self._drop(shorten(str(spelling)))
             else:
                 spelled.setdefault(name, []).append(spelling)
-        columns = []
+        columns: list[_Column] = []
         for name, spellings in spelled.items():
             first, *rivals = [name] if name in spellings else spellings
-            columns.append(_Column(first, name, self._fields[name], name in self._required, tuple(rivals)))
+            columns.append((first, name, self._fields[name], name in self._required, tuple(rivals)))
         self._names_learned += sum(len(str(name)) + _NAME_SIZE for name in shape)
         if self._names_learned > _MAX_LEARNED:
             self._names_learned = 0
