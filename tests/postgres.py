@@ -66,7 +66,7 @@ def postgres() -> Iterator[Database]:
     if binaries is None:
         pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install -y postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="target-klar-postgres-"))
-    owner = _owner()
+    owner = unprivileged()
     if owner:
         shutil.chown(folder, owner)
     data = folder / "data"
@@ -107,7 +107,8 @@ def _binaries() -> Path | None:
     return whole[-1] if whole else None
 
 
-def _owner() -> str | None:
+def unprivileged() -> str | None:
+    """Return whom a server runs as where the tests run as root, which servers refuse to; else None."""
     if os.getuid() != 0:
         return None
     known = {user.pw_name for user in pwd.getpwall()}
