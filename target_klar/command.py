@@ -60,8 +60,11 @@ class _Command(TargetKlar):
         for option in command.params:
             if option.name == "file_input":
                 option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
-        told = "Ask Klar for the status of every stream, and load nothing."
-        command.params.append(click.Option(["--check"], is_flag=True, help=told))
+        for name, told in {
+            "--preview": "Show what the first records of the input become, and load nothing. Needs no token.",
+            "--check": "Ask Klar for the status of every stream, and load nothing.",
+        }.items():
+            command.params.append(click.Option([name], is_flag=True, help=told))
         return command
 
     @classmethod
@@ -81,23 +84,42 @@ class _Command(TargetKlar):
 
     @classmethod
     def invoke(  # type: ignore[override]  # as the SDK's own targets narrow it
-        cls, *, about: bool, about_format: str | None, config: Any, file_input: str | None, check: bool
+        cls, *, about: bool, about_format: str | None, config: Any, file_input: str | None, preview: bool, check: bool
     ) -> None:
         """Do what the options say."""
         if about:
             TargetKlar.print_about(about_format)  # whose docstring is the description
             return
         cls.print_version(print_fn=_logger.info)
+        path = None if file_input == "-" else file_input
         try:
-            target = cls(config=config.config, parse_env_config=config.parse_env)
+            target = (_WithoutToken if preview else cls)(config=config.config, parse_env_config=config.parse_env)
         except ConfigValidationError as error:
             raise ConfigurationError(" ".join(error.errors)) from None
+        if preview:
+            _preview(target, path)
+            return
         if not check:
-            load(target, None if file_input == "-" else file_input)
+            load(target, path)
             return
         stopping.end_at_once()
         if not _check(target):
             raise ConfigurationError("Klar shows the status of no stream. The lines above say why.")
+
+
+class _WithoutToken(TargetKlar):
+    """The target of a preview, which sends nothing."""
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        self._config.setdefault("api_token", "none")
+        return super()._validate_config(raise_errors=raise_errors)
+
+
+def _preview(target: TargetKlar, path: str | None) -> None:
+    from target_klar.preview import show  # noqa: PLC0415  # what lays out tables takes long to import
+
+    stopping.end_at_once()
+    show(target.config, path)
 
 
 def _check(target: TargetKlar) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, Final
 
+from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError
-from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 
 from target_klar.records.conform import Refusal, marks
+from target_klar.records.convert import fold
 from target_klar.records.words import Problem, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
 
@@ -22,14 +25,25 @@ LONGEST_REASON = 300
 FILTERED: Final = object()
 """Stands in the place of a record that the map's filter drops."""
 
+_MAX_COLUMNS = 12
 # What these say of a failed stream map names types and fields; what others say may quote a record.
-_HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError, MapExpressionError)
+_HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError)
 
 
-def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
+def definitions_of(maps: Mapping[str, Any], stream: str) -> list[dict[str, Any]]:
+    """Return the maps of a stream as the user wrote them, without those that drop it."""
+    return [
+        definition
+        for name, definition in maps.items()
+        if isinstance(definition, dict) and fnmatch(stream, definition.get("__source__", name))
+    ]
+
+
+def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], key: str) -> Any:
     """Return what the map makes of a record, a `Refusal` or `FILTERED`; the record stays as it is.
 
-    Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it.
+    Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it. A refusal names
+    the record by the column that has the name of Klar's `key`.
     """
     try:
         made = stream_map.transform(dict(record))
@@ -38,12 +52,52 @@ def mapped(stream_map: StreamMap, record: dict[str, Any]) -> Any:
                 return FILTERED
             made = {}
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
-        kind = type(error).__name__
-        harmless = isinstance(error, _HARMLESS)
-        reason = f"{kind}: {shorten(str(error), LONGEST_REASON)}" if harmless else kind
-        return Refusal(None, [Problem("record", f"could not be mapped ({reason})")])
+        own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
+        told = shorten(str(own_key)) if type(own_key) in (str, int) else None
+        return Refusal(told, [_problem(stream_map, record, definitions, error)])
     own = marks(record)
     return made | own if own and not marks(made) else made
+
+
+def _problem(
+    stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], error: Exception
+) -> Problem:
+    """Say which expression failed, and what the record has instead of what it asks for."""
+    field, expression = _failing(stream_map, record, definitions)
+    cause = error.__cause__ if isinstance(error, MapExpressionError) else error
+    if isinstance(cause, NameNotDefined):
+        names = [shorten(name) for name in record]
+        more = ", ..." if len(names) > _MAX_COLUMNS else ""
+        reason = f"the record has no {shorten(cause.name)}, only {', '.join(names[:_MAX_COLUMNS])}{more}"
+    else:
+        reason = type(cause).__name__
+        if isinstance(cause, _HARMLESS):
+            reason += f": {shorten(str(cause), LONGEST_REASON)}"
+    by = f" by `{shorten(expression, LONGEST_REASON)}`" if expression else ""
+    return Problem(field, f"could not be mapped{by} ({reason})")
+
+
+def _failing(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Return the field and the expression that a map fails on; the SDK's error does not tell the field."""
+    if isinstance(stream_map, CustomStreamMap):
+        for field, expression in (item for definition in definitions for item in definition.items()):
+            if field != "__filter__" and (field.startswith("__") or not isinstance(expression, str)):
+                continue
+            alone = CustomStreamMap(
+                stream_alias=stream_map.stream_alias,
+                map_config=stream_map.map_config,
+                faker_config=stream_map.faker_config,
+                raw_schema=stream_map.raw_schema,
+                key_properties=None,
+                map_transform={field: expression},
+                flattening_options=None,
+                stream_name=stream_map.stream_name,
+            )
+            try:
+                alone.transform(dict(record))
+            except Exception:  # noqa: BLE001  # as above
+                return field, expression
+    return "record", ""
 
 
 def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], stream: str) -> frozenset[str] | None:
@@ -61,6 +115,20 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
     if any(name.startswith("__") or option not in (None, "__NULL__") for name, option in options.items()):
         return None
     return frozenset(options).difference(marks(options))
+
+
+def columns_read(definitions: Iterable[Any]) -> frozenset[str]:
+    """Return the names of the columns that the expressions of these maps read."""
+    expressions = (
+        expression
+        for definition in definitions
+        if isinstance(definition, dict)
+        for name, expression in definition.items()
+        if isinstance(expression, str) and (name == "__filter__" or not name.startswith("__"))
+    )
+    nodes = [node for expression in expressions for node in ast.walk(ast.parse(expression))]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return frozenset(names | {str(node.value) for node in nodes if isinstance(node, ast.Constant)})
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
+from target_klar.advice import renaming, stream_meant
 from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import record_line
@@ -26,7 +27,16 @@ from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.sending import Pace, Sending
 from target_klar.delivery.workers import Workers
-from target_klar.mapping import FILTERED, LONGEST_REASON, columns_removed, mapped, names_of, outline
+from target_klar.mapping import (
+    FILTERED,
+    LONGEST_REASON,
+    columns_read,
+    columns_removed,
+    definitions_of,
+    mapped,
+    names_of,
+    outline,
+)
 from target_klar.process.pipes import Wakeup
 from target_klar.reader import LINE, KlarReader, records, state_of
 from target_klar.records.conform import Refusal
@@ -37,7 +47,7 @@ from target_klar.settings.stream_maps import overlooked
 from target_klar.sinks import KlarSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.mapper import StreamMap
@@ -98,7 +108,9 @@ class TargetKlar(Target):
         self._assert_line_requires(message_dict, {"stream", "record"})
         record = message_dict["record"]
         for stream_map, sink in self._ways_of(message_dict["stream"]):
-            sent = mapped(stream_map, record) if isinstance(record, dict) else record
+            sent = record
+            if isinstance(record, dict):
+                sent = mapped(stream_map, record, self._definitions(message_dict["stream"]), sink.stream.contract.key)
             if sent is FILTERED:
                 sink.leave_out(record)
             elif isinstance(sent, Refusal):
@@ -112,6 +124,10 @@ class TargetKlar(Target):
         if not isinstance(stream, str) or stream not in self._ways:
             raise RecordsWithoutSchemaException(f"A record of {_named(stream)} came before the SCHEMA of its stream.")
         return self._ways[stream]
+
+    def _definitions(self, stream: str) -> list[dict[str, Any]]:
+        """Return the stream's maps as the user wrote them."""
+        return definitions_of(self.mapper.stream_maps_dict, stream)
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
@@ -135,9 +151,14 @@ class TargetKlar(Target):
         if not all(isinstance(each.stream_alias, str) for each in maps):
             raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is no name.")
         self.sending.rejects.schema(stream, message_dict[LINE])
+        for each in maps:
+            if each.stream_alias not in CONTRACTS and not isinstance(each, RemoveRecordTransform):
+                raise FatalSyncError(_unknown(stream, each.stream_alias, properties))
         ways = [
             (each, self.get_sink(each.stream_alias)) for each in maps if not isinstance(each, RemoveRecordTransform)
         ]
+        for _, sink in ways:
+            sink.conformer.expect(columns_read(self._definitions(stream)))
         self._reader.takes.pop(stream, None)
         removed = columns_removed(maps, self.mapper.stream_maps_dict, stream)
         if ways and removed is not None:
@@ -189,19 +210,8 @@ class TargetKlar(Target):
             self.sinks[stream_name] = sink
         return self.sinks[stream_name]
 
-    def get_sink_class(self, stream_name: str) -> type[KlarSink]:
-        """Return the one sink class, for a stream that Klar has.
-
-        Raises:
-            FatalSyncError: Klar has no such stream.
-        """
-        if stream_name not in CONTRACTS:
-            name = shorten(stream_name)
-            *names, last = CONTRACTS
-            raise FatalSyncError(
-                f"Klar has no stream {name!r}, only {', '.join(names)} and {last}. Rename it with a stream map "
-                f"(stream_maps: {{{name}: {{__alias__: refunds}}}}) or drop it (stream_maps: {{{name}: __NULL__}})."
-            )
+    def get_sink_class(self, stream_name: str) -> type[KlarSink]:  # noqa: ARG002  # the SDK's signature
+        """Return the one sink class."""
         return KlarSink
 
     @classmethod
@@ -247,6 +257,16 @@ class TargetKlar(Target):
                 else:
                     sink.hand_over()
         return min(patience)
+
+
+def _unknown(stream: str, alias: str, columns: Collection[str]) -> str:
+    """Say that Klar has no such stream, and which map would name or drop it."""
+    *names, last = CONTRACTS
+    rename, drop = renaming(shorten(stream), stream_meant(alias, columns))
+    return (
+        f"Klar has no stream {shorten(alias)!r}, only {', '.join(names)} and {last}. Rename it with a stream map: "
+        f"{rename}, or drop it: {drop}. `target-klar --preview` shows what its records would become."
+    )
 
 
 def _named(stream: Any) -> str:

@@ -29,7 +29,7 @@ def test_help_names_every_option() -> None:
     ended = invoke("--help")
     assert (ended.code, ended.err) == (0, "")
     options = re.findall(r"^  (--\w+)", ended.out, re.MULTILINE)
-    assert options == ["--version", "--about", "--format", "--config", "--input", "--check", "--help"]
+    assert options == ["--version", "--about", "--format", "--config", "--input", "--preview", "--check", "--help"]
 
 
 def test_about_lists_the_settings_and_only_the_capabilities_that_are_true() -> None:

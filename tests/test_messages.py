@@ -176,16 +176,21 @@ FAILURES: dict[str, Failure] = {
     ),
     # Stream maps
     "a map that fails on a record": Failure(
-        f"refunds (no key): record could not be mapped (ValueError). {STOPS} {NOTHING_KEPT}",
+        f"refunds a: fee could not be mapped by `float(customer_email)` (ValueError). {STOPS} {NOTHING_KEPT}",
         settings={"stream_maps": {"refunds": {"fee": "float(customer_email)"}}},
     ),
     "a map that looks a value up in vain": Failure(
-        f"refunds (no key): record could not be mapped (<any>). {STOPS} {NOTHING_KEPT}",
+        f"refunds a: fee could not be mapped by `{{'DE': 19}}[customer_email]` (KeyError). {STOPS} {NOTHING_KEPT}",
         settings={"stream_maps": {"refunds": {"fee": "{'DE': 19}[customer_email]"}}},
     ),
     "a map that calls what a value does not have": Failure(
-        f"refunds (no key): record could not be mapped (<any>). {STOPS} {NOTHING_KEPT}",
+        f"refunds a: fee could not be mapped by `customer_email.fee` (AttributeDoesNotExist). {STOPS} {NOTHING_KEPT}",
         settings={"stream_maps": {"refunds": {"fee": "customer_email.fee"}}},
+    ),
+    "a map that reads a column that is not there": Failure(
+        "refunds a: fee could not be mapped by `fees + 1` (the record has no fees, only id, createdAt, lineItems, "
+        f"customer_email). {STOPS} {NOTHING_KEPT}",
+        settings={"stream_maps": {"refunds": {"fee": "fees + 1"}}},
     ),
     "a map that cannot be read": Failure(
         "`stream_maps.refunds.id` must be one expression as text, or __NULL__ to leave the field out (<any>).",
@@ -193,7 +198,8 @@ FAILURES: dict[str, Failure] = {
     ),
     "an unknown stream": Failure(
         "Klar has no stream 'fees', only refunds, transaction_costs, logistics_costs, cogs and orders. Rename it with "
-        "a stream map (stream_maps: {fees: {__alias__: refunds}}) or drop it (stream_maps: {fees: __NULL__}). "
+        'a stream map: {"stream_maps": {"fees": {"__alias__": "transaction_costs"}}}, or drop it: '
+        '{"stream_maps": {"fees": "__NULL__"}}. `target-klar --preview` shows what its records would become. '
         f"{KEPT.format(1)}",
         lines=after_a(schema("fees"), record("fees", id=1, customer_email=EMAIL)),
         states=[1],

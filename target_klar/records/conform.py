@@ -18,7 +18,7 @@ from target_klar.records.typed import NOT_READ, typed_reader
 from target_klar.records.words import Problem, found, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
@@ -118,10 +118,27 @@ class Conformer:
         """The fields left out so far since Klar does not know them, as paths; a hundred at the most."""
         return self._conversions.dropped
 
+    def expect(self, columns: Iterable[str]) -> None:
+        """Do not tell of these columns where they are left out: a stream map has read them."""
+        self._conversions.expected.update(map(shorten, columns))
+
     @property
     def assumed_utc(self) -> bool:
         """Whether a time without a zone has been read as UTC so far."""
         return self._conversions.assumed_utc
+
+    @property
+    def private(self) -> frozenset[str]:
+        """The fields of which no message shows a value."""
+        return self._contract.private
+
+    def name_of(self, column: str) -> str | None:
+        """Return the field of Klar's that a column has the name of, or None."""
+        return self._converter.name_of(column)
+
+    def convert(self, record: Record) -> Record:
+        """Return the fields of a record as Klar would get them, which is not said to be right."""
+        return self._converter.convert(record)
 
     def as_it_came(self, text: msgspec.Raw) -> Conformed | None:
         """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""

@@ -48,6 +48,8 @@ class Conversions:
     validate: bool = True
     dropped: list[str] = field(default_factory=list)
     """The fields left out because Klar does not know them, as paths."""
+    expected: set[str] = field(default_factory=set)
+    """Columns that are left out without being told."""
     assumed_utc: bool = False
     """Turns True with the first time that has no zone."""
     unwritable: bool = False
@@ -164,7 +166,7 @@ class Conversions:
         return convert
 
     def _drop(self, path: str) -> None:
-        if len(self.dropped) < _MAX_DROPPED and path not in self.dropped:
+        if len(self.dropped) < _MAX_DROPPED and path not in self.dropped and path not in self.expected:
             self.dropped.append(path)
 
 
@@ -227,7 +229,7 @@ class ObjectConverter:
         for spelling in names:
             if spelling in without:
                 continue
-            name = self._name_of(spelling) if isinstance(spelling, str) else None
+            name = self.name_of(spelling) if isinstance(spelling, str) else None
             if name is None:
                 self._drop(shorten(str(spelling)))
             else:
@@ -244,7 +246,8 @@ class ObjectConverter:
             self._shapes[shape] = columns
         return columns
 
-    def _name_of(self, spelling: str) -> str | None:
+    def name_of(self, spelling: str) -> str | None:
+        """Return the field that a name stands for, whatever its case and its underscores; None where there is none."""
         return spelling if spelling in self._fields else self._folded.get(fold(spelling))
 
 
