@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import json
 import logging
 import os
 import signal
 import sys
+import textwrap
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -21,6 +23,8 @@ from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.delivery.sending import Interrupted
 from target_klar.process import stopping
 from target_klar.process.pipes import pieces_of
+from target_klar.progress import Progress, on_terminal
+from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmet
 from target_klar.target import TargetKlar
 
@@ -29,6 +33,13 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("target-klar")
 _FREQUENT = 3
+_HELP = {
+    "version": "Print the version.",
+    "about": "Print every setting with its default.",
+    "about_format": "What --about prints: JSON or Markdown in place of text.",
+    "config": "A JSON file with the settings, or ENV for variables named TARGET_KLAR_... . May be given several times.",
+    "file_input": "Read this file in place of stdin.",
+}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,7 +68,11 @@ class _Command(TargetKlar):
     def get_singer_command(cls) -> click.Command:
         """Return the SDK's command with `--check`, and an `--input` that the reader opens: nobody may write a FIFO."""
         command = super().get_singer_command()
+        command.help = "Load a Singer stream on stdin into Klar. A STATE goes to stdout once Klar holds its records."
+        command.context_settings["help_option_names"] = ["-h", "--help"]
         for option in command.params:
+            assert isinstance(option, click.Option)
+            option.help = _HELP.get(str(option.name), option.help)
             if option.name == "file_input":
                 option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
         for name, told in {
@@ -88,7 +103,10 @@ class _Command(TargetKlar):
     ) -> None:
         """Do what the options say."""
         if about:
-            TargetKlar.print_about(about_format)  # whose docstring is the description
+            if about_format:
+                TargetKlar.print_about(about_format)  # whose docstring is the description
+            else:
+                _tell_about()
             return
         cls.print_version(print_fn=_logger.info)
         path = None if file_input == "-" else file_input
@@ -115,6 +133,16 @@ class _WithoutToken(TargetKlar):
         return super()._validate_config(raise_errors=raise_errors)
 
 
+def _tell_about() -> None:
+    click.echo(f"Name: {TargetKlar.name}\nDescription: {TargetKlar.__doc__}\nVersion: {TargetKlar.plugin_version}")
+    click.echo("Settings, each also as a variable TARGET_KLAR_... in capitals under --config=ENV:")
+    for name, setting in SETTINGS["properties"].items():
+        default = json.dumps(setting["default"]) if "default" in setting else "none"
+        default = "required" if name in SETTINGS["required"] else f"default {default}"
+        told = f"{name} ({default}): {setting.get('description', setting.get('title', ''))}"
+        click.echo(textwrap.fill(told, width=100, initial_indent="  ", subsequent_indent="      "))
+
+
 def _preview(target: TargetKlar, path: str | None) -> None:
     from target_klar.preview import show  # noqa: PLC0415  # what lays out tables takes long to import
 
@@ -125,9 +153,7 @@ def _preview(target: TargetKlar, path: str | None) -> None:
 def _check(target: TargetKlar) -> bool:
     """Print a table of what Klar says of each stream, and return whether the token works for one of them."""
     client = target.connect(_logger.warning, retry_timeout=0)
-    table = [
-        ("stream", "address", "version (not asked)", "token", "total", "last batch", "last success", "last failure")
-    ]
+    table = [("stream", "address", "version set", "token", "total", "last batch", "last success", "last failure")]
     troubles = []
     for contract in CONTRACTS.values():
         row = (contract.stream, f"{target.config['api_url']}/{contract.path}", target.config[contract.version_setting])
@@ -164,10 +190,34 @@ def load(target: TargetKlar, path: str | None) -> None:
     if not target.config["status_timeout_seconds"]:
         target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, but not to show the load.")
     stopping.tell(sending.workers.stop.set, sending.workers.wakeup.set)
+    if path is None and sys.stdin is not None and sys.stdin.isatty():
+        target.logger.info("Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it.")
+    progress = Progress(target, Path(path).stat().st_size if path else 0) if on_terminal() else None
+    if progress:
+        progress.show()
+    try:
+        _listen(target, path)
+    finally:
+        if progress:
+            progress.end()
+    _conclude(target)
+    missing = unmet(target.mapper.stream_maps_dict, target.mapper.stream_maps)
+    if missing:
+        target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
+    refused = sending.rejects.count
+    if refused and target.config["validate_only"]:
+        raise FatalSyncError(f"validate_only: refused {refused} of {sending.ledger.number} records. Fix the mapping.")
+
+
+def _listen(target: TargetKlar, path: str | None) -> None:
     try:
         # What the SDK passes on to our reader is not opened yet: that may take for ever.
         target.listen(cast("IO[str]", pieces_of(path)) if path else None)
     except (SingerSDKError, InvalidInputLine) as error:
+        if isinstance(error, Interrupted):
+            left = target.sending.requests
+            told = f"{left} request{'s' * (left != 1)} in flight"
+            target.logger.info("Stopping: waiting for %s, %.0f s at most.", told, stopping.GRACE_SECONDS)
         told = _end_early(target, error)
         _conclude(target)
         number = stopping.received()
@@ -177,13 +227,6 @@ def load(target: TargetKlar, path: str | None) -> None:
             target.logger.warning("Stopped by %s. %s", signal.Signals(number).name, _kept(target))
             raise SystemExit(128 + number) from None
         raise FatalSyncError(f"{told} {_kept(target)}") from error
-    _conclude(target)
-    missing = unmet(target.mapper.stream_maps_dict, target.mapper.stream_maps)
-    if missing:
-        target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
-    refused = sending.rejects.count
-    if refused and target.config["validate_only"]:
-        raise FatalSyncError(f"validate_only: refused {refused} of {sending.ledger.number} records. Mend the mapping.")
 
 
 def _conclude(target: TargetKlar) -> None:

@@ -64,6 +64,7 @@ class KlarReader(GenericSingerReader[bytes]):
     def __init__(self, wakeup: Wakeup, tend: Callable[[], float]) -> None:
         super().__init__()
         self.takes: dict[str, Callable[[msgspec.Raw, bytes], None]] = {}
+        self.bytes_read = 0
         self._wakeup = wakeup
         self._tend = tend
 
@@ -136,6 +137,7 @@ class KlarReader(GenericSingerReader[bytes]):
             if not self._wakeup.wait(self._tend(), source):
                 continue
             chunk = source.read()
+            self.bytes_read += len(chunk)
             first, *others = chunk.split(b"\n")
             beginning.append(first)
             length += len(first)

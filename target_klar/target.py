@@ -80,6 +80,7 @@ class TargetKlar(Target):
         pace = Pace(config["max_parallel_requests"], status_timeout)
         self.sending = Sending(ledger, rejects, workers, checkpoints, pace)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
+        self.message_reader: KlarReader
         self._reader = self.message_reader = KlarReader(wakeup, self._tend)
         self.sinks: dict[str, KlarSink] = {}
         self._ways: dict[str, list[tuple[StreamMap, KlarSink]]] = {}

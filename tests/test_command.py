@@ -28,7 +28,7 @@ def test_version_is_the_one_that_is_installed() -> None:
 def test_help_names_every_option() -> None:
     ended = invoke("--help")
     assert (ended.code, ended.err) == (0, "")
-    options = re.findall(r"^  (--\w+)", ended.out, re.MULTILINE)
+    options = re.findall(r"^  (?:-h, )?(--\w+)", ended.out, re.MULTILINE)
     assert options == ["--version", "--about", "--format", "--config", "--input", "--preview", "--check", "--help"]
 
 
@@ -85,7 +85,7 @@ def check(klar: Sandbox, folder: Path, **settings: str) -> tuple[int, list[list[
     ended = invoke("--check", "--config", config_file(folder, config))
     heading, *rows = [text.replace(klar.url, "URL") for text in ended.out.splitlines()]
     assert re.split(r"  +", heading) == [
-        *("stream", "address", "version (not asked)", "token", "total", "last batch", "last success", "last failure")
+        *("stream", "address", "version set", "token", "total", "last batch", "last success", "last failure")
     ]
     return ended.code, [text.split() for text in rows[:5]], rows[5:], ended.errors
 

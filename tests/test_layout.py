@@ -28,12 +28,14 @@ ROOMS = {
     "sinks": "contract delivery reader records",
     "preview": "advice contract mapping reader records",
     "target": "advice api contract delivery mapping process reader records settings sinks",
-    "command": "api contract delivery preview process settings target",
+    "progress": "",
+    "command": "api contract delivery preview process progress settings target",
     "__main__": "command process",
 }
 """The folders and the modules beside them, and which rooms each looks into: those above it in this table alone."""
-# The SDK hands every sink its target, so the sinks name the type of what makes them, and import nothing of it.
-TYPE_ONLY = {("sinks", "target")}
+# The SDK hands every sink its target, so the sinks name the type of what makes them, and import nothing of it; the
+# progress of a load is that of the target that it is shown.
+TYPE_ONLY = {("sinks", "target"), ("progress", "target")}
 
 
 def room(name: str) -> str:

@@ -43,7 +43,7 @@ class Interrupted(RequestedAbortException):
     lets_in_flight_end = True
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pace:
     """How much at once, and how long to wait for what; in seconds."""
 
@@ -65,6 +65,14 @@ class Sending:
     """Those of which something was sent."""
     _in_flight: list[Batch] = field(default_factory=list)
     _last_progress: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.tell: Callable[[], None] = self._log_progress
+
+    @property
+    def requests(self) -> int:
+        """How many requests are in flight."""
+        return len(self._in_flight)
 
     def send(self, batch: Batch) -> None:
         """Put a batch in flight, waiting until a place is free and no request in flight shares a key with it."""
@@ -114,8 +122,7 @@ class Sending:
         until = self.checkpoints.tend(now)
         if now >= self._last_progress + self.pace.progress_interval:
             self._last_progress = now
-            for stream in self._streams:
-                stream.tell_progress()
+            self.tell()
         return max(0.0, min(until, self._last_progress + self.pace.progress_interval) - now)
 
     def finish(self) -> None:
@@ -139,6 +146,10 @@ class Sending:
                     self.workers.wakeup.wait(min(left, 1.0))
             except (KlarError, RecordRefusedError) as error:
                 _logger.debug("While the run ends: %s", error)
+
+    def _log_progress(self) -> None:
+        for stream in self._streams:
+            stream.tell_progress()
 
     def _may_start(self, batch: Batch) -> bool:
         stream = batch.stream

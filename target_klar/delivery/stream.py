@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from target_klar.delivery.parts import Parts
@@ -46,6 +47,7 @@ class Stream:
     """Which of its records may be parts of one."""
     _started: float = field(default_factory=time.monotonic)
     _told: int = 0
+    _status_time: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     def __post_init__(self) -> None:
         self.parts = Parts(self.contract)
@@ -59,19 +61,25 @@ class Stream:
         """Keep a status that was read, if there is one and it is newer than the one that is known."""
         if status is not None and (self.status is None or status.newer_than(self.status)):
             self.status = status
+            self._status_time = datetime.now(timezone.utc)
 
     def tell_progress(self) -> None:
         """Log how far the stream is, unless nothing has come since the last time."""
         if self.read > self._told:
             self._told = self.read
-            _logger.info("so far, %s", self.line())
+            _logger.info("so far, %s", self.line(zeros=False))
 
-    def line(self) -> str:
+    def line(self, *, zeros: bool = True) -> str:
         """Return the one line about this stream: what was read, stored and not, and how long it took."""
         seconds = time.monotonic() - self._started
-        counts = ("stored", "read", "merged", "cancelled", "deleted", "rejected", "requests", "retries")
-        parts = [f"{getattr(self, name)} {'valid' if name == 'stored' and self.dry_run else name}" for name in counts]
+        names = ("stored", "read", "merged", "cancelled", "deleted", "rejected", "requests", "retries")
+        counts = {name: getattr(self, name) for name in names}
+        parts = [
+            f"{count} {'valid' if name == 'stored' and self.dry_run else name}"
+            for name, count in counts.items()
+            if count or zeros
+        ]
         parts += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
         if self.status is not None and self.status.total is not None:
-            parts.append(f"{self.status.total} at Klar")
+            parts.append(f"{self.status.total} ever submitted, says Klar's status of {self._status_time:%H:%M:%S} UTC")
         return f"{self.name}: {', '.join(parts)}"
