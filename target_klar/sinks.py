@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_OBJECTS = 1000
 """What one request may hold (Klar's Refunds and Transaction Costs pages)."""
-_NOT_ASKED = 20
+_NOT_ASKED = 100
 """How many records behind one that was not in Klar's own form are taken apart without a look."""
 
 

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import import_module
 from importlib.metadata import metadata, version
 from pathlib import Path
@@ -30,8 +31,12 @@ from typing import Any
 
 import pytest
 import yaml
+from forked import run
+from streams_page import page
 
 import target_klar
+from target_klar.contract.streams import CONTRACTS
+from target_klar.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -199,7 +204,40 @@ def test_every_name_in_the_walk_is_one_of_the_package() -> None:
 
 
 def test_the_readme_stays_short() -> None:
-    assert len(read("README.md").splitlines()) < 250
+    assert len(read("README.md").splitlines()) <= 200
+
+
+def test_the_page_of_the_streams_is_what_the_contract_says() -> None:
+    assert read(".github/streams.md") == page(), "python tests/streams_page.py > .github/streams.md"
+
+
+def test_the_readme_names_what_each_stream_requires() -> None:
+    told = {first.strip("`"): " ".join(rest) for first, *rest in rows(section(read("README.md"), "Streams"))[2:]}
+
+    assert list(told) == list(CONTRACTS)
+    for stream, contract in CONTRACTS.items():
+        wanted = {contract.key, *contract.also_key, *contract.schema["required"]}
+        assert wanted <= set(re.findall(r"`(\w+)`", told[stream])), stream
+
+
+def test_the_tests_that_the_readme_names_are_there() -> None:
+    named = re.findall(r"`(\w+\.py)`", read("README.md"))
+
+    assert len(named) > 8
+    assert [name for name in named if not [*(ROOT / "tests").rglob(name)]] == []
+
+
+def test_the_map_that_the_readme_shows_makes_what_it_shows() -> None:
+    text = section(read("README.md"), "Map your tap")
+    blocks = re.findall(r"^```json(l?)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    taps, klars = (block.splitlines() for kind, block in blocks if kind)
+    (config,) = (block for kind, block in blocks if not kind)
+    with Sandbox() as klar:
+        ended = run(klar, taps, stream_maps=json.loads(config)["stream_maps"])
+        held = [*klar.refunds.values(), *klar.transaction_costs.values()]
+
+    assert (ended.code, ended.errors, ended.said("WARNING"), ended.states) == (0, [], [], [{"page": 1}])
+    assert held == [json.loads(line, parse_float=Decimal) for line in klars]
 
 
 @dataclass

@@ -200,7 +200,7 @@ def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path:
         assert len(rejected(project)) == 100, "nothing new was refused"
 
 
-def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_mended(tmp_path: Path) -> None:
+def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_fixed(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, rejects_path="rejects.jsonl")
         rows = refunds(1, 50)
@@ -218,7 +218,7 @@ def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_mended(tmp_path:
         assert len(rejected(project)) == 10
         kept = project.state(STATE)
 
-        (project.folder / "rejects.jsonl").rename(project.folder / "mended.jsonl")
+        (project.folder / "rejects.jsonl").rename(project.folder / "again.jsonl")
         mapping = {
             "refunds": {
                 "line_items": "[{'line_item_id': line['line_item_id'], "
@@ -226,7 +226,7 @@ def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_mended(tmp_path:
             }
         }
         morning = project.meltano(
-            *("invoke", "--no-install", "target-klar", "--input", "mended.jsonl"),
+            *("invoke", "--no-install", "target-klar", "--input", "again.jsonl"),
             TARGET_KLAR_STREAM_MAPS=json.dumps(mapping),
         )
 

@@ -294,12 +294,12 @@ def test_each_stream_has_its_schema_once_a_run_and_runs_are_appended(klar: Sandb
     assert [f"{each['type']} {each['stream']}" for each in read(rejects)] == one_run * 2
 
 
-def test_mended_rejects_load_and_what_is_refused_again_goes_to_another_file(klar: Sandbox, rejects: Path) -> None:
+def test_fixed_rejects_load_and_what_is_refused_again_goes_to_another_file(klar: Sandbox, rejects: Path) -> None:
     assert run(klar, [REFUNDS, broken("A"), broken("B"), state(1)], rejects_path=str(rejects)).code == 0
-    mended = rejects.with_name("mended.jsonl")
-    mended.write_text(rejects.read_text().replace('"id": "A"', '"id": "A", "lineItems": []'))
+    fixed = rejects.with_name("again.jsonl")
+    fixed.write_text(rejects.read_text().replace('"id": "A"', '"id": "A", "lineItems": []'))
     other = rejects.with_name("other.jsonl")
-    ended = run(klar, b"", "--input", str(mended), rejects_path=str(other))
+    ended = run(klar, b"", "--input", str(fixed), rejects_path=str(other))
 
     assert (ended.code, stored(klar)) == (0, {"A"})
     assert [each["record"]["id"] for each in read(other)[1:]] == ["B"]

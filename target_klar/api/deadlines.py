@@ -1,4 +1,4 @@
-"""Requests with an end: an attempt that is over has its connection shut, whatever the other side still trickles.
+"""Requests with an end: an attempt that is over has its connection shut, whatever the other side still sends.
 
 The timeouts of `requests` and urllib3 bound the wait for the next byte, so an answer that sends one now and then
 is never late. Here the whole attempt is bounded: connecting, sending, headers and body.

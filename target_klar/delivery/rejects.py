@@ -1,4 +1,4 @@
-"""The file of refused records: a Singer stream of its own, so that it can be sent again once the mapping is mended."""
+"""The file of refused records: a Singer stream of its own, so that it can be sent again once the mapping is fixed."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         _whole(0, _DAY),
         default=60,
         title="Batch delay",
-        description="How long a record waits for its batch to fill, in seconds, even if the tap is silent.",
+        description="The longest wait before an incomplete batch is sent, in seconds.",
     ),
     th.Property(
         "max_parallel_requests",
@@ -92,7 +92,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         _whole(1, _DAY),
         default=60,
         title="Request timeout",
-        description="How long one attempt of a request may take, in seconds.",
+        description="How long one attempt of a request may take, in seconds, until the last byte of its answer.",
     ),
     th.Property(
         "retry_timeout_seconds",
@@ -107,8 +107,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=60,
         title="Status timeout",
         description=(
-            "How long Klar's status may take to show a load, in seconds. 0: it only has to answer, and no count is "
-            "compared."
+            "How long Klar's status may take to show a load, in seconds. 0: the status must answer, counts are not "
+            "checked."
         ),
     ),
     th.Property(
@@ -145,21 +145,24 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Hard delete",
-        description="Cancel deleted refunds at Klar instead of skipping them. Transaction costs cannot be deleted.",
+        description="Cancel deleted refunds and orders at Klar instead of skipping them. Costs cannot be deleted.",
     ),
     th.Property(
         "validate_only",
         th.BooleanType,
         default=False,
         title="Validate only",
-        description="Check everything, refunds at Klar's validate endpoint, and load nothing.",
+        description="Check everything, at Klar's validate endpoints where there is one, and load nothing.",
     ),
     th.Property(
         "validate_records",
         th.BooleanType,
         default=True,
         title="Validate records",
-        description="Check records against Klar's contract before they are sent; false leaves that to Klar.",
+        description=(
+            "Check records against Klar's contract before they are sent. If not, only keys, times and NaN are checked "
+            "here, and Klar checks the rest."
+        ),
     ),
 ).to_dict()
 SETTINGS["properties"] |= STREAM_MAPS_CONFIG["properties"]
