@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from target_klar.sandbox.answers import Answer, failure, json_answer, json_text
 from target_klar.sandbox.klar import Klar, utc
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LATEST = 12
 """How many records, refusals and requests the page shows of each."""
 
+_TAKEN = (200, 201, 202, 204)
 _PAGE = Path(__file__).with_name("page.html")
 _PAGE_HEADERS = (
     ("Cache-Control", "no-store"),
@@ -55,12 +56,13 @@ class Panel:
         if not self._trusts(call):
             return failure(403, "the page and its data answer to loopback and literal addresses only")
         called = f"{call.method} {call.path}"
+        asked = dict(parse_qsl(call.query))
         answers: dict[str, Callable[[], Answer]] = {
             "GET /": self._page,
             "GET /favicon.ico": lambda: Answer(204),
             "GET /sandbox/held": self._held,
             "GET /sandbox/requests": lambda: json_answer(200, self._requests(None)),
-            "GET /sandbox/overview": self._overview,
+            "GET /sandbox/overview": lambda: self._overview(asked.get("key", ""), all_refused="refused" in asked),
             "POST /sandbox/faults": lambda: self._misbehave(call.body),
             "POST /sandbox/clear": self._clear,
             "DELETE /sandbox/held": self._clear,
@@ -101,21 +103,34 @@ class Panel:
             "latest": [_told(request) for request in latest],
         }
 
-    def _overview(self) -> Answer:
-        refused = [{**asdict(entry), "moment": utc(entry.moment)} for entry in self.klar.refused[: -LATEST - 1 : -1]]
-        for entry in refused:
-            entry["value"] = json_text(entry["value"])
+    def _refused(self, key: str) -> list[dict[str, Json]]:
+        """Returns each key that was refused, newest first, with its latest refusal and how often that was."""
+        found: dict[tuple[str, str], dict[str, Json]] = {}
+        for entry in reversed(self.klar.refused):
+            if key.lower() in entry.key.lower():
+                told = {**asdict(entry), "moment": utc(entry.moment), "value": json_text(entry.value), "times": 0}
+                found.setdefault((entry.stream, entry.key), told)["times"] += 1
+        return list(found.values())
+
+    def _overview(self, key: str, *, all_refused: bool) -> Answer:
+        """Tells what the page shows; of records and refusals those whose key holds a text, all where it is empty."""
+        refused = self._refused(key)
+        loads = [request for request in self.traffic.requests if request.on == "post"]
         overview = {
             "streams": [
                 {
                     "name": name,
+                    "key": stream.key,
                     "held": self.klar.count(name),
+                    "refused": self.klar.refusals(name),
                     "status": self.klar.figures(stream).answer(),
-                    "latest": [_spelled(held) for held in self.klar.latest(name, LATEST)],
+                    "latest": [_spelled(held) for held in self.klar.latest(name, LATEST, key)],
                 }
                 for name, stream in STREAMS.items()
             ],
-            "refused": refused,
+            "refused": refused if all_refused else refused[:LATEST],
+            "refused_keys": len(refused),
+            "loads": [[int(load.moment * 1000), load.status in _TAKEN] for load in loads],
             "requests": self._requests(LATEST),
         }
         return json_answer(200, overview)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
@@ -103,6 +103,7 @@ class Klar:
         self.lock = threading.RLock()
         self._shelves = {name: Shelf() for name in STREAMS}
         self._refused: deque[Refused] = deque(maxlen=200)
+        self._refusals: Counter[str] = Counter()
         self._clock = 0
 
     @property
@@ -136,16 +137,24 @@ class Klar:
         with self.lock:
             return len(self._shelves[stream].held)
 
-    def latest(self, stream: str, number: int) -> list[Json]:
-        """Returns the objects that were written last, newest first."""
+    def latest(self, stream: str, number: int, key: str = "") -> list[Json]:
+        """Returns the objects that were written last and whose key holds a text, newest first."""
         with self.lock:
-            return list(itertools.islice(reversed(self._shelves[stream].held.values()), number))
+            held = self._shelves[stream].held
+            found = (sent for name, sent in reversed(held.items()) if key.lower() in name.lower())
+            return list(itertools.islice(found, number))
+
+    def refusals(self, stream: str) -> int:
+        """Returns how many objects of a stream were refused."""
+        with self.lock:
+            return self._refusals[stream]
 
     def clear(self) -> None:
         """Forgets what is held, refused and counted."""
         with self.lock:
             self._shelves = {name: Shelf() for name in STREAMS}
             self._refused.clear()
+            self._refusals.clear()
 
     def figures(self, stream: Stream) -> Figures:
         """Returns the figures that the status shows at this moment."""
@@ -244,6 +253,7 @@ class Klar:
         for violation in violations[-200:]:
             key, path = key_of(stream, objects[violation.index]), dotted(violation.path)
             value = "(personal data)" if violation.path[:1] in _PERSONAL else violation.value
+            self._refusals[stream.name] += 1
             self._refused.append(Refused(now, stream.name, str(key), path, violation.message, value))
 
 

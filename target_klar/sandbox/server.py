@@ -37,6 +37,8 @@ class Call:
     client: str
     """The address and port that it came from."""
     connection: socket.socket
+    query: str = ""
+    """What stands behind the path."""
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -113,8 +115,9 @@ class _Connection(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             host, port = self.client_address[:2]
-            path = urlsplit(self.path).path
-            call = Call(self.command, path, self.headers, body, f"{host}:{port}", self.connection)
+            asked = urlsplit(self.path)
+            client = f"{host}:{port}"
+            call = Call(self.command, asked.path, self.headers, body, client, self.connection, asked.query)
             self.close_connection |= not self.server.handle(call)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # the base class looks for these names

@@ -42,11 +42,14 @@ def settings_in(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return what the variables set, by the setting's name; one that is no setting has its own name and no value.
 
     An empty variable sets nothing: containers and CI pass what is not there that way. A text that is no number, true
-    or false, or JSON where one is wanted stays the text, to be refused like one in a file; the SDK would take any
-    other word for false.
+    or false where one is wanted stays the text, to be refused like one in a file; the SDK would take any other word for
+    false.
+
+    Raises:
+        ConfigurationError: A variable is not the JSON that its setting wants.
     """
     return {
-        _NAMES.get(variable, variable): _value(text, SETTINGS["properties"][_NAMES[variable]]["type"])
+        _NAMES.get(variable, variable): _value(variable, text, SETTINGS["properties"][_NAMES[variable]]["type"])
         if variable in _NAMES
         else None
         for variable, text in environment.items()
@@ -54,7 +57,7 @@ def settings_in(environment: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _value(text: str, types: list[str]) -> Any:
+def _value(variable: str, text: str, types: list[str]) -> Any:
     if "string" in types:
         return text
     if "integer" in types:
@@ -63,5 +66,6 @@ def _value(text: str, types: list[str]) -> Any:
         return _BOOLEANS.get(text.lower(), text)
     try:
         return json.loads(text, parse_float=Decimal)  # as the SDK reads a configuration file
-    except (ValueError, RecursionError):
-        return text
+    except (ValueError, RecursionError) as error:
+        why = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else "too deep"
+        raise ConfigurationError(f"The variable {variable} cannot be read as JSON ({why}).") from None

@@ -15,6 +15,7 @@ pytest.importorskip("selenium", reason="the page is tested with selenium, which 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def test_an_empty_klar_says_how_to_reach_it(page: Page) -> None:
     page.open()
 
     assert f'"api_url": "{page.klar.url}"' in page.text("#hint")
-    assert page.text("#refused") == "Refused, and why\nNothing."
+    assert page.text("#refused").startswith("Refused by Klar, and why\ntarget-klar stops what breaks Klar's contract")
+    assert page.text("#refused").endswith("\nNothing.")
     assert page.klar.token not in page.browser.page_source
 
 
@@ -126,7 +128,7 @@ def test_whom_an_order_went_to_is_shown_on_a_click_alone(page: Page) -> None:
     post(page.klar, "/12.2022/orders/json", [order | {"customer": {"email": ["anna@customer.example"]}}])
     page.open()
 
-    assert page.text("[data-stream=orders] .number") == "2 held"
+    assert page.text("[data-stream=orders] .number") == "2 held, 1 refused"
     rows = page.text("[data-records=orders] .rows > tbody")
     assert "L1" in rows
     assert "personal data" in rows
@@ -150,14 +152,75 @@ def test_what_was_refused_is_shown_with_the_reason(page: Page) -> None:
     page.open()
 
     cells = [cell.text for cell in page.browser.find_elements(By.CSS_SELECTOR, "#refused td")]
-    assert cells[1:] == [
-        "refunds",
+    assert cells[:-1] == [
         "R2",
+        "refunds",
+        "1",
         "lineItems[0].refundedQuantity",
         "refundedQuantity must be a number conforming to the specified constraints",
         '"1,5"',
     ]
     assert "400" in page.text("#requests tbody")
+    assert page.text("[data-stream=refunds] .number") == "0 held, 1 refused"
+
+
+def test_a_key_that_is_refused_again_and_again_is_one_row_and_the_rest_comes_on_request(page: Page) -> None:
+    for number in range(50):
+        post(page.klar, REFUNDS, [refund(f"R{number}", createdAt="soon")])
+    for _ in range(4):
+        post(page.klar, REFUNDS, [refund("R7", createdAt="soon")])
+    page.open()
+
+    row = "#refused tbody tr:first-child"
+    assert page.text(row).split()[:3] == ["R7", "refunds", "5"]
+    assert page.run("return document.querySelectorAll('#refused tbody tr').length") == 12
+    assert page.text("#all") == "Show all 50 (12 shown)"
+    page.browser.find_element(By.ID, "all").send_keys(Keys.ENTER)
+    page.until(lambda: page.run("return document.querySelectorAll('#refused tbody tr').length") == 50)
+    assert not page.browser.find_element(By.ID, "all").is_displayed()
+    assert "54 loads" in page.text("#loads")
+    assert "0 accepted, 54 refused or failed" in page.text("#loads")
+
+
+def test_a_key_is_found_among_thousands(page: Page) -> None:
+    for start in range(0, 5000, 1000):
+        post(page.klar, REFUNDS, [refund(f"R{number}") for number in range(start, start + 1000)])
+    page.open()
+    page.browser.find_element(By.ID, "find").send_keys("r4321")
+    page.until(
+        lambda: page.run("return document.querySelectorAll('[data-records=refunds] .rows > tbody > tr').length") == 1
+    )
+
+    assert page.text("[data-records=refunds] .rows > tbody").startswith("R4321")
+    assert page.text("[data-stream=refunds] .number") == "5,000 held"
+    page.browser.find_element(By.ID, "find").send_keys("x")
+    page.shows("None with this key.", "[data-records=refunds]")
+
+
+def test_an_id_is_never_broken_and_the_key_comes_first(page: Page) -> None:
+    key = "5300000000123456789"
+    post(page.klar, REFUNDS, [{"createdAt": 1_700_000_000, "lineItems": [item(lineItemId=key)], "id": key}])
+    page.open(390)
+
+    heights = page.run(
+        "return [...document.querySelectorAll('[data-records=refunds] .id')].map((id) => id.getClientRects().length)"
+    )
+    assert heights == [1, 1]
+    assert page.text("[data-records=refunds] .rows > tbody").split("\n")[0] == key
+    assert page.run("return document.documentElement.scrollWidth") <= 390
+
+
+def test_what_arrived_when_is_drawn(page: Page) -> None:
+    post(page.klar, REFUNDS, [refund("R1")])
+    post(page.klar, REFUNDS, [refund(7)])
+    post(page.klar, REFUNDS, [refund("R2")])
+    page.open()
+
+    page.shows("3 loads from ", "#loads")
+    page.shows("2 accepted, 1 refused or failed", "#loads")
+    drawn = page.run("return ['took', 'failed'].map((kind) => document.querySelectorAll(`#loads .${kind}`).length)")
+    assert drawn[0] >= 1
+    assert drawn[1] == 1
 
 
 def test_a_fault_on_request_is_shown_as_one(page: Page) -> None:
@@ -188,11 +251,16 @@ def test_what_stands_there_is_not_drawn_anew_while_nothing_changes(page: Page) -
     assert page.run("return drawn.isConnected") is True
 
 
-def test_the_button_clears_everything(page: Page) -> None:
+def test_the_button_asks_first_and_then_clears_everything(page: Page) -> None:
     post(page.klar, REFUNDS, [refund("R1")])
     post(page.klar, REFUNDS, [refund(7)])
     page.open()
+    page.browser.find_element(By.ID, "clear").send_keys(Keys.ENTER)
+    page.browser.switch_to.active_element.send_keys(Keys.ENTER)  # which keeps it
+    page.until(lambda: page.run("return !document.getElementById('sure').open"))
+    assert page.klar.refunds
     page.browser.find_element(By.ID, "clear").click()
+    page.browser.find_element(By.CSS_SELECTOR, "#sure button[value=clear]").click()
     page.shows("0 held", "[data-stream=refunds]")
 
     assert (page.klar.refunds, page.klar.refused, page.klar.requests) == ({}, [], [])

@@ -87,7 +87,10 @@ def test_foreign_variables_and_settings_are_one_warning_without_values_and_those
     [
         ("TARGET_KLAR_BATCH_SIZE_ROWS=abc", "`batch_size_rows` must be a whole number from 1 to 1000 (found abc)."),
         ("TARGET_KLAR_VALIDATE_ONLY=ture", "`validate_only` must be true or false (found ture)."),
-        ("TARGET_KLAR_STREAM_MAPS={", "`stream_maps` must be an object with an entry for each stream, as JSON."),
+        (
+            "TARGET_KLAR_STREAM_MAPS={",
+            "The variable TARGET_KLAR_STREAM_MAPS cannot be read as JSON (Expecting property ",
+        ),
         (f"TARGET_KLAR_VALIDATE_ONY={TOKEN}", "`TARGET_KLAR_VALIDATE_ONY` is no setting. Did you mean `validate_only`"),
         (b"TARGET_KLAR_API_TOKEN=\xff", "The .env file cannot be read ("),
         (b"TARGET_KLAR_API_TOKEN=a\0b", "The .env file cannot be read ("),

@@ -177,9 +177,10 @@ def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None
         ("BATCH_SIZE_ROWS", "abc", "`batch_size_rows` must be a whole number from 1 to 1000 (found abc)."),
         ("BATCH_SIZE_ROWS", "1_0", "`batch_size_rows` must be a whole number from 1 to 1000 (found 1_0)."),
         ("VALIDATE_ONLY", "ture", "`validate_only` must be true or false (found ture)."),
-        ("EXTRA_FIELDS", "a,b", "`extra_fields` must be a list of names, as JSON (found a,b)."),
-        ("STREAM_MAPS", "{orders", "`stream_maps` must be an object with an entry for each stream, as JSON."),
-        ("FAKER_CONFIG", "[" * 2_000, "`faker_config` must be an object in the form"),
+        ("EXTRA_FIELDS", "a,b", "The variable TARGET_KLAR_EXTRA_FIELDS cannot be read as JSON (Expecting value at "),
+        ("EXTRA_FIELDS", '"a"', "`extra_fields` must be a list of names, as JSON"),
+        ("STREAM_MAPS", "{orders", "The variable TARGET_KLAR_STREAM_MAPS cannot be read as JSON (Expecting property "),
+        ("FAKER_CONFIG", "[" * 2_000, "The variable TARGET_KLAR_FAKER_CONFIG cannot be read as JSON ("),
     ],
 )
 def test_an_environment_variable_that_cannot_be_read_is_a_configuration_error(name: str, value: str, line: str) -> None:

@@ -1,0 +1,101 @@
+"""The recipes that need no server: a tap's lines or a file in, and what Klar then holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from forked import run
+from pipelines import recipe
+from program import record, schema, state
+
+from target_klar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DAY = 1_777_852_800  # 2026-05-04T00:00:00Z
+
+
+@pytest.fixture
+def klar() -> Iterator[Sandbox]:
+    with Sandbox() as local:
+        yield local
+
+
+def settings(heading: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(recipe(heading, "yaml"))
+    return found
+
+
+def test_shopifys_rest_refunds_arrive_and_one_without_lines_cancels_nothing(klar: Sandbox) -> None:
+    lines = [{"id": 104689539, "line_item_id": 703073504, "quantity": 2, "subtotal": 195.66}]
+    ended = run(
+        klar,
+        [
+            schema("order_refunds"),
+            record("order_refunds", id=1, created_at="2026-05-04T02:00:00+02:00", refund_line_items=lines),
+            record("order_refunds", id=2, created_at="2026-05-04T02:00:00+02:00", refund_line_items=[]),
+            state(1),
+        ],
+        **settings("Shopify's REST shape"),
+    )
+
+    assert (ended.code, ended.said("WARNING"), ended.states) == (0, [], [1])
+    assert klar.refunds == {
+        "1": {
+            "id": "1",
+            "createdAt": DAY,
+            "lineItems": [{"id": "104689539", "lineItemId": "703073504", "refundedQuantity": 2}],
+        }
+    }
+
+
+def test_a_row_deleted_in_the_log_is_cancelled_at_klar(klar: Sandbox) -> None:
+    lines = [{"line_item_id": 7, "quantity": 1}]
+    ended = run(
+        klar,
+        [
+            schema("public-refunds"),
+            record("public-refunds", id=1, created_at="2026-05-04", refund_lines=lines, _sdc_deleted_at=None),
+            record("public-refunds", id=2, created_at="2026-05-04", refund_lines=lines, _sdc_deleted_at=None),
+            record("public-refunds", id=2, _sdc_deleted_at="2026-05-05T00:00:00+00:00"),
+            state(1),
+        ],
+        batch_size_rows=1,
+        **settings("A log-based source with deletions"),
+    )
+
+    assert (ended.code, ended.errors, ended.states) == (0, [], [1])
+    assert {key: held["lineItems"] for key, held in klar.refunds.items()} == {
+        "1": [{"lineItemId": "7", "refundedQuantity": 1}],
+        "2": [],
+    }
+
+
+def test_the_rows_of_a_csv_file_become_one_record_a_refund(klar: Sandbox) -> None:
+    rows = "Refund No;Created Date;Line Item;Qty;Amount\nR1;04.05.2026;101;2;19,90\nR2;04.05.2026;102;0,5;1,00\n"
+    rows += "R1;04.05.2026;103;1;5,00\n"
+    script = recipe("A CSV file or a spreadsheet", "python")
+    tap = subprocess.run([sys.executable, "-c", script], input=rows, capture_output=True, text=True, check=True)
+    ended = run(klar, tap.stdout.splitlines())
+
+    assert (ended.code, ended.said("WARNING")) == (0, [])
+    items = {
+        key: [(item["lineItemId"], str(item["refundedQuantity"])) for item in held["lineItems"]]
+        for key, held in klar.refunds.items()
+    }
+    assert items == {"R1": [("101", "2"), ("103", "1")], "R2": [("102", "0.5")]}
+    assert klar.refunds["R1"]["createdAt"] == DAY
+
+
+def test_the_batch_configuration_is_one_that_taps_of_the_sdk_take() -> None:
+    config = settings("BATCH files")["batch_config"]
+
+    assert (config["encoding"], config["storage"]["root"].partition(":")[0]) == (
+        {"format": "jsonl", "compression": "gzip"},
+        "file",
+    )
