@@ -298,3 +298,14 @@ def test_a_source_with_one_row_an_order_needs_only_a_stream_map(tmp_path: Path) 
 
         assert loaded.returncode == 0, loaded.stderr
         assert klar.transaction_costs == {"1001": {"orderId": "1001", "transactionCosts": Decimal("1.10")}}
+
+
+def test_the_loader_alone_gets_its_token_and_checks_it(tmp_path: Path) -> None:
+    with Sandbox() as klar:
+        block = recipe("Meltano, the loader alone", "meltano")
+        shop = project(tmp_path, block, {"target-klar": klar.url}, TARGET_KLAR_API_TOKEN=klar.token)
+        checked = shop.meltano("invoke", "--no-install", "target-klar", "--check")
+
+    assert checked.code == 0, checked.log
+    assert checked.output.count("accepted") == 5
+    assert "Warning" not in checked.log + checked.output

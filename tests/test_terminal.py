@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import threading
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import program
 import pytest
@@ -16,9 +19,6 @@ from program import REFUNDS, variables
 from watched import numbered
 
 from target_klar.sandbox import Request, Sandbox
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLEAR = "\r\x1b[2K"
 
@@ -98,3 +98,45 @@ def test_in_a_pipe_nothing_is_rewritten(file: Path) -> None:
     assert (ended.code, ended.states[-1]) == (0, 3000)
     assert "\x1b" not in ended.err
     assert "Loading" not in ended.err
+
+
+@pytest.mark.slow
+def test_the_loads_that_the_documentation_shows_are_what_is_said(tmp_path: Path) -> None:
+    """Each line of the page, its numbers aside, is one that such a load says."""
+    page = (Path(__file__).parents[1] / ".github/loads.md").read_text()
+    shown = {
+        without_numbers(line)
+        for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+        for line in block.splitlines()
+    }
+    file = tmp_path / "input.jsonl"
+    file.write_bytes(b"".join(map(program.line, [REFUNDS, *numbered(1, 3000, every=100)])))
+    said: set[str] = set()
+    for event in ("none", "SIGINT", "revoked"):
+        with Sandbox(latency=1) as klar:
+            process, pieces, reading = at_a_terminal(klar, "--input", str(file), batch_size_rows=100)
+            process.stdin.close()
+            deadline = time.monotonic() + 20
+            while klar.count("refunds") < 500 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if event == "SIGINT":
+                process.send_signal(signal.SIGINT)
+            if event == "revoked":
+                klar.token = "another"
+            assert process.wait(60) == {"none": 0, "SIGINT": 130, "revoked": 1}[event]
+            reading.join(10)
+        said |= {without_numbers(line) for piece in pieces for line in piece.splitlines()}
+
+    progress = {line for line in shown if "so far, " in line}
+    assert len(shown) == 6
+    assert shown - progress <= said
+    assert {line.replace("so far, ", "") for line in progress} <= {
+        re.sub(r" N (merged|cancelled|deleted|rejected|retries),", "", line) for line in said
+    }
+
+
+def without_numbers(line: str) -> str:
+    """Return a line of the log, or the one that is rewritten, with N for each number and without what differs."""
+    level, _, text = line.rpartition(" | ")
+    kept = f"{level.split('|')[-2].strip()} | {text}" if level.count("|") >= 2 else line
+    return re.sub(r"[\d,.:]*\d", "N", re.sub(r"[#-]{5,}", "bar", kept)).strip()

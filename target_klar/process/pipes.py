@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 import threading
+import weakref
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,8 @@ class Wakeup:
         self._receiver, self._sender = socket.socketpair()
         self._receiver.settimeout(0)
         self._sender.settimeout(0)
+        for end in (self._receiver, self._sender):  # where a run does not get as far as its end
+            weakref.finalize(self, end.close)
 
     def set(self) -> None:
         """End the current wait, or the next one at once; callable from any thread."""

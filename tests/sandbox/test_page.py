@@ -128,7 +128,7 @@ def test_whom_an_order_went_to_is_shown_on_a_click_alone(page: Page) -> None:
     post(page.klar, "/12.2022/orders/json", [order | {"customer": {"email": ["anna@customer.example"]}}])
     page.open()
 
-    assert page.text("[data-stream=orders] .number") == "2 held, 1 refused"
+    assert page.text("[data-stream=orders] .number") == "2 held, 1 refusal"
     rows = page.text("[data-records=orders] .rows > tbody")
     assert "L1" in rows
     assert "personal data" in rows
@@ -161,7 +161,7 @@ def test_what_was_refused_is_shown_with_the_reason(page: Page) -> None:
         '"1,5"',
     ]
     assert "400" in page.text("#requests tbody")
-    assert page.text("[data-stream=refunds] .number") == "0 held, 1 refused"
+    assert page.text("[data-stream=refunds] .number") == "0 held, 1 refusal"
 
 
 def test_a_key_that_is_refused_again_and_again_is_one_row_and_the_rest_comes_on_request(page: Page) -> None:
