@@ -157,7 +157,8 @@ def _proposed(
     name: str, stream: _Stream, contract: Contract, conformer: Conformer, config: Mapping[str, Any]
 ) -> Iterator[str]:
     made = advice.map_for(name, contract, stream.records, _fits)
-    if not made or "stream_maps" in config:
+    theirs = definitions_of(config.get("stream_maps", {}), name)
+    if not made or any(each.keys() - {"__alias__"} for each in theirs):
         return
     setting = {"stream_maps": {name: made}}
     yield "  A stream map to begin with, as JSON for a configuration file:"
