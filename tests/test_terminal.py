@@ -6,6 +6,8 @@ import os
 import pty
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -88,6 +90,26 @@ def test_ctrl_c_says_at_once_what_it_waits_for_and_how_long_at_most(file: Path) 
     said = "".join(shown)
     assert "Stopping: waiting for 1 request in flight, 9 s at most." in said
     assert said.index("Stopping: waiting for") < said.index("Stopped by SIGINT.")
+
+
+@pytest.mark.slow
+def test_who_starts_it_by_hand_is_told_that_it_waits() -> None:
+    ours, theirs = pty.openpty()
+    with Sandbox() as klar:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "target_klar", "--config=ENV"],
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=variables({"api_token": klar.token, "api_url": klar.url}),
+        )
+        os.close(theirs)
+        os.write(ours, b"\x04")  # Ctrl-D
+        out, err = process.communicate(timeout=60)
+    os.close(ours)
+
+    assert (process.returncode, out) == (0, b"")
+    assert b"Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it." in err
 
 
 @pytest.mark.slow
