@@ -216,8 +216,8 @@ def _listen(target: TargetKlar, path: str | None) -> None:
     except (SingerSDKError, InvalidInputLine) as error:
         if isinstance(error, Interrupted):
             left = target.sending.requests
-            told = f"{left} request{'s' * (left != 1)} in flight"
-            target.logger.info("Stopping: waiting for %s, %.0f s at most.", told, stopping.GRACE_SECONDS)
+            requests = f"{left} request{'s' * (left != 1)}"
+            target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, stopping.GRACE_SECONDS)
         told = _end_early(target, error)
         _conclude(target)
         number = stopping.received()

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, Final
 
 from simpleeval import NameNotDefined
-from singer_sdk.exceptions import MapExpressionError
+from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 
 from target_klar.records.conform import Refusal, marks
@@ -17,7 +17,7 @@ from target_klar.records.words import Problem, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from singer_sdk.mapper import StreamMap
+    from singer_sdk.mapper import PluginMapper, StreamMap
 
 LONGEST_REASON = 300
 """How many characters of what the SDK says are shown; an expression of the user's for the most part."""
@@ -80,9 +80,7 @@ def _problem(
 def _failing(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """Return the field and the expression that a map fails on; the SDK's error does not tell the field."""
     if isinstance(stream_map, CustomStreamMap):
-        for field, expression in (item for definition in definitions for item in definition.items()):
-            if field != "__filter__" and (field.startswith("__") or not isinstance(expression, str)):
-                continue
+        for field, expression in (each for definition in definitions for each in _expressions(definition)):
             alone = CustomStreamMap(
                 stream_alias=stream_map.stream_alias,
                 map_config=stream_map.map_config,
@@ -117,18 +115,52 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
     return frozenset(options).difference(marks(options))
 
 
-def columns_read(definitions: Iterable[Any]) -> frozenset[str]:
+def columns_read(definitions: Iterable[dict[str, Any]]) -> frozenset[str]:
     """Return the names of the columns that the expressions of these maps read."""
-    expressions = (
-        expression
-        for definition in definitions
-        if isinstance(definition, dict)
+    expressions = [expression for definition in definitions for _, expression in _expressions(definition)]
+    nodes = (node for expression in expressions for node in ast.walk(ast.parse(expression)))
+    return frozenset(name for node in nodes if (name := _column_of(node)) is not None)
+
+
+def _expressions(definition: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name, expression)
         for name, expression in definition.items()
         if isinstance(expression, str) and (name == "__filter__" or not name.startswith("__"))
-    )
-    nodes = [node for expression in expressions for node in ast.walk(ast.parse(expression))]
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    return frozenset(names | {str(node.value) for node in nodes if isinstance(node, ast.Constant)})
+    ]
+
+
+def _column_of(node: ast.AST) -> str | None:
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Subscript(value=ast.Name(id="record" | "_"), slice=ast.Constant(value=str(name))):
+            return name
+        case ast.Call(
+            func=ast.Attribute(value=ast.Name(id="record" | "_"), attr="get"),
+            args=[ast.Constant(value=str(name)), *_],
+        ):
+            return name
+    return None
+
+
+def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: list[str]) -> list[StreamMap]:
+    """Return what the SDK's mapper makes of a stream's maps.
+
+    Raises:
+        StreamMapConfigError: They cannot be used.
+    """
+    try:
+        mapper.register_raw_stream_schema(stream, outline(schema, keys), keys)
+    except Exception as error:  # what `map_mistakes` cannot know: the SDK's mapper may fail in any way
+        why = shorten(f"{type(error).__name__}: {error}", LONGEST_REASON)
+        raise StreamMapConfigError(
+            f"The stream map of {shorten(stream)} cannot be used ({why}). Check `stream_maps`."
+        ) from error
+    maps = list(mapper.stream_maps[stream])
+    if not all(isinstance(each.stream_alias, str) for each in maps):
+        raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is no name.")
+    return maps
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

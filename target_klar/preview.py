@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import yaml
@@ -19,7 +20,7 @@ from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 
 from target_klar import advice
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, outline
+from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, registered
 from target_klar.reader import LONGEST_LINE
 from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
 from target_klar.records.convert import Conversions, fold
@@ -74,17 +75,27 @@ def show(config: Mapping[str, Any], path: str | None) -> None:
     logging.getLogger("singer_sdk.mapper").setLevel(logging.WARNING)  # it tells of every filter that it finds
     console = Console(width=_width(), highlight=False, markup=False, emoji=False)
     for name, stream in streams.items():
-        for line in _told(name, stream, config):
+        for told in _told(name, stream, config):
+            # Half a surrogate pair, which stdout does not take, is written as JSON has it.
+            line = told.encode("utf-8", "backslashreplace").decode() if isinstance(told, str) else told
             console.print(line, no_wrap=isinstance(line, str), overflow="ignore", crop=False)
 
 
 def _read(path: str | None) -> dict[str, _Stream]:
-    with open(path, "rb") if path else sys.stdin.buffer as source:  # noqa: PTH123  # `-` and a FIFO are files too
-        return _streams(source)
+    if path is None and sys.stdin is None:
+        raise FatalSyncError(
+            "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
+        )
+    try:
+        with Path(path).open("rb") if path else sys.stdin.buffer as source:
+            return _streams(source)
+    except OSError as error:
+        raise FatalSyncError(f"The input cannot be read ({error.strerror}).") from None
 
 
 def _streams(source: IO[bytes]) -> dict[str, _Stream]:
     streams: dict[str, _Stream] = {}
+    batches = 0
     for number, line in enumerate(iter(partial(source.readline, LONGEST_LINE), b""), 1):
         if number > _MAX_LINES:
             break
@@ -101,7 +112,9 @@ def _streams(source: IO[bytes]) -> dict[str, _Stream]:
                 if len(stream.records) < _RECORDS:
                     stream.records.append(record)
             case {"type": "BATCH"}:
-                logging.getLogger("target-klar").warning("The files of BATCH messages are not shown.")
+                batches += 1
+    if batches:
+        logging.getLogger("target-klar").warning("The files of %d BATCH messages are not shown.", batches)
     return streams
 
 
@@ -141,10 +154,10 @@ def _shown(
     columns = {column for made in sent if isinstance(made, dict) for column in made} or {*stream.columns}
     lacking = advice.missing(contract, columns)
     for each in lacking:
-        near = advice.likely(each, stream.columns)
+        near = [shorten(column) for column in advice.likely(each, stream.columns)]
         hint = f" It may be {' or '.join(near)}." if near else ""
         yield f"  Klar wants `{each}` ({_described(contract.schema['properties'][each])}), which is missing.{hint}"
-        line = advice.is_line(each, contract, stream.columns)
+        line = [shorten(column) for column in advice.is_line(each, contract, stream.columns)]
         if line:
             yield f"  With {' and '.join(line)} a record looks like one of the {each}. Klar wants all of them in one "
             yield "  record, and keeps the last record of a key: bring them together before target-klar."
@@ -175,8 +188,7 @@ def _proposed(
 def _maps(name: str, stream: _Stream, maps: Mapping[str, Any], config: Mapping[str, Any]) -> list[StreamMap]:
     wanted = {each: config[each] for each in ("stream_map_config", "faker_config") if each in config}
     mapper = PluginMapper(plugin_config={**wanted, "stream_maps": dict(maps)}, logger=logging.getLogger("mapper"))
-    mapper.register_raw_stream_schema(name, outline(stream.schema, stream.keys), stream.keys)
-    return list(mapper.stream_maps[name])
+    return registered(mapper, name, stream.schema, stream.keys)
 
 
 def _table(

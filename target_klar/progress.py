@@ -21,7 +21,7 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 class Progress:
-    """Records, rate, and of a file of `size` bytes how much of it is read and the time left; not `shown` in a pipe."""
+    """Records, rate, and of a file of `size` bytes how much of it is read and the time left."""
 
     def __init__(self, target: TargetKlar, size: int) -> None:
         self._target = target

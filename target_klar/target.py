@@ -12,7 +12,6 @@ from singer_sdk.exceptions import (
     ConfigValidationError,
     FatalSyncError,
     RecordsWithoutSchemaException,
-    StreamMapConfigError,
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform
@@ -29,13 +28,12 @@ from target_klar.delivery.sending import Pace, Sending
 from target_klar.delivery.workers import Workers
 from target_klar.mapping import (
     FILTERED,
-    LONGEST_REASON,
     columns_read,
     columns_removed,
     definitions_of,
     mapped,
     names_of,
-    outline,
+    registered,
 )
 from target_klar.process.pipes import Wakeup
 from target_klar.reader import LINE, KlarReader, records, state_of
@@ -141,16 +139,7 @@ class TargetKlar(Target):
         if other is not None:
             self.logger.warning("No stream map is for %s. Was the map of %s meant?", shorten(stream), shorten(other))
         keys = names_of(message_dict.get("key_properties"))
-        try:
-            self.mapper.register_raw_stream_schema(stream, outline(schema, keys), keys)
-        except Exception as error:  # what `map_mistakes` cannot know: the SDK's mapper may fail in any way
-            why = shorten(f"{type(error).__name__}: {error}", LONGEST_REASON)
-            raise StreamMapConfigError(
-                f"The stream map of {shorten(stream)} cannot be used ({why}). Check `stream_maps`."
-            ) from error
-        maps = self.mapper.stream_maps[stream]
-        if not all(isinstance(each.stream_alias, str) for each in maps):
-            raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is no name.")
+        maps = registered(self.mapper, stream, schema, keys)
         self.sending.rejects.schema(stream, message_dict[LINE])
         for each in maps:
             if each.stream_alias not in CONTRACTS and not isinstance(each, RemoveRecordTransform):

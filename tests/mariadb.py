@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from postgres import ATTEMPTS, PORTS, unprivileged
+from postgres import ATTEMPTS, PORTS, answer_of, end, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,7 @@ class Server:
     def execute(self, sql: str) -> str:
         """Run a script in one go, and return what it printed."""
         command = ["mariadb", "--no-defaults", f"--socket={self.folder}/socket", "-u", "root", "--batch", "-N"]
-        done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return answer_of(command, sql)
 
 
 @contextlib.contextmanager
@@ -82,14 +80,7 @@ def mariadb() -> Iterator[Server]:
         server.execute(f"CREATE USER owner@'%' IDENTIFIED BY '{_PASSWORD}'; GRANT ALL ON *.* TO owner@'%';")
         yield server
     finally:
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        end(process, folder)
 
 
 def _found(name: str) -> str | None:

@@ -49,9 +49,7 @@ class Database:
         """Runs a script in one go, and returns what it printed."""
         address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "owner", "-d", self.name]
         command = [str(self.binaries / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *address]
-        done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return answer_of(command, sql)
 
     def another(self, name: str) -> Database:
         """Makes one more database on the same server."""
@@ -88,14 +86,26 @@ def postgres() -> Iterator[Database]:
             pytest.fail(f"PostgreSQL's server ended right after each of {ATTEMPTS} starts.")
         yield Database(binaries, port, "postgres")
     finally:
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        end(process, folder)
+
+
+def answer_of(client: list[str], sql: str) -> str:
+    """Return what a database's client prints for a script."""
+    done = subprocess.run(client, input=sql, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def end(process: subprocess.Popen[bytes] | None, folder: Path) -> None:
+    """End a server, if it was started, and remove what it kept."""
+    if process is not None:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _binaries() -> Path | None:

@@ -13,7 +13,7 @@ import yaml
 from forked import Forked, run
 from hypothesis import given
 from hypothesis import strategies as st
-from invocation import invoke
+from invocation import closed_stdin, invoke
 from program import record, schema, state, variables
 
 from target_klar.advice import likely, map_for, missing, stream_meant
@@ -247,7 +247,26 @@ def test_the_nearest_column_comes_first() -> None:
     assert missing(CONTRACTS["refunds"], ["ID", "created_at"]) == ["lineItems"]
 
 
-_NAMES = st.text(min_size=1, max_size=12) | st.sampled_from(["line items", "class", "id", "created", "qty", "fee'"])
+def test_without_stdin_it_says_what_to_do() -> None:
+    ended = closed_stdin("--preview")
+
+    assert (ended.code, "Traceback" in ended.err) == (1, False)
+    assert ended.errors == [
+        "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
+    ]
+
+
+def test_what_a_terminal_would_obey_and_half_a_surrogate_pair_are_written_out() -> None:
+    odd = {"line \x1b[2J items": [{"id": 1}], "createdAt": "\ud800"}
+    out = preview([schema("re\ud800funds"), record("re\ud800funds", id=1, **odd)])
+
+    assert "\x1b" not in out
+    assert "\\ud800" in out
+
+
+_NAMES = st.text(st.characters(), min_size=1, max_size=12) | st.sampled_from(
+    ["line items", "class", "id", "created", "qty", "fee'"]
+)
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda held: st.lists(held, max_size=3) | st.dictionaries(_NAMES, held, max_size=4),

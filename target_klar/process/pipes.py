@@ -37,6 +37,9 @@ class OutputLostError(FatalSyncError):
     """What is in flight could not be acknowledged."""
 
 
+NO_INPUT = "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
+
+
 class Wakeup:
     """Ends the main thread's wait from another thread."""
 
@@ -74,8 +77,7 @@ class Source:
         """What it is called in an error."""
         pieces = sys.stdin if pieces is None else pieces
         if pieces is None:
-            msg = "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
-            raise FatalSyncError(msg)
+            raise FatalSyncError(NO_INPUT)
         self._pieces = pieces  # held, or its descriptor would be closed
         self._pumped: socket.socket | None = None
         self._trouble: Exception | None = None

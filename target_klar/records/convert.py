@@ -272,12 +272,11 @@ def _same(one: object, other: object) -> bool:
 
 def _is_json(value: object) -> bool:
     """Tell whether a value is of the types that JSON has, with all that it holds: msgspec writes many more."""
-    kind = type(value)
-    if kind is dict:
-        return all(type(name) is str and _is_json(held) for name, held in value.items())  # type: ignore[attr-defined]
-    if kind is list or kind is tuple:
-        return all(map(_is_json, value))  # type: ignore[call-overload]
-    return kind in _LEAVES or (kind is float and math.isfinite(value))  # type: ignore[arg-type]
+    if type(value) is dict:
+        return all(type(name) is str and _is_json(held) for name, held in value.items())
+    if type(value) is list or type(value) is tuple:
+        return all(map(_is_json, value))
+    return type(value) in _LEAVES or (type(value) is float and math.isfinite(value))
 
 
 def _is_no_time(value: object) -> bool:
