@@ -21,6 +21,7 @@ from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 from target_klar import advice
 from target_klar.contract.streams import CONTRACTS
 from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, registered
+from target_klar.process.pipes import NO_INPUT
 from target_klar.reader import LONGEST_LINE
 from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
 from target_klar.records.convert import Conversions, fold
@@ -83,9 +84,7 @@ def show(config: Mapping[str, Any], path: str | None) -> None:
 
 def _read(path: str | None) -> dict[str, _Stream]:
     if path is None and sys.stdin is None:
-        raise FatalSyncError(
-            "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
-        )
+        raise FatalSyncError(NO_INPUT)
     try:
         with Path(path).open("rb") if path else sys.stdin.buffer as source:
             return _streams(source)

@@ -26,7 +26,7 @@ ROOMS = {
     "advice": "contract records",
     "reader": "process records",
     "sinks": "contract delivery reader records",
-    "preview": "advice contract mapping reader records",
+    "preview": "advice contract mapping process reader records",
     "target": "advice api contract delivery mapping process reader records settings sinks",
     "progress": "",
     "command": "api contract delivery preview process progress settings target",
