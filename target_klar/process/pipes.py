@@ -52,7 +52,7 @@ class Wakeup:
 
     def set(self) -> None:
         """End the current wait, or the next one at once; callable from any thread."""
-        with suppress(BlockingIOError):  # full: it is about to wake up anyway
+        with suppress(OSError):  # full: it is about to wake up anyway; closed: the run is over
             self._sender.send(b"\0")
 
     def wait(self, timeout: float, source: Source | None = None) -> bool:

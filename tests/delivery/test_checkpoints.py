@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from program import REFUNDS
+from program import LONGEST_RUN, REFUNDS
 from watched import Watched, numbered
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 BATCH = 5
-SETTINGS: dict[str, Any] = {"batch_size_rows": BATCH, "checkpoint_interval_seconds": 0, "status_timeout_seconds": 2}
+SETTINGS: dict[str, Any] = {"batch_size_rows": BATCH, "checkpoint_interval_seconds": 0}
 
 
 def at_post(klar: Sandbox, nth: int, then: Callable[[], object]) -> None:
@@ -36,12 +36,12 @@ def at_post(klar: Sandbox, nth: int, then: Callable[[], object]) -> None:
     klar.observer = observe
 
 
-def hold_third(klar: Sandbox, hold: Callable[[], object]) -> None:
-    """Hold the load of the third batch up, in whichever order they come in."""
+def hold_third(klar: Sandbox, over: threading.Event) -> None:
+    """Hold the load of the third batch up until something is over, in whichever order they come in."""
 
     def refuse(sent: dict[str, Any]) -> None:
         if sent["id"] == f"R-{2 * BATCH + 1}":
-            hold()
+            over.wait(LONGEST_RUN)
 
     klar.refuse = refuse
 
@@ -54,7 +54,7 @@ def test_a_status_that_was_read_between_two_loads_does_not_confirm_the_second(kl
         klar.status_frozen = True
 
     at_post(klar, 3, lose)
-    with Watched(klar, max_parallel_requests=1, **SETTINGS) as run:
+    with Watched(klar, max_parallel_requests=1, status_timeout_seconds=2, **SETTINGS) as run:
         code = run.feed([REFUNDS, *numbered(1, 3 * BATCH, every=1)]).ended()
 
     assert (code, run.states[-1]) == (1, 2 * BATCH), run.err
@@ -63,11 +63,12 @@ def test_a_status_that_was_read_between_two_loads_does_not_confirm_the_second(kl
 
 def test_a_covered_state_leaves_though_a_later_request_hangs(klar: Sandbox) -> None:
     """Requests that wait for the status to be read between two loads go on too, after a few seconds."""
-    hold_third(klar, lambda: time.sleep(8))
+    over = threading.Event()
+    hold_third(klar, over)
     with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
         run.feed([REFUNDS, *numbered(1, 8 * BATCH, every=1)])
         run.until(lambda: run.states and run.states[-1] == 2 * BATCH)
-        assert len(klar.posts()) < 8
+        over.set()
         assert run.ended() == 0, run.err
 
     assert run.states[-1] == 8 * BATCH
@@ -75,7 +76,7 @@ def test_a_covered_state_leaves_though_a_later_request_hangs(klar: Sandbox) -> N
 
 def test_after_a_signal_a_covered_state_leaves_though_a_later_request_hangs_to_the_end(klar: Sandbox) -> None:
     over = threading.Event()
-    hold_third(klar, over.wait)
+    hold_third(klar, over)
     with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
         run.feed([REFUNDS, *numbered(1, 8 * BATCH, every=1)])
         run.until(lambda: len(klar.refunds) == 2 * BATCH and len(klar.posts()) == 3)

@@ -68,6 +68,21 @@ def test_a_thread_ends_the_wait_and_any_number_of_wake_ups_is_one(wakeup: Wakeup
     assert time.monotonic() - began < 20
 
 
+LATE = """
+import atexit
+atexit.register(lambda: wakeup.set())  # runs last: when what the wakeup itself registers is over
+from target_klar.process.pipes import Wakeup
+wakeup = Wakeup()
+"""
+
+
+def test_a_thread_that_wakes_up_a_run_that_is_over_says_nothing() -> None:
+    """The thread of a signal, or a worker's, may get its turn when the interpreter is about to end."""
+    command = [sys.executable, "-c", LATE]
+    late = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_RUN, check=False)
+    assert (late.returncode, late.stderr) == (0, "")
+
+
 def test_a_pipe_a_file_and_text_without_a_descriptor_are_all_read_to_their_end(wakeup: Wakeup, tmp_path: Path) -> None:
     text = "".join(f"{number} \u00e4\n" for number in range(100_000))
     file = tmp_path / "input"
