@@ -44,7 +44,7 @@ _SAY_NOTHING: Final = {"at", "on", "of", "the"}
 _IN_EVERY_STREAM: Final = {"id", "createdAt"}
 _MAX_LIKELY: Final = 3
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
-_LONGEST_STEM: Final = 3
+_MAX_STEM: Final = 3
 
 
 def stream_meant(name: str, columns: Iterable[str]) -> Contract | None:
@@ -180,5 +180,5 @@ def _unused(columns: Iterable[str], known: Contract | Node) -> list[str]:
 
 def _words(name: str) -> list[str]:
     words = (word.lower() for word in _WORD.findall(name))
-    singular = (word[:-1] if word.endswith("s") and len(word) > _LONGEST_STEM else word for word in words)
+    singular = (word[:-1] if word.endswith("s") and len(word) > _MAX_STEM else word for word in words)
     return [word for word in singular if word not in _SAY_NOTHING]

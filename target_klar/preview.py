@@ -22,7 +22,7 @@ from target_klar import advice
 from target_klar.contract.streams import CONTRACTS
 from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, registered
 from target_klar.process.pipes import NO_INPUT
-from target_klar.reader import LONGEST_LINE
+from target_klar.reader import MAX_LINE
 from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.exact import NOT_WRITTEN, NotJSONError, decode, encode
@@ -95,7 +95,7 @@ def _read(path: str | None) -> dict[str, _Stream]:
 def _streams(source: IO[bytes]) -> dict[str, _Stream]:
     streams: dict[str, _Stream] = {}
     batches = 0
-    for number, line in enumerate(iter(partial(source.readline, LONGEST_LINE), b""), 1):
+    for number, line in enumerate(iter(partial(source.readline, MAX_LINE), b""), 1):
         if number > _MAX_LINES:
             break
         try:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from target_klar.process.pipes import Wakeup
 
-LONGEST_LINE = 64 << 20
+MAX_LINE = 64 << 20
 LINE: Final = "line"
 """Under this name a message carries the bytes that it was read from."""
 _LINES_PER_LOOK = 20  # with a slow stream map they take a second
-_LONGEST_PATH = 300  # characters of it in a message
+_MAX_PATH = 300  # characters of it in a message
 _logger = logging.getLogger("target-klar")
 
 
@@ -141,8 +141,8 @@ class KlarReader(GenericSingerReader[bytes]):
             first, *others = chunk.split(b"\n")
             beginning.append(first)
             length += len(first)
-            if length > LONGEST_LINE:
-                raise InvalidInputLine(f"A line of the {source.name} is longer than {LONGEST_LINE >> 20} MB")
+            if length > MAX_LINE:
+                raise InvalidInputLine(f"A line of the {source.name} is longer than {MAX_LINE >> 20} MB")
             if others:
                 yield b"".join(beginning)
                 last = others.pop()
@@ -203,7 +203,7 @@ def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]])
             "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
         )
     for path in manifest:
-        name = f"batch file {shorten(path, _LONGEST_PATH)}"
+        name = f"batch file {shorten(path, _MAX_PATH)}"
         with closing(Source(_pieces(path, packed=packed), name)) as source:
             for line in lines(source):
                 if line and not line.isspace():

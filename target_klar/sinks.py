@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from target_klar.target import TargetKlar
 
-MOST_OBJECTS = 1000
+MAX_OBJECTS = 1000
 """What one request may hold (Klar's Refunds and Transaction Costs pages)."""
 _NOT_ASKED = 100
 """How many records behind one that was not in Klar's own form are taken apart without a look."""
@@ -29,7 +29,7 @@ _NOT_ASKED = 100
 class KlarSink(BatchSink):
     """Takes the records of one of Klar's streams, whatever source streams they come from."""
 
-    MAX_SIZE_DEFAULT = MOST_OBJECTS
+    MAX_SIZE_DEFAULT = MAX_OBJECTS
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class KlarSink(BatchSink):
         contract = CONTRACTS[stream_name]
         self.stream = Stream(contract, dry_run=self.config["validate_only"])
         self.batch: Batch | None = None
-        self._most = self.max_size
+        self._max_records = self.max_size
         self._ask_again = 0
         self._sending = target.sending
         self._ledger = target.sending.ledger
@@ -107,7 +107,7 @@ class KlarSink(BatchSink):
         else:
             batch.numbers.append(number)
         batch.add(number, conformed.key, conformed.text, None if as_it_came else line)
-        if len(batch.numbers) >= self._most or batch.held >= MAX_HELD:
+        if len(batch.numbers) >= self._max_records or batch.held >= MAX_HELD:
             self.hand_over()
 
     def _leave(self, left: Refusal | Deleted, line: bytes) -> None:

@@ -152,7 +152,7 @@ def _reach_table(rounds: Rounds) -> list[str]:
     refunds, costs, few, many = rounds.refunds, rounds.costs, rounds.of(rounds.few), rounds.of(rounds.many)
     lines = [
         *(
-            _most(f"{_named(case)}, times the bare loop's CPU", rounds.times(case, case.bare), 2.2)
+            _at_most(f"{_named(case)}, times the bare loop's CPU", rounds.times(case, case.bare), 2.2)
             for case in (refunds, costs)
         ),
         _least(f"{_named(refunds)}, times less CPU than the plain target", rounds.times(refunds.plain, refunds), 18),
@@ -162,12 +162,12 @@ def _reach_table(rounds: Rounds) -> list[str]:
             for case in rounds.rows
         ),
         *(
-            _most(f"{_case(case)}, % of wall time left", 100 * rounds.left(case) / rounds.of(case).wall, 10)
+            _at_most(f"{_case(case)}, % of wall time left", 100 * rounds.left(case) / rounds.of(case).wall, 10)
             for case in rounds.both
         ),
-        _most(f"peak memory in MB, {_named(rounds.many)}", many.peak / 1e6, 80),
-        _most(f"the same against {_named(rounds.few)}", many.peak / few.peak, 1.1),
-        _most(
+        _at_most(f"peak memory in MB, {_named(rounds.many)}", many.peak / 1e6, 80),
+        _at_most(f"the same against {_named(rounds.few)}", many.peak / few.peak, 1.1),
+        _at_most(
             "start-up, times the CPU of `import singer_sdk`", rounds.of(START_UP).cpu / rounds.of(SDK_IMPORT).cpu, 1.25
         ),
     ]
@@ -186,7 +186,7 @@ def _least(what: str, measured: float, wanted: float) -> str:
     return f"| {what} | at least {wanted} | {measured:.2f} | {'reached' if measured >= wanted else 'not reached'} |"
 
 
-def _most(what: str, measured: float, wanted: float) -> str:
+def _at_most(what: str, measured: float, wanted: float) -> str:
     return f"| {what} | at most {wanted} | {measured:.2f} | {'reached' if measured <= wanted else 'not reached'} |"
 
 

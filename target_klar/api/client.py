@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from target_klar.contract.streams import Contract
 
-_SHORTEST_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter one any answer may hold the letters
+_MIN_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter one any answer may hold the letters
 
 
 class KlarError(FatalAPIError):
@@ -214,7 +214,7 @@ class Client:
     def _masked(self, body: bytes) -> bytes:
         """Take the token out of an answer that repeats it, before any of it can come into a message."""
         token = self._connection.token.encode()
-        return body.replace(token, b"***") if len(token) >= _SHORTEST_TOKEN else body
+        return body.replace(token, b"***") if len(token) >= _MIN_TOKEN else body
 
 
 class _Bearer(requests.auth.AuthBase):

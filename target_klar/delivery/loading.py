@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
 
-_LONGEST_PAUSE = 2.0
+_MAX_PAUSE = 2.0
 
 
 @dataclass
@@ -108,7 +108,7 @@ def await_load(client: Client, contract: Contract, before: Status | None, timeou
                 "the status only has to answer)."
             )
         time.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        pause = min(pause * 2, _MAX_PAUSE)
 
 
 def _count(

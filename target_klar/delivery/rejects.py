@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from target_klar.records.words import Problem
 
 _logger = logging.getLogger("target-klar")
-_MOST_TOLD = 3
-_MOST_LOGGED = 20
-_MOST_REASONS = 1000
+_MAX_TOLD = 3
+_MAX_LOGGED = 20
+_MAX_REASONS = 1000
 _ITEM = re.compile(r"\[\d+\]")
 _OUR_LINES = b'{"type":"'
 _SCHEMA_MEMBERS = ("stream", "schema", "key_properties", "bookmark_properties")
 _BLOCK = 1 << 16
-_LONGEST_OF_OURS = 65 << 20  # no longer line is read, so no longer one is set aside
+_MAX_LINE = 65 << 20  # no longer line is read, so no longer one is set aside
 
 
 class RecordRefusedError(FatalSyncError):
@@ -92,7 +92,7 @@ class Rejects:
             RecordRefusedError: There is no room for it. From then on there is none for any other.
             FatalSyncError: The file cannot be written any more.
         """
-        refused = f"{told}: {'; '.join(map(str, problems[:_MOST_TOLD]))}."
+        refused = f"{told}: {'; '.join(map(str, problems[:_MAX_TOLD]))}."
         if not self.room:
             self._stopped = True
             raise RecordRefusedError(f"{refused} {self._advice()}")
@@ -101,11 +101,11 @@ class Rejects:
         self.count += 1
         for problem in problems:
             reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
-            if reason in self.reasons or len(self.reasons) < _MOST_REASONS:
+            if reason in self.reasons or len(self.reasons) < _MAX_REASONS:
                 self.reasons[reason] += 1
-        if self.count <= _MOST_LOGGED:
+        if self.count <= _MAX_LOGGED:
             _logger.warning("%s%s", refused, f" Written to {self.path}." if self.path else "")
-        if self.count == _MOST_LOGGED:
+        if self.count == _MAX_LOGGED:
             _logger.warning("Further records that are refused are counted, and not told one by one.")
 
     def sync(self) -> None:
@@ -172,7 +172,7 @@ def _end_last_line(file: int) -> None:
     start = _start_of_last_line(file, size)
     if start == size:
         return
-    last = os.pread(file, min(size - start, _LONGEST_OF_OURS), start)
+    last = os.pread(file, min(size - start, _MAX_LINE), start)
     ours = _OUR_LINES.startswith(last[: len(_OUR_LINES)]) and len(last) == size - start
     if ours and not _is_json(last):
         os.ftruncate(file, start)

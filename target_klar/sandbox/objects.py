@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox.shapes import Rule
 
-MOST_OBJECTS = 1000
+MAX_OBJECTS = 1000
 """How many objects one request may carry (Klar's Refunds and Transaction Costs pages)."""
 
 
@@ -77,8 +77,8 @@ class Stream:
             if not (isinstance(sent, dict) and sent.keys() == {"items"}):
                 raise ValueError('the body must be an object that holds "items" and nothing else')
             sent = sent["items"]
-        if not (isinstance(sent, list) and 1 <= len(sent) <= MOST_OBJECTS):
-            raise ValueError(f"{'items' if self.enveloped else 'the body'} must be an array of 1 to {MOST_OBJECTS}")
+        if not (isinstance(sent, list) and 1 <= len(sent) <= MAX_OBJECTS):
+            raise ValueError(f"{'items' if self.enveloped else 'the body'} must be an array of 1 to {MAX_OBJECTS}")
         return sent
 
     def violations(self, objects: list[Json], extra_fields: AbstractSet[str]) -> Iterator[Violation]:
