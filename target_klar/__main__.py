@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from target_klar.process import stopping, writing
+from target_klar.runtime import stopping, writing
 
 
 def main() -> None:

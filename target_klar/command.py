@@ -21,9 +21,9 @@ from target_klar.api.client import KlarError, TokenRefusedError
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.delivery.sending import Interrupted
-from target_klar.process import stopping
-from target_klar.process.pipes import pieces_of
 from target_klar.progress import Progress, on_terminal
+from target_klar.runtime import stopping
+from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmet
 from target_klar.target import TargetKlar

@@ -21,13 +21,13 @@ from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 from target_klar import advice
 from target_klar.contract.streams import CONTRACTS
 from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, registered
-from target_klar.process.pipes import NO_INPUT
 from target_klar.reader import MAX_LINE
 from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.exact import NOT_WRITTEN, NotJSONError, decode, encode
 from target_klar.records.explain import explain
 from target_klar.records.words import found, shorten
+from target_klar.runtime.pipes import NO_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -19,15 +19,15 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from upath import UPath
 
-from target_klar.process import stopping
-from target_klar.process.pipes import CHUNK, Source
 from target_klar.records.exact import NotJSONError, decode, members, quoted
 from target_klar.records.words import shorten
+from target_klar.runtime import stopping
+from target_klar.runtime.pipes import CHUNK, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from target_klar.process.pipes import Wakeup
+    from target_klar.runtime.pipes import Wakeup
 
 MAX_LINE = 64 << 20
 LINE: Final = "line"

@@ -35,10 +35,10 @@ from target_klar.mapping import (
     names_of,
     registered,
 )
-from target_klar.process.pipes import Wakeup
 from target_klar.reader import LINE, KlarReader, records, state_of
 from target_klar.records.conform import Refusal
 from target_klar.records.words import found, shorten
+from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
 from target_klar.settings.stream_maps import overlooked

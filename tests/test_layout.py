@@ -16,7 +16,7 @@ FILES = {file.relative_to(PACKAGE).with_suffix("").as_posix(): file for file in 
 
 ROOMS = {
     "contract": "",
-    "process": "",
+    "runtime": "",
     "sandbox": "",
     "records": "contract",
     "api": "contract records",

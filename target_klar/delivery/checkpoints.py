@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from target_klar.api.client import KlarError
 from target_klar.delivery.loading import await_load
-from target_klar.process.pipes import write_line
+from target_klar.runtime.pipes import write_line
 
 if TYPE_CHECKING:
     from target_klar.api.answers import Status

@@ -17,9 +17,9 @@ from singer_sdk.exceptions import RequestedAbortException
 from target_klar.api.client import KlarError
 from target_klar.delivery.loading import Loaded, Loading
 from target_klar.delivery.rejects import RecordRefusedError
-from target_klar.process import stopping
 from target_klar.records.conform import Refusal
 from target_klar.records.words import shorten
+from target_klar.runtime import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable

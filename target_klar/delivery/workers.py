@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_klar.api.client import Client
-    from target_klar.process.pipes import Wakeup
+    from target_klar.runtime.pipes import Wakeup
 
 T = TypeVar("T")
 

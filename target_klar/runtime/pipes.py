@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import FatalSyncError
 
-from target_klar.process import stopping
-from target_klar.process.writing import PATIENCE_SECONDS, write
+from target_klar.runtime import stopping
+from target_klar.runtime.writing import PATIENCE_SECONDS, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

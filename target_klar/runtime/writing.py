@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from target_klar.process import stopping
+from target_klar.runtime import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable

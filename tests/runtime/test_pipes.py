@@ -18,8 +18,8 @@ from invocation import COMMAND, ENVIRONMENT, invoke
 from program import LONGEST_RUN, REFUNDS, Ended, line, refund, start, state
 from watched import Watched
 
-from target_klar.process.pipes import Source, Wakeup
-from target_klar.process.writing import _Stderr, write
+from target_klar.runtime.pipes import Source, Wakeup
+from target_klar.runtime.writing import _Stderr, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def test_a_thread_ends_the_wait_and_any_number_of_wake_ups_is_one(wakeup: Wakeup
 LATE = """
 import atexit
 atexit.register(lambda: wakeup.set())  # runs last: when what the wakeup itself registers is over
-from target_klar.process.pipes import Wakeup
+from target_klar.runtime.pipes import Wakeup
 wakeup = Wakeup()
 """
 
