@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import sys
 
-from target_klar.runtime import stopping, writing
+from target_klar.runtime import shutdown, writing
 
 
 def main() -> None:
     """Run the command; signals are heard before anything heavy is imported."""
-    stopping.listen()
+    shutdown.listen()
     writing.bound_stderr()
     gc.disable()  # of what the imports make nothing is garbage, now or later: looking through it costs a tenth of them
     from target_klar.command import run  # noqa: PLC0415  # the half second of imports must not miss a signal
@@ -20,7 +20,7 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
     finally:
-        stopping.conclude()
+        shutdown.conclude()
     sys.exit(code)
 
 

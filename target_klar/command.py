@@ -22,7 +22,7 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.delivery.sending import Interrupted
 from target_klar.progress import Progress, on_terminal
-from target_klar.runtime import stopping
+from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmet
@@ -120,7 +120,7 @@ class _Command(TargetKlar):
         if not check:
             load(target, path)
             return
-        stopping.end_at_once()
+        shutdown.end_at_once()
         if not _check(target):
             raise ConfigurationError("Klar shows the status of no stream. The lines above say why.")
 
@@ -146,7 +146,7 @@ def _tell_about() -> None:
 def _preview(target: TargetKlar, path: str | None) -> None:
     from target_klar.preview import show  # noqa: PLC0415  # what lays out tables takes long to import
 
-    stopping.end_at_once()
+    shutdown.end_at_once()
     show(target.config, path)
 
 
@@ -189,7 +189,7 @@ def load(target: TargetKlar, path: str | None) -> None:
     sending.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:
         target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, but not to show the load.")
-    stopping.tell(sending.workers.stop.set, sending.workers.wakeup.set)
+    shutdown.on_signal(sending.workers.stop.set, sending.workers.wakeup.set)
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         target.logger.info("Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it.")
     progress = Progress(target, Path(path).stat().st_size if path else 0) if on_terminal() else None
@@ -217,10 +217,10 @@ def _listen(target: TargetKlar, path: str | None) -> None:
         if isinstance(error, Interrupted):
             left = target.sending.requests
             requests = f"{left} request{'s' * (left != 1)}"
-            target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, stopping.GRACE_SECONDS)
+            target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, shutdown.GRACE_SECONDS)
         told = _end_early(target, error)
         _conclude(target)
-        number = stopping.received()
+        number = shutdown.received()
         if number is not None:
             if not isinstance(error, Interrupted):
                 target.logger.error("%s", " ".join(told.split()))

@@ -21,7 +21,7 @@ from upath import UPath
 
 from target_klar.records.exact import NotJSONError, decode, members, quoted
 from target_klar.records.words import shorten
-from target_klar.runtime import stopping
+from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import CHUNK, Source
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class KlarReader(GenericSingerReader[bytes]):
                 last = others.pop()
                 for some in range(0, len(others), _LINES_PER_LOOK):
                     yield from others[some : some + _LINES_PER_LOOK]
-                    if stopping.received() is not None:
+                    if shutdown.received() is not None:
                         self._tend()
                 beginning, length = [last], len(last)
             if not chunk:

@@ -223,7 +223,7 @@ class TargetKlar(Target):
         return errors
 
     def _setup_signal_handlers(self) -> None:
-        """Leave signals to `stopping`: the SDK's handler would drain the sinks wherever the run just is."""
+        """Leave signals to `shutdown`: the SDK's handler would drain the sinks wherever the run just is."""
 
     def _assert_line_requires(self, message_dict: dict[str, Any], requires: set[str]) -> None:
         """Check a message without quoting it.

@@ -19,7 +19,7 @@ from target_klar.delivery.loading import Loaded, Loading
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.records.conform import Refusal
 from target_klar.records.words import shorten
-from target_klar.runtime import stopping
+from target_klar.runtime import shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ class Sending:
             KlarError: A request failed for good.
             RecordRefusedError: Klar refused a record and it may not be set aside.
         """
-        if stopping.received():
+        if shutdown.received():
             raise Interrupted
         self.workers.collect()
         now = time.monotonic()
@@ -136,7 +136,7 @@ class Sending:
         """End early: send nothing new, let what is in flight end, acknowledge what is then covered and confirmed."""
         self.workers.stop.set()
         while self._in_flight or (self.checkpoints.pending and not self.checkpoints.failed):
-            left = (stopping.deadline() or float("inf")) - time.monotonic()
+            left = (shutdown.deadline() or float("inf")) - time.monotonic()
             if left <= 0:
                 break
             try:

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import FatalSyncError
 
-from target_klar.runtime import stopping
+from target_klar.runtime import shutdown
 from target_klar.runtime.writing import PATIENCE_SECONDS, write
 
 if TYPE_CHECKING:
@@ -154,5 +154,5 @@ def write_line(line: bytes) -> None:
 
 
 def _until(last: float) -> float:
-    deadline = stopping.deadline()
+    deadline = shutdown.deadline()
     return last + PATIENCE_SECONDS if deadline is None else deadline + _LAST_STATE_SECONDS

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from target_klar.runtime import stopping
+from target_klar.runtime import shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,5 +87,5 @@ class _Stderr(io.RawIOBase):
     def _limit(self, last: float) -> float:
         if self._lost:
             return last
-        deadline = stopping.deadline()
+        deadline = shutdown.deadline()
         return last + self._patience if deadline is None else min(deadline, last + _LAST_WORD_SECONDS)
