@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 
-from target_klar.runtime import shutdown, writing
+from target_klar.runtime import nonblocking, shutdown
 
 
 def main() -> None:
     """Run the command; signals are heard before anything heavy is imported."""
     shutdown.listen()
-    writing.bound_stderr()
+    nonblocking.bound_stderr()
     gc.disable()  # of what the imports make nothing is garbage, now or later: looking through it costs a tenth of them
     from target_klar.command import run  # noqa: PLC0415  # the half second of imports must not miss a signal
 

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from singer_sdk.exceptions import FatalSyncError
 
 from target_klar.runtime import shutdown
-from target_klar.runtime.writing import PATIENCE_SECONDS, write
+from target_klar.runtime.nonblocking import PATIENCE_SECONDS, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

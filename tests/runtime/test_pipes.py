@@ -18,8 +18,8 @@ from invocation import COMMAND, ENVIRONMENT, invoke
 from program import LONGEST_RUN, REFUNDS, Ended, line, refund, start, state
 from watched import Watched
 
+from target_klar.runtime.nonblocking import _Stderr, write
 from target_klar.runtime.pipes import Source, Wakeup
-from target_klar.runtime.writing import _Stderr, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
