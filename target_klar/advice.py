@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import MARK, marks
 from target_klar.records.convert import fold
-from target_klar.records.exact import read_strictly
+from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

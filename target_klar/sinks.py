@@ -11,7 +11,7 @@ from target_klar.delivery.batch import MAX_HELD, Batch
 from target_klar.delivery.stream import Stream
 from target_klar.reader import LINE
 from target_klar.records.conform import MARK, Conformed, Conformer, Deleted, Refusal
-from target_klar.records.exact import decode
+from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.exact import encode
+from target_klar.records.json_codec import encode
 
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox

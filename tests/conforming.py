@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from target_klar.records.conform import Conformed, Conformer, Refusal
-from target_klar.records.exact import decode
+from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
     from target_klar.contract.streams import Contract

@@ -17,7 +17,7 @@ from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import DELETED, Conformed, Conformer, Refusal
-from target_klar.records.exact import decode
+from target_klar.records.json_codec import decode
 from target_klar.records.words import Problem
 
 if TYPE_CHECKING:

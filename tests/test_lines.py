@@ -12,7 +12,7 @@ from measured import KLAR, timed
 from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, state
 from thoroughness import size
 
-from target_klar.records.exact import NotJSONError, decode, members
+from target_klar.records.json_codec import NotJSONError, decode, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

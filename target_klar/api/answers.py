@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from target_klar.records.exact import read_strictly
+from target_klar.records.json_codec import read_strictly
 from target_klar.records.words import shorten
 
 _MAX_QUOTED: Final = 120

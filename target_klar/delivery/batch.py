@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.records.exact import decode, quoted
+from target_klar.records.json_codec import decode, quoted
 
 if TYPE_CHECKING:
     from target_klar.contract.streams import Record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.records.exact import read_strictly
+from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

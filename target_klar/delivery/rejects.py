@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import ConfigurationError, FatalSyncError
 
-from target_klar.records.exact import NotJSONError, decode, encode, members, quoted
+from target_klar.records.json_codec import NotJSONError, decode, encode, members, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

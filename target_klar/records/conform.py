@@ -13,7 +13,7 @@ import msgspec
 
 from target_klar.contract.schema import UNIX_SECONDS, at_version, is_time, number
 from target_klar.records.convert import Conversions, fold
-from target_klar.records.exact import NOT_WRITTEN, encode
+from target_klar.records.json_codec import NOT_WRITTEN, encode
 from target_klar.records.typed import NOT_READ, typed_reader
 from target_klar.records.words import Problem, found, shorten
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from target_klar.records.exact import Unheld
+from target_klar.records.json_codec import Unheld
 
 _MAX_CHARACTERS: Final = 40
 MAX_BITS: Final = 14_000

@@ -18,7 +18,7 @@ from clients import ACCEPTED, COSTS, REFUNDS, TOKEN, answer, client_of, refund, 
 from target_klar.api.answers import Status, Verdict
 from target_klar.api.client import KlarError
 from target_klar.api.deadlines import Attempt
-from target_klar.records.exact import encode
+from target_klar.records.json_codec import encode
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:

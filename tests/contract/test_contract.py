@@ -10,7 +10,7 @@ import pytest
 from conforming import sent
 
 from target_klar.contract.streams import CONTRACTS, Contract
-from target_klar.records.exact import encode
+from target_klar.records.json_codec import encode
 
 REFUNDS = CONTRACTS["refunds"]
 COSTS = CONTRACTS["transaction_costs"]

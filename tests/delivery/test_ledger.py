@@ -12,7 +12,7 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.stream import Stream
-from target_klar.records.exact import encode
+from target_klar.records.json_codec import encode
 
 MANY = size(100_000, 1_000_000)
 

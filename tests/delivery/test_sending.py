@@ -20,7 +20,7 @@ from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.sending import Pace, Sending
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
-from target_klar.records.exact import encode
+from target_klar.records.json_codec import encode
 from target_klar.runtime.pipes import Wakeup
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from thoroughness import size
 from target_klar.contract.schema import is_time
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import DELETED, UNEXPLAINED, Conformed, Conformer, Refusal
-from target_klar.records.exact import NOT_WRITTEN, decode, encode
 from target_klar.records.explain import Validator
+from target_klar.records.json_codec import NOT_WRITTEN, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
