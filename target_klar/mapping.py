@@ -12,7 +12,7 @@ from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 
 from target_klar.records.conform import Refusal, marks
 from target_klar.records.convert import fold
-from target_klar.records.words import Problem, shorten
+from target_klar.records.formatting import Problem, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

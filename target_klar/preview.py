@@ -25,8 +25,8 @@ from target_klar.reader import MAX_LINE
 from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.explain import explain
+from target_klar.records.formatting import found, shorten
 from target_klar.records.json_codec import NOT_WRITTEN, NotJSONError, decode, encode
-from target_klar.records.words import found, shorten
 from target_klar.runtime.pipes import NO_INPUT
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from upath import UPath
 
+from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode, members, quoted
-from target_klar.records.words import shorten
 from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import CHUNK, Source
 

@@ -37,7 +37,7 @@ from target_klar.mapping import (
 )
 from target_klar.reader import LINE, KlarReader, records, state_of
 from target_klar.records.conform import Refusal
-from target_klar.records.words import found, shorten
+from target_klar.records.formatting import found, shorten
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked

@@ -17,8 +17,8 @@ from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import DELETED, Conformed, Conformer, Refusal
+from target_klar.records.formatting import Problem
 from target_klar.records.json_codec import decode
-from target_klar.records.words import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import read_strictly
-from target_klar.records.words import shorten
 
 _MAX_QUOTED: Final = 120
 _REFUSING: Final = (400, 422)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_klar.records.words import Problem, found, shorten
+from target_klar.records.formatting import Problem, found, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_klar.api.answers import Verdict
 from target_klar.api.refusals import objects_meant
-from target_klar.records.words import Problem
+from target_klar.records.formatting import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

@@ -17,7 +17,7 @@ from target_klar.records.json_codec import NotJSONError, decode, encode, members
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_klar.records.words import Problem
+    from target_klar.records.formatting import Problem
 
 _logger = logging.getLogger("target-klar")
 _MAX_TOLD = 3

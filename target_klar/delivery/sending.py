@@ -18,7 +18,7 @@ from target_klar.api.client import KlarError
 from target_klar.delivery.loading import Loaded, Loading
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.records.conform import Refusal
-from target_klar.records.words import shorten
+from target_klar.records.formatting import shorten
 from target_klar.runtime import shutdown
 
 if TYPE_CHECKING:

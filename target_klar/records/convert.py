@@ -15,9 +15,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
 from target_klar.contract.schema import is_time
+from target_klar.records.formatting import Ambiguous, shorten
 from target_klar.records.json_codec import NotJSONError, decode
 from target_klar.records.times import moment, says_no_time
-from target_klar.records.words import Ambiguous, shorten
 
 Convert: TypeAlias = Callable[[object], object]
 

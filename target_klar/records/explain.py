@@ -17,8 +17,8 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import create
 
 from target_klar.contract.schema import UNIX_SECONDS, is_time
+from target_klar.records.formatting import MAX_BITS, Problem, found, is_text, shorten
 from target_klar.records.times import moment
-from target_klar.records.words import MAX_BITS, Problem, found, is_text, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -12,7 +12,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_klar.api.client import is_loopback
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.words import shorten
+from target_klar.records.formatting import shorten
 from target_klar.settings.spelling import meant
 from target_klar.settings.stream_maps import map_mistakes
 

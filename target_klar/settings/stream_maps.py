@@ -19,7 +19,7 @@ from singer_sdk.mapper import (
     NULL_STRING,
 )
 
-from target_klar.records.words import shorten
+from target_klar.records.formatting import shorten
 from target_klar.settings.spelling import meant
 
 if TYPE_CHECKING:
