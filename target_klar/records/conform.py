@@ -13,9 +13,9 @@ import msgspec
 
 from target_klar.contract.schema import UNIX_SECONDS, at_version, is_time, number
 from target_klar.records.convert import Conversions, fold
+from target_klar.records.decoders import NOT_READ, typed_reader
 from target_klar.records.formatting import Problem, found, shorten
 from target_klar.records.json_codec import NOT_WRITTEN, encode
-from target_klar.records.typed import NOT_READ, typed_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
