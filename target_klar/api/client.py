@@ -21,7 +21,7 @@ from singer_sdk.exceptions import FatalAPIError
 
 from target_klar.api.answers import Answer, Status, judge, quote, why_no_answer
 from target_klar.api.deadlines import Attempt, WatchedAdapter
-from target_klar.api.no_answer import setting_to_check, what_broke
+from target_klar.api.network_errors import setting_to_check, what_broke
 from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:
