@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_klar.api.answers import Verdict
-from target_klar.api.refusals import objects_meant
+from target_klar.api.error_attribution import objects_meant
 from target_klar.records.formatting import Problem
 
 if TYPE_CHECKING:

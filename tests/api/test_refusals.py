@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from target_klar.api.refusals import Meant, objects_meant
+from target_klar.api.error_attribution import Meant, objects_meant
 from target_klar.records.formatting import Problem
 
 NOT_TEXT = Problem("orderId", "orderId must be a string (found number 1111)")
