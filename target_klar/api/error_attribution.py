@@ -24,7 +24,7 @@ _FAILED_IDS = re.compile(r"failed\w*Ids$")
 _MAX_CHARACTERS = 200
 
 
-class Meant(NamedTuple):
+class Attribution(NamedTuple):
     """Who is meant, by index into the objects sent: for certain, and by a hint that names exactly one of them."""
 
     certain: dict[int, list[Problem]]
@@ -40,12 +40,14 @@ class _Fault(NamedTuple):
     name: Any = None
 
 
-def objects_meant(content: Any, sent: Sequence[Mapping[str, Any]], key: str, *, private: Collection[str] = ()) -> Meant:
+def attribute_errors(
+    content: Any, sent: Sequence[Mapping[str, Any]], key: str, *, private: Collection[str] = ()
+) -> Attribution:
     """Read a refusal: `content` is Klar's JSON, or the start of the text where it was none.
 
     Of fields that are `private`, and of those below them, neither the value nor Klar's words are shown.
     """
-    result = Meant({}, {}, [])
+    result = Attribution({}, {}, [])
     try:
         objects = _Sent(sent, key)
         for fault in (_hidden(each, private) for each in _faults(content)):
@@ -56,7 +58,7 @@ def objects_meant(content: Any, sent: Sequence[Mapping[str, Any]], key: str, *, 
             else:
                 result.unknown.append(fault.problem)
     except RecursionError:  # no refusal is nested that deeply, so this is none that tells anything
-        return Meant({}, {}, [])
+        return Attribution({}, {}, [])
     if not any(result):
         said = content.get("message") if isinstance(content, dict) else content
         words = said if isinstance(said, list) else [said]

@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_klar.api.answers import Verdict
-from target_klar.api.error_attribution import objects_meant
+from target_klar.api.error_attribution import attribute_errors
 from target_klar.records.formatting import Problem
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Isolation:
             self.accepted.update(piece)
             return
         sent = [self._read(self._sent[position]) for position in piece]
-        meant = objects_meant(answer.content, sent, self._key, private=self._private)
+        meant = attribute_errors(answer.content, sent, self._key, private=self._private)
         certain = {piece[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
         certain |= {piece[index]: problems for index, problems in meant.certain.items()}
         hinted = {piece[index]: problems for index, problems in meant.hinted.items() if piece[index] not in certain}

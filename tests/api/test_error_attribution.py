@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from target_klar.api.error_attribution import Meant, objects_meant
+from target_klar.api.error_attribution import Attribution, attribute_errors
 from target_klar.records.formatting import Problem
 
 NOT_TEXT = Problem("orderId", "orderId must be a string (found number 1111)")
@@ -30,9 +30,9 @@ def test_an_index_names_its_object_for_certain_and_the_rest_of_the_key_is_the_pa
         "errors": [{"id": 1111, "key": "1.orderId", "message": "orderId must be a string", "value": 1111}],
     }
 
-    said = objects_meant(answer, [{"orderId": "1111"}, {"orderId": "x"}], "orderId")
+    said = attribute_errors(answer, [{"orderId": "1111"}, {"orderId": "x"}], "orderId")
 
-    assert said == Meant({1: [NOT_TEXT]}, {}, [])
+    assert said == Attribution({1: [NOT_TEXT]}, {}, [])
 
 
 def test_several_errors_of_one_index_are_all_told_and_steps_into_arrays_are_written_in_brackets() -> None:
@@ -41,14 +41,14 @@ def test_several_errors_of_one_index_are_all_told_and_steps_into_arrays_are_writ
         {"key": "0", "message": "is odd"},
     ]
 
-    said = objects_meant({"errors": errors}, [refund("A")], "id")
+    said = attribute_errors({"errors": errors}, [refund("A")], "id")
 
     assert said.certain == {0: [Problem("lineItems[2].refundedQuantity", "must be a number"), Problem("", "is odd")]}
 
 
 @pytest.mark.parametrize("key", ["2.id", "-1.id", "1" * 5000 + ".id", "x.id", "", "0x.id", "\u0661.id"])
 def test_a_key_that_is_no_index_of_an_object_sent_names_nothing_for_certain(key: str) -> None:
-    said = objects_meant({"errors": [{"key": key, "message": "is wrong"}]}, [refund("A"), refund("B")], "id")
+    said = attribute_errors({"errors": [{"key": key, "message": "is wrong"}]}, [refund("A"), refund("B")], "id")
 
     assert (said.certain, said.hinted, len(said.unknown)) == ({}, {}, 1)
 
@@ -65,22 +65,22 @@ def test_a_tree_names_the_refund_whose_line_item_its_innermost_target_is() -> No
         }
     ]
 
-    said = objects_meant(tree, sent, "id")
+    said = attribute_errors(tree, sent, "id")
 
-    assert said == Meant({}, {1: [Problem("lineItems[0].refundedQuantity", "is wrong")]}, [])
+    assert said == Attribution({}, {1: [Problem("lineItems[0].refundedQuantity", "is wrong")]}, [])
 
 
 def test_a_tree_without_its_outer_levels_names_the_refund_of_the_line_item() -> None:
     sent = [refund("A", item("1")), refund("B", item("2"), item("3"))]
 
-    said = objects_meant([{"children": [leaf(item("3"), a="is wrong", b="is odd")]}], sent, "id")
+    said = attribute_errors([{"children": [leaf(item("3"), a="is wrong", b="is odd")]}], sent, "id")
 
     problems = [Problem("refundedQuantity", "is wrong"), Problem("refundedQuantity", "is odd")]
-    assert said == Meant({}, {1: problems}, [])
+    assert said == Attribution({}, {1: problems}, [])
 
 
 def test_a_target_is_the_object_sent_whatever_way_its_numbers_are_written() -> None:
-    said = objects_meant(
+    said = attribute_errors(
         [leaf({"refundedQuantity": 1, "lineItemId": "1"})], [refund("A", item("1", Decimal("1.0")))], "id"
     )
 
@@ -88,7 +88,7 @@ def test_a_target_is_the_object_sent_whatever_way_its_numbers_are_written() -> N
 
 
 def test_a_target_of_which_klar_shows_only_a_part_is_found_by_its_key() -> None:
-    said = objects_meant([leaf({"id": "B"}, "createdAt")], [refund("A"), refund("B")], "id")
+    said = attribute_errors([leaf({"id": "B"}, "createdAt")], [refund("A"), refund("B")], "id")
 
     assert list(said.hinted) == [1]
 
@@ -99,7 +99,7 @@ def test_a_target_of_which_klar_shows_only_a_part_is_found_by_its_key() -> None:
 def test_a_hint_that_two_records_could_be_meant_by_names_none(answer: Any) -> None:
     sent = [refund("X", item("same")), refund("B", item("same"), item("2", id="X"))]
 
-    said = objects_meant(answer, sent, "id")
+    said = attribute_errors(answer, sent, "id")
 
     assert (said.certain, said.hinted, len(said.unknown)) == ({}, {}, 1)
 
@@ -107,19 +107,19 @@ def test_a_hint_that_two_records_could_be_meant_by_names_none(answer: Any) -> No
 def test_a_target_that_equals_a_line_item_is_not_the_refund_that_has_its_id() -> None:
     sent = [refund("X", item("1")), refund("B", item("2", id="X"))]
 
-    assert list(objects_meant([leaf(item("2", id="X"))], sent, "id").hinted) == [1]
-    assert list(objects_meant([leaf(sent[0], "createdAt")], sent, "id").hinted) == [0]
+    assert list(attribute_errors([leaf(item("2", id="X"))], sent, "id").hinted) == [1]
+    assert list(attribute_errors([leaf(sent[0], "createdAt")], sent, "id").hinted) == [0]
 
 
 def test_a_refund_that_shares_its_id_with_its_own_line_item_is_named_by_it() -> None:
     sent = [refund("X", item("1", id="X"), item("1", id="X")), refund("B")]
 
-    assert objects_meant({"failedOrderIds": ["X"]}, sent, "id").hinted == {0: [FAILED]}
-    assert list(objects_meant([leaf(item("1", id="X"))], sent, "id").hinted) == [0]
+    assert attribute_errors({"failedOrderIds": ["X"]}, sent, "id").hinted == {0: [FAILED]}
+    assert list(attribute_errors([leaf(item("1", id="X"))], sent, "id").hinted) == [0]
 
 
 def test_an_id_is_compared_as_text_since_klar_may_show_it_as_a_number() -> None:
-    said = objects_meant({"failedOrderIds": [12]}, [{"orderId": "12", "transactionCosts": 1}], "orderId")
+    said = attribute_errors({"failedOrderIds": [12]}, [{"orderId": "12", "transactionCosts": 1}], "orderId")
 
     assert list(said.hinted) == [0]
 
@@ -139,11 +139,11 @@ def test_an_id_is_compared_as_text_since_klar_may_show_it_as_a_number() -> None:
     ],
 )
 def test_an_answer_that_names_nobody_is_told_in_klars_own_words(answer: Any, words: list[str]) -> None:
-    assert objects_meant(answer, [refund("A")], "id") == Meant({}, {}, [Problem("", word) for word in words])
+    assert attribute_errors(answer, [refund("A")], "id") == Attribution({}, {}, [Problem("", word) for word in words])
 
 
 def test_klars_words_are_shown_shortened_and_on_one_line() -> None:
-    said = objects_meant(
+    said = attribute_errors(
         {"errors": [{"key": "0.id", "message": "a\nb" + "x" * 9000, "value": "y" * 9000}]}, [refund("A")], "id"
     )
 
@@ -157,12 +157,14 @@ def test_an_answer_nested_without_end_tells_nothing() -> None:
     for _ in range(5000):
         answer = {"children": [answer]}
 
-    assert objects_meant(answer, [refund("A")], "id") == Meant({}, {}, [])
+    assert attribute_errors(answer, [refund("A")], "id") == Attribution({}, {}, [])
 
 
 def test_a_path_is_shortened_too_though_all_of_it_is_indexes() -> None:
     answer = leaf({"id": "A"}, "9" * 9000)
-    ((problem,),) = objects_meant({"property": "lineItems", "children": [answer]}, [refund("A")], "id").hinted.values()
+    ((problem,),) = attribute_errors(
+        {"property": "lineItems", "children": [answer]}, [refund("A")], "id"
+    ).hinted.values()
     assert problem.path.startswith("lineItems[99")
     assert len(problem.path) <= 200
 
@@ -172,4 +174,4 @@ def test_an_object_nested_without_end_keeps_no_refusal_from_being_one() -> None:
     for _ in range(5000):
         deep = [deep]
 
-    assert objects_meant({"failedOrderIds": ["A"]}, [refund("A") | {"extra": deep}], "id") == Meant({}, {}, [])
+    assert attribute_errors({"failedOrderIds": ["A"]}, [refund("A") | {"extra": deep}], "id") == Attribution({}, {}, [])
