@@ -19,8 +19,8 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import KlarError, TokenRefusedError
 from target_klar.contract.streams import CONTRACTS
+from target_klar.delivery.dispatcher import Interrupted
 from target_klar.delivery.rejects import RecordRefusedError
-from target_klar.delivery.sending import Interrupted
 from target_klar.progress import Progress, on_terminal
 from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import pieces_of

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from target_klar.delivery.sending import Sending
+    from target_klar.delivery.dispatcher import Sending
 
 COMMAND = [sys.executable, "-m", "target_klar"]
 # The SDK warns of a Python that is no longer maintained; how long one is depends on the day, what is tested here not.

@@ -15,9 +15,9 @@ from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
 from target_klar.delivery.checkpoints import Checkpoints
+from target_klar.delivery.dispatcher import Pace, Sending
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
-from target_klar.delivery.sending import Pace, Sending
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.records.json_codec import encode
