@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from target_klar.api.client import KlarError
-from target_klar.delivery.loading import await_load
+from target_klar.delivery.batch_delivery import await_load
 from target_klar.runtime.pipes import write_line
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from singer_sdk.exceptions import RequestedAbortException
 
 from target_klar.api.client import KlarError
-from target_klar.delivery.loading import Loaded, Loading
+from target_klar.delivery.batch_delivery import Loaded, Loading
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.records.conform import Refusal
 from target_klar.records.formatting import shorten

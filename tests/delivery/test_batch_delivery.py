@@ -9,7 +9,7 @@ import pytest
 from byte_server import Reply, Request, serve
 from clients import REFUNDS, answer, client_of, refund
 
-from target_klar.delivery.loading import Loaded, Loading
+from target_klar.delivery.batch_delivery import Loaded, Loading
 
 WAY_OUT = (
     "Check `refunds_api_version`, and that nothing else loads into this data source at the same time, or set "
