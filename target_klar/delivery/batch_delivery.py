@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_klar.api.answers import Answer, Verdict
 from target_klar.api.client import Client, KlarError
-from target_klar.delivery.isolation import Isolation
+from target_klar.delivery.bisection import Isolation
 from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:

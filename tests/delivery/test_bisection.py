@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from thoroughness import size as cases
 
 from target_klar.api.answers import Answer, Verdict
-from target_klar.delivery.isolation import Isolation
+from target_klar.delivery.bisection import Isolation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
