@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from target_klar.delivery.parts import Parts
+from target_klar.delivery.unaggregated import Parts
 
 if TYPE_CHECKING:
     from target_klar.api.answers import Status

@@ -15,8 +15,8 @@ from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
-from target_klar.delivery.parts import Parts
 from target_klar.delivery.stream import Stream
+from target_klar.delivery.unaggregated import Parts
 from target_klar.records.json_codec import encode
 
 if TYPE_CHECKING:
