@@ -185,11 +185,11 @@ def load(target: TargetKlar, path: str | None) -> None:
     """
     if sys.stdout is None:
         raise FatalSyncError("stdout is closed, so no STATE could be written. Open it, or send it to /dev/null.")
-    sending = target.sending
-    sending.rejects.open(_input(path))
+    dispatcher = target.dispatcher
+    dispatcher.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:
         target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, but not to show the load.")
-    shutdown.on_signal(sending.workers.stop.set, sending.workers.wakeup.set)
+    shutdown.on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         target.logger.info("Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it.")
     progress = Progress(target, Path(path).stat().st_size if path else 0) if on_terminal() else None
@@ -204,9 +204,11 @@ def load(target: TargetKlar, path: str | None) -> None:
     missing = unmet(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
         target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
-    refused = sending.rejects.count
+    refused = dispatcher.rejects.count
     if refused and target.config["validate_only"]:
-        raise FatalSyncError(f"validate_only: refused {refused} of {sending.ledger.number} records. Fix the mapping.")
+        raise FatalSyncError(
+            f"validate_only: refused {refused} of {dispatcher.ledger.number} records. Fix the mapping."
+        )
 
 
 def _listen(target: TargetKlar, path: str | None) -> None:
@@ -215,7 +217,7 @@ def _listen(target: TargetKlar, path: str | None) -> None:
         target.listen(cast("IO[str]", pieces_of(path)) if path else None)
     except (SingerSDKError, InvalidInputLine) as error:
         if isinstance(error, Interrupted):
-            left = target.sending.requests
+            left = target.dispatcher.requests
             requests = f"{left} request{'s' * (left != 1)}"
             target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, shutdown.GRACE_SECONDS)
         told = _end_early(target, error)
@@ -238,7 +240,7 @@ def _conclude(target: TargetKlar) -> None:
         metric = cast("metrics.Metric", _Metric.REJECTED_RECORDS)
         point = metrics.Point("counter", metric, sink.stream.rejected, tags)
         metrics.log(target.metrics_logger, point)
-    rejects = target.sending.rejects
+    rejects = target.dispatcher.rejects
     if rejects.count:
         where = f", to be found in {rejects.path}" if rejects.path else ""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))
@@ -271,7 +273,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
             return str(told)
     if getattr(trouble, "lets_in_flight_end", False):
         try:
-            target.sending.wind_down()
+            target.dispatcher.wind_down()
         except FatalSyncError as error:
             trouble = error
     return (
@@ -280,7 +282,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
 
 
 def _kept(target: TargetKlar) -> str:
-    state, read = target.sending.checkpoints.acknowledged, target.sending.ledger.number
+    state, read = target.dispatcher.checkpoints.acknowledged, target.dispatcher.ledger.number
     if state is None:
         return "No STATE was written."
     return f"The last STATE written covers {state.number} of the {read} records read."

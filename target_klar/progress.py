@@ -41,8 +41,8 @@ class Progress:
     def show(self) -> None:
         """Rewrite the line; the log's own lines clear it before they are written."""
         target = self._target
-        target.sending.pace.progress_interval = INTERVAL_SECONDS
-        target.sending.tell = self._rewrite
+        target.dispatcher.pace.progress_interval = INTERVAL_SECONDS
+        target.dispatcher.tell = self._rewrite
         for handler in logging.getLogger().handlers:
             handler.addFilter(_cleared)
 
@@ -61,7 +61,7 @@ class Progress:
             self._bar.render_progress()
 
     def _figures(self) -> str:
-        read = self._target.sending.ledger.number
+        read = self._target.dispatcher.ledger.number
         rate = read / max(0.001, time.monotonic() - self._started)
         return f"{read:,} records, {rate:,.0f} a second"
 

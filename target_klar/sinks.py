@@ -44,8 +44,8 @@ class KlarSink(BatchSink):
         self.batch: Batch | None = None
         self._max_records = self.max_size
         self._ask_again = 0
-        self._sending = target.sending
-        self._ledger = target.sending.ledger
+        self._sending = target.dispatcher
+        self._ledger = target.dispatcher.ledger
         self.conformer = Conformer(
             contract,
             extra_fields=self.config.get("extra_fields", ()),

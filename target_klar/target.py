@@ -22,7 +22,7 @@ from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import record_line
 from target_klar.delivery.checkpoints import Checkpoints
-from target_klar.delivery.dispatcher import Pace, Sending
+from target_klar.delivery.dispatcher import Dispatcher, Pace
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.workers import Workers
@@ -76,7 +76,7 @@ class TargetKlar(Target):
         interval, status_timeout = config["checkpoint_interval_seconds"], config["status_timeout_seconds"]
         checkpoints = Checkpoints(ledger, rejects, workers, interval, status_timeout)
         pace = Pace(config["max_parallel_requests"], status_timeout)
-        self.sending = Sending(ledger, rejects, workers, checkpoints, pace)
+        self.dispatcher = Dispatcher(ledger, rejects, workers, checkpoints, pace)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
         self.message_reader: KlarReader
         self._reader = self.message_reader = KlarReader(wakeup, self._tend)
@@ -140,7 +140,7 @@ class TargetKlar(Target):
             self.logger.warning("No stream map is for %s. Was the map of %s meant?", shorten(stream), shorten(other))
         keys = names_of(message_dict.get("key_properties"))
         maps = registered(self.mapper, stream, schema, keys)
-        self.sending.rejects.schema(stream, message_dict[LINE])
+        self.dispatcher.rejects.schema(stream, message_dict[LINE])
         for each in maps:
             if each.stream_alias not in CONTRACTS and not isinstance(each, RemoveRecordTransform):
                 raise FatalSyncError(_unknown(stream, each.stream_alias, properties))
@@ -160,7 +160,7 @@ class TargetKlar(Target):
         """Give a STATE, as the tap wrote it, to the ledger."""
         self._assert_line_requires(message_dict, {"value"})
         if not self.config["validate_only"]:
-            self.sending.ledger.state(state_of(message_dict[LINE]))
+            self.dispatcher.ledger.state(state_of(message_dict[LINE]))
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
@@ -181,7 +181,7 @@ class TargetKlar(Target):
     def process_endofpipe(self) -> None:
         """Deliver what the batches still hold, and return once the last STATE is written."""
         super().process_endofpipe()
-        self.sending.finish()
+        self.dispatcher.finish()
 
     # What the SDK asks for
 
@@ -238,7 +238,7 @@ class TargetKlar(Target):
     def _tend(self) -> float:
         """Send what has waited long enough, tend what is in flight, and return how long both can be left alone."""
         now = time.monotonic()
-        patience = [self.sending.tend()]
+        patience = [self.dispatcher.tend()]
         for sink in self.sinks.values():
             if sink.batch is not None:
                 left = sink.batch.opened_at + self.config["batch_delay_seconds"] - now

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from target_klar.delivery.dispatcher import Sending
+    from target_klar.delivery.dispatcher import Dispatcher
 
 COMMAND = [sys.executable, "-m", "target_klar"]
 # The SDK warns of a Python that is no longer maintained; how long one is depends on the day, what is tested here not.
@@ -43,10 +43,10 @@ def closed_stdin(*arguments: str) -> Ended:
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
-def unplug(sending: Sending) -> None:
+def unplug(dispatcher: Dispatcher) -> None:
     """Close what a target of this process holds open; a real one ends with its process."""
-    sending.workers.wakeup._receiver.close()
-    sending.workers.wakeup._sender.close()
+    dispatcher.workers.wakeup._receiver.close()
+    dispatcher.workers.wakeup._sender.close()
 
 
 def config_file(folder: Path, config: Any) -> str:

@@ -94,7 +94,7 @@ def runner(klar: Sandbox) -> Iterator[Callable[..., Runner]]:
     yield make
     for each in made:
         for target in each.targets:
-            unplug(target.sending)
+            unplug(target.dispatcher)
         if each.target_input is not None:
             each.target_input.close()
 

@@ -53,7 +53,7 @@ class Pace:
 
 
 @dataclass
-class Sending:
+class Dispatcher:
     """Loads batches in parallel, and lets no STATE leave before what it covers is at Klar or set aside."""
 
     ledger: Ledger

@@ -15,7 +15,7 @@ from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
 from target_klar.delivery.checkpoints import Checkpoints
-from target_klar.delivery.dispatcher import Pace, Sending
+from target_klar.delivery.dispatcher import Dispatcher, Pace
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
@@ -32,7 +32,7 @@ REFUNDS = CONTRACTS["refunds"]
 
 
 @pytest.fixture
-def sending(klar: Sandbox) -> Iterator[Sending]:
+def dispatcher(klar: Sandbox) -> Iterator[Dispatcher]:
     """One request at a time, and a word about it every fifth of a second."""
     stop, wakeup = threading.Event(), Wakeup()
     connection = Connection(klar.url, klar.token, {"refunds": "12.2022"}, 10, 0, "target-klar/9.9.9")
@@ -42,24 +42,24 @@ def sending(klar: Sandbox) -> Iterator[Sending]:
 
     ledger, rejects, workers = Ledger(), Rejects(None, 0, dry_run=False), Workers(connect, wakeup, stop)
     checkpoints = Checkpoints(ledger, rejects, workers, interval=3600, status_timeout=10)
-    made = Sending(ledger, rejects, workers, checkpoints, Pace(1, status_timeout=10, progress_interval=0.2))
+    made = Dispatcher(ledger, rejects, workers, checkpoints, Pace(1, status_timeout=10, progress_interval=0.2))
     yield made
     unplug(made)
 
 
 def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
-    klar: Sandbox, sending: Sending, caplog: Any
+    klar: Sandbox, dispatcher: Dispatcher, caplog: Any
 ) -> None:
     caplog.set_level(logging.INFO, "target-klar")
     klar.latency = 0.3
     stream = Stream(REFUNDS)
     for number in range(1, 6):
-        stream.read = sending.ledger.number = number
-        batch = Batch(stream, sending.ledger.open(number))
+        stream.read = dispatcher.ledger.number = number
+        batch = Batch(stream, dispatcher.ledger.open(number))
         sent = refund(f"R-{number}")
         batch.add(number, sent["id"], encode(sent), None)
-        sending.send(batch)
-    sending.finish()
+        dispatcher.send(batch)
+    dispatcher.finish()
 
     progress = [text for text in caplog.messages if text.startswith("so far, refunds: ")]
     assert len(klar.refunds) == stream.stored == 5

@@ -106,7 +106,7 @@ def test_a_wrong_value_is_refused_with_what_is_allowed_and_a_secret_is_not_shown
 
 
 def test_every_setting_of_ours_has_a_wrong_value_in_the_table() -> None:
-    unplug(TargetKlar(config={"api_token": TOKEN}).sending)  # which adds the SDK's own settings to the schema
+    unplug(TargetKlar(config={"api_token": TOKEN}).dispatcher)  # which adds the SDK's own settings to the schema
     assert {name for name, _, _ in WRONG} == TargetKlar.config_jsonschema["properties"].keys()
 
 
@@ -115,7 +115,7 @@ def test_every_setting_of_ours_has_a_wrong_value_in_the_table() -> None:
 )
 def test_plain_http_is_for_this_machine_and_https_for_any(value: str) -> None:
     target = TargetKlar(config={"api_token": TOKEN, "api_url": value})
-    unplug(target.sending)
+    unplug(target.dispatcher)
     assert target.config["api_url"] == value
 
 

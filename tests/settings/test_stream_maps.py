@@ -137,7 +137,7 @@ def test_no_map_is_a_traceback_and_no_map_that_passes_holds_an_unknown_option(ma
     except (StreamMapConfigError, FatalSyncError):
         pass
     finally:
-        unplug(target.sending)
+        unplug(target.dispatcher)
     for entry in (maps or {}).values():
         assert not isinstance(entry, dict) or {name for name in entry if name.startswith("__")} <= {*_OF_A_MAP}
 
