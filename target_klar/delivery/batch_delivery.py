@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_klar.api.answers import Answer, Verdict
 from target_klar.api.client import Client, KlarError
-from target_klar.delivery.bisection import Isolation
+from target_klar.delivery.bisection import Bisection
 from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _MAX_PAUSE = 2.0
 class Loaded:
     """How the loading of one batch ended."""
 
-    isolation: Isolation
+    bisection: Bisection
     status: Status | None = None
     """The newest status that was read on the way."""
     confirmed: bool = True
@@ -51,7 +51,7 @@ class Loading:
     def run(self, client: Client) -> Loaded:
         """Send the batch until each object is stored or refused."""
         proven = self.proven or self.validate_only
-        isolation = Isolation(
+        bisection = Bisection(
             self.objects,
             self.contract.key,
             room=self.room,
@@ -60,15 +60,15 @@ class Loading:
             dry_run=self.validate_only,
             read=decode,
         )
-        loaded = Loaded(isolation)
+        loaded = Loaded(bisection)
         requests, retries = client.requests, client.retries
         counted = proven or not self.status_timeout
         try:
             if not proven:
                 loaded.status = client.status(self.contract)
-            while piece := isolation.next():
-                objects = [self.objects[position] for position in piece.positions]
-                taken = isolation.sort_out(piece, self._submit(client, objects))
+            while segment := bisection.next():
+                objects = [self.objects[position] for position in segment.positions]
+                taken = bisection.apply(segment, self._submit(client, objects))
                 if taken:
                     loaded.confirmed = self.validate_only
                 if taken and not counted:

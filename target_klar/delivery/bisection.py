@@ -19,7 +19,7 @@ _DEEP = 3
 _NO_REASON = Problem("", "Klar gave no reason")
 
 
-class Piece(NamedTuple):
+class Segment(NamedTuple):
     """What is to be sent next."""
 
     level: int
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
     """Its objects, rising; no two pieces share one."""
 
 
-class Isolation:
+class Bisection:
     """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or refused.
 
     Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
@@ -53,7 +53,7 @@ class Isolation:
         """The positions of the objects that Klar took."""
         self.refused: dict[int, list[Problem]] = {}
         """The positions of those that it did not take, and why."""
-        self.hopeless = False
+        self.all_rejected = False
         """Of a stream not `proven` all was refused by name, or whole, in halves and in quarters: no single record."""
         self._sent = sent
         self._key = key
@@ -61,42 +61,42 @@ class Isolation:
         self._room = room
         self._private = private
         self._dry_run = dry_run
-        self._may_be_hopeless = not proven and len(sent) > _DEEP
-        self._pieces: list[Piece] = []
+        self._may_reject_all = not proven and len(sent) > _DEEP
+        self._segments: list[Segment] = []
         self._send_later(0, range(len(sent)))
 
-    def next(self) -> Piece | None:
+    def next(self) -> Segment | None:
         """Return what to send now; None once nothing is left that is worth sending."""
-        while self._pieces and not self.hopeless:
-            piece = heapq.heappop(self._pieces)
-            if len(self.refused) <= self._room or piece.positions[0] <= sorted(self.refused)[self._room]:
-                return piece
+        while self._segments and not self.all_rejected:
+            segment = heapq.heappop(self._segments)
+            if len(self.refused) <= self._room or segment.positions[0] <= sorted(self.refused)[self._room]:
+                return segment
         return None
 
-    def sort_out(self, piece: Piece, answer: Answer) -> int:
+    def apply(self, segment: Segment, answer: Answer) -> int:
         """Learn from Klar's answer to a piece, and return how many of its objects were accepted."""
         before = len(self.accepted)
-        self._sort_out(*piece, answer)
+        self._apply(*segment, answer)
         taken = len(self.accepted) - before
-        if not taken and self._may_be_hopeless and not self.accepted:
-            wide = piece.level < _DEEP and all(waiting.level == _DEEP for waiting in self._pieces)
+        if not taken and self._may_reject_all and not self.accepted:
+            wide = segment.level < _DEEP and all(waiting.level == _DEEP for waiting in self._segments)
             never_fits = answer.verdict is Verdict.TOO_LARGE and len(self.refused) > _DEEP
-            self.hopeless = wide or never_fits or len(self.refused) == len(self._sent)
+            self.all_rejected = wide or never_fits or len(self.refused) == len(self._sent)
         return taken
 
-    def _sort_out(self, level: int, piece: list[int], answer: Answer) -> None:
+    def _apply(self, level: int, segment: list[int], answer: Answer) -> None:
         if answer.verdict is Verdict.ACCEPTED:
-            self.accepted.update(piece)
+            self.accepted.update(segment)
             return
-        sent = [self._read(self._sent[position]) for position in piece]
+        sent = [self._read(self._sent[position]) for position in segment]
         meant = attribute_errors(answer.content, sent, self._key, private=self._private)
-        certain = {piece[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
-        certain |= {piece[index]: problems for index, problems in meant.certain.items()}
-        hinted = {piece[index]: problems for index, problems in meant.hinted.items() if piece[index] not in certain}
-        rest = [position for position in piece if position not in certain and position not in hinted]
-        if len(piece) == 1:
+        certain = {segment[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
+        certain |= {segment[index]: problems for index, problems in meant.certain.items()}
+        hinted = {segment[index]: problems for index, problems in meant.hinted.items() if segment[index] not in certain}
+        rest = [position for position in segment if position not in certain and position not in hinted]
+        if len(segment) == 1:
             reasons = [*certain.values(), *hinted.values(), meant.unknown]
-            self.refused[piece[0]] = next(filter(None, reasons), [_NO_REASON])
+            self.refused[segment[0]] = next(filter(None, reasons), [_NO_REASON])
         elif answer.verdict is Verdict.PARTIAL and rest and (certain or hinted) and not meant.unknown:
             self.accepted.update(rest)
             self._send_alone([*certain, *hinted])
@@ -105,10 +105,10 @@ class Isolation:
             self._send_alone(hinted)
             self._send_later(level, rest)
         else:
-            half = len(piece) // 2
+            half = len(segment) // 2
             deeper = level + (answer.verdict is not Verdict.TOO_LARGE)  # that says nothing about the objects
-            self._send_later(deeper, piece[:half])
-            self._send_later(deeper, piece[half:])
+            self._send_later(deeper, segment[:half])
+            self._send_later(deeper, segment[half:])
 
     def _send_alone(self, positions: Iterable[int]) -> None:
         for position in positions:
@@ -116,4 +116,4 @@ class Isolation:
 
     def _send_later(self, level: int, positions: Sequence[int]) -> None:
         if positions:
-            heapq.heappush(self._pieces, Piece(min(level, _DEEP), list(positions)))
+            heapq.heappush(self._segments, Segment(min(level, _DEEP), list(positions)))

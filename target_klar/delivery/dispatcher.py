@@ -171,7 +171,7 @@ class Dispatcher:
     def _book(self, batch: Batch, before: Status | None, loaded: Loaded) -> None:
         """Book what became of a batch; nothing of it is settled unless all of it is."""
         self._in_flight.remove(batch)
-        outcome, stream = loaded.isolation, batch.stream
+        outcome, stream = loaded.bisection, batch.stream
         stream.in_flight -= 1
         stream.requests += loaded.requests
         stream.retries += loaded.retries
@@ -183,7 +183,7 @@ class Dispatcher:
             stream.proven = stream.proven or loaded.error is None
         if loaded.error is not None:
             raise loaded.error
-        if outcome.hopeless:
+        if outcome.all_rejected:
             problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
             raise KlarError(
                 f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "

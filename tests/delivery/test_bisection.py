@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from thoroughness import size as cases
 
 from target_klar.api.answers import Answer, Verdict
-from target_klar.delivery.bisection import Isolation
+from target_klar.delivery.bisection import Bisection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -88,19 +88,19 @@ class Klar:
 
 def isolate(
     klar: Klar, sent: list[dict[str, Any]], *, room: int = 10**9, proven: bool = True
-) -> tuple[Isolation, list[int]]:
-    isolation = Isolation(sent, "id", room=room, proven=proven)
+) -> tuple[Bisection, list[int]]:
+    bisection = Bisection(sent, "id", room=room, proven=proven)
     counts: list[int] = []
-    while piece := isolation.next():
-        taken = isolation.sort_out(piece, klar([sent[position] for position in piece.positions]))
-        assert taken <= len(piece.positions)
+    while segment := bisection.next():
+        taken = bisection.apply(segment, klar([sent[position] for position in segment.positions]))
+        assert taken <= len(segment.positions)
         counts += [taken] if taken else []
     assert klar.requests <= 3 * len(sent)  # it always ends
-    assert {sent[position]["id"] for position in isolation.accepted} <= klar.stored
-    assert sum(counts) == len(isolation.accepted)
-    assert isolation.accepted.isdisjoint(isolation.refused)
-    assert {sent[position]["id"] for position in isolation.refused} <= set(klar.bad)
-    return isolation, counts
+    assert {sent[position]["id"] for position in bisection.accepted} <= klar.stored
+    assert sum(counts) == len(bisection.accepted)
+    assert bisection.accepted.isdisjoint(bisection.refused)
+    assert {sent[position]["id"] for position in bisection.refused} <= set(klar.bad)
+    return bisection, counts
 
 
 @st.composite
@@ -121,12 +121,12 @@ def test_whatever_klar_says_every_good_record_is_accepted_and_every_bad_one_refu
     world: tuple[list[dict[str, Any]], Klar],
 ) -> None:
     sent, klar = world
-    isolation, _ = isolate(klar, sent)
+    bisection, _ = isolate(klar, sent)
 
-    assert {sent[position]["id"] for position in isolation.refused} == set(klar.bad)
-    assert len(isolation.accepted) + len(isolation.refused) == len(sent)
+    assert {sent[position]["id"] for position in bisection.refused} == set(klar.bad)
+    assert len(bisection.accepted) + len(bisection.refused) == len(sent)
     assert klar.stored == {each["id"] for each in sent} - set(klar.bad)
-    assert not isolation.hopeless
+    assert not bisection.all_rejected
 
 
 @settings(max_examples=cases(100, 600), deadline=None)
@@ -135,12 +135,12 @@ def test_without_room_everything_left_of_the_one_too_many_is_accepted_or_refused
     world: tuple[list[dict[str, Any]], Klar], room: int
 ) -> None:
     sent, klar = world
-    isolation, _ = isolate(klar, sent, room=room)
+    bisection, _ = isolate(klar, sent, room=room)
 
-    refused = sorted(isolation.refused)
+    refused = sorted(bisection.refused)
     stop = refused[room] if len(refused) > room else len(sent)
     assert refused[: room + 1] == [i for i, each in enumerate(sent) if each["id"] in klar.bad][: room + 1]
-    assert {position for position in range(stop) if sent[position]["id"] not in klar.bad} <= isolation.accepted
+    assert {position for position in range(stop) if sent[position]["id"] not in klar.bad} <= bisection.accepted
 
 
 @settings(max_examples=cases(100, 600), deadline=None)
@@ -149,20 +149,20 @@ def test_a_first_batch_is_given_up_only_while_nothing_of_it_was_accepted(
     world: tuple[list[dict[str, Any]], Klar],
 ) -> None:
     sent, klar = world
-    isolation, _ = isolate(klar, sent, proven=False)
+    bisection, _ = isolate(klar, sent, proven=False)
 
-    if isolation.hopeless:
-        assert not isolation.accepted
+    if bisection.all_rejected:
+        assert not bisection.accepted
     else:
-        assert len(isolation.accepted) + len(isolation.refused) == len(sent)
+        assert len(bisection.accepted) + len(bisection.refused) == len(sent)
 
 
 @pytest.mark.parametrize("style", TELLING)
 def test_every_refused_record_has_the_reason_that_klar_gave(style: str) -> None:
     sent = [refund(number) for number in range(1000)]
-    isolation, _ = isolate(Klar({"R0", "R500", "R999"}, [style]), sent)
+    bisection, _ = isolate(Klar({"R0", "R500", "R999"}, [style]), sent)
 
-    told = {position: problems[0].message for position, problems in isolation.refused.items()}
+    told = {position: problems[0].message for position, problems in bisection.refused.items()}
     named = "Klar named it among those that failed"
     bare = style in ("failed-ids", "207")
     assert told == {position: named if bare else f"R{position} is unwanted" for position in (0, 500, 999)}
@@ -178,9 +178,9 @@ def test_every_refused_record_has_the_reason_that_klar_gave(style: str) -> None:
     ],
 )
 def test_where_klar_tells_nothing_the_refused_record_still_has_a_reason(style: str, reason: str) -> None:
-    isolation, _ = isolate(Klar({"R3"}, [style]), [refund(number) for number in range(10)])
+    bisection, _ = isolate(Klar({"R3"}, [style]), [refund(number) for number in range(10)])
 
-    assert {position: [str(each).strip() for each in why] for position, why in isolation.refused.items()} == {
+    assert {position: [str(each).strip() for each in why] for position, why in bisection.refused.items()} == {
         3: [reason]
     }
 
@@ -207,9 +207,9 @@ def test_three_refused_of_2500_cost_few_requests_wherever_they_stand(styles: lis
 def test_a_klar_that_refuses_all_of_the_first_batch_is_seen_as_such_in_a_few_requests(style: str, room: int) -> None:
     sent = [refund(number) for number in range(1000)]
     klar = Klar({each["id"] for each in sent}, [style])
-    isolation, counts = isolate(klar, sent, room=room, proven=False)
+    bisection, counts = isolate(klar, sent, room=room, proven=False)
 
-    assert (isolation.hopeless, counts) == (style != "too-large" or room > 0, [])
+    assert (bisection.all_rejected, counts) == (style != "too-large" or room > 0, [])
     assert klar.requests <= (20 if style == "too-large" else 7)
 
 
@@ -217,40 +217,40 @@ def test_it_is_seen_too_where_a_few_cannot_be_told_apart_while_all_others_are_na
     sent = [refund(number, max(number, 1)) for number in range(1000)]
     sent[0]["lineItems"] = sent[1]["lineItems"]
     klar = Klar({each["id"] for each in sent}, ["tree-item"])
-    isolation, _ = isolate(klar, sent, room=100, proven=False)
+    bisection, _ = isolate(klar, sent, room=100, proven=False)
 
-    assert (isolation.hopeless, klar.requests) == (True, 4)
+    assert (bisection.all_rejected, klar.requests) == (True, 4)
 
 
 def test_one_good_record_is_enough_for_the_first_batch_not_to_be_hopeless() -> None:
     sent = [refund(number) for number in range(1000)]
-    isolation, _ = isolate(Klar({each["id"] for each in sent[1:]}, ["index"]), sent, proven=False)
+    bisection, _ = isolate(Klar({each["id"] for each in sent[1:]}, ["index"]), sent, proven=False)
 
-    assert (isolation.hopeless, isolation.accepted, len(isolation.refused)) == (False, {0}, 999)
+    assert (bisection.all_rejected, bisection.accepted, len(bisection.refused)) == (False, {0}, 999)
 
 
 def test_a_batch_after_the_first_is_isolated_to_the_end_though_all_of_it_is_refused() -> None:
     sent = [refund(number) for number in range(16)]
-    isolation, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent)
+    bisection, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent)
 
-    assert (isolation.hopeless, len(isolation.refused)) == (False, 16)
+    assert (bisection.all_rejected, len(bisection.refused)) == (False, 16)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_up_to_three_records_are_single_records_even_in_the_first_batch(size: int) -> None:
     sent = [refund(number) for number in range(size)]
-    isolation, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, proven=False)
+    bisection, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, proven=False)
 
-    assert (isolation.hopeless, len(isolation.refused)) == (False, size)
+    assert (bisection.all_rejected, len(bisection.refused)) == (False, size)
 
 
 def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
     sent = [refund(number) for number in range(64)]
     klar = Klar({f"R{number}" for number in range(10, 64)}, ["opaque"])
-    isolation, _ = isolate(klar, sent, room=0)
+    bisection, _ = isolate(klar, sent, room=0)
 
-    assert min(isolation.refused) == 10
-    assert isolation.accepted == set(range(10))
+    assert min(bisection.refused) == 10
+    assert bisection.accepted == set(range(10))
     assert klar.requests < 20
 
 
@@ -258,16 +258,16 @@ def test_a_line_item_that_has_the_id_of_another_refund_does_not_have_that_refund
     sent = [refund(0), refund(1)]
     sent[1]["lineItems"][0]["id"] = "R0"
     for style in TELLING:
-        isolation, _ = isolate(Klar({"R1"}, [style]), sent)
-        assert (isolation.accepted, set(isolation.refused)) == ({0}, {1})
-        isolation, _ = isolate(Klar({"R0"}, [style]), sent)
-        assert (isolation.accepted, set(isolation.refused)) == ({1}, {0})
+        bisection, _ = isolate(Klar({"R1"}, [style]), sent)
+        assert (bisection.accepted, set(bisection.refused)) == ({0}, {1})
+        bisection, _ = isolate(Klar({"R0"}, [style]), sent)
+        assert (bisection.accepted, set(bisection.refused)) == ({1}, {0})
 
 
 def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_given_up() -> None:
     sent = [refund(number) for number in range(100)]
-    isolation = Isolation(sent, "id", room=0, proven=False)
-    while piece := isolation.next():
-        isolation.sort_out(piece, Answer(Verdict.TOO_LARGE if len(piece.positions) > 13 else Verdict.ACCEPTED))
+    bisection = Bisection(sent, "id", room=0, proven=False)
+    while segment := bisection.next():
+        bisection.apply(segment, Answer(Verdict.TOO_LARGE if len(segment.positions) > 13 else Verdict.ACCEPTED))
 
-    assert (len(isolation.accepted), isolation.refused, isolation.hopeless) == (100, {}, False)
+    assert (len(bisection.accepted), bisection.refused, bisection.all_rejected) == (100, {}, False)
