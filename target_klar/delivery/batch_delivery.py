@@ -21,7 +21,7 @@ _MAX_PAUSE = 2.0
 
 
 @dataclass
-class Loaded:
+class DeliveryReport:
     """How the loading of one batch ended."""
 
     bisection: Bisection
@@ -36,7 +36,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Loading:
+class BatchDelivery:
     """One batch on its way to Klar: `objects` of one stream as JSON, each with a key of its own."""
 
     contract: Contract
@@ -48,7 +48,7 @@ class Loading:
     status_timeout: float
     validate_only: bool
 
-    def run(self, client: Client) -> Loaded:
+    def run(self, client: Client) -> DeliveryReport:
         """Send the batch until each object is stored or refused."""
         proven = self.proven or self.validate_only
         bisection = Bisection(
@@ -60,27 +60,27 @@ class Loading:
             dry_run=self.validate_only,
             read=decode,
         )
-        loaded = Loaded(bisection)
+        report = DeliveryReport(bisection)
         requests, retries = client.requests, client.retries
         counted = proven or not self.status_timeout
         try:
             if not proven:
-                loaded.status = client.status(self.contract)
+                report.status = client.status(self.contract)
             while segment := bisection.next():
                 objects = [self.objects[position] for position in segment.positions]
                 taken = bisection.apply(segment, self._submit(client, objects))
                 if taken:
-                    loaded.confirmed = self.validate_only
+                    report.confirmed = self.validate_only
                 if taken and not counted:
                     # At the first load, not the last: a body that Klar takes but does not understand is found here.
                     counts = taken, len(objects)
-                    loaded.status = _count(client, self.contract, loaded.status, counts, self.status_timeout)
-                    loaded.confirmed = counted = True
+                    report.status = _count(client, self.contract, report.status, counts, self.status_timeout)
+                    report.confirmed = counted = True
         except KlarError as error:
-            loaded.error = error
-        loaded.requests = client.requests - requests
-        loaded.retries = client.retries - retries
-        return loaded
+            report.error = error
+        report.requests = client.requests - requests
+        report.retries = client.retries - retries
+        return report
 
     def _submit(self, client: Client, objects: list[bytes]) -> Answer:
         if self.validate_only and not self.contract.validates:
@@ -88,7 +88,7 @@ class Loading:
         return client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
 
 
-def await_load(client: Client, contract: Contract, before: Status | None, timeout: float) -> Status:
+def wait_until_confirmed(client: Client, contract: Contract, before: Status | None, timeout: float) -> Status:
     """Read the status until it shows a load newer than `before`, for `timeout` seconds at the most (0: read it once).
 
     Raises:
@@ -117,7 +117,7 @@ def _count(
     """Wait for the load of the first request, and see that Klar counts what it took of what was sent, or all of it."""
     taken, sent = counts
     try:
-        status = await_load(client, contract, before, timeout)
+        status = wait_until_confirmed(client, contract, before, timeout)
     except KlarError as error:
         raise KlarError(f"{error} That was the first request, with {sent} sent in it.") from error
     if status.last_batch_count not in (str(taken), str(sent)):

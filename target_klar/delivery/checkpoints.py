@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from target_klar.api.client import KlarError
-from target_klar.delivery.batch_delivery import await_load
+from target_klar.delivery.batch_delivery import wait_until_confirmed
 from target_klar.runtime.pipes import write_line
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Checkpoints:
 
     def _confirm(self, contract: Contract, since: Status | None, client: Client) -> Status | KlarError:
         try:
-            return await_load(client, contract, since, self.status_timeout)
+            return wait_until_confirmed(client, contract, since, self.status_timeout)
         except KlarError as error:
             return error
 

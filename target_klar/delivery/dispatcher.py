@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from singer_sdk.exceptions import RequestedAbortException
 
 from target_klar.api.client import KlarError
-from target_klar.delivery.batch_delivery import Loaded, Loading
+from target_klar.delivery.batch_delivery import BatchDelivery, DeliveryReport
 from target_klar.delivery.rejects import RecordRefusedError
 from target_klar.records.conform import Refusal
 from target_klar.records.formatting import shorten
@@ -80,7 +80,7 @@ class Dispatcher:
         if stream not in self._streams:
             self._streams.append(stream)
         self._wait_until(lambda: self._may_start(batch))
-        loading = Loading(
+        delivery = BatchDelivery(
             contract=stream.contract,
             objects=[entry.sent for entry in batch.entries.values()],
             room=self.rejects.room,
@@ -90,7 +90,7 @@ class Dispatcher:
         )
         self._in_flight.append(batch)
         stream.in_flight += 1
-        self.workers.start(loading.run, partial(self._book, batch, stream.status))
+        self.workers.start(delivery.run, partial(self._book, batch, stream.status))
 
     def refuse(self, stream: Stream, number: int, line: bytes, refusal: Refusal, *, batch: int | None = None) -> None:
         """Set record `number` aside, which came in `line`: Klar refused its `batch`, or the contract what is in none.
@@ -168,26 +168,26 @@ class Dispatcher:
                 return
             self.workers.wakeup.wait(patience)
 
-    def _book(self, batch: Batch, before: Status | None, loaded: Loaded) -> None:
+    def _book(self, batch: Batch, before: Status | None, report: DeliveryReport) -> None:
         """Book what became of a batch; nothing of it is settled unless all of it is."""
         self._in_flight.remove(batch)
-        outcome, stream = loaded.bisection, batch.stream
+        outcome, stream = report.bisection, batch.stream
         stream.in_flight -= 1
-        stream.requests += loaded.requests
-        stream.retries += loaded.retries
+        stream.requests += report.requests
+        stream.retries += report.retries
         stream.stored += len(outcome.accepted)
-        stream.learn(loaded.status)
+        stream.learn(report.status)
         if outcome.accepted:
-            if not loaded.confirmed:
-                self.checkpoints.accepted(stream, loaded.status or before)
-            stream.proven = stream.proven or loaded.error is None
-        if loaded.error is not None:
-            raise loaded.error
+            if not report.confirmed:
+                self.checkpoints.accepted(stream, report.status or before)
+            stream.proven = stream.proven or report.error is None
+        if report.error is not None:
+            raise report.error
         if outcome.all_rejected:
             problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
             raise KlarError(
                 f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "
-                f"{loaded.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
+                f"{report.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
                 f"check the mapping and `{stream.contract.version_setting}`."
             )
         entries = list(batch.entries.items()) if outcome.refused else []

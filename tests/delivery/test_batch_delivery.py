@@ -9,7 +9,7 @@ import pytest
 from byte_server import Reply, Request, serve
 from clients import REFUNDS, answer, client_of, refund
 
-from target_klar.delivery.batch_delivery import Loaded, Loading
+from target_klar.delivery.batch_delivery import BatchDelivery, DeliveryReport
 
 WAY_OUT = (
     "Check `refunds_api_version`, and that nothing else loads into this data source at the same time, or set "
@@ -17,7 +17,7 @@ WAY_OUT = (
 )
 
 
-def load(counted: str, refused: list[str], *, status_timeout: float = 5) -> tuple[Loaded, list[list[str]]]:
+def load(counted: str, refused: list[str], *, status_timeout: float = 5) -> tuple[DeliveryReport, list[list[str]]]:
     """Load three refunds into a Klar that answers 207 where it refuses some, and then counts as it is told."""
     posts: list[list[str]] = []
 
@@ -33,7 +33,7 @@ def load(counted: str, refused: list[str], *, status_timeout: float = 5) -> tupl
             return Reply(answer("400 Bad Request", b'{"message": "no"}'))
         return Reply(answer("207 Multi-Status", said) if failed else answer("201 Created"))
 
-    loading = Loading(
+    delivery = BatchDelivery(
         contract=REFUNDS,
         objects=[msgspec.Raw(msgspec.json.encode(refund(key))) for key in ("R-1", "R-2", "R-3")],
         room=100,
@@ -42,21 +42,21 @@ def load(counted: str, refused: list[str], *, status_timeout: float = 5) -> tupl
         validate_only=False,
     )
     with serve(choose=reply) as (url, _):
-        return loading.run(client_of(url)), posts
+        return delivery.run(client_of(url)), posts
 
 
 @pytest.mark.parametrize("counted", ["2", "3"])
 def test_after_a_207_klar_may_count_what_was_sent_or_what_it_accepted(counted: str) -> None:
-    loaded, posts = load(counted, ["R-2"])
-    assert loaded.error is None
-    assert (loaded.bisection.accepted, set(loaded.bisection.refused)) == ({0, 2}, {1})
+    report, posts = load(counted, ["R-2"])
+    assert report.error is None
+    assert (report.bisection.accepted, set(report.bisection.refused)) == ({0, 2}, {1})
     assert posts == [["R-1", "R-2", "R-3"], ["R-2"]]
 
 
 @pytest.mark.parametrize("counted", ["0", "1", "4", "3.0", "many"])
 def test_any_other_count_after_a_207_stops_and_the_message_names_both_and_the_way_out(counted: str) -> None:
-    loaded, posts = load(counted, ["R-2"])
-    assert str(loaded.error) == (
+    report, posts = load(counted, ["R-2"])
+    assert str(report.error) == (
         f"refunds: Klar accepted the first request, but its status counts {counted}, not the 3 sent or the 2 accepted, "
         f"so it may not read them as they are meant. {WAY_OUT}"
     )
@@ -65,8 +65,8 @@ def test_any_other_count_after_a_207_stops_and_the_message_names_both_and_the_wa
 
 @pytest.mark.parametrize("counted", ["0", "2", "4"])
 def test_after_an_acceptance_only_the_number_sent_will_do(counted: str) -> None:
-    loaded, posts = load(counted, [])
-    assert str(loaded.error) == (
+    report, posts = load(counted, [])
+    assert str(report.error) == (
         f"refunds: Klar accepted the first request, but its status counts {counted}, not the 3 sent, so it may not "
         f"read them as they are meant. {WAY_OUT}"
     )
