@@ -56,17 +56,17 @@ _decode_state = msgspec.json.Decoder(_StateLine).decode
 
 
 class KlarReader(GenericSingerReader[bytes]):
-    """Reads without ever blocking: `tend` is called between chunks, and says how long the next wait may be.
+    """Reads without ever blocking: `poll` is called between chunks, and says how long the next wait may be.
 
     What `takes` the records of a stream is given the JSON of each and its line; any other message goes to its callback.
     """
 
-    def __init__(self, wakeup: Wakeup, tend: Callable[[], float]) -> None:
+    def __init__(self, wakeup: Wakeup, poll: Callable[[], float]) -> None:
         super().__init__()
         self.takes: dict[str, Callable[[msgspec.Raw, bytes], None]] = {}
         self.bytes_read = 0
         self._wakeup = wakeup
-        self._tend = tend
+        self._poll = poll
 
     @property
     def default_input(self) -> IO[bytes]:
@@ -134,7 +134,7 @@ class KlarReader(GenericSingerReader[bytes]):
         beginning: list[bytes] = []
         length = 0
         while True:
-            if not self._wakeup.wait(self._tend(), source):
+            if not self._wakeup.wait(self._poll(), source):
                 continue
             chunk = source.read()
             self.bytes_read += len(chunk)
@@ -149,7 +149,7 @@ class KlarReader(GenericSingerReader[bytes]):
                 for some in range(0, len(others), _LINES_PER_LOOK):
                     yield from others[some : some + _LINES_PER_LOOK]
                     if shutdown.received() is not None:
-                        self._tend()
+                        self._poll()
                 beginning, length = [last], len(last)
             if not chunk:
                 yield b"".join(beginning)

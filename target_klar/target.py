@@ -79,7 +79,7 @@ class TargetKlar(Target):
         self.dispatcher = Dispatcher(ledger, rejects, workers, checkpoints, pace)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
         self.message_reader: KlarReader
-        self._reader = self.message_reader = KlarReader(wakeup, self._tend)
+        self._reader = self.message_reader = KlarReader(wakeup, self._poll)
         self.sinks: dict[str, KlarSink] = {}
         self._ways: dict[str, list[tuple[StreamMap, KlarSink]]] = {}
         self._ignored_versions: set[str] = set()
@@ -235,10 +235,10 @@ class TargetKlar(Target):
         if missing:
             raise InvalidInputLine(f"a {message_dict['type']} without `{missing[0]}`")
 
-    def _tend(self) -> float:
+    def _poll(self) -> float:
         """Send what has waited long enough, tend what is in flight, and return how long both can be left alone."""
         now = time.monotonic()
-        patience = [self.dispatcher.tend()]
+        patience = [self.dispatcher.poll()]
         for sink in self.sinks.values():
             if sink.batch is not None:
                 left = sink.batch.opened_at + self.config["batch_delay_seconds"] - now

@@ -58,7 +58,7 @@ class Checkpoints:
         """Have the status of a stream show a load newer than `before`, which was read before the load was sent."""
         self._unconfirmed.setdefault(stream, before)
 
-    def tend(self, now: float) -> float:
+    def poll(self, now: float) -> float:
         """Bring a STATE a step further if one is due, and return until when that will do.
 
         Raises:

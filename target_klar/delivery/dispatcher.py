@@ -1,7 +1,7 @@
 """The way of a batch: when it may be sent, and what became of it.
 
 Everything here runs on the main thread. Workers load batches and read Klar's status; what they bring back is acted on
-in `tend`, between two chunks of input and while the main thread waits.
+in `poll`, between two chunks of input and while the main thread waits.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Dispatcher:
             raise
         stream.rejected += 1
 
-    def tend(self) -> float:
+    def poll(self) -> float:
         """Act on what came in, write a STATE if one is due, and return for how many seconds that will do.
 
         Raises:
@@ -119,7 +119,7 @@ class Dispatcher:
             raise Interrupted
         self.workers.collect()
         now = time.monotonic()
-        until = self.checkpoints.tend(now)
+        until = self.checkpoints.poll(now)
         if now >= self._last_progress + self.pace.progress_interval:
             self._last_progress = now
             self.tell()
@@ -163,7 +163,7 @@ class Dispatcher:
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
         while True:
-            patience = self.tend()
+            patience = self.poll()
             if ready():
                 return
             self.workers.wakeup.wait(patience)
