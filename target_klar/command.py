@@ -273,7 +273,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
             return str(told)
     if getattr(trouble, "lets_in_flight_end", False):
         try:
-            target.dispatcher.wind_down()
+            target.dispatcher.finish_in_flight()
         except FatalSyncError as error:
             trouble = error
     return (

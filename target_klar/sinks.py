@@ -108,7 +108,7 @@ class KlarSink(BatchSink):
             batch.numbers.append(number)
         batch.add(number, conformed.key, conformed.text, None if as_it_came else line)
         if len(batch.numbers) >= self._max_records or batch.held >= MAX_HELD:
-            self.hand_over()
+            self.flush()
 
     def _leave(self, left: Refusal | Deleted, line: bytes) -> None:
         if isinstance(left, Refusal):
@@ -117,7 +117,7 @@ class KlarSink(BatchSink):
             self._count()
             self.stream.deleted += 1
 
-    def leave_out(self, record: Record) -> None:
+    def count_filtered(self, record: Record) -> None:
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
         if self.conformer.is_deleted(record):
             self._count()
@@ -139,9 +139,9 @@ class KlarSink(BatchSink):
 
     def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002  # the SDK's; the batch is our own
         """Hand over the batch, as the SDK asks for at the end of the input."""
-        self.hand_over()
+        self.flush()
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Have the batch sent; a new one begins with the next record."""
         assert self.batch is not None
         self.batch.close()

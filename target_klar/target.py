@@ -111,7 +111,7 @@ class TargetKlar(Target):
             if isinstance(record, dict):
                 sent = mapped(stream_map, record, self._definitions(message_dict["stream"]), sink.stream.contract.key)
             if sent is FILTERED:
-                sink.leave_out(record)
+                sink.count_filtered(record)
             elif isinstance(sent, Refusal):
                 sink.refuse(sent, message_dict[LINE])
             else:
@@ -245,7 +245,7 @@ class TargetKlar(Target):
                 if left > 0:
                     patience.append(left)
                 else:
-                    sink.hand_over()
+                    sink.flush()
         return min(patience)
 
 

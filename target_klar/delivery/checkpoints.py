@@ -96,7 +96,7 @@ class Checkpoints:
                 self._write(current.state)
             self._current = _Checkpoint()
 
-    def holds_back(self, stream: Stream) -> bool:
+    def is_paused(self, stream: Stream) -> bool:
         """Tell whether a new request of a stream has to wait.
 
         A load that lands while the status is read could pass for one before it, or after it.
@@ -138,7 +138,7 @@ class Checkpoints:
         if isinstance(status, KlarError):
             self._current.failed = True
             raise status
-        stream.learn(status)
+        stream.update_status(status)
 
     def _write(self, state: State) -> None:
         self.rejects.sync()

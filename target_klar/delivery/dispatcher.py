@@ -132,7 +132,7 @@ class Dispatcher:
             self.checkpoints.advance()
             self._wait_until(lambda: not self.checkpoints.asking)
 
-    def wind_down(self) -> None:
+    def finish_in_flight(self) -> None:
         """End early: send nothing new, let what is in flight end, acknowledge what is then covered and confirmed."""
         self.workers.stop.set()
         while self._in_flight or (self.checkpoints.pending and not self.checkpoints.failed):
@@ -153,7 +153,7 @@ class Dispatcher:
 
     def _may_start(self, batch: Batch) -> bool:
         stream = batch.stream
-        if self.checkpoints.holds_back(stream) or len(self._in_flight) >= self.pace.parallel:
+        if self.checkpoints.is_paused(stream) or len(self._in_flight) >= self.pace.parallel:
             return False
         held = batch.held + sum(other.held for other in self._in_flight)
         if self._in_flight and held > MAX_HELD_IN_FLIGHT:
@@ -176,7 +176,7 @@ class Dispatcher:
         stream.requests += report.requests
         stream.retries += report.retries
         stream.stored += len(outcome.accepted)
-        stream.learn(report.status)
+        stream.update_status(report.status)
         if outcome.accepted:
             if not report.confirmed:
                 self.checkpoints.accepted(stream, report.status or before)

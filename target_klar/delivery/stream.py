@@ -57,7 +57,7 @@ class Stream:
         """What Klar and the tap call it."""
         return self.contract.stream
 
-    def learn(self, status: Status | None) -> None:
+    def update_status(self, status: Status | None) -> None:
         """Keep a status that was read, if there is one and it is newer than the one that is known."""
         if status is not None and (self.status is None or status.newer_than(self.status)):
             self.status = status
