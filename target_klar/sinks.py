@@ -103,7 +103,7 @@ class KlarSink(BatchSink):
         if conformed.doubts:
             self.stream.doubts.update(conformed.doubts)
         if batch is None:
-            batch = self.batch = Batch(self.stream, ledger.open(number))
+            batch = self.batch = Batch(self.stream, ledger.begin_batch(number))
         else:
             batch.numbers.append(number)
         batch.add(number, conformed.key, conformed.text, None if as_it_came else line)

@@ -86,7 +86,7 @@ class Checkpoints:
             current.pause_ends = current.pause_ends or time.monotonic() + _MAX_PAUSE_SECONDS
             if patient and self._pausing and any(stream.in_flight for stream in self._unconfirmed):
                 return
-            current.state = self.ledger.take_covered()
+            current.state = self.ledger.pop_covered()
             for stream, since in self._unconfirmed.items():
                 confirm = partial(self._confirm, stream.contract, since)
                 self.workers.start(confirm, partial(self._confirmed, stream))

@@ -103,7 +103,7 @@ class Dispatcher:
             self.rejects.take(line, told, refusal.problems, "contract" if batch is None else "klar")
         except RecordRefusedError as error:
             error.number = number
-            self.ledger.hold(batch, number)
+            self.ledger.pin(batch, number)
             raise
         stream.rejected += 1
 
@@ -195,4 +195,4 @@ class Dispatcher:
             key, entry = entries[position]
             refusal = Refusal(shorten(key), outcome.refused[position])
             self.refuse(stream, entry.earliest, entry.line(stream.name), refusal, batch=batch.numbers[0])
-        self.ledger.settle(batch.numbers[0])
+        self.ledger.complete(batch.numbers[0])

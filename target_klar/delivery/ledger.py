@@ -28,7 +28,7 @@ class Ledger:
         self._unsettled: dict[int, list[int]] = {}  # the numbers of each batch's records, rising
         self._waiting: list[State] = []
 
-    def open(self, batch: int) -> list[int]:
+    def begin_batch(self, batch: int) -> list[int]:
         """Hold back every STATE from record `batch` on, the first one of that batch, until it is settled.
 
         Returns the numbers of the batch's records, to which whoever adds a record appends its number.
@@ -36,16 +36,16 @@ class Ledger:
         numbers = self._unsettled[batch] = [batch]
         return numbers
 
-    def settle(self, batch: int) -> None:
+    def complete(self, batch: int) -> None:
         """Let go of a batch: all of it is stored or rejected."""
         del self._unsettled[batch]
         self._forget_overtaken()
 
-    def hold(self, batch: int | None, number: int) -> None:
+    def pin(self, batch: int | None, number: int) -> None:
         """Put record `number`, which stops the run, in the place of its batch, if any: what is before it is settled."""
         if batch is not None:
             del self._unsettled[batch]
-        self.open(number)
+        self.begin_batch(number)
         self._forget_overtaken()
 
     def state(self, value: bytes) -> None:
@@ -55,13 +55,13 @@ class Ledger:
             self._waiting.pop()
         self._waiting.append(State(self.number, value))
 
-    def take_covered(self) -> State | None:
+    def pop_covered(self) -> State | None:
         """Hand out the newest STATE that is covered, once; None if there is none."""
         return self._waiting.pop(0) if self.has_covered else None
 
     @property
     def has_covered(self) -> bool:
-        """Whether `take_covered` has a STATE to give."""
+        """Whether `pop_covered` has a STATE to give."""
         return bool(self._waiting) and not any(batch <= self._waiting[0].number for batch in self._unsettled)
 
     def _forget_overtaken(self) -> None:

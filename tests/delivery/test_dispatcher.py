@@ -55,7 +55,7 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
     stream = Stream(REFUNDS)
     for number in range(1, 6):
         stream.read = dispatcher.ledger.number = number
-        batch = Batch(stream, dispatcher.ledger.open(number))
+        batch = Batch(stream, dispatcher.ledger.begin_batch(number))
         sent = refund(f"R-{number}")
         batch.add(number, sent["id"], encode(sent), None)
         dispatcher.send(batch)

@@ -21,14 +21,14 @@ def read(ledger: Ledger, batch: int | None = None, *, opens: bool = False) -> in
     """One more record, the first of a batch, in one that is open, or in none; returns its number."""
     ledger.number += 1
     if opens:
-        ledger.open(ledger.number)
+        ledger.begin_batch(ledger.number)
     if batch:
         ledger._unsettled[batch].append(ledger.number)
     return ledger.number
 
 
 def taken(ledger: Ledger) -> bytes | None:
-    state = ledger.take_covered()
+    state = ledger.pop_covered()
     return state and state.value
 
 
@@ -62,7 +62,7 @@ def test_a_state_leaves_once_every_batch_before_it_is_stored_in_whatever_order_t
 
     for landing in order.split(", "):
         if landing in stored:
-            ledger.settle({"first": first, "second": second}[landing])
+            ledger.complete({"first": first, "second": second}[landing])
         seen.append(taken(ledger))
 
     assert seen == leaves
@@ -81,7 +81,7 @@ def test_of_two_states_after_the_same_record_the_later_one_leaves() -> None:
     first = read(ledger, opens=True)
     ledger.state(b"1")
     ledger.state(b"2")
-    ledger.settle(first)
+    ledger.complete(first)
 
     assert [taken(ledger), taken(ledger)] == [b"2", None]
 
@@ -98,7 +98,7 @@ def test_a_record_that_stops_the_run_lets_exactly_the_states_before_it_leave(hel
     ledger.state(b"2")
     read(ledger, first)
     ledger.state(b"3")
-    ledger.hold(first, held)
+    ledger.pin(first, held)
 
     assert [taken(ledger), taken(ledger)] == [leaves, None]
 
@@ -108,10 +108,10 @@ def test_a_held_record_keeps_back_later_states_for_ever_though_later_batches_lan
     first = read(ledger, opens=True)
     ledger.state(b"1")
     read(ledger, first)
-    ledger.hold(first, 2)
+    ledger.pin(first, 2)
     later = read(ledger, opens=True)
     ledger.state(b"3")
-    ledger.settle(later)
+    ledger.complete(later)
     ledger.state(b"4")
 
     assert [taken(ledger), taken(ledger)] == [b"1", None]
@@ -124,8 +124,8 @@ def test_of_two_held_records_the_earlier_one_decides() -> None:
     ledger.state(b"1")
     second = read(ledger, opens=True)
     ledger.state(b"2")
-    ledger.hold(second, 2)
-    ledger.hold(first, 1)
+    ledger.pin(second, 2)
+    ledger.pin(first, 1)
 
     assert [taken(ledger), taken(ledger)] == [b"0", None]
 
@@ -139,7 +139,7 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
         self.values = count(1)
         self.unsettled: set[int] = set()
         """The numbers of the records that are neither stored nor rejected."""
-        self.open: dict[str, list[int]] = {}
+        self.begin_batch: dict[str, list[int]] = {}
         self.flying: list[list[int]] = []
         self.states: list[tuple[int, bytes]] = []
         self.stopped = False
@@ -157,7 +157,7 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
             elif message == "set aside":
                 read(self.ledger)
             else:
-                batch = self.open.setdefault(message, [])
+                batch = self.begin_batch.setdefault(message, [])
                 number = read(self.ledger, batch[0] if batch else None, opens=not batch)
                 batch.append(number)
                 self.unsettled.add(number)
@@ -165,20 +165,20 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
     @precondition(lambda self: not self.stopped and len(self.states) > 4)
     @rule()
     def record_stops_the_run_before_it_gets_into_a_batch(self) -> None:
-        self.ledger.hold(None, read(self.ledger))
+        self.ledger.pin(None, read(self.ledger))
         self.unsettled.add(self.ledger.number)
         self.stopped = True
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.begin_batch)
     @rule(data=st.data())
     def batch_flies(self, data: st.DataObject) -> None:
-        self.flying.append(self.open.pop(data.draw(st.sampled_from(sorted(self.open)))))
+        self.flying.append(self.begin_batch.pop(data.draw(st.sampled_from(sorted(self.begin_batch)))))
 
     @precondition(lambda self: self.flying)
     @rule(data=st.data())
     def batch_is_settled(self, data: st.DataObject) -> None:
         batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        self.ledger.settle(batch[0])
+        self.ledger.complete(batch[0])
         self.unsettled.difference_update(batch)
 
     @precondition(lambda self: self.flying)
@@ -186,7 +186,7 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
     def batch_is_held(self, data: st.DataObject) -> None:
         batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         number = data.draw(st.sampled_from(batch))
-        self.ledger.hold(batch[0], number)
+        self.ledger.pin(batch[0], number)
         self.stopped = True
         self.unsettled.difference_update(early for early in batch if early < number)
 
@@ -201,7 +201,7 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
     @rule()
     def state_leaves(self) -> None:
         covered = self.covered()
-        state = self.ledger.take_covered()
+        state = self.ledger.pop_covered()
         if not covered:
             assert state is None
             return
@@ -231,19 +231,19 @@ def test_one_record_held_open_costs_nothing_while_any_number_of_records_and_stat
         if number % 1000 == 0:
             states = max(states, len(ledger._waiting))
             if batch:
-                ledger.settle(batch)
+                ledger.complete(batch)
             assert len(ledger._waiting) <= 1
             batch = read(ledger, opens=True)
         else:
             read(ledger, batch)
         ledger.state(b"a state")
-    ledger.settle(batch)
+    ledger.complete(batch)
 
     assert states <= 1001  # those within one batch, since any of its records may come to stop the run
     assert len(ledger._unsettled) == 1
     assert taken(ledger) is None
-    ledger.settle(held)
-    assert ledger.take_covered() == (MANY + 1, b"a state")
+    ledger.complete(held)
+    assert ledger.pop_covered() == (MANY + 1, b"a state")
 
 
 def test_any_number_of_states_without_any_batch_are_one_state() -> None:
@@ -252,7 +252,7 @@ def test_any_number_of_states_without_any_batch_are_one_state() -> None:
         ledger.number += 1
         ledger.state(b"a state")
 
-    assert [len(ledger._waiting), ledger.take_covered()] == [1, (MANY, b"a state")]
+    assert [len(ledger._waiting), ledger.pop_covered()] == [1, (MANY, b"a state")]
 
 
 def test_one_hot_key_updated_any_number_of_times_between_two_others_keeps_three_records() -> None:
