@@ -202,9 +202,9 @@ def _table(
     wide = min(_WIDEST_NAME, max(map(len, columns), default=0))
     table.add_column("column", no_wrap=True, overflow="ellipsis", min_width=wide, max_width=_WIDEST_NAME)
     titles = [title for n, _ in enumerate(records, 1) for title in (f"record {n}", "Klar gets")[: 1 + bool(received)]]
-    room = (_width() - wide) // max(1, len(titles)) - _PADDING
+    remaining = (_width() - wide) // max(1, len(titles)) - _PADDING
     for title in titles:
-        table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=room)
+        table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=remaining)
     for column in columns:
         cells = [
             [_value(record[column], hidden=fold(column) in private) if column in record else ""] for record in records

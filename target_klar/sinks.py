@@ -100,8 +100,8 @@ class KlarSink(BatchSink):
         self.stream.read += 1
         if conformed.cancels:
             self.stream.cancelled += 1
-        if conformed.doubts:
-            self.stream.doubts.update(conformed.doubts)
+        if conformed.quality_warnings:
+            self.stream.quality_warnings.update(conformed.quality_warnings)
         if batch is None:
             batch = self.batch = Batch(self.stream, ledger.begin_batch(number))
         else:
@@ -166,7 +166,7 @@ class KlarSink(BatchSink):
         if stream.filtered:
             advice = f"; to let them pass, begin it with `record.get('{MARK}') or`" if cancels else ""
             say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, stream.filtered, advice)
-        for doubt, number in stream.doubts.items():
+        for doubt, number in stream.quality_warnings.items():
             say.warning("%s: %d with %s", self.stream_name, number, doubt)
-        if told := stream.parts.told():
+        if told := stream.unaggregated.told():
             say.warning("%s: %s", self.stream_name, told)

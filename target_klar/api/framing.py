@@ -89,13 +89,13 @@ class WholeResponse(http.client.HTTPResponse):
 
     def _fields(self) -> Fields:
         fields: Fields = []
-        room = _MAX_HEAD
+        remaining = _MAX_HEAD
         while (line := self._line()) != b"\r\n":
             field = _FIELD.fullmatch(line)
             if not field:
                 raise BrokenAnswerError("a header line that is none")
-            room -= len(line)
-            if room < 0:
+            remaining -= len(line)
+            if remaining < 0:
                 raise BrokenAnswerError("headers without end")
             fields.append((field[1].decode(), field[2].decode("latin-1").strip("\t ")))
         return fields
@@ -117,7 +117,7 @@ class WholeResponse(http.client.HTTPResponse):
         return body, len(body)
 
     def _chunks(self) -> Iterator[bytes]:
-        room = _MAX_BODY
+        remaining = _MAX_BODY
         while True:
             line = _CHUNK_SIZE.fullmatch(self._line())
             if not line:
@@ -126,8 +126,8 @@ class WholeResponse(http.client.HTTPResponse):
             if not size:
                 self._fields()
                 return
-            room -= size
-            if room < 0:
+            remaining -= size
+            if remaining < 0:
                 raise BrokenAnswerError("a body without end")
             yield self._exactly(size)
             if self._exactly(2) != b"\r\n":

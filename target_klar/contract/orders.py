@@ -137,7 +137,7 @@ ORDER: Final = closed(
 )
 
 
-def doubts_about(order: Any) -> Iterator[str]:
+def quality_warnings_of(order: Any) -> Iterator[str]:
     """Yield what in an order, read as its type, shops often get wrong: each kind once."""
     taxed = [*order.lineItems, *([order.shipping] if order.shipping else [])]
     if any(tax.taxRate and tax.taxRate > 1 for each in taxed for tax in each.taxes or ()):

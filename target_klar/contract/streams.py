@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from msgspec import UNSET
 
 from target_klar.contract.costs import COGS, LOGISTICS_COSTS, TRANSACTION_COSTS
-from target_klar.contract.orders import ORDER, doubts_about
+from target_klar.contract.orders import ORDER, quality_warnings_of
 from target_klar.contract.refunds import REFUND
 from target_klar.contract.schema import private_names
 
@@ -40,7 +40,7 @@ class Contract:
     """The version of the endpoint, MM.YYYY, unless its setting says otherwise (Klar's pages)."""
     status_paths: tuple[str, ...]
     schema: Node
-    parts: str
+    unaggregated: str
     """What a source may spread over several rows of one key, of which Klar keeps the last: a number, or an array."""
     part_ids: tuple[str, ...] = ()
     """The fields that tell the items of that array apart; none where it is a number."""
@@ -54,7 +54,7 @@ class Contract:
     """The array that, sent empty, cancels what Klar holds under the key."""
     cancelled_at: str | None = None
     """The time that, in an object that is otherwise whole, says that it was cancelled."""
-    doubts: Callable[[Any], Iterable[str]] | None = None
+    quality_warnings: Callable[[Any], Iterable[str]] | None = None
     """Returns what in an object, read as its type, is allowed and looks like a mistake."""
 
     @property
@@ -99,7 +99,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 status_paths=("refunds/status",),
                 validates=True,
                 cancels_by="lineItems",  # Klar's Refunds page
-                parts="lineItems",
+                unaggregated="lineItems",
                 part_ids=("lineItemId", "id"),
                 schema=REFUND,
             ),
@@ -112,7 +112,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 status_paths=("transaction-costs/status", "transaction-costs/state"),
                 # The page says that an object holds the array, and not under which name: ours is that of its siblings.
                 envelope="items",
-                parts="transactionCosts",
+                unaggregated="transactionCosts",
                 schema=TRANSACTION_COSTS,
             ),
             Contract(
@@ -123,7 +123,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 status_paths=("logistics-costs/status",),
                 validates=True,
                 envelope="items",
-                parts="totalLogisticsCosts",
+                unaggregated="totalLogisticsCosts",
                 schema=LOGISTICS_COSTS,
             ),
             Contract(
@@ -135,7 +135,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 status_paths=("cogs/status",),
                 validates=True,
                 envelope="items",
-                parts="productCogs",
+                unaggregated="productCogs",
                 schema=COGS,
             ),
             Contract(
@@ -146,10 +146,10 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 status_paths=("orders/status",),
                 validates=True,
                 cancelled_at="cancelledAt",
-                parts="lineItems",
+                unaggregated="lineItems",
                 part_ids=("id",),
                 schema=ORDER,
-                doubts=doubts_about,
+                quality_warnings=quality_warnings_of,
             ),
         )
     }

@@ -72,10 +72,10 @@ class Batch:
             number = before.earliest
             self.held -= before.held
             self.stream.merged += 1
-            self.stream.parts.add({key: before.sent})
+            self.stream.unaggregated.add({key: before.sent})
         entries[key] = Entry(number, text, origin)
         self.held += len(text) if origin is None else len(text) + len(origin)
 
     def close(self) -> None:
         """Look at what its records replace, once no more come."""
-        self.stream.parts.add({key: entry.sent for key, entry in self.entries.items()})
+        self.stream.unaggregated.add({key: entry.sent for key, entry in self.entries.items()})

@@ -41,30 +41,30 @@ class BatchDelivery:
 
     contract: Contract
     objects: Sequence[bytes]
-    room: int
+    remaining: int
     """How many of them may be set aside before the run stops."""
-    proven: bool
+    verified: bool
     """Klar took and counted a request of this stream in this run; else its status is read before, and counted after."""
     status_timeout: float
     validate_only: bool
 
     def run(self, client: Client) -> DeliveryReport:
         """Send the batch until each object is stored or refused."""
-        proven = self.proven or self.validate_only
+        verified = self.verified or self.validate_only
         bisection = Bisection(
             self.objects,
             self.contract.key,
-            room=self.room,
-            proven=proven,
+            remaining=self.remaining,
+            verified=verified,
             private=self.contract.private,
             dry_run=self.validate_only,
             read=decode,
         )
         report = DeliveryReport(bisection)
         requests, retries = client.requests, client.retries
-        counted = proven or not self.status_timeout
+        counted = verified or not self.status_timeout
         try:
-            if not proven:
+            if not verified:
                 report.status = client.status(self.contract)
             while segment := bisection.next():
                 objects = [self.objects[position] for position in segment.positions]

@@ -32,7 +32,7 @@ class Bisection:
     """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or refused.
 
     Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
-    and refused if that is refused. Where nothing tells, the objects are halved. Past `room` refused objects nothing
+    and refused if that is refused. Where nothing tells, the objects are halved. Past `remaining` refused objects nothing
     that begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong
     guess costs nothing, a hint counts as a name. Of `private` fields no value is told. `read` makes
     an object out of what is sent.
@@ -43,8 +43,8 @@ class Bisection:
         sent: Sequence[Any],
         key: str,
         *,
-        room: int,
-        proven: bool,
+        remaining: int,
+        verified: bool,
         private: Collection[str] = (),
         dry_run: bool = False,
         read: Callable[[Any], dict[str, Any]] = dict,
@@ -54,14 +54,14 @@ class Bisection:
         self.refused: dict[int, list[Problem]] = {}
         """The positions of those that it did not take, and why."""
         self.all_rejected = False
-        """Of a stream not `proven` all was refused by name, or whole, in halves and in quarters: no single record."""
+        """Of a stream not `verified` all was refused by name, or whole, in halves and in quarters: no single record."""
         self._sent = sent
         self._key = key
         self._read = read
-        self._room = room
+        self._remaining = remaining
         self._private = private
         self._dry_run = dry_run
-        self._may_reject_all = not proven and len(sent) > _DEEP
+        self._may_reject_all = not verified and len(sent) > _DEEP
         self._segments: list[Segment] = []
         self._send_later(0, range(len(sent)))
 
@@ -69,7 +69,7 @@ class Bisection:
         """Return what to send now; None once nothing is left that is worth sending."""
         while self._segments and not self.all_rejected:
             segment = heapq.heappop(self._segments)
-            if len(self.refused) <= self._room or segment.positions[0] <= sorted(self.refused)[self._room]:
+            if len(self.refused) <= self._remaining or segment.positions[0] <= sorted(self.refused)[self._remaining]:
                 return segment
         return None
 

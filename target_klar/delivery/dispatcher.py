@@ -83,8 +83,8 @@ class Dispatcher:
         delivery = BatchDelivery(
             contract=stream.contract,
             objects=[entry.sent for entry in batch.entries.values()],
-            room=self.rejects.room,
-            proven=stream.proven,
+            remaining=self.rejects.remaining,
+            verified=stream.verified,
             status_timeout=self.pace.status_timeout,
             validate_only=stream.dry_run,
         )
@@ -159,7 +159,9 @@ class Dispatcher:
         if self._in_flight and held > MAX_HELD_IN_FLIGHT:
             return False
         beside = [other for other in self._in_flight if other.stream is stream]
-        return not beside or (stream.proven and all(batch.entries.keys().isdisjoint(other.entries) for other in beside))
+        return not beside or (
+            stream.verified and all(batch.entries.keys().isdisjoint(other.entries) for other in beside)
+        )
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
         while True:
@@ -180,7 +182,7 @@ class Dispatcher:
         if outcome.accepted:
             if not report.confirmed:
                 self.checkpoints.accepted(stream, report.status or before)
-            stream.proven = stream.proven or report.error is None
+            stream.verified = stream.verified or report.error is None
         if report.error is not None:
             raise report.error
         if outcome.all_rejected:

@@ -75,7 +75,7 @@ class Rejects:
             ) from error
 
     @property
-    def room(self) -> int:
+    def remaining(self) -> int:
         """How many more records may be set aside."""
         if self._dry_run:
             return sys.maxsize
@@ -93,7 +93,7 @@ class Rejects:
             FatalSyncError: The file cannot be written any more.
         """
         refused = f"{told}: {'; '.join(map(str, problems[:_MAX_TOLD]))}."
-        if not self.room:
+        if not self.remaining:
             self._stopped = True
             raise RecordRefusedError(f"{refused} {self._advice()}")
         if self.path is not None:

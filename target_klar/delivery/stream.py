@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from target_klar.delivery.unaggregated import Parts
+from target_klar.delivery.unaggregated import UnaggregatedRecords
 
 if TYPE_CHECKING:
     from target_klar.api.answers import Status
@@ -37,20 +37,20 @@ class Stream:
     retries: int = 0
     in_flight: int = 0
     """How many batches are on their way to Klar."""
-    proven: bool = False
+    verified: bool = False
     """Klar took its first request, and counted it."""
     status: Status | None = None
     """The newest status read."""
-    doubts: Counter[str] = field(default_factory=Counter)
+    quality_warnings: Counter[str] = field(default_factory=Counter)
     """How many of its records are allowed and look like a mistake, by what it is."""
-    parts: Parts = field(init=False)
+    unaggregated: UnaggregatedRecords = field(init=False)
     """Which of its records may be parts of one."""
     _started: float = field(default_factory=time.monotonic)
     _told: int = 0
     _status_time: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     def __post_init__(self) -> None:
-        self.parts = Parts(self.contract)
+        self.unaggregated = UnaggregatedRecords(self.contract)
 
     @property
     def name(self) -> str:
@@ -74,12 +74,14 @@ class Stream:
         seconds = time.monotonic() - self._started
         names = ("stored", "read", "merged", "cancelled", "deleted", "rejected", "requests", "retries")
         counts = {name: getattr(self, name) for name in names}
-        parts = [
+        unaggregated = [
             f"{count} {'valid' if name == 'stored' and self.dry_run else name}"
             for name, count in counts.items()
             if count or zeros
         ]
-        parts += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
+        unaggregated += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
         if self.status is not None and self.status.total is not None:
-            parts.append(f"{self.status.total} ever submitted, says Klar's status of {self._status_time:%H:%M:%S} UTC")
-        return f"{self.name}: {', '.join(parts)}"
+            unaggregated.append(
+                f"{self.status.total} ever submitted, says Klar's status of {self._status_time:%H:%M:%S} UTC"
+            )
+        return f"{self.name}: {', '.join(unaggregated)}"

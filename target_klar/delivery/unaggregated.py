@@ -16,7 +16,7 @@ _MAX_BYTES: Final = 8_000_000
 _MAX_COUNTED: Final = 100_000
 
 
-class Parts:
+class UnaggregatedRecords:
     """Counts the keys of which a record may have been a part, and not an update, of the one that it replaced.
 
     A record is compared with the one sent last under its key, if that is among the last 10,000 keys of the stream, or
@@ -50,11 +50,11 @@ class Parts:
         number = len(self._counted)
         if not number:
             return ""
-        key, parts, ids = self._contract.key, self._contract.parts, self._contract.part_ids
+        key, unaggregated, ids = self._contract.key, self._contract.unaggregated, self._contract.part_ids
         keys = f"{'more than ' * (number == _MAX_COUNTED)}{number} key{'s' * (number > 1)} ({key})"
         apart = f" (no {' or '.join(ids)} in common)" if ids else ""
         return (
-            f"{keys} came again with other {parts}{apart}, and at Klar the last record of a key replaces the others. "
+            f"{keys} came again with other {unaggregated}{apart}, and at Klar the last record of a key replaces the others. "
             "If these are updates, all is well; if rows are parts of one, aggregate them before target-klar"
         )
 
@@ -62,7 +62,7 @@ class Parts:
         known = hash(key)  # whose size does not depend on the key's
         if known in self._counted or len(self._counted) == _MAX_COUNTED:
             return
-        one, other = ((read_strictly(each) or {}).get(self._contract.parts) for each in (before, after))
+        one, other = ((read_strictly(each) or {}).get(self._contract.unaggregated) for each in (before, after))
         ids = self._contract.part_ids
         if _share_nothing(one, other, ids) if ids else one != other:
             self._counted.add(known)

@@ -51,7 +51,7 @@ class Conformed(msgspec.Struct, gc=False):
     text: bytes
     cancels: bool
     """Whether it cancels what Klar holds under the key."""
-    doubts: Collection[str] = ()
+    quality_warnings: Collection[str] = ()
     """What in it is allowed and looks like a mistake."""
 
 
@@ -107,7 +107,7 @@ class Conformer:
         self._schema = accepted | {"$defs": _DEFS}
         self._read = typed_reader(self._schema)
         self._read_strictly = typed_reader(known)
-        self._doubts = contract.doubts if validate else None
+        self._quality_warnings = contract.quality_warnings if validate else None
         fields = known["properties"]
         self._times = {name: typed_reader(node) for name, node in fields.items() if is_time(node)}
         self._conversions = Conversions(extras, validate)
@@ -177,8 +177,8 @@ class Conformer:
 
     def _conformed(self, typed: Any, text: bytes) -> Conformed:
         cancels = self._cancels_by is not None and getattr(typed, self._cancels_by) == []
-        doubts = () if self._doubts is None else tuple(self._doubts(typed))
-        return Conformed(self._key_of(typed), text, cancels, doubts)
+        quality_warnings = () if self._quality_warnings is None else tuple(self._quality_warnings(typed))
+        return Conformed(self._key_of(typed), text, cancels, quality_warnings)
 
     def _refusal(self, converted: Record, problems: list[Problem]) -> Refusal:
         key = converted.get(self._contract.key)

@@ -36,8 +36,8 @@ def load(counted: str, refused: list[str], *, status_timeout: float = 5) -> tupl
     delivery = BatchDelivery(
         contract=REFUNDS,
         objects=[msgspec.Raw(msgspec.json.encode(refund(key))) for key in ("R-1", "R-2", "R-3")],
-        room=100,
-        proven=False,
+        remaining=100,
+        verified=False,
         status_timeout=status_timeout,
         validate_only=False,
     )

@@ -87,9 +87,9 @@ class Klar:
 
 
 def isolate(
-    klar: Klar, sent: list[dict[str, Any]], *, room: int = 10**9, proven: bool = True
+    klar: Klar, sent: list[dict[str, Any]], *, remaining: int = 10**9, verified: bool = True
 ) -> tuple[Bisection, list[int]]:
-    bisection = Bisection(sent, "id", room=room, proven=proven)
+    bisection = Bisection(sent, "id", remaining=remaining, verified=verified)
     counts: list[int] = []
     while segment := bisection.next():
         taken = bisection.apply(segment, klar([sent[position] for position in segment.positions]))
@@ -132,14 +132,14 @@ def test_whatever_klar_says_every_good_record_is_accepted_and_every_bad_one_refu
 @settings(max_examples=cases(100, 600), deadline=None)
 @given(worlds(), st.integers(0, 5))
 def test_without_room_everything_left_of_the_one_too_many_is_accepted_or_refused(
-    world: tuple[list[dict[str, Any]], Klar], room: int
+    world: tuple[list[dict[str, Any]], Klar], remaining: int
 ) -> None:
     sent, klar = world
-    bisection, _ = isolate(klar, sent, room=room)
+    bisection, _ = isolate(klar, sent, remaining=remaining)
 
     refused = sorted(bisection.refused)
-    stop = refused[room] if len(refused) > room else len(sent)
-    assert refused[: room + 1] == [i for i, each in enumerate(sent) if each["id"] in klar.bad][: room + 1]
+    stop = refused[remaining] if len(refused) > remaining else len(sent)
+    assert refused[: remaining + 1] == [i for i, each in enumerate(sent) if each["id"] in klar.bad][: remaining + 1]
     assert {position for position in range(stop) if sent[position]["id"] not in klar.bad} <= bisection.accepted
 
 
@@ -149,7 +149,7 @@ def test_a_first_batch_is_given_up_only_while_nothing_of_it_was_accepted(
     world: tuple[list[dict[str, Any]], Klar],
 ) -> None:
     sent, klar = world
-    bisection, _ = isolate(klar, sent, proven=False)
+    bisection, _ = isolate(klar, sent, verified=False)
 
     if bisection.all_rejected:
         assert not bisection.accepted
@@ -197,19 +197,21 @@ def test_three_refused_of_2500_cost_few_requests_wherever_they_stand(styles: lis
         for triple in triples[: cases(2, 4)]:
             klar = Klar({f"R{number}" for number in triple}, [style])
             for number, batch in enumerate(batches(2500)):
-                isolate(klar, batch, proven=bool(number))
+                isolate(klar, batch, verified=bool(number))
             assert (len(klar.stored), style) == (2497, style)
             assert (klar.requests <= most, style, triple) == (True, style, triple)
 
 
 @pytest.mark.parametrize("style", TELLING + SILENT)
 @pytest.mark.parametrize("room", [0, 100])
-def test_a_klar_that_refuses_all_of_the_first_batch_is_seen_as_such_in_a_few_requests(style: str, room: int) -> None:
+def test_a_klar_that_refuses_all_of_the_first_batch_is_seen_as_such_in_a_few_requests(
+    style: str, remaining: int
+) -> None:
     sent = [refund(number) for number in range(1000)]
     klar = Klar({each["id"] for each in sent}, [style])
-    bisection, counts = isolate(klar, sent, room=room, proven=False)
+    bisection, counts = isolate(klar, sent, remaining=remaining, verified=False)
 
-    assert (bisection.all_rejected, counts) == (style != "too-large" or room > 0, [])
+    assert (bisection.all_rejected, counts) == (style != "too-large" or remaining > 0, [])
     assert klar.requests <= (20 if style == "too-large" else 7)
 
 
@@ -217,14 +219,14 @@ def test_it_is_seen_too_where_a_few_cannot_be_told_apart_while_all_others_are_na
     sent = [refund(number, max(number, 1)) for number in range(1000)]
     sent[0]["lineItems"] = sent[1]["lineItems"]
     klar = Klar({each["id"] for each in sent}, ["tree-item"])
-    bisection, _ = isolate(klar, sent, room=100, proven=False)
+    bisection, _ = isolate(klar, sent, remaining=100, verified=False)
 
     assert (bisection.all_rejected, klar.requests) == (True, 4)
 
 
 def test_one_good_record_is_enough_for_the_first_batch_not_to_be_hopeless() -> None:
     sent = [refund(number) for number in range(1000)]
-    bisection, _ = isolate(Klar({each["id"] for each in sent[1:]}, ["index"]), sent, proven=False)
+    bisection, _ = isolate(Klar({each["id"] for each in sent[1:]}, ["index"]), sent, verified=False)
 
     assert (bisection.all_rejected, bisection.accepted, len(bisection.refused)) == (False, {0}, 999)
 
@@ -239,7 +241,7 @@ def test_a_batch_after_the_first_is_isolated_to_the_end_though_all_of_it_is_refu
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_up_to_three_records_are_single_records_even_in_the_first_batch(size: int) -> None:
     sent = [refund(number) for number in range(size)]
-    bisection, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, proven=False)
+    bisection, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, verified=False)
 
     assert (bisection.all_rejected, len(bisection.refused)) == (False, size)
 
@@ -247,7 +249,7 @@ def test_up_to_three_records_are_single_records_even_in_the_first_batch(size: in
 def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
     sent = [refund(number) for number in range(64)]
     klar = Klar({f"R{number}" for number in range(10, 64)}, ["opaque"])
-    bisection, _ = isolate(klar, sent, room=0)
+    bisection, _ = isolate(klar, sent, remaining=0)
 
     assert min(bisection.refused) == 10
     assert bisection.accepted == set(range(10))
@@ -266,7 +268,7 @@ def test_a_line_item_that_has_the_id_of_another_refund_does_not_have_that_refund
 
 def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_given_up() -> None:
     sent = [refund(number) for number in range(100)]
-    bisection = Bisection(sent, "id", room=0, proven=False)
+    bisection = Bisection(sent, "id", remaining=0, verified=False)
     while segment := bisection.next():
         bisection.apply(segment, Answer(Verdict.TOO_LARGE if len(segment.positions) > 13 else Verdict.ACCEPTED))
 

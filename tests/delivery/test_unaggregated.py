@@ -16,7 +16,7 @@ from thoroughness import size
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import Batch
 from target_klar.delivery.stream import Stream
-from target_klar.delivery.unaggregated import Parts
+from target_klar.delivery.unaggregated import UnaggregatedRecords
 from target_klar.records.json_codec import encode
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds"
         for number, each in enumerate(records, 1):
             batch.add(number, each[CONTRACTS[stream].key], encode(each), None)
         batch.close()
-    return number_of(all_of_it.parts.told())
+    return number_of(all_of_it.unaggregated.told())
 
 
 def number_of(text: str) -> int:
@@ -108,7 +108,7 @@ def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
             batch.close()
             batch = Batch(stream, [1])
     batch.close()
-    assert number_of(stream.parts.told()) == may_be
+    assert number_of(stream.unaggregated.told()) == may_be
 
 
 # In runs of rows that are each another record of one of a few keys, an order of values, cut into batches.
@@ -143,7 +143,7 @@ def test_the_number_of_keys_is_that_of_every_two_records_in_a_row_however_they_a
         ids = contract.part_ids
         values: list[tuple[str, Any]] = [(key, own if ids else amount) for key, own, amount in drawn]
         records = [
-            {contract.key: key, contract.parts: [{ids[0]: each} for each in sorted(value)] if ids else value}
+            {contract.key: key, contract.unaggregated: [{ids[0]: each} for each in sorted(value)] if ids else value}
             for key, value in values
         ]
         edges = [0, *sorted(at & set(range(len(records)))), len(records)]
@@ -174,18 +174,18 @@ def test_a_record_is_compared_with_the_last_one_of_its_key_alone_however_long_ag
 
 
 def test_what_is_remembered_is_bounded_in_keys_and_in_bytes() -> None:
-    def remembered(keys: Iterable[int], padding: int) -> tuple[Parts, int, int]:
+    def remembered(keys: Iterable[int], padding: int) -> tuple[UnaggregatedRecords, int, int]:
         """The most keys, and the most bytes, that were known after any batch of 500."""
-        parts, most_keys, most_bytes = Parts(CONTRACTS["transaction_costs"]), 0, 0
+        unaggregated, most_keys, most_bytes = UnaggregatedRecords(CONTRACTS["transaction_costs"]), 0, 0
         batch: dict[str, Any] = {}
         for number, key in enumerate(keys, 1):
             batch[str(key)] = b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding)
             if number % 500 == 0:
-                parts.add(batch)
+                unaggregated.add(batch)
                 batch = {}
-                known = [*parts._newer.values(), *parts._older.values()]
+                known = [*unaggregated._newer.values(), *unaggregated._older.values()]
                 most_keys, most_bytes = max(most_keys, len(known)), max(most_bytes, sum(map(len, known)))
-        return parts, most_keys, most_bytes
+        return unaggregated, most_keys, most_bytes
 
     assert 10_000 <= remembered(range(60_000), 0)[1] <= 20_500
     assert 8_000_000 <= remembered(range(10_000), 10_000)[2] <= 30_000_000
@@ -194,15 +194,15 @@ def test_what_is_remembered_is_bounded_in_keys_and_in_bytes() -> None:
 
 
 def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> None:
-    parts = Parts(CONTRACTS["transaction_costs"])
+    unaggregated = UnaggregatedRecords(CONTRACTS["transaction_costs"])
     for start in range(0, 101_000, 1000):
         for amount in b"12":
             names = [str(number) for number in range(start, start + 1000)]
-            parts.add(
+            unaggregated.add(
                 {name: Raw(b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount)) for name in names}
             )
-    assert parts.told().startswith("more than 100000 keys (orderId) came again")
-    assert len(parts._counted) == 100_000
+    assert unaggregated.told().startswith("more than 100000 keys (orderId) came again")
+    assert len(unaggregated._counted) == 100_000
 
 
 # The whole program
