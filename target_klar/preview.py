@@ -18,7 +18,7 @@ from rich.table import Table
 from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 
-from target_klar import advice
+from target_klar import suggestions
 from target_klar.contract.streams import CONTRACTS
 from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, registered
 from target_klar.reader import MAX_LINE
@@ -125,11 +125,11 @@ def _told(name: str, stream: _Stream, config: Mapping[str, Any]) -> Iterator[str
             continue
         contract = CONTRACTS.get(stream_map.stream_alias)
         if contract is None:
-            contract = advice.stream_meant(name, stream.columns)
+            contract = suggestions.likely_stream(name, stream.columns)
             yield f"  Klar has no stream of this name, only {', '.join(CONTRACTS)}."
             if contract is None:
                 yield "  Nothing in its name or its columns suggests one. Name it with `__alias__`, or drop it:"
-                for setting in advice.renaming(name, None):
+                for setting in suggestions.renaming(name, None):
                     yield f"    {setting}"
                 yield _table(stream.records)
                 continue
@@ -151,12 +151,12 @@ def _shown(
     yield _table(stream.records, received, private, made_up)
     yield from _verdicts(sent, conformer)
     columns = {column for made in sent if isinstance(made, dict) for column in made} or {*stream.columns}
-    lacking = advice.missing(contract, columns)
+    lacking = suggestions.missing(contract, columns)
     for each in lacking:
-        near = [shorten(column) for column in advice.likely(each, stream.columns)]
+        near = [shorten(column) for column in suggestions.likely(each, stream.columns)]
         hint = f" It may be {' or '.join(near)}." if near else ""
         yield f"  Klar wants `{each}` ({_described(contract.schema['properties'][each])}), which is missing.{hint}"
-        line = [shorten(column) for column in advice.is_line(each, contract, stream.columns)]
+        line = [shorten(column) for column in suggestions.is_line(each, contract, stream.columns)]
         if line:
             yield f"  With {' and '.join(line)} a record looks like one of the {each}. Klar wants all of them in one "
             yield "  record, and keeps the last record of a key: bring them together before target-klar."
@@ -168,7 +168,7 @@ def _shown(
 def _proposed(
     name: str, stream: _Stream, contract: Contract, conformer: Conformer, config: Mapping[str, Any]
 ) -> Iterator[str]:
-    made = advice.map_for(name, contract, stream.records, _fits)
+    made = suggestions.map_for(name, contract, stream.records, _fits)
     theirs = definitions_of(config.get("stream_maps", {}), name)
     if not made or any(each.keys() - {"__alias__"} for each in theirs):
         return

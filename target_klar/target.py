@@ -17,7 +17,6 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
-from target_klar.advice import renaming, stream_meant
 from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.batch import record_line
@@ -43,6 +42,7 @@ from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
 from target_klar.settings.stream_maps import overlooked
 from target_klar.sinks import KlarSink
+from target_klar.suggestions import likely_stream, renaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -252,7 +252,7 @@ class TargetKlar(Target):
 def _unknown(stream: str, alias: str, columns: Collection[str]) -> str:
     """Say that Klar has no such stream, and which map would name or drop it."""
     *names, last = CONTRACTS
-    rename, drop = renaming(shorten(stream), stream_meant(alias, columns))
+    rename, drop = renaming(shorten(stream), likely_stream(alias, columns))
     return (
         f"Klar has no stream {shorten(alias)!r}, only {', '.join(names)} and {last}. Rename it with a stream map: "
         f"{rename}, or drop it: {drop}. `target-klar --preview` shows what its records would become."

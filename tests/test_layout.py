@@ -23,7 +23,7 @@ ROOMS = {
     "delivery": "api contract process records",
     "settings": "api contract records",
     "mapping": "records",
-    "advice": "contract records",
+    "suggestions": "contract records",
     "reader": "process records",
     "sinks": "contract delivery reader records",
     "preview": "advice contract mapping process reader records",

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from invocation import closed_stdin, invoke
 from program import record, schema, state, variables
 
-from target_klar.advice import likely, map_for, missing, stream_meant
 from target_klar.contract.streams import CONTRACTS
 from target_klar.preview import _fits
 from target_klar.sandbox import Sandbox
 from target_klar.settings.stream_maps import map_mistakes
+from target_klar.suggestions import likely, likely_stream, map_for, missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,7 +236,7 @@ def test_what_is_no_singer_stream_is_one_line(tmp_path: Path) -> None:
 def test_a_stream_suggests_what_its_name_and_its_columns_say(
     stream: str, columns: list[str], meant: str | None
 ) -> None:
-    found = stream_meant(stream, columns)
+    found = likely_stream(stream, columns)
 
     assert (found.stream if found else None) == meant
 

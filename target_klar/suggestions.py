@@ -47,7 +47,7 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _MAX_STEM: Final = 3
 
 
-def stream_meant(name: str, columns: Iterable[str]) -> Contract | None:
+def likely_stream(name: str, columns: Iterable[str]) -> Contract | None:
     """Return the stream of Klar's that a tap's stream may be, by its name and its columns; None where nothing says."""
     said = _words(name)
     folded = {fold(column) for column in columns}
