@@ -10,7 +10,7 @@ from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 
-from target_klar.records.conform import Refusal, marks
+from target_klar.records.conform import Refusal, deletion_fields
 from target_klar.records.convert import fold
 from target_klar.records.formatting import Problem, shorten
 
@@ -55,8 +55,8 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
         told = shorten(str(own_key)) if type(own_key) in (str, int) else None
         return Refusal(told, [_problem(stream_map, record, definitions, error)])
-    own = marks(record)
-    return made | own if own and not marks(made) else made
+    own = deletion_fields(record)
+    return made | own if own and not deletion_fields(made) else made
 
 
 def _problem(
@@ -112,7 +112,7 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
     options.pop("__alias__", None)
     if any(name.startswith("__") or option not in (None, "__NULL__") for name, option in options.items()):
         return None
-    return frozenset(options).difference(marks(options))
+    return frozenset(options).difference(deletion_fields(options))
 
 
 def columns_read(definitions: Iterable[dict[str, Any]]) -> frozenset[str]:

@@ -22,7 +22,7 @@ from target_klar import suggestions
 from target_klar.contract.streams import CONTRACTS
 from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, registered
 from target_klar.reader import MAX_LINE
-from target_klar.records.conform import MARK, Conformed, Conformer, Refusal
+from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Refusal
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.explain import explain
 from target_klar.records.formatting import found, shorten
@@ -220,7 +220,7 @@ def _received(column: str, *, made: Any, reads: frozenset[str], conformer: Confo
     if not isinstance(made, dict):
         return ""
     name = conformer.name_of(column)
-    if name == MARK:
+    if name == DELETED_AT:
         return "the mark of a deletion"
     if column in made and name is not None:
         received = conformer.convert({column: made[column]})

@@ -10,7 +10,7 @@ from target_klar.contract.streams import CONTRACTS, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
 from target_klar.delivery.stream import Stream
 from target_klar.reader import LINE
-from target_klar.records.conform import MARK, Conformed, Conformer, Deleted, Refusal
+from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Deleted, Refusal
 from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class KlarSink(BatchSink):
             number = stream.deleted - stream.filtered
             say.warning("%s: %d deleted records were skipped%s", self.stream_name, number, advice)
         if stream.filtered:
-            advice = f"; to let them pass, begin it with `record.get('{MARK}') or`" if cancels else ""
+            advice = f"; to let them pass, begin it with `record.get('{DELETED_AT}') or`" if cancels else ""
             say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, stream.filtered, advice)
         for doubt, number in stream.quality_warnings.items():
             say.warning("%s: %d with %s", self.stream_name, number, doubt)

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.conform import MARK, marks
+from target_klar.records.conform import DELETED_AT, deletion_fields
 from target_klar.records.convert import fold
 from target_klar.records.json_codec import read_strictly
 
@@ -119,7 +119,7 @@ def is_line(field: str, contract: Contract, columns: Collection[str]) -> list[st
 
 def _keeps(column: str, columns: Record) -> str:
     lines = _read(column, columns)
-    return f"bool(record.get('{MARK}') or {lines})" if marks(columns) else f"bool({lines})"
+    return f"bool(record.get('{DELETED_AT}') or {lines})" if deletion_fields(columns) else f"bool({lines})"
 
 
 def _expression(node: Node, column: str, columns: Record, fits: Fits) -> str | None:
@@ -146,13 +146,13 @@ def _expression(node: Node, column: str, columns: Record, fits: Fits) -> str | N
     source = _read(column, columns)
     if isinstance(value, str):
         source = f"json.loads({source} or '[]')"
-    elif marks(columns):
+    elif deletion_fields(columns):
         source += " or []"
     return f"[{{{', '.join(parts)}}} for line in {source}]"
 
 
 def _read(column: str, columns: Record) -> str:
-    if marks(columns):  # a deletion brings the key alone
+    if deletion_fields(columns):  # a deletion brings the key alone
         return f"record.get({column!r})"
     return column if column.isidentifier() and not keyword.iskeyword(column) else f"record[{column!r}]"
 

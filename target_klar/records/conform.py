@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
 
-MARK: Final = "_sdc_deleted_at"
+DELETED_AT: Final = "_sdc_deleted_at"
 """By which a tap says that its source has deleted the record; where it says false, or no time, the record is alive."""
 _REFUSED: Final = (*NOT_WRITTEN, *NOT_READ)
 _read_mark: Final = typed_reader(UNIX_SECONDS)
-_MARKED: Final[Node] = {"properties": {MARK: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
-_FOLDED_MARK: Final = fold(MARK)
+_MARKED: Final[Node] = {"properties": {DELETED_AT: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
+_FOLDED_DELETED_AT: Final = fold(DELETED_AT)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
 """Where the judge says no and the schema finds nothing; a property test says that this does not happen."""
 
@@ -69,14 +69,14 @@ class Deleted:
 DELETED: Final = Deleted()
 
 
-def marks(record: Mapping[Any, Any]) -> Record:
+def deletion_fields(record: Mapping[Any, Any]) -> Record:
     """Return the fields of a record that may say that its source has deleted it, however they are spelled."""
-    return {name: record[name] for name in _marks_among(tuple(record))}
+    return {name: record[name] for name in _deletion_fields_among(tuple(record))}
 
 
 @lru_cache(maxsize=64)
-def _marks_among(names: tuple[Any, ...]) -> list[str]:
-    return [name for name in names if isinstance(name, str) and fold(name) == _FOLDED_MARK]
+def _deletion_fields_among(names: tuple[Any, ...]) -> list[str]:
+    return [name for name in names if isinstance(name, str) and fold(name) == _FOLDED_DELETED_AT]
 
 
 class Conformer:
@@ -102,7 +102,7 @@ class Conformer:
         self._hard_delete = hard_delete
         known = at_version(contract.schema, version, contract.version_setting) if version else contract.schema
         # A deletion never passes as one more field of a living record.
-        extras = [name for name in extra_fields if name not in marks({name: True})]
+        extras = [name for name in extra_fields if name not in deletion_fields({name: True})]
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
         self._schema = accepted | {"$defs": _DEFS}
         self._read = typed_reader(self._schema)
@@ -155,7 +155,7 @@ class Conformer:
         conversions = self._conversions
         conversions.unwritable = False
         converted = self._converter.convert(record, without)
-        mark = converted.pop(MARK, None)
+        mark = converted.pop(DELETED_AT, None)
         if mark is not None:
             return self._deleted(converted, mark)
         try:
@@ -169,7 +169,7 @@ class Conformer:
 
     def is_deleted(self, record: Mapping[Any, Any]) -> bool:
         """Tell whether a record bears the mark of deletion, or one that cannot be read."""
-        return MARK in self._converter.convert(marks(record))
+        return DELETED_AT in self._converter.convert(deletion_fields(record))
 
     def explain(self, record: object) -> list[Problem]:
         """Return what keeps a conformed record from being sent, in words."""
@@ -187,7 +187,7 @@ class Conformer:
 
     def _deleted(self, converted: Record, mark: object) -> Conformed | Refusal | Deleted:
         if mark is not True and not _meets(_read_mark, mark):
-            problems = [Problem(MARK, each.message) for each in _explain(_MARKED, {MARK: mark})]
+            problems = [Problem(DELETED_AT, each.message) for each in _explain(_MARKED, {DELETED_AT: mark})]
             return self._refusal(converted, problems)
         contract = self._contract
         if self._hard_delete and contract.cancels_by:
@@ -213,7 +213,7 @@ class Conformer:
         missing = [name for name in self._times if name in times and name not in own]
         if missing and mark is True:
             why = "must be a time, since the record has no {} (found true)"
-            return self._refusal(converted, [Problem(MARK, why.format(name)) for name in missing])
+            return self._refusal(converted, [Problem(DELETED_AT, why.format(name)) for name in missing])
         key = {name: converted[name] for name in (self._contract.key,) if name in converted}
         result = self.conform(key | cancelled | dict.fromkeys(missing, mark) | own)
         if isinstance(result, Conformed):
