@@ -26,7 +26,7 @@ from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Refusa
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.explain import explain
 from target_klar.records.formatting import found, shorten
-from target_klar.records.json_codec import NOT_WRITTEN, NotJSONError, decode, encode
+from target_klar.records.json_codec import ENCODE_ERRORS, NotJSONError, decode, encode
 from target_klar.runtime.pipes import NO_INPUT
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _value(value: object, *, hidden: bool) -> str:
         return shorten(value, _LONGEST_VALUE)
     try:
         return shorten(encode(value).decode(), _LONGEST_VALUE)
-    except NOT_WRITTEN:
+    except ENCODE_ERRORS:
         return found(value)
 
 

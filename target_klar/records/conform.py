@@ -13,9 +13,9 @@ import msgspec
 
 from target_klar.contract.schema import UNIX_SECONDS, at_version, is_time, number
 from target_klar.records.convert import Conversions, fold
-from target_klar.records.decoders import NOT_READ, typed_reader
+from target_klar.records.decoders import DECODE_ERRORS, decoder_for
 from target_klar.records.formatting import Problem, found, shorten
-from target_klar.records.json_codec import NOT_WRITTEN, encode
+from target_klar.records.json_codec import ENCODE_ERRORS, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 DELETED_AT: Final = "_sdc_deleted_at"
 """By which a tap says that its source has deleted the record; where it says false, or no time, the record is alive."""
-_REFUSED: Final = (*NOT_WRITTEN, *NOT_READ)
-_read_mark: Final = typed_reader(UNIX_SECONDS)
+_REFUSED: Final = (*ENCODE_ERRORS, *DECODE_ERRORS)
+_read_mark: Final = decoder_for(UNIX_SECONDS)
 _MARKED: Final[Node] = {"properties": {DELETED_AT: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
 _FOLDED_DELETED_AT: Final = fold(DELETED_AT)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
@@ -105,11 +105,11 @@ class Conformer:
         extras = [name for name in extra_fields if name not in deletion_fields({name: True})]
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
         self._schema = accepted | {"$defs": _DEFS}
-        self._read = typed_reader(self._schema)
-        self._read_strictly = typed_reader(known)
+        self._read = decoder_for(self._schema)
+        self._read_strictly = decoder_for(known)
         self._quality_warnings = contract.quality_warnings if validate else None
         fields = known["properties"]
-        self._times = {name: typed_reader(node) for name, node in fields.items() if is_time(node)}
+        self._times = {name: decoder_for(node) for name, node in fields.items() if is_time(node)}
         self._conversions = Conversions(extras, validate)
         self._converter = self._conversions.of_object(known | {"properties": fields | _MARKED["properties"]})
 
@@ -144,7 +144,7 @@ class Conformer:
         """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
         try:
             typed = self._read_strictly(text)
-        except NOT_READ:
+        except DECODE_ERRORS:
             return None
         return self._conformed(typed, bytes(text))
 

@@ -1,6 +1,6 @@
 """How a value as taps write it becomes what Klar wants in its place, without a guess.
 
-A schema is compiled into converters, one a node. A converter returns what Klar wants, `NOTHING` where the
+A schema is compiled into converters, one a node. A converter returns what Klar wants, `MISSING` where the
 source says that there is no value, and what it cannot convert as it is: the contract then refuses it.
 """
 
@@ -21,7 +21,7 @@ from target_klar.records.times import moment, says_no_time
 
 Convert: TypeAlias = Callable[[object], object]
 
-NOTHING: Final = object()
+MISSING: Final = object()
 
 _NUMERIC: Final = "0123456789+-.eE \t\r\n"  # nothing else: Decimal reads `NaN`, `1_000` and other digits, too
 _FALSE: Final = re.compile(r"[ \t\r\n]*(?:false|0(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
@@ -74,7 +74,7 @@ class Conversions:
             case {"type": "array"}:
                 return self._array(self._of(node["items"], f"{path}[]"))
             case {"not": _}:  # may not be there, and an empty one is not
-                return lambda value: self._as_is(value) if value else NOTHING
+                return lambda value: self._as_is(value) if value else MISSING
         leaves: dict[str, Convert] = {"string": self._text, "number": self._number, "boolean": self._boolean}
         return leaves[node["type"]]
 
@@ -92,8 +92,8 @@ class Conversions:
         def convert(value: object) -> object:
             items = _parsed(value) if type(value) is str else value
             if type(items) is list or type(items) is tuple:
-                return [found if (new := item(found)) is NOTHING else new for found in items]
-            return NOTHING if value is None else self._as_is(value)
+                return [found if (new := item(found)) is MISSING else new for found in items]
+            return MISSING if value is None else self._as_is(value)
 
         return convert
 
@@ -110,7 +110,7 @@ class Conversions:
         elif type(value) is float and abs(value) <= _LARGEST_EXACT and value.is_integer():
             whole = int(value)
         elif value is None:
-            return NOTHING
+            return MISSING
         return self._as_is(value) if whole is None or abs(whole) >= _LARGEST else str(whole)
 
     def _number(self, value: object) -> object:
@@ -122,7 +122,7 @@ class Conversions:
                 return Decimal(value)
             except InvalidOperation:  # such as `1-2`, or an exponent beyond all reason
                 return value
-        return NOTHING if value is None else self._as_is(value)
+        return MISSING if value is None else self._as_is(value)
 
     def _boolean(self, value: object) -> object:
         """True and false, 0 and 1, and these as text."""
@@ -131,7 +131,7 @@ class Conversions:
             return False
         if value is True or _same(value, 1) or _TRUE.fullmatch(text):
             return True
-        return NOTHING if value is None else self._as_is(value)
+        return MISSING if value is None else self._as_is(value)
 
     def _time(self, node: Mapping[str, Any]) -> Convert:
         earliest, latest = node["minimum"], node["maximum"]
@@ -145,7 +145,7 @@ class Conversions:
                     self.assumed_utc |= assumed_utc
                     return seconds
             if _is_no_time(value):
-                return NOTHING
+                return MISSING
             # Klar cannot judge a time that only its source can read.
             self.unwritable |= not self.validate and type(value) not in (int, float, Decimal)
             return self._as_is(value)
@@ -158,7 +158,7 @@ class Conversions:
         def convert(value: object) -> object:
             text = value if type(value) is str else ""
             if value is False or _FALSE.fullmatch(text):
-                return NOTHING
+                return MISSING
             if value is True or _same(value, 1) or _TRUE.fullmatch(text):
                 return True
             return time(value)
@@ -203,7 +203,7 @@ class ObjectConverter:
         held = _parsed(value) if type(value) is str else value
         if type(held) is dict:
             return self.convert(held)
-        return NOTHING if value is None else self._other(value)
+        return MISSING if value is None else self._other(value)
 
     def convert(self, record: Mapping[Any, object], without: frozenset[str] = frozenset()) -> dict[str, Any]:
         """Return a new object that has Klar's fields alone; the columns that it is `without` are not looked at."""
@@ -217,7 +217,7 @@ class ObjectConverter:
             new = convert(value)
             if rivals and (other := next((each for each in rivals if not _same(record[each], value)), None)):
                 new = Ambiguous(spelling, other)
-            if new is not NOTHING:
+            if new is not MISSING:
                 converted[name] = new
             elif required:
                 converted[name] = value

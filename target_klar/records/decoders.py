@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
 
 
-NOT_READ: Final = (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError)
+DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError)
 """What a typed reader raises where JSON does not meet its schema, or is none."""
 
 
-def typed_reader(schema: Node) -> Callable[[msgspec.Raw | bytes], Any]:
-    """Return what reads JSON that meets the schema as an object with the schema's fields, and raises `NOT_READ` else.
+def decoder_for(schema: Node) -> Callable[[msgspec.Raw | bytes], Any]:
+    """Return what reads JSON that meets the schema as an object with the schema's fields, and raises `DECODE_ERRORS` else.
 
     Numbers are read as doubles, as Klar does: one that is out of bounds by less than a double can tell is within them.
     """

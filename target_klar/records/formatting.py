@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from target_klar.records.json_codec import Unheld
+from target_klar.records.json_codec import UnrepresentableNumber
 
 _MAX_CHARACTERS: Final = 40
 MAX_BITS: Final = 14_000
@@ -58,7 +58,7 @@ def found(value: object, *, of_many: bool = False) -> str:
             shown = f"number {shorten(str(value))}"
         case str():
             shown = _found_text(value, of_many=of_many)
-        case Ambiguous() | Unheld():
+        case Ambiguous() | UnrepresentableNumber():
             shown = value.told
         case dict():
             shown = f"an object with {len(value)} field{'s' * (len(value) != 1)}"

@@ -14,7 +14,7 @@ class NotJSONError(ValueError):
     """It is no JSON, or nested deeper than this Python reads; the text says where and why, and quotes nothing."""
 
 
-class Unheld:
+class UnrepresentableNumber:
     """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Is never written."""
 
     def __init__(self, text: str) -> None:
@@ -26,26 +26,26 @@ class Unheld:
         raise ValueError("a number that Python cannot hold")
 
 
-def _integer(text: str) -> int | Unheld:
+def _integer(text: str) -> int | UnrepresentableNumber:
     try:
         return int(text)
     except ValueError:  # more digits than Python converts
-        return Unheld(text)
+        return UnrepresentableNumber(text)
 
 
-def _fraction(text: str) -> Decimal | Unheld:
+def _fraction(text: str) -> Decimal | UnrepresentableNumber:
     try:
         return Decimal(text)
     except ArithmeticError:  # an exponent beyond all reason
-        return Unheld(text)
+        return UnrepresentableNumber(text)
 
 
 encode: Final = msgspec.json.Encoder(decimal_format="number").encode
-"""Returns the JSON of what Python's JSON types hold, every number with the digits that it has, or raises `NOT_WRITTEN`.
+"""Returns the JSON of what Python's JSON types hold, every number with the digits that it has, or raises `ENCODE_ERRORS`.
 
 Beware: of other types msgspec writes some as text, and a float that is no number as `null`.
 """
-NOT_WRITTEN: Final = (ValueError, TypeError, RecursionError)
+ENCODE_ERRORS: Final = (ValueError, TypeError, RecursionError)
 """What `encode` raises for a value of an unknown type, text that UTF-8 does not have, deep nesting."""
 _decode_fast: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_any: Final = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=float).decode
