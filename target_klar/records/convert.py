@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from target_klar.contract.schema import is_time
 from target_klar.records.formatting import Ambiguous, shorten
 from target_klar.records.json_codec import NotJSONError, decode
-from target_klar.records.times import moment, says_no_time
+from target_klar.records.times import is_empty_time, parse_time
 
 Convert: TypeAlias = Callable[[object], object]
 
@@ -139,7 +139,7 @@ class Conversions:
         def convert(value: object) -> object:
             """Dates and text become seconds, unless out of bounds: then what was found tells more."""
             if type(value) is str or isinstance(value, date):
-                known = moment(value)
+                known = parse_time(value)
                 if known is not None and earliest <= known[0] <= latest:
                     seconds, assumed_utc = known
                     self.assumed_utc |= assumed_utc
@@ -282,5 +282,5 @@ def _is_json(value: object) -> bool:
 def _is_no_time(value: object) -> bool:
     """Null, zero, empty text and zero dates are how sources write that there is no time."""
     if type(value) is str:
-        return says_no_time(value)
+        return is_empty_time(value)
     return value is None or (type(value) in (int, float, Decimal) and not value)

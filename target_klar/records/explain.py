@@ -18,7 +18,7 @@ from jsonschema.validators import create
 
 from target_klar.contract.schema import UNIX_SECONDS, is_time
 from target_klar.records.formatting import MAX_BITS, Problem, found, is_text, shorten
-from target_klar.records.times import moment
+from target_klar.records.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -170,7 +170,7 @@ def _hint(schema: Mapping[str, Any], value: object) -> str:
         if value > _LATEST:
             return ", which looks like milliseconds, not seconds"
         return ", which looks like a date, not seconds" if 1 <= value < _EARLIEST else ""
-    if moment(value) is None:
+    if parse_time(value) is None:
         return ""
     first, last = (datetime.fromtimestamp(bound, timezone.utc).year for bound in (_EARLIEST, _LATEST))
     return f", which is not between {first} and {last}"

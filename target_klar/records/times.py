@@ -38,12 +38,12 @@ _LONGEST_USUAL: Final = 50
 _SECONDS: Final = re.compile(r"(\d{9,10})(?:\.\d*)?", re.ASCII)
 
 
-def says_no_time(text: str) -> bool:
+def is_empty_time(text: str) -> bool:
     """Tell whether a source writes this text where it has no time."""
     return _NO_TIME.fullmatch(text.strip(_BLANKS)) is not None
 
 
-def moment(value: object) -> Moment | None:
+def parse_time(value: object) -> Moment | None:
     """Read a text, a date or a datetime; None if it is not clearly a time. A fraction of a second is cut off.
 
     Digits alone are seconds if there are 9 or 10 of them; others may be dates or milliseconds.
