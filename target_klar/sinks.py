@@ -67,9 +67,9 @@ class KlarSink(BatchSink):
             NotJSONError: It is not JSON.
         """
         if self._ledger.number >= self._ask_again:
-            conformed = self.conformer.as_it_came(record)
+            conformed = self.conformer.pass_through(record)
             if conformed is not None:
-                self._take(conformed, line, as_it_came=True)
+                self._take(conformed, line, pass_through=True)
                 return
             self._ask_again = self._ledger.number + _NOT_ASKED
         self._take(self.conformer.conform(decode(record)), line)
@@ -91,7 +91,7 @@ class KlarSink(BatchSink):
         self._ledger.number += 1
         return self._ledger.number
 
-    def _take(self, conformed: Conformed | Refusal | Deleted, line: bytes, *, as_it_came: bool = False) -> None:
+    def _take(self, conformed: Conformed | Refusal | Deleted, line: bytes, *, pass_through: bool = False) -> None:
         if not isinstance(conformed, Conformed):
             self._leave(conformed, line)
             return
@@ -106,7 +106,7 @@ class KlarSink(BatchSink):
             batch = self.batch = Batch(self.stream, ledger.begin_batch(number))
         else:
             batch.numbers.append(number)
-        batch.add(number, conformed.key, conformed.text, None if as_it_came else line)
+        batch.add(number, conformed.key, conformed.text, None if pass_through else line)
         if len(batch.numbers) >= self._max_records or batch.held >= MAX_HELD:
             self.flush()
 

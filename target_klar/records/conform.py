@@ -140,7 +140,7 @@ class Conformer:
         """Return the fields of a record as Klar would get them, which is not said to be right."""
         return self._converter.convert(record)
 
-    def as_it_came(self, text: msgspec.Raw) -> Conformed | None:
+    def pass_through(self, text: msgspec.Raw) -> Conformed | None:
         """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
         try:
             typed = self._read_strictly(text)
