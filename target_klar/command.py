@@ -25,7 +25,7 @@ from target_klar.progress import Progress, on_terminal
 from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.settings import SETTINGS
-from target_klar.settings.stream_maps import unmet
+from target_klar.settings.stream_maps import unused_maps
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def load(target: TargetKlar, path: str | None) -> None:
         if progress:
             progress.end()
     _conclude(target)
-    missing = unmet(target.mapper.stream_maps_dict, target.mapper.stream_maps)
+    missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
         target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
     refused = dispatcher.rejects.count

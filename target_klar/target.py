@@ -40,7 +40,7 @@ from target_klar.records.formatting import found, shorten
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
-from target_klar.settings.stream_maps import overlooked
+from target_klar.settings.stream_maps import unmatched_map
 from target_klar.sinks import KlarSink
 from target_klar.suggestions import likely_stream, renaming
 
@@ -135,7 +135,7 @@ class TargetKlar(Target):
         properties = schema.get("properties") if isinstance(schema, dict) else None
         if not isinstance(stream, str) or not isinstance(properties, dict):
             raise InvalidInputLine("a SCHEMA without `properties`")
-        other = overlooked(self.mapper.stream_maps_dict, self.mapper.stream_maps, stream)
+        other = unmatched_map(self.mapper.stream_maps_dict, self.mapper.stream_maps, stream)
         if other is not None:
             self.logger.warning("No stream map is for %s. Was the map of %s meant?", shorten(stream), shorten(other))
         keys = names_of(message_dict.get("key_properties"))

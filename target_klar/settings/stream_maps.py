@@ -52,7 +52,7 @@ def map_mistakes(maps: object) -> Iterator[str]:
             yield f"`{place}` must be an object of fields, or {NULL_STRING} to drop the stream."
 
 
-def unmet(maps: Mapping[str, Any], came: Collection[str]) -> str:
+def unused_maps(maps: Mapping[str, Any], came: Collection[str]) -> str:
     """Name the streams that have a map and did not come, each with the one that came and was perhaps meant."""
     names = []
     for source in _missing(maps, came):
@@ -61,7 +61,7 @@ def unmet(maps: Mapping[str, Any], came: Collection[str]) -> str:
     return ", ".join(names)
 
 
-def overlooked(maps: Mapping[str, Any], came: Collection[str], stream: str) -> str | None:
+def unmatched_map(maps: Mapping[str, Any], came: Collection[str], stream: str) -> str | None:
     """Return the stream whose map was perhaps meant for this one, which comes now and has no map of its own."""
     mapped = any(_meets(stream, source) for source in _sources(maps))
     return None if mapped or stream in came else meant(stream, _missing(maps, came))
