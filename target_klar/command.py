@@ -20,7 +20,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from target_klar.api.client import KlarError, TokenRefusedError
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.dispatcher import Interrupted
-from target_klar.delivery.rejects import RecordRefusedError
+from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.progress import Progress, on_terminal
 from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import pieces_of
@@ -264,8 +264,8 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
     while trouble is None:
         try:
             target.process_endofpipe()
-        except RecordRefusedError as error:  # held back too
-            if isinstance(told, RecordRefusedError) and error.number < told.number:
+        except RecordRejectedError as error:  # held back too
+            if isinstance(told, RecordRejectedError) and error.number < told.number:
                 told = error
         except SingerSDKError as error:
             trouble = error

@@ -10,7 +10,7 @@ from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 
-from target_klar.records.conform import Refusal, deletion_fields
+from target_klar.records.conform import Rejection, deletion_fields
 from target_klar.records.convert import fold
 from target_klar.records.formatting import Problem, shorten
 
@@ -40,7 +40,7 @@ def definitions_of(maps: Mapping[str, Any], stream: str) -> list[dict[str, Any]]
 
 
 def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], key: str) -> Any:
-    """Return what the map makes of a record, a `Refusal` or `FILTERED`; the record stays as it is.
+    """Return what the map makes of a record, a `Rejection` or `FILTERED`; the record stays as it is.
 
     Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it. A refusal names
     the record by the column that has the name of Klar's `key`.
@@ -54,7 +54,7 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
         told = shorten(str(own_key)) if type(own_key) in (str, int) else None
-        return Refusal(told, [_problem(stream_map, record, definitions, error)])
+        return Rejection(told, [_problem(stream_map, record, definitions, error)])
     own = deletion_fields(record)
     return made | own if own and not deletion_fields(made) else made
 

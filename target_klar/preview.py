@@ -22,7 +22,7 @@ from target_klar import suggestions
 from target_klar.contract.streams import CONTRACTS
 from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, registered
 from target_klar.reader import MAX_LINE
-from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Refusal
+from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Rejection
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.explain import explain
 from target_klar.records.formatting import found, shorten
@@ -160,7 +160,7 @@ def _shown(
         if line:
             yield f"  With {' and '.join(line)} a record looks like one of the {each}. Klar wants all of them in one "
             yield "  record, and keeps the last record of a key: bring them together before target-klar."
-    refused = any(isinstance(conformer.conform(each), Refusal) for each in sent if isinstance(each, dict))
+    refused = any(isinstance(conformer.conform(each), Rejection) for each in sent if isinstance(each, dict))
     if stream_map.stream_alias not in CONTRACTS or lacking or refused:
         yield from _proposed(name, stream, contract, conformer, config)
 
@@ -234,10 +234,10 @@ def _received(column: str, *, made: Any, reads: frozenset[str], conformer: Confo
 
 def _verdicts(sent: list[Any], conformer: Conformer, *, shown: bool = False) -> Iterator[str]:
     for number, made in enumerate(sent, 1):
-        result = made if made is FILTERED or isinstance(made, Refusal) else conformer.conform(made)
+        result = made if made is FILTERED or isinstance(made, Rejection) else conformer.conform(made)
         if isinstance(result, Conformed):
             told = shorten(result.text.decode(), _LONGEST_OBJECT) if shown and not conformer.private else "is sent"
-        elif isinstance(result, Refusal):
+        elif isinstance(result, Rejection):
             told = f"is refused: {'; '.join(map(str, result.problems))}"
         else:
             told = "is dropped by `__filter__`" if made is FILTERED else "is deleted at its source, and skipped"

@@ -10,7 +10,7 @@ from target_klar.contract.streams import CONTRACTS, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
 from target_klar.delivery.stream import Stream
 from target_klar.reader import LINE
-from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Deleted, Refusal
+from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Deleted, Rejection
 from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class KlarSink(BatchSink):
         self._ledger.number += 1
         return self._ledger.number
 
-    def _take(self, conformed: Conformed | Refusal | Deleted, line: bytes, *, pass_through: bool = False) -> None:
+    def _take(self, conformed: Conformed | Rejection | Deleted, line: bytes, *, pass_through: bool = False) -> None:
         if not isinstance(conformed, Conformed):
             self._leave(conformed, line)
             return
@@ -110,8 +110,8 @@ class KlarSink(BatchSink):
         if len(batch.numbers) >= self._max_records or batch.held >= MAX_HELD:
             self.flush()
 
-    def _leave(self, left: Refusal | Deleted, line: bytes) -> None:
-        if isinstance(left, Refusal):
+    def _leave(self, left: Rejection | Deleted, line: bytes) -> None:
+        if isinstance(left, Rejection):
             self.refuse(left, line)
         else:
             self._count()
@@ -124,13 +124,13 @@ class KlarSink(BatchSink):
             self.stream.deleted += 1
             self.stream.filtered += 1
 
-    def refuse(self, refusal: Refusal, line: bytes) -> None:
+    def refuse(self, rejection: Rejection, line: bytes) -> None:
         """Have a record set aside that cannot be sent; `line` is the one that it came in.
 
         Raises:
             RecordRefusedError: It may not be set aside.
         """
-        self._sending.refuse(self.stream, self._count(), line, refusal)
+        self._sending.refuse(self.stream, self._count(), line, rejection)
 
     @property
     def current_size(self) -> int:

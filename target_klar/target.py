@@ -35,7 +35,7 @@ from target_klar.mapping import (
     registered,
 )
 from target_klar.reader import LINE, KlarReader, records, state_of
-from target_klar.records.conform import Refusal
+from target_klar.records.conform import Rejection
 from target_klar.records.formatting import found, shorten
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
@@ -112,7 +112,7 @@ class TargetKlar(Target):
                 sent = mapped(stream_map, record, self._definitions(message_dict["stream"]), sink.stream.contract.key)
             if sent is FILTERED:
                 sink.count_filtered(record)
-            elif isinstance(sent, Refusal):
+            elif isinstance(sent, Rejection):
                 sink.refuse(sent, message_dict[LINE])
             else:
                 sink.process_record(sent, message_dict)

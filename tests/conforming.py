@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from target_klar.records.conform import Conformed, Conformer, Refusal
+from target_klar.records.conform import Conformed, Conformer, Rejection
 from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ def sent(record: object, by: Conformer | Contract) -> Any:
     return decode(result.text)
 
 
-def refusal(record: object, by: Conformer | Contract) -> str:
+def rejection(record: object, by: Conformer | Contract) -> str:
     """Conform a record that must be refused, and return why in one line."""
     result = (by if isinstance(by, Conformer) else Conformer(by)).conform(record)
-    assert isinstance(result, Refusal), result
+    assert isinstance(result, Rejection), result
     return "; ".join(map(str, result.problems))

@@ -16,7 +16,7 @@ from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, s
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.conform import DELETED, Conformed, Conformer, Refusal
+from target_klar.records.conform import DELETED, Conformed, Conformer, Rejection
 from target_klar.records.formatting import Problem
 from target_klar.records.json_codec import decode
 
@@ -117,7 +117,7 @@ def test_a_mark_that_says_when_or_yes_is_that_of_a_deleted_record(mark: object, 
 def test_a_record_with_any_other_mark_is_refused_with_words(mark: object, *, hard_delete: bool, validate: bool) -> None:
     for stream, own in (("refunds", OWN), ("transaction_costs", cost("R")["record"])):
         result = Conformer(CONTRACTS[stream], hard_delete=hard_delete, validate=validate).conform(own | {MARK: mark})
-        assert isinstance(result, Refusal), result
+        assert isinstance(result, Rejection), result
         assert result.key == "R"
         ((path, message),) = result.problems
         assert path == MARK
@@ -135,7 +135,7 @@ def test_the_mark_is_known_however_it_is_spelled_also_among_the_extra_fields(nam
 
 def test_two_spellings_of_the_mark_that_differ_are_refused() -> None:
     result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK.upper(): DELETION, "_sdc_deletedAt": None})
-    assert isinstance(result, Refusal)
+    assert isinstance(result, Rejection)
     assert "different values in _SDC_DELETED_AT and _sdc_deletedAt" in str(result.problems[0])
 
 
@@ -154,7 +154,7 @@ def test_a_deletion_without_a_time_of_its_own_or_of_the_record_is_refused(
     conformer = Conformer(CONTRACTS["refunds"], hard_delete=True, validate=validate)
     result = conformer.conform({"id": 7, MARK: mark, **own})
     why = "must be a time, since the record has no createdAt (found true)"
-    assert result == Refusal("7", [Problem(MARK, why)])
+    assert result == Rejection("7", [Problem(MARK, why)])
 
 
 wild = st.recursive(
@@ -223,15 +223,15 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
             assert isinstance(skipped, Conformed)
             assert skipped == cancelled
             assert decode(skipped.text) == own
-        elif isinstance(skipped, Refusal):
+        elif isinstance(skipped, Rejection):
             seen["refused"] += 1
-            assert isinstance(cancelled, Refusal)
+            assert isinstance(cancelled, Rejection)
             assert [problem.path for problem in skipped.problems] == [MARK]
         else:
             seen["deleted"] += 1
             assert says_when_or_yes(mark), mark
             assert skipped is DELETED
-            if isinstance(cancelled, Refusal):  # an order has no other time to stand in for that of its deletion
+            if isinstance(cancelled, Rejection):  # an order has no other time to stand in for that of its deletion
                 assert stream == "orders"
                 return
             if stream in ("refunds", "orders"):

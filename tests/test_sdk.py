@@ -16,7 +16,7 @@ from singer_sdk.testing import SuiteConfig, TargetTestRunner
 from singer_sdk.testing.suites import target_tests
 from singer_sdk.testing.target_tests import TargetCliPrintsTest, TargetMultipleStateMessages
 
-from target_klar.delivery.rejects import RecordRefusedError
+from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def test_a_record_without_its_key_is_refused(klar: Sandbox, runner: Callable[...
         {"type": "SCHEMA", "stream": "transaction_costs", "schema": schema, "key_properties": ["orderId"]},
         {"type": "RECORD", "stream": "transaction_costs", "record": {"transactionCosts": 8214}},
     ]
-    with pytest.raises(RecordRefusedError, match=r"^transaction_costs \(no key\): orderId is required\."):
+    with pytest.raises(RecordRejectedError, match=r"^transaction_costs \(no key\): orderId is required\."):
         runner(lines=lines).sync_all()
     assert klar.posts() == []
 

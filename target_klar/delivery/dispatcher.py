@@ -16,8 +16,8 @@ from singer_sdk.exceptions import RequestedAbortException
 
 from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import BatchDelivery, DeliveryReport
-from target_klar.delivery.rejects import RecordRefusedError
-from target_klar.records.conform import Refusal
+from target_klar.delivery.rejects import RecordRejectedError
+from target_klar.records.conform import Rejection
 from target_klar.records.formatting import shorten
 from target_klar.runtime import shutdown
 
@@ -92,16 +92,18 @@ class Dispatcher:
         stream.in_flight += 1
         self.workers.start(delivery.run, partial(self._book, batch, stream.status))
 
-    def refuse(self, stream: Stream, number: int, line: bytes, refusal: Refusal, *, batch: int | None = None) -> None:
+    def refuse(
+        self, stream: Stream, number: int, line: bytes, rejection: Rejection, *, batch: int | None = None
+    ) -> None:
         """Set record `number` aside, which came in `line`: Klar refused its `batch`, or the contract what is in none.
 
         Raises:
             RecordRefusedError: It may not be set aside, so no STATE from it on leaves.
         """
-        told = f"{stream.name} {refusal.key or '(no key)'}"
+        told = f"{stream.name} {rejection.key or '(no key)'}"
         try:
-            self.rejects.take(line, told, refusal.problems, "contract" if batch is None else "klar")
-        except RecordRefusedError as error:
+            self.rejects.take(line, told, rejection.problems, "contract" if batch is None else "klar")
+        except RecordRejectedError as error:
             error.number = number
             self.ledger.pin(batch, number)
             raise
@@ -144,7 +146,7 @@ class Dispatcher:
                 self.checkpoints.advance()  # another request may hang until the end
                 if self._in_flight or self.checkpoints.asking:
                     self.workers.wakeup.wait(min(left, 1.0))
-            except (KlarError, RecordRefusedError) as error:
+            except (KlarError, RecordRejectedError) as error:
                 _logger.debug("While the run ends: %s", error)
 
     def _log_progress(self) -> None:
@@ -195,6 +197,6 @@ class Dispatcher:
         entries = list(batch.entries.items()) if outcome.refused else []
         for position in sorted(outcome.refused):
             key, entry = entries[position]
-            refusal = Refusal(shorten(key), outcome.refused[position])
-            self.refuse(stream, entry.earliest, entry.line(stream.name), refusal, batch=batch.numbers[0])
+            rejection = Rejection(shorten(key), outcome.refused[position])
+            self.refuse(stream, entry.earliest, entry.line(stream.name), rejection, batch=batch.numbers[0])
         self.ledger.complete(batch.numbers[0])

@@ -30,7 +30,7 @@ _BLOCK = 1 << 16
 _MAX_LINE = 65 << 20  # no longer line is read, so no longer one is set aside
 
 
-class RecordRefusedError(FatalSyncError):
+class RecordRejectedError(FatalSyncError):
     """A record was refused and may not be set aside: the run stops, with everything before it delivered."""
 
     number = 0
@@ -95,7 +95,7 @@ class Rejects:
         refused = f"{told}: {'; '.join(map(str, problems[:_MAX_TOLD]))}."
         if not self.remaining:
             self._stopped = True
-            raise RecordRefusedError(f"{refused} {self._advice()}")
+            raise RecordRejectedError(f"{refused} {self._advice()}")
         if self.path is not None:
             self._write(line, problems, source)
         self.count += 1

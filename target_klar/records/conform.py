@@ -55,7 +55,7 @@ class Conformed(msgspec.Struct, gc=False):
     """What in it is allowed and looks like a mistake."""
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """A record that Klar would not take: its key, if there is one to read, and what is wrong with it."""
 
     key: str | None
@@ -148,10 +148,10 @@ class Conformer:
             return None
         return self._conformed(typed, bytes(text))
 
-    def conform(self, record: object, without: frozenset[str] = frozenset()) -> Conformed | Refusal | Deleted:
+    def conform(self, record: object, without: frozenset[str] = frozenset()) -> Conformed | Rejection | Deleted:
         """Return what Klar takes of a record `without` some columns, or why it would take none."""
         if not isinstance(record, dict):
-            return Refusal(None, [Problem("record", f"must be an object (found {found(record, of_many=True)})")])
+            return Rejection(None, [Problem("record", f"must be an object (found {found(record, of_many=True)})")])
         conversions = self._conversions
         conversions.unwritable = False
         converted = self._converter.convert(record, without)
@@ -180,12 +180,12 @@ class Conformer:
         quality_warnings = () if self._quality_warnings is None else tuple(self._quality_warnings(typed))
         return Conformed(self._key_of(typed), text, cancels, quality_warnings)
 
-    def _refusal(self, converted: Record, problems: list[Problem]) -> Refusal:
+    def _refusal(self, converted: Record, problems: list[Problem]) -> Rejection:
         key = converted.get(self._contract.key)
         told = shorten(key) if isinstance(key, str) and key else None
-        return Refusal(told, problems or [UNEXPLAINED])
+        return Rejection(told, problems or [UNEXPLAINED])
 
-    def _deleted(self, converted: Record, mark: object) -> Conformed | Refusal | Deleted:
+    def _deleted(self, converted: Record, mark: object) -> Conformed | Rejection | Deleted:
         if mark is not True and not _meets(_read_mark, mark):
             problems = [Problem(DELETED_AT, each.message) for each in _explain(_MARKED, {DELETED_AT: mark})]
             return self._refusal(converted, problems)
@@ -199,7 +199,7 @@ class Conformer:
 
     def _cancellation(
         self, converted: Record, mark: object, cancelled: Record, times: Sequence[str]
-    ) -> Conformed | Refusal | Deleted:
+    ) -> Conformed | Rejection | Deleted:
         """Conform the object that cancels a record, whose source often tells no more than its key.
 
         The time of the deletion stands in for one of these times that the record does not bring. A mark that is no time

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from conforming import refusal, sent
+from conforming import rejection, sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -18,7 +18,7 @@ from thoroughness import size
 
 from target_klar.contract.schema import is_time
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.conform import DELETED, UNEXPLAINED, Conformed, Conformer, Refusal
+from target_klar.records.conform import DELETED, UNEXPLAINED, Conformed, Conformer, Rejection
 from target_klar.records.explain import Validator
 from target_klar.records.json_codec import ENCODE_ERRORS, decode, encode
 
@@ -65,25 +65,25 @@ def test_conforming_does_not_change_the_record_of_the_tap() -> None:
 def test_a_record_without_its_key_is_always_refused(key: object, *, validate: bool) -> None:
     conformer = Conformer(REFUNDS, validate=validate)
     result = conformer.conform({**REFUND, "id": key})
-    assert isinstance(result, Refusal)
+    assert isinstance(result, Rejection)
     assert result.key is None
     assert [problem.path for problem in result.problems] == ["id"]
-    assert refusal(without(REFUND, "id"), conformer) == "id is required"
+    assert rejection(without(REFUND, "id"), conformer) == "id is required"
 
 
 def test_a_missing_field_that_klar_requires_is_named() -> None:
-    assert refusal({"id": 1}, REFUNDS) == "createdAt is required; lineItems is required"
+    assert rejection({"id": 1}, REFUNDS) == "createdAt is required; lineItems is required"
 
 
 @pytest.mark.parametrize("record", [None, 1, "x", b"x", [], [REFUND], UserString("x"), float("nan")], ids=repr)
 def test_what_is_no_object_is_refused(record: object) -> None:
-    assert refusal(record, REFUNDS).startswith("record must be an object (found ")
+    assert rejection(record, REFUNDS).startswith("record must be an object (found ")
 
 
 def test_a_refusal_names_the_key_as_text_shortened_and_on_one_line() -> None:
     def key(written: object) -> str | None:
         result = Conformer(REFUNDS).conform({**REFUND, "id": written, "createdAt": None})
-        assert isinstance(result, Refusal)
+        assert isinstance(result, Rejection)
         return result.key
 
     assert key(12) == "12"
@@ -142,11 +142,11 @@ NO_JSON = {
 @pytest.mark.parametrize(("value", "why"), NO_JSON.values(), ids=NO_JSON)
 def test_an_extra_field_is_refused_if_json_cannot_express_it(value: object, why: str, *, validate: bool) -> None:
     conformer = Conformer(REFUNDS, extra_fields=["extra"], validate=validate)
-    assert refusal({**REFUND, "id": 1, "extra": value}, conformer).startswith(why)
+    assert rejection({**REFUND, "id": 1, "extra": value}, conformer).startswith(why)
 
 
 def test_text_that_utf_8_does_not_have_is_refused_before_it_reaches_a_body() -> None:
-    assert refusal({**REFUND, "id": "\ud800"}, REFUNDS) == (
+    assert rejection({**REFUND, "id": "\ud800"}, REFUNDS) == (
         'id must be text that is not empty (found text with a broken character "\\ud800")'
     )
 
@@ -207,8 +207,8 @@ def test_with_hard_delete_a_deleted_refund_is_cancelled(
 def test_a_cancellation_needs_its_key_and_a_time_that_can_be_read() -> None:
     conformer = Conformer(REFUNDS, hard_delete=True)
     expected = "_sdc_deleted_at must be a time, as Unix seconds or as a date, or true or false"
-    assert refusal({"_sdc_deleted_at": "once"}, conformer) == f'{expected} (found text "once")'
-    assert refusal({"_sdc_deleted_at": DELETED_AT}, conformer) == "id is required"
+    assert rejection({"_sdc_deleted_at": "once"}, conformer) == f'{expected} (found text "once")'
+    assert rejection({"_sdc_deleted_at": DELETED_AT}, conformer) == "id is required"
 
 
 def test_a_deleted_cost_is_never_sent_since_klar_cannot_delete_it() -> None:
@@ -254,12 +254,12 @@ CANNOT_BE_SENT = {
 
 @pytest.mark.parametrize(("fields", "why"), CANNOT_BE_SENT.values(), ids=CANNOT_BE_SENT)
 def test_without_validation_what_cannot_be_sent_is_refused_all_the_same(fields: dict[str, Any], why: str) -> None:
-    assert refusal({"id": 1, **fields}, Conformer(REFUNDS, validate=False)).startswith(why)
+    assert rejection({"id": 1, **fields}, Conformer(REFUNDS, validate=False)).startswith(why)
 
 
 def test_a_refusal_has_a_bounded_number_of_problems() -> None:
     result = Conformer(REFUNDS).conform({**REFUND, "createdAt": None, "lineItems": [{}] * 1000})
-    assert isinstance(result, Refusal)
+    assert isinstance(result, Rejection)
     assert len(result.problems) == 20
 
 
@@ -428,7 +428,7 @@ def test_what_is_sent_meets_the_schema_and_the_schema_tells_why_anything_else_is
         before = repr(record)
         conformed = conformer.conform(record)
         assert repr(record) == before
-        if isinstance(conformed, Refusal):
+        if isinstance(conformed, Rejection):
             results["refused"] += 1
             assert conformed.problems
             assert UNEXPLAINED not in conformed.problems

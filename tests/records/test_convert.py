@@ -6,7 +6,7 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 
 import pytest
-from conforming import refusal, sent
+from conforming import rejection, sent
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import Conformer
@@ -45,7 +45,7 @@ def test_names_are_found_inside_line_items() -> None:
 
 @pytest.mark.parametrize("other", [2, None, True, Decimal("sNaN")], ids=repr)
 def test_two_spellings_with_different_values_are_refused(other: object) -> None:
-    why = refusal({"order_id": 1, "ORDERID": other, "transactionCosts": 2}, COSTS)
+    why = rejection({"order_id": 1, "ORDERID": other, "transactionCosts": 2}, COSTS)
     assert why == "orderId must be text that is not empty (found different values in order_id and ORDERID)"
 
 
@@ -54,7 +54,7 @@ def test_two_spellings_with_values_too_deep_to_compare_are_refused() -> None:
     other: list[object] = []
     for _ in range(100_000):
         one, other = [one], [other]
-    why = refusal({"id": 1, "createdAt": 1704103200, "line_items": one, "LINEITEMS": other}, REFUNDS)
+    why = rejection({"id": 1, "createdAt": 1704103200, "line_items": one, "LINEITEMS": other}, REFUNDS)
     assert why == "lineItems must be an array (found different values in line_items and LINEITEMS)"
 
 
@@ -103,7 +103,7 @@ NO_TEXTS = {
 @pytest.mark.parametrize(("written", "found"), NO_TEXTS.values(), ids=NO_TEXTS)
 def test_what_is_no_whole_number_does_not_become_text(written: object, found: str) -> None:
     record = {**REFUND, "lineItems": [{**LINE, "lineItemId": written}]}
-    assert refusal(record, REFUNDS) == f"lineItems[0].lineItemId must be text (found {found})"
+    assert rejection(record, REFUNDS) == f"lineItems[0].lineItemId must be text (found {found})"
 
 
 NUMBERS = {
@@ -150,7 +150,7 @@ NO_NUMBERS = {
 @pytest.mark.parametrize(("written", "found"), NO_NUMBERS.values(), ids=NO_NUMBERS)
 def test_what_spells_no_number_is_refused_where_klar_wants_one(written: object, found: str) -> None:
     record = {"orderId": "1", "transactionCosts": written}
-    assert refusal(record, COSTS) == f"transactionCosts must be a number (found {found})"
+    assert rejection(record, COSTS) == f"transactionCosts must be a number (found {found})"
 
 
 @pytest.mark.parametrize("amount", [0, -5, Decimal("-0.01"), 1.5], ids=repr)
@@ -194,7 +194,7 @@ def test_a_time_that_is_none_is_left_out_if_klar_does_not_require_it(written: ob
 
 @pytest.mark.parametrize("written", NO_TIMES, ids=repr)
 def test_a_time_that_is_none_is_refused_if_klar_requires_it(written: object) -> None:
-    why = refusal({**REFUND, "createdAt": written}, REFUNDS)
+    why = rejection({**REFUND, "createdAt": written}, REFUNDS)
     assert why.startswith("createdAt must be a time, as Unix seconds or as a date (found ")
 
 
@@ -230,7 +230,7 @@ REFUSED_TIMES = {
 @pytest.mark.parametrize(("written", "found"), REFUSED_TIMES.values(), ids=REFUSED_TIMES)
 @pytest.mark.parametrize("name", ["createdAt", "updatedAt"], ids=["required", "optional"])
 def test_what_is_not_clearly_a_time_is_refused(name: str, written: object, found: str) -> None:
-    why = refusal({**REFUND, name: written}, REFUNDS)
+    why = rejection({**REFUND, name: written}, REFUNDS)
     assert why == f"{name} must be a time, as Unix seconds or as a date (found {found})"
 
 
@@ -266,7 +266,7 @@ NO_ARRAYS = {
 
 @pytest.mark.parametrize(("written", "found"), NO_ARRAYS.values(), ids=NO_ARRAYS)
 def test_what_holds_no_array_is_refused_where_klar_wants_one(written: object, found: str) -> None:
-    assert refusal({**REFUND, "lineItems": written}, REFUNDS) == f"lineItems must be an array (found {found})"
+    assert rejection({**REFUND, "lineItems": written}, REFUNDS) == f"lineItems must be an array (found {found})"
 
 
 NO_ITEMS = {
@@ -282,7 +282,7 @@ NO_ITEMS = {
 def test_what_is_no_item_of_an_array_is_refused_without_a_text_that_may_hold_a_customer(
     written: object, found: str
 ) -> None:
-    assert refusal({**REFUND, "lineItems": written}, REFUNDS) == f"lineItems[0] must be an object (found {found})"
+    assert rejection({**REFUND, "lineItems": written}, REFUNDS) == f"lineItems[0] must be an object (found {found})"
 
 
 def test_json_text_becomes_the_object_that_it_holds() -> None:
@@ -296,7 +296,7 @@ def test_what_nobody_asked_for_in_json_text_may_be_anything() -> None:
 
 
 def test_each_line_item_is_refused_at_its_place() -> None:
-    why = refusal({**REFUND, "lineItems": [LINE, None, {"refundedQuantity": "1,10"}]}, REFUNDS)
+    why = rejection({**REFUND, "lineItems": [LINE, None, {"refundedQuantity": "1,10"}]}, REFUNDS)
     assert why == (
         "lineItems[1] must be an object (found null); "
         'lineItems[2].refundedQuantity must be a number (found text "1,10"); '
