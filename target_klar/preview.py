@@ -25,7 +25,7 @@ from target_klar.reader import MAX_LINE
 from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Rejection
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.explain import explain
-from target_klar.records.formatting import found, shorten
+from target_klar.records.formatting import describe, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, NotJSONError, decode, encode
 from target_klar.runtime.pipes import NO_INPUT
 
@@ -256,13 +256,13 @@ def _width() -> int:
 
 def _value(value: object, *, hidden: bool) -> str:
     if hidden:
-        return found(value, of_many=True)
+        return describe(value, of_many=True)
     if isinstance(value, str):
         return shorten(value, _LONGEST_VALUE)
     try:
         return shorten(encode(value).decode(), _LONGEST_VALUE)
     except ENCODE_ERRORS:
-        return found(value)
+        return describe(value)
 
 
 def _described(node: Node) -> str:

@@ -36,7 +36,7 @@ from target_klar.mapping import (
 )
 from target_klar.reader import LINE, KlarReader, records, state_of
 from target_klar.records.conform import Rejection
-from target_klar.records.formatting import found, shorten
+from target_klar.records.formatting import describe, shorten
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
@@ -260,4 +260,4 @@ def _unknown(stream: str, alias: str, columns: Collection[str]) -> str:
 
 
 def _named(stream: Any) -> str:
-    return shorten(stream) if isinstance(stream, str) else found(stream)
+    return shorten(stream) if isinstance(stream, str) else describe(stream)

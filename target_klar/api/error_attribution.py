@@ -13,7 +13,7 @@ from collections import defaultdict
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_klar.records.formatting import Problem, found, shorten
+from target_klar.records.formatting import Problem, describe, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
@@ -146,7 +146,7 @@ def _flat(node: Mapping[str, Any]) -> _Fault:
 
 def _worded(message: object, node: Mapping[str, Any]) -> str:
     shown = _shown(str(message))
-    return f"{shown} (found {found(node['value'])})" if "value" in node else shown
+    return f"{shown} (found {describe(node['value'])})" if "value" in node else shown
 
 
 def _shown(words: str) -> str:

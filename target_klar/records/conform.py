@@ -14,7 +14,7 @@ import msgspec
 from target_klar.contract.schema import UNIX_SECONDS, at_version, is_time, number
 from target_klar.records.convert import Conversions, fold
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
-from target_klar.records.formatting import Problem, found, shorten
+from target_klar.records.formatting import Problem, describe, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, encode
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Conformer:
     def conform(self, record: object, without: frozenset[str] = frozenset()) -> Conformed | Rejection | Deleted:
         """Return what Klar takes of a record `without` some columns, or why it would take none."""
         if not isinstance(record, dict):
-            return Rejection(None, [Problem("record", f"must be an object (found {found(record, of_many=True)})")])
+            return Rejection(None, [Problem("record", f"must be an object (found {describe(record, of_many=True)})")])
         conversions = self._conversions
         conversions.unwritable = False
         converted = self._converter.convert(record, without)

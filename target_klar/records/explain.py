@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import create
 
 from target_klar.contract.schema import UNIX_SECONDS, is_time
-from target_klar.records.formatting import MAX_BITS, Problem, found, is_text, shorten
+from target_klar.records.formatting import MAX_BITS, Problem, describe, is_text, shorten
 from target_klar.records.times import parse_time
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _told(error: ValidationError, root: Node) -> str:
     if personal and isinstance(value, int | float | Decimal | date):
         return "a value that is not shown"
     schema: Any = error.schema
-    return found(value, of_many=personal or schema.get("type") in ("array", "object"))
+    return describe(value, of_many=personal or schema.get("type") in ("array", "object"))
 
 
 def _is_personal(error: ValidationError, root: Node) -> bool:

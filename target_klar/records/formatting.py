@@ -45,7 +45,7 @@ def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
-def found(value: object, *, of_many: bool = False) -> str:
+def describe(value: object, *, of_many: bool = False) -> str:
     """Say what a value is, and show the beginning of it unless it holds others, as text does `of_many`."""
     match value:
         case None:
@@ -57,7 +57,7 @@ def found(value: object, *, of_many: bool = False) -> str:
         case int() | float() | Decimal():
             shown = f"number {shorten(str(value))}"
         case str():
-            shown = _found_text(value, of_many=of_many)
+            shown = _describe_text(value, of_many=of_many)
         case Ambiguous() | UnrepresentableNumber():
             shown = value.told
         case dict():
@@ -71,7 +71,7 @@ def found(value: object, *, of_many: bool = False) -> str:
     return shown
 
 
-def _found_text(text: str, *, of_many: bool) -> str:
+def _describe_text(text: str, *, of_many: bool) -> str:
     broken = "" if is_text(text) else " with a broken character"
     is_json = text.lstrip().startswith(_JSON_OF_MANY)
     if is_json or of_many:
