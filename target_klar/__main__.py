@@ -13,7 +13,7 @@ def main() -> None:
     shutdown.listen()
     nonblocking.bound_stderr()
     gc.disable()  # of what the imports make nothing is garbage, now or later: looking through it costs a tenth of them
-    from target_klar.command import run  # noqa: PLC0415  # the half second of imports must not miss a signal
+    from target_klar.cli import run  # noqa: PLC0415  # the half second of imports must not miss a signal
 
     gc.freeze()
     gc.enable()

@@ -130,7 +130,7 @@ def _helper() -> socket.socket:
 
 def _serve(asked: socket.socket) -> None:
     """Fork for every run that is asked for, until nobody can ask any more."""
-    import target_klar.command  # noqa: F401, PLC0415 - this is what takes so long
+    import target_klar.cli  # noqa: F401, PLC0415 - this is what takes so long
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the runs
     while True:

@@ -32,10 +32,10 @@ class Bisection:
     """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or refused.
 
     Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
-    and refused if that is refused. Where nothing tells, the objects are halved. Past `remaining` refused objects nothing
-    that begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong
-    guess costs nothing, a hint counts as a name. Of `private` fields no value is told. `read` makes
-    an object out of what is sent.
+    and refused if that is refused. Where nothing tells, the objects are halved. Past `remaining` refused objects
+    nothing that begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a
+    wrong guess costs nothing, a hint counts as a name. Of `private` fields no value is told. `read` makes an object out
+    of what is sent.
     """
 
     def __init__(

@@ -54,8 +54,8 @@ class UnaggregatedRecords:
         keys = f"{'more than ' * (number == _MAX_COUNTED)}{number} key{'s' * (number > 1)} ({key})"
         apart = f" (no {' or '.join(ids)} in common)" if ids else ""
         return (
-            f"{keys} came again with other {unaggregated}{apart}, and at Klar the last record of a key replaces the others. "
-            "If these are updates, all is well; if rows are parts of one, aggregate them before target-klar"
+            f"{keys} came again with other {unaggregated}{apart}, and at Klar the last record of a key replaces the "
+            "others. If these are updates, all is well; if rows are parts of one, aggregate them before target-klar"
         )
 
     def _compare(self, key: str, before: bytes, after: bytes) -> None:

@@ -18,7 +18,7 @@ DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, ArithmeticError, Rec
 
 
 def decoder_for(schema: Node) -> Callable[[msgspec.Raw | bytes], Any]:
-    """Return what reads JSON that meets the schema as an object with the schema's fields, and raises `DECODE_ERRORS` else.
+    """Return a decoder of JSON that meets the schema; it raises `DECODE_ERRORS` for any other.
 
     Numbers are read as doubles, as Klar does: one that is out of bounds by less than a double can tell is within them.
     """

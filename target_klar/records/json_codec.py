@@ -41,7 +41,7 @@ def _fraction(text: str) -> Decimal | UnrepresentableNumber:
 
 
 encode: Final = msgspec.json.Encoder(decimal_format="number").encode
-"""Returns the JSON of what Python's JSON types hold, every number with the digits that it has, or raises `ENCODE_ERRORS`.
+"""Returns the JSON of what Python's JSON types hold, every number digit for digit, or raises `ENCODE_ERRORS`.
 
 Beware: of other types msgspec writes some as text, and a float that is no number as `null`.
 """

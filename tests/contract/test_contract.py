@@ -36,10 +36,10 @@ def test_each_contract_is_closed_at_every_level_and_requires_its_key(contract: C
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS)
 def test_the_fields_a_contract_names_are_fields_of_its_schema(contract: Contract) -> None:
     fields = contract.schema["properties"]
-    named = {contract.key, contract.parts, contract.cancels_by} - {None}
+    named = {contract.key, contract.unaggregated, contract.cancels_by} - {None}
     assert named <= set(fields)
-    assert set(contract.part_ids) <= set(fields[contract.parts].get("items", {}).get("properties", {}))
-    assert bool(contract.part_ids) == (fields[contract.parts]["type"] == "array")
+    assert set(contract.part_ids) <= set(fields[contract.unaggregated].get("items", {}).get("properties", {}))
+    assert bool(contract.part_ids) == (fields[contract.unaggregated]["type"] == "array")
 
 
 def test_refunds_are_sent_as_a_bare_array_in_order() -> None:

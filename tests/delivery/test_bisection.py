@@ -203,7 +203,7 @@ def test_three_refused_of_2500_cost_few_requests_wherever_they_stand(styles: lis
 
 
 @pytest.mark.parametrize("style", TELLING + SILENT)
-@pytest.mark.parametrize("room", [0, 100])
+@pytest.mark.parametrize("remaining", [0, 100])
 def test_a_klar_that_refuses_all_of_the_first_batch_is_seen_as_such_in_a_few_requests(
     style: str, remaining: int
 ) -> None:
