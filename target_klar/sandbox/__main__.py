@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from target_klar.sandbox import trial
 from target_klar.sandbox.answers import STYLES
 from target_klar.sandbox.control import is_loopback
+from target_klar.sandbox.export import json_lines
 from target_klar.sandbox.faults import FAULTS, Fault
 from target_klar.sandbox.klar import KNOWN_VERSIONS
 from target_klar.sandbox.objects import STREAMS
@@ -52,6 +53,11 @@ def main() -> NoReturn:
         signal.sigwait(_STOPS)
         code = 0
     sandbox.close()
+    if asked.export:
+        try:
+            asked.export.write_text("".join(json_lines(sandbox)), encoding="utf-8")
+        except OSError as error:
+            sys.exit(f"cannot write {asked.export}: {error.strerror}; what this Klar held is lost")
     sys.exit(code)
 
 
@@ -72,7 +78,7 @@ def _asked(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _sandbox(asked: argparse.Namespace) -> Sandbox:
-    unwanted = {key for keys in asked.refuse for key in keys.split(",")}
+    unwanted = [key for keys in asked.refuse for key in keys.split(",")]
     sandbox = Sandbox(
         host=asked.host,
         port=asked.port,
@@ -109,6 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--token", help="expect this token (default: a new one, printed at the start)")
     add("--load", metavar="FILE", type=Path, action="append", help="load a Singer file, tell what arrived, and end")
     add("--config", metavar="FILE", type=_config, default={}, help="the target's settings for --load")
+    add(
+        "--export",
+        metavar="FILE",
+        type=_writable,
+        help='at the end, also by a signal, write what is held as JSON lines {"stream": ..., "object": ...}, by stream '
+        "and then by key, numbers digit for digit; while it runs, GET /sandbox/export answers the same",
+    )
     add("--run", action="store_true", help="run the command after --, which finds this Klar in its environment")
     for name, what in (
         ("latency", "let every call take at least this long"),
@@ -149,6 +162,15 @@ def _fault(text: str) -> Fault:
         return Fault.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _writable(text: str) -> Path:
+    """Returns the path of a file that can be written, which is found out now and not when all is loaded."""
+    try:
+        Path(text).open("ab").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: {error.strerror}") from None
+    return Path(text)
 
 
 def _config(text: str) -> dict[str, Json]:
