@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--export",
         metavar="FILE",
-        type=_writable,
+        type=_emptied,
         help='at the end, also by a signal, write what is held as JSON lines {"stream": ..., "object": ...}, by stream '
         "and then by key, numbers digit for digit; while it runs, GET /sandbox/export answers the same",
     )
@@ -164,10 +164,10 @@ def _fault(text: str) -> Fault:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _writable(text: str) -> Path:
-    """Returns the path of a file that can be written, which is found out now and not when all is loaded."""
+def _emptied(text: str) -> Path:
+    """Empties a file, so that one that cannot be written is found now, and an older export is never taken for ours."""
     try:
-        Path(text).open("ab").close()
+        Path(text).write_bytes(b"")
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text} cannot be written: {error.strerror}") from None
     return Path(text)
