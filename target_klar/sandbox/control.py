@@ -124,7 +124,7 @@ class Panel:
     def _overview(self, key: str, *, all_refused: bool) -> Answer:
         """Tells what the page shows; of records and refusals those whose key holds a text, all where it is empty."""
         refused = self._refused(key)
-        loads = [request for request in self.traffic.requests if request.on == "post"]
+        loads = [seen for seen in self.traffic.requests if seen.on == "post" and seen.end != "open"]
         overview = {
             "streams": [
                 {
