@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from calls import COSTS, REFUNDS, VALIDATE, call, post, refund
@@ -128,6 +128,16 @@ def test_a_field_of_90_levels_is_held_and_shown(klar: Sandbox) -> None:
     assert post(klar, REFUNDS, body).status_code == 201
     for path in ("/sandbox/held", "/sandbox/overview", "/sandbox/export"):
         assert deep[:90] in call(klar, "GET", path).text.replace('"[]"', "[]")
+
+
+@pytest.mark.parametrize("style", ["tree", "tree-item", "index"])
+def test_a_refusal_does_not_grow_with_the_square_of_what_was_sent(klar: Sandbox, style: Any) -> None:
+    klar.refuse_style = style
+    answer = post(klar, REFUNDS, [refund("R" * 10_000, **{f"field{place}": place for place in range(5000)})])
+
+    assert answer.status_code == 400
+    assert 1000 < len(answer.content) < 20_000_000
+    assert answer.json()
 
 
 @pytest.mark.parametrize(
