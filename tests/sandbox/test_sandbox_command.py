@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -108,7 +109,9 @@ def test_options_make_it_slow_lagging_and_faulty() -> None:
     ("options", "message"),
     [
         (["--fault", "510"], "'510' is no fault; there are 408, 425"),
-        (["--latency-ms", "-1"], "'-1' is not a whole number of 0 or more"),
+        (["--latency-ms", "-1"], "'-1' is not a whole number from 0 to 86400000"),
+        (["--latency-ms", "9" * 20], "is not a whole number from 0 to 86400000"),
+        (["--port", "65536"], "'65536' is not a whole number from 0 to 65535"),
         (["--run"], "--run and a command belong together"),
         (["--load", "x", "--run", "--", "true"], "choose one"),
         (["--export", "/nowhere/held.jsonl"], "/nowhere/held.jsonl cannot be written: No such file or directory"),
@@ -213,6 +216,21 @@ def test_a_load_that_a_signal_ends_exports_what_has_arrived(tmp_path: Path) -> N
     assert sum(map(int, re.findall(r"^  \w+: (\d+)$", told, re.MULTILINE))) == len(lines)
 
 
+def test_an_export_that_cannot_be_written_at_the_end_is_one_line_and_exit_code_1() -> None:
+    done = finished("--load", str(SAMPLE), "--export", "/dev/full")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("cannot write /dev/full: No space left on device; what this Klar held is lost\n")
+
+
+def test_an_export_is_written_though_nobody_reads_what_is_printed(tmp_path: Path) -> None:
+    file = tmp_path / "held.jsonl"
+    script = f"{shlex.join([*COMMAND, '--load', str(SAMPLE), '--export', str(file)])} 2>/dev/null | true"
+    subprocess.run(["sh", "-c", script], check=True, timeout=60)
+
+    assert len(file.read_text().splitlines()) == 2345 + 1234
+
+
 def test_a_load_that_fails_ends_with_the_targets_exit_code() -> None:
     done = finished("--load", str(SAMPLE), "--fault", "401@1+")
 
@@ -241,6 +259,12 @@ def test_a_command_finds_the_local_klar_in_its_environment() -> None:
     assert done.returncode == 7
     assert done.stdout.startswith("http://127.0.0.1:")
     assert done.stdout.endswith("At the local Klar:\n  refunds: 0\n  transaction_costs: 0\n")
+
+
+def test_a_command_that_is_not_there_is_one_line_and_exit_code_1() -> None:
+    done = finished("--run", "--", "/nowhere/command")
+
+    assert (done.returncode, done.stderr) == (1, "cannot run /nowhere/command: No such file or directory\n")
 
 
 def test_what_it_holds_and_saw_is_there_as_json_without_a_token(klar: Sandbox) -> None:
