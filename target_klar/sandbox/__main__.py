@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -191,9 +192,12 @@ def _fault(text: str) -> Fault:
 
 
 def _emptied(text: str) -> Path:
-    """Empties a file, so that one that cannot be written is found now, and an older export is never taken for ours."""
+    """Empties a file, so that one that cannot be written is found now, and an older export is never taken for ours.
+
+    A new one is for its owner alone: orders hold personal data.
+    """
     try:
-        Path(text).write_bytes(b"")
+        os.close(os.open(text, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text} cannot be written: {error.strerror}") from None
     return Path(text)

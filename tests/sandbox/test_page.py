@@ -413,7 +413,11 @@ def test_nothing_scrolls_sideways(page: Page, width: int) -> None:
     post(page.klar, REFUNDS, [refund(long, updatedAt=1_700_000_000, lineItems=items), refund("R2")])
     post(page.klar, REFUNDS, [refund(long, **{long: long})])
     post(page.klar, COSTS, {"items": [cost(long, transactionCosts=int("9" * 300))]}, **{"User-Agent": long})
+    bought = {"id": long, "quantity": 1, "sku": long, "taxes": [{"title": long}], "productTags": [long]}
+    names = {"tags": long, "optionalIdentifiers": {"landingPage": long}, "lineItems": [bought] * 4}
+    post(page.klar, "/12.2022/orders/json", [order(long, 0) | names])
     page.open(width)
+    page.browser.find_element(By.CSS_SELECTOR, "article summary").click()
 
     assert page.run("return document.documentElement.scrollWidth") <= width
 

@@ -190,6 +190,7 @@ def test_a_signal_exports_what_its_address_answers_digit_for_digit(tmp_path: Pat
 
     assert (answer.text, answer.headers["Content-Type"]) == (expected, "application/x-ndjson")
     assert file.read_text() == expected
+    assert file.stat().st_mode & 0o777 == 0o600, "orders hold personal data"
 
 
 def test_a_load_that_a_signal_ends_exports_what_has_arrived(tmp_path: Path) -> None:
