@@ -27,13 +27,10 @@ LATEST = 12
 """How many records, refusals and requests the page shows of each."""
 
 _TAKEN = (200, 201, 202, 204)
-_PAGE = Path(__file__).with_name("page.html")
+_PAGE_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _PAGE_HEADERS = (
     ("Cache-Control", "no-store"),
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
-    ),
+    ("Content-Security-Policy", "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'"),
     ("X-Content-Type-Options", "nosniff"),
 )
 
@@ -59,7 +56,9 @@ class Panel:
         called = f"{call.method} {call.path}"
         asked = dict(parse_qsl(call.query))
         answers: dict[str, Callable[[], Answer]] = {
-            "GET /": self._page,
+            "GET /": lambda: _page("html"),
+            "GET /sandbox/page.css": lambda: _page("css"),
+            "GET /sandbox/page.js": lambda: _page("js"),
             "GET /favicon.ico": lambda: Answer(204),
             "GET /sandbox/held": self._held,
             "GET /sandbox/export": self._export,
@@ -81,9 +80,6 @@ class Panel:
         except ValueError:
             return False
         return same and (name in ("localhost", self.host) or is_address(name))
-
-    def _page(self) -> Answer:
-        return Answer(200, _PAGE.read_bytes(), "text/html; charset=utf-8", _PAGE_HEADERS)
 
     def _held(self) -> Answer:
         return json_answer(200, {name: self.klar.held(name) for name in STREAMS})
@@ -143,6 +139,11 @@ class Panel:
             "requests": self._requests(LATEST),
         }
         return json_answer(200, overview)
+
+
+def _page(part: str) -> Answer:
+    file = Path(__file__).with_name(f"page.{part}")
+    return Answer(200, file.read_bytes(), f"{_PAGE_TYPES[part]}; charset=utf-8", _PAGE_HEADERS)
 
 
 def is_address(name: str) -> bool:
