@@ -36,8 +36,13 @@ ROOMS = {
 }
 """The folders and the modules beside them, and which rooms each looks into: those above it in this table alone."""
 # The SDK hands every sink its target, so the sinks name the type of what makes them, and import nothing of it; the
-# progress of a load is that of the target that it is shown.
-TYPE_ONLY = {("sinks", "target"), ("progress", "target")}
+# progress of a load is that of the target that it is shown. A stream submits its batches, and a batch knows its stream.
+TYPE_ONLY = {
+    ("sinks", "target"),
+    ("progress", "target"),
+    ("delivery/stream", "delivery/dispatcher"),
+    ("delivery/batch", "delivery/stream"),
+}
 
 
 def room(name: str) -> str:
