@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import textwrap
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +15,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import KlarError, TokenRefusedError
 from target_klar.contract.streams import CONTRACTS
-from target_klar.run import load
+from target_klar.run import UnexpectedError, load
 from target_klar.runtime import shutdown
 from target_klar.settings.settings import SETTINGS
 from target_klar.target import TargetKlar
@@ -45,6 +47,10 @@ def run(arguments: Sequence[str]) -> int:
         _logger.error("%s%s See target-klar --help.", message, end)
     except (SingerSDKError, InvalidInputLine) as error:
         _logger.error("%s", " ".join(str(error).split()))
+        if isinstance(error, UnexpectedError):
+            # Where it happened, and not what it says, which may quote a record.
+            cause = error.__cause__
+            sys.stderr.write("".join(traceback.format_tb(cause.__traceback__ if cause else None)))
     else:
         return 0
     return 1

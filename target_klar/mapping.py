@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 LONGEST_REASON = 300
 """How many characters of what the SDK says are shown; an expression of the user's for the most part."""
 
-FILTERED: Final = object()
-"""Stands in the place of a record that the map's filter drops."""
-
 _MAX_COLUMNS = 12
 # What these say of a failed stream map names types and fields; what others say may quote a record.
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError)
@@ -40,7 +37,7 @@ def definitions_of(maps: Mapping[str, Any], stream: str) -> list[dict[str, Any]]
 
 
 def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], key: str) -> Any:
-    """Return what the map makes of a record, a `Rejection` or `FILTERED`; the record stays as it is.
+    """Return what the map makes of a record, a `Rejection`, or None if its filter drops it; the record stays as it is.
 
     Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it. A refusal names
     the record by the column that has the name of Klar's `key`.
@@ -49,7 +46,7 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
         made = stream_map.transform(dict(record))
         if made is None:  # for what the filter drops, and also for an empty object
             if not stream_map.get_filter_result(record):
-                return FILTERED
+                return None
             made = {}
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)

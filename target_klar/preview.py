@@ -20,7 +20,7 @@ from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 
 from target_klar import suggestions
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import FILTERED, columns_read, definitions_of, mapped, names_of, registered
+from target_klar.mapping import columns_read, definitions_of, mapped, names_of, registered
 from target_klar.reader import MAX_LINE
 from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Rejection
 from target_klar.records.convert import Conversions, fold
@@ -234,13 +234,13 @@ def _received(column: str, *, made: Any, reads: frozenset[str], conformer: Confo
 
 def _verdicts(sent: list[Any], conformer: Conformer, *, shown: bool = False) -> Iterator[str]:
     for number, made in enumerate(sent, 1):
-        result = made if made is FILTERED or isinstance(made, Rejection) else conformer.conform(made)
+        result = made if made is None or isinstance(made, Rejection) else conformer.conform(made)
         if isinstance(result, Conformed):
             told = shorten(result.text.decode(), _LONGEST_OBJECT) if shown and not conformer.private else "is sent"
         elif isinstance(result, Rejection):
             told = f"is refused: {'; '.join(map(str, result.problems))}"
         else:
-            told = "is dropped by `__filter__`" if made is FILTERED else "is deleted at its source, and skipped"
+            told = "is dropped by `__filter__`" if made is None else "is deleted at its source, and skipped"
         yield f"  record {number} {told}"
 
 

@@ -41,8 +41,8 @@ class Progress:
     def show(self) -> None:
         """Rewrite the line; the log's own lines clear it before they are written."""
         target = self._target
-        target.dispatcher.pace.progress_interval = INTERVAL_SECONDS
-        target.dispatcher.tell = self._rewrite
+        target.dispatcher.progress_interval = INTERVAL_SECONDS
+        target.dispatcher.report_progress = self._rewrite
         for handler in logging.getLogger().handlers:
             handler.addFilter(_cleared)
 

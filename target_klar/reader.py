@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 from collections import Counter
 from contextlib import closing
 from functools import partial
@@ -34,6 +35,8 @@ LINE: Final = "line"
 """Under this name a message carries the bytes that it was read from."""
 _LINES_PER_LOOK = 20  # with a slow stream map they take a second
 _MAX_PATH = 300  # characters of it in a message
+# In the address of a file: the user and the password before the host, and the query, which may be signed.
+_SECRET = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
 _logger = logging.getLogger("target-klar")
 
 
@@ -53,17 +56,18 @@ class _StateLine(msgspec.Struct):
 
 _decode_record = msgspec.json.Decoder(_RecordLine).decode
 _decode_state = msgspec.json.Decoder(_StateLine).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class KlarReader(GenericSingerReader[bytes]):
     """Reads without ever blocking: `poll` is called between chunks, and says how long the next wait may be.
 
-    What `takes` the records of a stream is given the JSON of each and its line; any other message goes to its callback.
+    The JSON of each record and its line go to what `sources` has for its stream, any other message to its callback.
     """
 
     def __init__(self, wakeup: Wakeup, poll: Callable[[], float]) -> None:
         super().__init__()
-        self.takes: dict[str, Callable[[msgspec.Raw, bytes], None]] = {}
+        self.sources: dict[str, Callable[[msgspec.Raw | bytes, bytes], None]] = {}
         self.bytes_read = 0
         self._wakeup = wakeup
         self._poll = poll
@@ -111,14 +115,14 @@ class KlarReader(GenericSingerReader[bytes]):
         """Pass on the message of a line, and return its type."""
         try:
             plain = _decode_record(line)
-            take = self.takes[plain.stream]
+            add = self.sources[plain.stream]
         except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError):
             message = _message(line, callbacks)
             kind: str = message["type"]
             callbacks[kind](message)
             return kind
         try:
-            take(plain.record, line)
+            add(plain.record, line)
         except NotJSONError:
             _message(line, callbacks)  # whose words name the place in the line
             raise
@@ -183,14 +187,19 @@ def state_of(line: bytes) -> bytes:
         return members(line)["value"]
 
 
-def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]]) -> Iterator[tuple[Any, bytes]]:
-    """Yield every record of the files that a BATCH message names, and its JSON; a line that is none becomes text.
+def record_line(stream: str, record: bytes) -> bytes:
+    """Return the line of a RECORD message with this JSON as its record."""
+    return b'{"type":"RECORD","stream":%b,"record":%b}' % (quoted(stream), record)
+
+
+def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]]) -> Iterator[bytes]:
+    """Yield the JSON of every record in the files that a BATCH message names; a line that is no JSON becomes text.
 
     `lines` splits a source, and waits for it as for the input.
 
     Raises:
         InvalidInputLine: The message is none that names files, or a line is longer than any that is read.
-        FatalSyncError: The files are of another kind, or one cannot be read.
+        FatalSyncError: The files are of another kind, or one cannot be read to its end.
     """
     encoding, manifest = message["encoding"], message["manifest"]
     if not isinstance(encoding, dict) or not isinstance(manifest, list):
@@ -203,11 +212,23 @@ def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]])
             "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
         )
     for path in manifest:
-        name = f"batch file {shorten(path, _MAX_PATH)}"
-        with closing(Source(_pieces(path, packed=packed), name)) as source:
-            for line in lines(source):
-                if line and not line.isspace():
-                    yield _record(line)
+        name = f"batch file {address_shown(path)}"
+        with closing(Source(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as source:
+            yield from _records(lines(source), name)
+
+
+def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
+    last = b""
+    for line in lines:
+        if last.strip():
+            yield _record(last)
+        last = line
+    if last.strip():  # it has no end of its own
+        if not _is_json(last):
+            raise FatalSyncError(
+                f"The {name} was cut: its last line is no JSON and has no end. Have the tap write it again."
+            )
+        yield _record(last)
 
 
 def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
@@ -216,14 +237,28 @@ def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
         yield from iter(partial(content.read, CHUNK), b"")
 
 
-def _record(line: bytes) -> tuple[Any, bytes]:
+def _record(line: bytes) -> bytes:
     text = line.strip()
+    return text if _is_json(text) else quoted(text.decode(errors="replace"))
+
+
+def _is_json(text: bytes) -> bool:
     try:
-        # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
-        held = decode(b"[%b]" % text)
-    except NotJSONError:
-        held = []
-    if len(held) == 1:  # more than one where the line is `1, 2`
-        return held[0], text
-    words = text.decode(errors="replace")
-    return words, quoted(words)
+        _decode_raw(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        try:
+            # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
+            return len(decode(b"[%b]" % text)) == 1  # more than one where the line is `1, 2`
+        except NotJSONError:
+            return False
+    return True
+
+
+def address_shown(path: str) -> str:
+    """Return the address of a file as a message may show it: shortened, without user, password and query."""
+    return shorten(_SECRET.sub("", path), _MAX_PATH)
+
+
+def secrets_in(path: str) -> tuple[str, ...]:
+    """Return the parts of an address that no message may show."""
+    return tuple(part for found in _SECRET.finditer(path) for part in re.split(r"[:@?&=]", found[0]) if part)

@@ -13,10 +13,12 @@ from singer_sdk import metrics
 from singer_sdk.exceptions import FatalSyncError, SingerSDKError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
-from target_klar.delivery.dispatcher import Interrupted
+from target_klar.delivery.dispatcher import InterruptedRunError
 from target_klar.delivery.rejects import RecordRejectedError
+from target_klar.delivery.stream import COUNTS
 from target_klar.progress import Progress, on_terminal
 from target_klar.runtime import shutdown
+from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.stream_maps import unused_maps
 
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
     from target_klar.target import TargetKlar
 
 _FREQUENT = 3
+_Counter = enum.Enum("_Counter", {name: f"{name}_records" for name in COUNTS}, type=str)  # type: ignore[misc]  # named below
+"""Our names among the SDK's metrics, whose enum cannot be extended."""
 
 
-class _Metric(str, enum.Enum):
-    REJECTED_RECORDS = "rejected_records"
+class UnexpectedError(FatalSyncError):
+    """A bug of ours, or a machine that has run out of something; the cause tells."""
 
 
 def load(target: TargetKlar, path: str | None) -> None:
@@ -69,36 +73,40 @@ def _listen(target: TargetKlar, path: str | None) -> None:
     try:
         # What the SDK passes on to our reader is not opened yet: that may take for ever.
         target.listen(cast("IO[str]", pieces_of(path)) if path else None)
-    except (SingerSDKError, InvalidInputLine) as error:
-        if isinstance(error, Interrupted):
-            left = target.dispatcher.requests
+    except Exception as error:  # whatever it is, what is in flight ends and is acknowledged
+        if isinstance(error, InterruptedRunError):
+            left = target.dispatcher.in_flight
             requests = f"{left} request{'s' * (left != 1)}"
             target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, shutdown.GRACE_SECONDS)
-        told = _end_early(target, error)
+        message = _end_early(target, error)
         _conclude(target)
         number = shutdown.received()
         if number is not None:
-            if not isinstance(error, Interrupted):
-                target.logger.error("%s", " ".join(told.split()))
+            if not isinstance(error, InterruptedRunError):
+                target.logger.error("%s", " ".join(message.split()))
             target.logger.warning("Stopped by %s. %s", signal.Signals(number).name, _kept(target))
             raise SystemExit(128 + number) from None
-        raise FatalSyncError(f"{told} {_kept(target)}") from error
+        kind = FatalSyncError if _is_known(error) else UnexpectedError
+        raise kind(f"{message} {_kept(target)}") from error
 
 
 def _conclude(target: TargetKlar) -> None:
-    """Say what became of the records of each stream, and of those that were refused."""
-    for sink in target.sinks.values():
-        sink.conclude()
-        tags = {"stream": sink.stream_name}
-        # A name of ours among the SDK's metrics, whose enum cannot be extended.
-        metric = cast("metrics.Metric", _Metric.REJECTED_RECORDS)
-        point = metrics.Point("counter", metric, sink.stream.rejected, tags)
-        metrics.log(target.metrics_logger, point)
+    """Say what became of the records of each stream, and of those that were rejected."""
+    for stream in (sink.stream for sink in target.sinks.values()):
+        target.logger.info("%s", stream.summary())
+        if stream.conformer.assumed_utc:
+            target.logger.info("%s: times without a zone were read as UTC", stream.name)
+        for warning in stream.warnings():
+            target.logger.warning("%s", warning)
+        for name in COUNTS:
+            metric = cast("metrics.Metric", _Counter[name])
+            point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})
+            metrics.log(target.metrics_logger, point)
     rejects = target.dispatcher.rejects
     if rejects.count:
         where = f", to be found in {rejects.path}" if rejects.path else ""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))
-        target.logger.warning("Records refused: %d%s. Most often: %s", rejects.count, where, reasons)
+        target.logger.warning("Records rejected: %d%s. Most often: %s", rejects.count, where, reasons)
 
 
 def _input(path: str | None) -> os.stat_result | None:
@@ -108,31 +116,48 @@ def _input(path: str | None) -> os.stat_result | None:
         return None
 
 
-def _end_early(target: TargetKlar, reason: Exception) -> str:
-    """Deliver what came before the reason to stop, unless its class says that nothing new may be sent; acknowledge.
+def _is_known(error: Exception) -> bool:
+    return isinstance(error, (SingerSDKError, InvalidInputLine))
 
-    Returns what to tell: of the records that stopped the run the first, and why not all before it was delivered.
+
+def _may_deliver(error: Exception) -> bool:
+    return _is_known(error) and not isinstance(error, (StopSendingError, StopNowError))
+
+
+def _end_early(target: TargetKlar, reason: Exception) -> str:
+    """Do what may still be done: deliver what came before the reason to stop, let requests in flight end, acknowledge.
+
+    Returns the message: of the records that stopped the run the first, and why not all before it was delivered.
     """
-    told = reason
-    trouble: Exception | None = reason if hasattr(reason, "lets_in_flight_end") else None
-    while trouble is None:
+    stops, last = reason, reason
+    while _may_deliver(last):
         try:
             target.process_endofpipe()
-        except RecordRejectedError as error:  # held back too
-            if isinstance(told, RecordRejectedError) and error.number < told.number:
-                told = error
-        except SingerSDKError as error:
-            trouble = error
+        except RecordRejectedError as error:  # it was before the reason
+            if isinstance(stops, RecordRejectedError) and error.number < stops.number:
+                stops = error
+        except Exception as error:  # noqa: BLE001  # as above
+            last = error
         else:
-            return str(told)
-    if getattr(trouble, "lets_in_flight_end", False):
+            return _worded(stops)
+    if not isinstance(last, StopNowError):
         try:
             target.dispatcher.finish_in_flight()
         except FatalSyncError as error:
-            trouble = error
-    return (
-        str(told) if str(told) == str(trouble) else f"{told} Not all of what came before could be delivered: {trouble}"
-    )
+            last = error
+    if str(stops) == str(last):
+        return _worded(stops)
+    return f"{_worded(stops)} Earlier records could not be delivered: {_worded(last)}"
+
+
+def _worded(error: Exception) -> str:
+    """Return what to say of an error: of one that nobody expected no text, which may quote a record."""
+    if _is_known(error):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is no memory left. Lower `batch_size_rows` or `max_parallel_requests`, or give it more."
+    why = error.strerror if isinstance(error, OSError) else None
+    return f"Unexpected error: {why or type(error).__name__}."
 
 
 def _kept(target: TargetKlar) -> str:

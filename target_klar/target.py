@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
@@ -19,36 +18,32 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
-from target_klar.delivery.batch import record_line
 from target_klar.delivery.checkpoints import Checkpoints
-from target_klar.delivery.dispatcher import Dispatcher, Pace
+from target_klar.delivery.dispatcher import Dispatcher
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
+from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
-from target_klar.mapping import (
-    FILTERED,
-    columns_read,
-    columns_removed,
-    definitions_of,
-    mapped,
-    names_of,
-    registered,
-)
-from target_klar.reader import LINE, KlarReader, records, state_of
-from target_klar.records.conform import Rejection
+from target_klar.mapping import columns_read, columns_removed, definitions_of, names_of, registered
+from target_klar.reader import LINE, KlarReader, record_line, records, state_of
+from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten
+from target_klar.records.json_codec import members
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS, checked
 from target_klar.settings.stream_maps import unmatched_map
 from target_klar.sinks import KlarSink
+from target_klar.sources import MappedRoute, PlainRoute, SourceStream
 from target_klar.suggestions import likely_stream, renaming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.mapper import StreamMap
+
+    from target_klar.contract.streams import Contract
 
 
 class TargetKlar(Target):
@@ -75,13 +70,13 @@ class TargetKlar(Target):
         rejects = Rejects(config.get("rejects_path"), config["rejects_limit"], dry_run=config["validate_only"])
         interval, status_timeout = config["checkpoint_interval_seconds"], config["status_timeout_seconds"]
         checkpoints = Checkpoints(ledger, rejects, workers, interval, status_timeout)
-        pace = Pace(config["max_parallel_requests"], status_timeout)
-        self.dispatcher = Dispatcher(ledger, rejects, workers, checkpoints, pace)
+        parallel = config["max_parallel_requests"]
+        self.dispatcher = Dispatcher(ledger, rejects, workers, checkpoints, parallel, status_timeout)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
         self.message_reader: KlarReader
         self._reader = self.message_reader = KlarReader(wakeup, self._poll)
         self.sinks: dict[str, KlarSink] = {}
-        self._ways: dict[str, list[tuple[StreamMap, KlarSink]]] = {}
+        self._sources: dict[str, SourceStream] = {}
         self._ignored_versions: set[str] = set()
 
     def connect(self, tell: Callable[[str], None], retry_timeout: float | None = None) -> Client:
@@ -100,29 +95,18 @@ class TargetKlar(Target):
     # The way of a message
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        """Give what the stream's maps make of a record to their sinks; most records without one go to `takes`."""
+        """Add a record to its stream; the reader does so itself with records in the usual form."""
         # This leaves out what the SDK does per record: a batch context with an id, the tap's own schema and key (Klar's
         # contract counts, and conforming parses times), removing `_sdc_` fields (conforming needs `_sdc_deleted_at`),
         # and a clock for its counter.
         self._assert_line_requires(message_dict, {"stream", "record"})
-        record = message_dict["record"]
-        for stream_map, sink in self._ways_of(message_dict["stream"]):
-            sent = record
-            if isinstance(record, dict):
-                sent = mapped(stream_map, record, self._definitions(message_dict["stream"]), sink.stream.contract.key)
-            if sent is FILTERED:
-                sink.count_filtered(record)
-            elif isinstance(sent, Rejection):
-                sink.refuse(sent, message_dict[LINE])
-            else:
-                sink.process_record(sent, message_dict)
-            if not isinstance(record, dict):
-                return  # no map can make anything of it, so it is one bad record, however many there are
+        line = message_dict[LINE]
+        self._source_of(message_dict["stream"]).add(members(line)["record"], line)
 
-    def _ways_of(self, stream: Any) -> list[tuple[StreamMap, KlarSink]]:
-        if not isinstance(stream, str) or stream not in self._ways:
+    def _source_of(self, stream: Any) -> SourceStream:
+        if not isinstance(stream, str) or stream not in self._sources:
             raise RecordsWithoutSchemaException(f"A record of {_named(stream)} came before the SCHEMA of its stream.")
-        return self._ways[stream]
+        return self._sources[stream]
 
     def _definitions(self, stream: str) -> list[dict[str, Any]]:
         """Return the stream's maps as the user wrote them."""
@@ -144,32 +128,37 @@ class TargetKlar(Target):
         for each in maps:
             if each.stream_alias not in CONTRACTS and not isinstance(each, RemoveRecordTransform):
                 raise FatalSyncError(_unknown(stream, each.stream_alias, properties))
-        ways = [
-            (each, self.get_sink(each.stream_alias)) for each in maps if not isinstance(each, RemoveRecordTransform)
-        ]
-        for _, sink in ways:
-            sink.conformer.expect(columns_read(self._definitions(stream)))
-        self._reader.takes.pop(stream, None)
+        routes = self._routes(stream, [each for each in maps if not isinstance(each, RemoveRecordTransform)], maps)
+        self._sources[stream] = SourceStream(routes)
+        # With one route, as most streams have, a record takes it without a detour.
+        self._reader.sources[stream] = routes[0].add if len(routes) == 1 else self._sources[stream].add
+
+    def _routes(self, stream: str, kept: list[StreamMap], maps: list[StreamMap]) -> list[PlainRoute | MappedRoute]:
+        definitions = self._definitions(stream)
         removed = columns_removed(maps, self.mapper.stream_maps_dict, stream)
-        if ways and removed is not None:
-            sink = ways[0][1]
-            self._reader.takes[stream] = partial(sink.take_without, removed) if removed else sink.take
-        self._ways[stream] = ways
+        routes: list[PlainRoute | MappedRoute] = []
+        for each in kept:
+            klar_stream = self.get_sink(each.stream_alias).stream
+            klar_stream.conformer.expect(columns_read(definitions))
+            if removed is not None:
+                routes.append(PlainRoute(stream, klar_stream, removed))
+            else:
+                routes.append(MappedRoute(stream, klar_stream, each, definitions))
+        return routes
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""
         self._assert_line_requires(message_dict, {"value"})
         if not self.config["validate_only"]:
-            self.dispatcher.ledger.state(state_of(message_dict[LINE]))
+            self.dispatcher.ledger.add_state(state_of(message_dict[LINE]))
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
         self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
-        self._ways_of(stream)
-        for record, text in records(message_dict, self._reader.lines):
-            line = record_line(stream, text)
-            self._process_record_message({"type": "RECORD", "stream": stream, "record": record, LINE: line})
+        source = self._source_of(stream)
+        for record in records(message_dict, self._reader.lines):
+            source.add(record, record_line(stream, record))
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Ignore it, and say so once a stream: Klar has upserts, not table versions."""
@@ -185,20 +174,29 @@ class TargetKlar(Target):
 
     # What the SDK asks for
 
-    def get_sink(
-        self,
-        stream_name: str,
-        *,
-        record: dict[str, Any] | None = None,  # noqa: ARG002  # the SDK's signature
-        schema: dict[str, Any] | None = None,
-        key_properties: Sequence[str] | None = None,
-    ) -> KlarSink:
+    def get_sink(self, stream_name: str, **_: Any) -> KlarSink:
         """Return the one sink of a stream of Klar's, whatever schemas its source streams have."""
         if stream_name not in self.sinks:
-            sink = self.add_sink(stream_name, schema or {"properties": {}}, key_properties)
-            assert isinstance(sink, KlarSink)
-            self.sinks[stream_name] = sink
+            sink = KlarSink(self, self._stream(CONTRACTS[stream_name]))
+            self._sinks_active[stream_name] = self.sinks[stream_name] = sink
         return self.sinks[stream_name]
+
+    def _stream(self, contract: Contract) -> Stream:
+        config = self.config
+        conformer = Conformer(
+            contract,
+            extra_fields=config.get("extra_fields", ()),
+            validate=config["validate_records"],
+            hard_delete=config["hard_delete"],
+            version=config[contract.version_setting],
+        )
+        return Stream(
+            contract,
+            conformer,
+            self.dispatcher,
+            max_records=config["batch_size_rows"],
+            dry_run=config["validate_only"],
+        )
 
     def get_sink_class(self, stream_name: str) -> type[KlarSink]:  # noqa: ARG002  # the SDK's signature
         """Return the one sink class."""
@@ -236,17 +234,10 @@ class TargetKlar(Target):
             raise InvalidInputLine(f"a {message_dict['type']} without `{missing[0]}`")
 
     def _poll(self) -> float:
-        """Send what has waited long enough, tend what is in flight, and return how long both can be left alone."""
+        """Act on what came in, flush what has waited long enough, and return how long both can be left alone."""
         now = time.monotonic()
-        patience = [self.dispatcher.poll()]
-        for sink in self.sinks.values():
-            if sink.batch is not None:
-                left = sink.batch.opened_at + self.config["batch_delay_seconds"] - now
-                if left > 0:
-                    patience.append(left)
-                else:
-                    sink.flush()
-        return min(patience)
+        wait_limit = self.config["batch_delay_seconds"]
+        return min([self.dispatcher.poll(), *(sink.stream.poll(now, wait_limit) for sink in self.sinks.values())])
 
 
 def _unknown(stream: str, alias: str, columns: Collection[str]) -> str:

@@ -16,7 +16,7 @@ from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, s
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.conform import DELETED, Conformed, Conformer, Rejection
+from target_klar.records.conform import Conformed, Conformer, Deleted, Rejection
 from target_klar.records.formatting import Problem
 from target_klar.records.json_codec import decode
 
@@ -106,7 +106,7 @@ def test_a_mark_that_says_no_is_that_of_a_living_record(mark: object, *, hard_de
 @pytest.mark.parametrize("mark", TIMES + TRUE, ids=repr)
 def test_a_mark_that_says_when_or_yes_is_that_of_a_deleted_record(mark: object, *, validate: bool) -> None:
     deleted = OWN | {MARK: mark}
-    assert Conformer(CONTRACTS["refunds"], validate=validate).conform(deleted) is DELETED
+    assert Conformer(CONTRACTS["refunds"], validate=validate).conform(deleted) == Deleted("R")
     assert sent(deleted, Conformer(CONTRACTS["refunds"], validate=validate, hard_delete=True)) == CANCELLED
     assert Conformer(CONTRACTS["refunds"]).is_deleted({MARK: mark})
 
@@ -128,7 +128,7 @@ def test_a_record_with_any_other_mark_is_refused_with_words(mark: object, *, har
 def test_the_mark_is_known_however_it_is_spelled_also_among_the_extra_fields(name: str) -> None:
     for extra in (name, MARK):
         conformer = Conformer(CONTRACTS["refunds"], extra_fields=[extra, "currency"])
-        assert conformer.conform(OWN | {"currency": "EUR", name: DELETION}) is DELETED
+        assert conformer.conform(OWN | {"currency": "EUR", name: DELETION}) == Deleted("R")
         assert sent(OWN | {"currency": "EUR", name: None}, conformer) == OWN | {"currency": "EUR"}
         assert conformer.dropped == []
 
@@ -230,7 +230,7 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
         else:
             seen["deleted"] += 1
             assert says_when_or_yes(mark), mark
-            assert skipped is DELETED
+            assert skipped == Deleted("R")
             if isinstance(cancelled, Rejection):  # an order has no other time to stand in for that of its deletion
                 assert stream == "orders"
                 return
@@ -240,7 +240,7 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
                 assert stream == "refunds" or 100_000_000 <= cancellation.pop("cancelledAt") <= 9_999_999_999
                 assert cancellation == (CANCELLED if stream == "refunds" else LIVING["orders"])
             else:
-                assert cancelled is DELETED
+                assert cancelled == Deleted("R")
 
     holds()
     assert min(seen.values()) > 40, seen

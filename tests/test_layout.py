@@ -19,15 +19,16 @@ ROOMS = {
     "runtime": "",
     "sandbox": "",
     "records": "contract",
-    "api": "contract records",
+    "api": "contract records runtime",
     "delivery": "api contract records runtime",
     "settings": "api contract records",
     "mapping": "records",
     "suggestions": "contract records",
     "reader": "records runtime",
-    "sinks": "contract delivery reader records",
+    "sources": "delivery mapping records",
+    "sinks": "delivery",
     "preview": "contract mapping reader records runtime suggestions",
-    "target": "api contract delivery mapping reader records runtime settings sinks suggestions",
+    "target": "api contract delivery mapping reader records runtime settings sinks sources suggestions",
     "progress": "",
     "run": "delivery progress runtime settings target",
     "cli": "api contract preview run runtime settings target",
@@ -35,8 +36,13 @@ ROOMS = {
 }
 """The folders and the modules beside them, and which rooms each looks into: those above it in this table alone."""
 # The SDK hands every sink its target, so the sinks name the type of what makes them, and import nothing of it; the
-# progress of a load is that of the target that it is shown.
-TYPE_ONLY = {("sinks", "target"), ("progress", "target")}
+# progress of a load is that of the target that it is shown. A stream submits its batches, and a batch knows its stream.
+TYPE_ONLY = {
+    ("sinks", "target"),
+    ("progress", "target"),
+    ("delivery/stream", "delivery/dispatcher"),
+    ("delivery/batch", "delivery/stream"),
+}
 
 
 def room(name: str) -> str:

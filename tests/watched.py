@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from forked import Forked
+    from scripted_klar import ScriptedKlar
     from typing_extensions import Self
 
     from target_klar.sandbox import Sandbox
@@ -50,7 +51,7 @@ class Watched:
 
     def __init__(
         self,
-        klar: Sandbox,
+        klar: Sandbox | ScriptedKlar,
         *options: str,
         missing: Callable[[Any], object] = lambda _: None,
         reads_stdout: bool = True,

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import requests
 import tenacity
 import urllib3.exceptions
-from singer_sdk.exceptions import FatalAPIError
 
 from target_klar.api.answers import Answer, Status, judge, quote, why_no_answer
 from target_klar.api.deadlines import Attempt, WatchedAdapter
 from target_klar.api.network_errors import setting_to_check, what_broke
 from target_klar.records.json_codec import read_strictly
+from target_klar.runtime.endings import StopSendingError
 
 if TYPE_CHECKING:
     import threading
@@ -33,11 +33,8 @@ if TYPE_CHECKING:
 _MIN_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter one any answer may hold the letters
 
 
-class KlarError(FatalAPIError):
+class KlarError(StopSendingError):
     """Klar cannot be loaded into as things stand; the message is one line that says what to do."""
-
-    lets_in_flight_end = True
-    """Nothing new can be sent, but what is in flight may end; an error without this lets all be sent that has come."""
 
 
 class _Response(NamedTuple):

@@ -7,75 +7,78 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.records.json_codec import decode, quoted
+from target_klar.delivery.rejects import Origin
+from target_klar.records.json_codec import members
 
 if TYPE_CHECKING:
-    from target_klar.contract.streams import Record
     from target_klar.delivery.stream import Stream
+    from target_klar.records.conform import Conformed
 
-
-MAX_HELD: Final = 16 << 20
+MAX_BYTES: Final = 16 << 20
 """The bytes of one batch, the tap's own text included, from which on it is sent: a bound on memory, not Klar's."""
-
-
-def record_line(stream: str, record: bytes) -> bytes:
-    """Return the line of a RECORD message with this JSON as its record."""
-    return b'{"type":"RECORD","stream":%b,"record":%b}' % (quoted(stream), record)
 
 
 class Entry(msgspec.Struct, gc=False):
     """The newest record of one key in a batch, as text: its objects take ten times the memory, and time to tidy up."""
 
+    number: int
+    """Its own in the order of reading."""
     earliest: int
     """The number of the first record with this key in the batch, which this one has superseded."""
     sent: bytes
     """What Klar gets, as JSON."""
-    origin: bytes | None
+    source: str
+    """The tap's own stream."""
+    line: bytes | None
     """The tap's own line; None where its record is what Klar gets."""
+    cancels: bool
+    """Whether it cancels what Klar holds under the key."""
 
     @property
-    def record(self) -> Record:
-        """What Klar gets, as objects."""
-        record: Record = decode(self.sent)
-        return record
-
-    @property
-    def held(self) -> int:
+    def size(self) -> int:
         """How many bytes it keeps."""
-        return len(self.sent) + len(self.origin or b"")
+        return len(self.sent) + len(self.line or b"")
 
-    def line(self, stream: str) -> bytes:
-        """Return the tap's own line; `stream` is where it belongs if its record is what Klar gets."""
-        return self.origin or record_line(stream, self.sent)
+    @property
+    def origin(self) -> Origin:
+        """Where the record comes from: the tap's own stream, and the very bytes that the tap wrote."""
+        record = self.sent if self.line is None else members(self.line)["record"]
+        return Origin(self.source, record, self.number)
 
 
 class Batch:
     """Records of one stream that become one request: one for each key, the last one."""
 
-    def __init__(self, stream: Stream, numbers: list[int]) -> None:
+    def __init__(self, stream: Stream, number: int) -> None:
         self.stream = stream
-        self.numbers = numbers
-        """Those of its records, superseded ones too; by the first one the ledger knows it."""
+        self.number = number
+        """That of its first record, by which the ledger knows it."""
         self.opened_at = time.monotonic()
-        self.held = 0
+        self.read = 0
+        """How many records it has taken, superseded ones too."""
+        self.bytes = 0
         """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
 
-    def add(self, number: int, key: str, text: bytes, origin: bytes | None) -> None:
-        """Take a record in, with `text` as its JSON, in the place of an earlier one with the same `key`.
+    def add(self, number: int, conformed: Conformed, source: str, line: bytes | None) -> Entry | None:
+        """Add a record in the place of an earlier one with the same key, which is returned.
 
-        `origin` is the line it came in, unless its record there is the same.
+        `line` is the one that it came in; None if its record there is the JSON that Klar gets.
         """
-        entries = self.entries
-        if key in entries:
-            before = entries[key]
-            number = before.earliest
-            self.held -= before.held
-            self.stream.merged += 1
-            self.stream.unaggregated.add({key: before.sent})
-        entries[key] = Entry(number, text, origin)
-        self.held += len(text) if origin is None else len(text) + len(origin)
+        text = conformed.text
+        before = self.entries.get(conformed.key)
+        earliest = number
+        if before is not None:
+            earliest = before.earliest
+            self.bytes -= before.size
+        self.entries[conformed.key] = Entry(number, earliest, text, source, line, conformed.cancels)
+        self.bytes += len(text) if line is None else len(text) + len(line)
+        self.read += 1
+        return before
 
-    def close(self) -> None:
-        """Look at what its records replace, once no more come."""
-        self.stream.unaggregated.add({key: entry.sent for key, entry in self.entries.items()})
+    def remove(self, key: str) -> Entry | None:
+        """Take the record of a key out, if there is one; its number stays the batch's."""
+        entry = self.entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= entry.size
+        return entry

@@ -1,10 +1,10 @@
-"""What a worker thread does: load one batch, wait until Klar's status shows a load."""
+"""What a worker thread does: deliver one batch, wait until Klar's status shows a load."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from target_klar.api.answers import Answer, Verdict
 from target_klar.api.client import Client, KlarError
@@ -17,12 +17,20 @@ if TYPE_CHECKING:
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
 
-_MAX_PAUSE = 2.0
+_FIRST_PAUSE: Final = 0.02
+_MAX_PAUSE: Final = 2.0
+
+
+class Reading(NamedTuple):
+    """A status that shows a load, and how many seconds after Klar's answer it began to; 0 if no lag was seen."""
+
+    status: Status
+    lag: float
 
 
 @dataclass
 class DeliveryReport:
-    """How the loading of one batch ended."""
+    """How the delivery of one batch ended."""
 
     bisection: Bisection
     status: Status | None = None
@@ -30,9 +38,15 @@ class DeliveryReport:
     confirmed: bool = True
     """Whether `status` was read after the last request that Klar accepted, and shows a load since."""
     error: KlarError | None = None
-    """What ended it early; then nothing but `isolation.accepted` is known of its records."""
+    """What ended it early; then nothing but `bisection.accepted` is known of its records."""
     requests: int = 0
     retries: int = 0
+    lag: float = 0.0
+    """How long Klar's status took to show the first load, in seconds."""
+    answered_at: float = 0.0
+    """When Klar answered last, on the monotonic clock."""
+    longest_request: float = 0.0
+    """Of the requests that Klar answered, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +56,14 @@ class BatchDelivery:
     contract: Contract
     objects: Sequence[bytes]
     remaining: int
-    """How many of them may be set aside before the run stops."""
+    """How many of them may be rejected before the run stops."""
     verified: bool
     """Klar took and counted a request of this stream in this run; else its status is read before, and counted after."""
     status_timeout: float
     validate_only: bool
 
     def run(self, client: Client) -> DeliveryReport:
-        """Send the batch until each object is stored or refused."""
+        """Send the batch until each object is stored or rejected."""
         verified = self.verified or self.validate_only
         bisection = Bisection(
             self.objects,
@@ -68,13 +82,13 @@ class BatchDelivery:
                 report.status = client.status(self.contract)
             while segment := bisection.next():
                 objects = [self.objects[position] for position in segment.positions]
-                taken = bisection.apply(segment, self._submit(client, objects))
+                taken = bisection.apply(segment, self._submit(client, objects, report))
                 if taken:
                     report.confirmed = self.validate_only
                 if taken and not counted:
                     # At the first load, not the last: a body that Klar takes but does not understand is found here.
-                    counts = taken, len(objects)
-                    report.status = _count(client, self.contract, report.status, counts, self.status_timeout)
+                    reading = self._count(client, report, taken, len(objects))
+                    report.status, report.lag = reading
                     report.confirmed = counted = True
         except KlarError as error:
             report.error = error
@@ -82,26 +96,63 @@ class BatchDelivery:
         report.retries = client.retries - retries
         return report
 
-    def _submit(self, client: Client, objects: list[bytes]) -> Answer:
+    def _submit(self, client: Client, objects: list[bytes], report: DeliveryReport) -> Answer:
         if self.validate_only and not self.contract.validates:
             return Answer(Verdict.ACCEPTED)  # checked here alone
-        return client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
+        started = time.monotonic()
+        answer = client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
+        report.answered_at = time.monotonic()
+        report.longest_request = max(report.longest_request, report.answered_at - started)
+        return answer
+
+    def _count(self, client: Client, report: DeliveryReport, taken: int, sent: int) -> Reading:
+        """Wait for the load of the first request, and see that Klar counts what it took of what was sent, or all of it.
+
+        Raises:
+            KlarError: Klar's status does not show the load in time, or counts something else.
+        """
+        stream = self.contract.stream
+        try:
+            reading = wait_until_confirmed(
+                client, self.contract, report.status, self.status_timeout, report.answered_at
+            )
+        except KlarError as error:
+            raise KlarError(f"{error} That was the first request, with {sent} sent in it.") from error
+        counted = reading.status.last_batch_count
+        if counted not in (str(taken), str(sent)):
+            accepted = f" or the {taken} accepted" if taken < sent else ""
+            raise KlarError(
+                f"{stream}: Klar accepted the first request, but its status counts {counted or 'none'}, not the {sent} "
+                f"sent{accepted}, so it may not read them as they are meant. Check `{self.contract.version_setting}`, "
+                "and that nothing else loads into this data source at the same time, or set "
+                "`status_timeout_seconds: 0`, with which no count is compared."
+            )
+        return reading
 
 
-def wait_until_confirmed(client: Client, contract: Contract, before: Status | None, timeout: float) -> Status:
-    """Read the status until it shows a load newer than `before`, for `timeout` seconds at the most (0: read it once).
+def wait_until_confirmed(
+    client: Client, contract: Contract, baseline: Status | None, timeout: float, answered_at: float, lag: float = 0.0
+) -> Reading:
+    """Read the status until it shows a load newer than `baseline`, for `timeout` seconds at the most.
+
+    The reading begins no earlier than `lag` seconds after `answered_at`, when Klar answered last: until then a status
+    that lags so long may show an older load. With a `timeout` of 0 it is read once, and only has to answer.
 
     Raises:
         KlarError: The status does not answer, or shows no such load in time.
     """
+    time.sleep(max(0.0, answered_at + lag - time.monotonic()) if timeout else 0.0)
     deadline = time.monotonic() + timeout
-    pause = 0.02
+    pause = _FIRST_PAUSE
+    seen = 0.0
     while True:
+        began = time.monotonic()
         status = client.status(contract)
-        if not timeout or status.newer_than(before):
-            return status
+        if not timeout or status.newer_than(baseline):
+            return Reading(status, seen and began - answered_at)
+        seen = began
         if time.monotonic() + pause > deadline:
-            newer = f" newer than {before.last_success}" if before and before.last_success else ""
+            newer = f" newer than {baseline.last_success}" if baseline and baseline.last_success else ""
             raise KlarError(
                 f"{contract.stream}: Klar accepted records, but {timeout:g} s later its status shows no load{newer} "
                 f"(last batch: {status.last_batch_count or 'none'}). Run again, or raise `status_timeout_seconds` (0: "
@@ -109,23 +160,3 @@ def wait_until_confirmed(client: Client, contract: Contract, before: Status | No
             )
         time.sleep(pause)
         pause = min(pause * 2, _MAX_PAUSE)
-
-
-def _count(
-    client: Client, contract: Contract, before: Status | None, counts: tuple[int, int], timeout: float
-) -> Status:
-    """Wait for the load of the first request, and see that Klar counts what it took of what was sent, or all of it."""
-    taken, sent = counts
-    try:
-        status = wait_until_confirmed(client, contract, before, timeout)
-    except KlarError as error:
-        raise KlarError(f"{error} That was the first request, with {sent} sent in it.") from error
-    if status.last_batch_count not in (str(taken), str(sent)):
-        accepted = f" or the {taken} accepted" if taken < sent else ""
-        raise KlarError(
-            f"{contract.stream}: Klar accepted the first request, but its status counts "
-            f"{status.last_batch_count or 'none'}, not the {sent} sent{accepted}, so it may not read them as they are "
-            f"meant. Check `{contract.version_setting}`, and that nothing else loads into this data source at the same "
-            "time, or set `status_timeout_seconds: 0`, with which no count is compared."
-        )
-    return status

@@ -1,41 +1,51 @@
-"""The way of a STATE: covered by the ledger, confirmed by Klar's status, written."""
+"""The way of a STATE: covered by the ledger, confirmed by Klar's status, written.
+
+A check of the status stands between what was sent before it and what is sent after it. It begins when no request of
+the streams that it is about is in flight, and until it ends nothing new of them is sent; so a reading that shows a load
+newer than the baseline, which was read before those requests, is about them. That reading is the next baseline.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import wait_until_confirmed
 from target_klar.runtime.pipes import write_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_klar.api.answers import Status
     from target_klar.api.client import Client
-    from target_klar.contract.streams import Contract
+    from target_klar.delivery.batch_delivery import Reading
     from target_klar.delivery.ledger import Ledger, State
     from target_klar.delivery.rejects import Rejects
     from target_klar.delivery.stream import Stream
     from target_klar.delivery.workers import Workers
 
-_MAX_PAUSE_SECONDS = 5.0
-"""How long new requests of a stream wait at a checkpoint, so that its status is read between old ones and new ones."""
+_MIN_HOLD_SECONDS: Final = 5.0
+_SPACING: Final = 10
+"""Between two holds at least so many times as long is left as the last one took: a slow Klar costs a tenth."""
 
 
 @dataclass
-class _Checkpoint:
-    """The checkpoint that is under way, or the next one."""
+class _Hold:
+    """New requests of the unconfirmed streams wait until those in flight have ended, or until it is given up."""
 
-    pause_ends: float = 0.0
-    """Until when new requests wait; 0 before it has begun."""
-    state: State | None = None
-    """What leaves once the status of each stream that was asked has confirmed its records."""
-    asked: set[Stream] = field(default_factory=set)
-    """The streams whose status is being read."""
-    failed: bool = False
-    """A status check failed, so it stays under way for ever, and no STATE leaves any more."""
+    began: float
+    ends: float
+
+
+@dataclass
+class _Check:
+    """The status of each of these streams is being read; `state` leaves once all of them show a load."""
+
+    state: State | None
+    began: float
+    awaiting_status: set[Stream]
 
 
 @dataclass
@@ -49,14 +59,30 @@ class Checkpoints:
     status_timeout: float
     acknowledged: State | None = None
     """The STATE that was written last."""
+    failed: bool = False
+    """Whether a check failed, so that no STATE leaves any more."""
     _unconfirmed: dict[Stream, Status | None] = field(default_factory=dict)
-    """The streams of which Klar accepted records that no status has shown yet, each with the status before those."""
-    _current: _Checkpoint = field(default_factory=_Checkpoint)
+    """The streams of which Klar accepted records that no check has confirmed, each with the baseline of its check."""
+    _hold: _Hold | None = None
+    _check: _Check | None = None
+    _baselines: set[Stream] = field(default_factory=set)
+    """Those whose status is being read beside a request that did not end: it is the baseline of what follows."""
+    _next_hold: float = 0.0
+    _booked_since_hold: bool = False
+    _longest_request: float = 0.0
     _written_at: float = field(default_factory=time.monotonic)
 
-    def accepted(self, stream: Stream, before: Status | None) -> None:
-        """Have the status of a stream show a load newer than `before`, which was read before the load was sent."""
-        self._unconfirmed.setdefault(stream, before)
+    def accepted(self, stream: Stream, baseline: Status | None) -> None:
+        """Have the status of a stream show a load newer than `baseline`, which was read before the load was sent."""
+        known = self._unconfirmed.get(stream)
+        newer = known is None or (baseline is not None and baseline.newer_than(known))
+        self._unconfirmed[stream] = baseline if newer else known
+
+    def booked(self, longest_request: float, lag: float) -> None:
+        """Learn what a batch took, in seconds: its longest request, and how long its load kept others waiting."""
+        self._booked_since_hold = True
+        self._longest_request = max(self._longest_request, longest_request)
+        self._leave_room(lag)
 
     def poll(self, now: float) -> float:
         """Bring a STATE a step further if one is due, and return until when that will do.
@@ -64,81 +90,112 @@ class Checkpoints:
         Raises:
             FatalSyncError: It could not be written, or the rejects before it.
         """
-        due = self._written_at + self.interval
-        # With everything confirmed a STATE need not wait for its turn.
-        if self._current.state is not None or (self.ledger.has_covered and (now >= due or not self._unconfirmed)):
-            self.advance(patient=True)
-        until = due if self.ledger.has_covered and due > now else float("inf")
-        return min(until, self._current.pause_ends) if self._pausing else until
+        if self._check or self._baselines or self.failed:
+            return float("inf")
+        if self._hold is None:
+            if not self.ledger.has_covered:
+                return float("inf")
+            if not self._unconfirmed:  # a STATE need not wait for its turn
+                self.check()
+                return float("inf")
+            due = self._due()
+            if now < due:
+                return due
+            self._booked_since_hold = False
+            self._hold = _Hold(now, now + max(_MIN_HOLD_SECONDS, 2 * self._longest_request))
+        if not self.status_timeout or not any(stream.in_flight for stream in self._unconfirmed):
+            self.check()
+        elif now >= self._hold.ends:
+            self._read_baselines()
+        else:
+            return self._hold.ends
+        return float("inf")
 
-    def advance(self, *, patient: bool = False) -> None:
-        """Bring the newest covered STATE a step further: have each stream's load confirmed, then write it.
-
-        A `patient` one first lets the requests of those streams end.
+    def check(self) -> None:
+        """Begin a check of every unconfirmed stream, whatever is in flight, and write the STATE that is covered by it.
 
         Raises:
-            FatalSyncError: It could not be written, or the rejects before it.
+            FatalSyncError: The STATE could not be written, or the rejects before it.
         """
-        current = self._current
-        if current.asked or current.failed:
+        if self._check or self._baselines or self.failed:
             return
-        if current.state is None:
-            current.pause_ends = current.pause_ends or time.monotonic() + _MAX_PAUSE_SECONDS
-            if patient and self._pausing and any(stream.in_flight for stream in self._unconfirmed):
-                return
-            current.state = self.ledger.pop_covered()
-            for stream, since in self._unconfirmed.items():
-                confirm = partial(self._confirm, stream.contract, since)
-                self.workers.start(confirm, partial(self._confirmed, stream))
-            current.asked, self._unconfirmed = set(self._unconfirmed), {}
-        if not current.asked:
-            if current.state is not None:
-                self._write(current.state)
-            self._current = _Checkpoint()
+        now = time.monotonic()
+        began = self._hold.began if self._hold else now
+        self._check = _Check(self.ledger.pop_covered(), began, set(self._unconfirmed))
+        unconfirmed, self._unconfirmed, self._hold = self._unconfirmed, {}, None
+        for stream, baseline in unconfirmed.items():
+            self.workers.start(self._confirmation(stream, baseline), partial(self._confirmed, stream))
+        self._conclude()
 
     def is_paused(self, stream: Stream) -> bool:
-        """Tell whether a new request of a stream has to wait.
-
-        A load that lands while the status is read could pass for one before it, or after it.
-        """
-        return self._pausing and (stream in self._unconfirmed or stream in self._current.asked)
-
-    @property
-    def unconfirmed(self) -> bool:
-        """Whether Klar accepted records that no status has shown, and that none is asked for yet."""
-        return bool(self._unconfirmed)
+        """Tell whether a new request of a stream has to wait: nothing of it is sent until its check has ended."""
+        if not self.status_timeout:
+            return False
+        if self._hold is not None:
+            return stream in self._unconfirmed
+        return stream in self._baselines or (self._check is not None and stream in self._check.awaiting_status)
 
     @property
-    def asking(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether the status of a stream is being read."""
-        return bool(self._current.asked)
+        return bool(self._check or self._baselines) and not self.failed
 
     @property
-    def pending(self) -> bool:
-        """Whether a STATE is covered or on its way out."""
-        return self.asking or self._current.state is not None or self.ledger.has_covered
+    def is_unfinished(self) -> bool:
+        """Whether a STATE waits that is covered, or Klar accepted records that no check has confirmed."""
+        return self.is_busy or self.ledger.has_covered or bool(self._unconfirmed)
 
-    @property
-    def failed(self) -> bool:
-        """Whether a status check failed, so that no STATE leaves any more."""
-        return self._current.failed
+    def _leave_room(self, held: float) -> None:
+        self._next_hold = max(self._next_hold, time.monotonic() + _SPACING * held)
 
-    @property
-    def _pausing(self) -> bool:
-        return time.monotonic() < self._current.pause_ends
+    def _due(self) -> float:
+        """Return when new requests may be held back for the next check."""
+        if self.interval:
+            return max(self._written_at + self.interval, self._next_hold)
+        return 0.0 if self._booked_since_hold else float("inf")
 
-    def _confirm(self, contract: Contract, since: Status | None, client: Client) -> Status | KlarError:
-        try:
-            return wait_until_confirmed(client, contract, since, self.status_timeout)
-        except KlarError as error:
-            return error
+    def _confirmation(self, stream: Stream, baseline: Status | None) -> Callable[[Client], Reading]:
+        return partial(
+            wait_until_confirmed,
+            contract=stream.contract,
+            baseline=baseline,
+            timeout=self.status_timeout,
+            answered_at=stream.answered_at,
+            lag=stream.lag,
+        )
 
-    def _confirmed(self, stream: Stream, status: Status | KlarError) -> None:
-        self._current.asked.remove(stream)
-        if isinstance(status, KlarError):
-            self._current.failed = True
+    def _confirmed(self, stream: Stream, reading: Reading | Exception) -> None:
+        if isinstance(reading, Exception):
+            self.failed = True
+            raise reading
+        assert self._check is not None
+        stream.update_status(reading.status)
+        stream.lag = max(stream.lag, reading.lag)
+        self._check.awaiting_status.remove(stream)
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Write the STATE of a check that has ended."""
+        if self._check is not None and not self._check.awaiting_status:
+            check, self._check = self._check, None
+            self._leave_room(time.monotonic() - check.began)
+            if check.state is not None:
+                self._write(check.state)
+
+    def _read_baselines(self) -> None:
+        assert self._hold is not None
+        began, self._hold = self._hold.began, None
+        self._baselines = set(self._unconfirmed)
+        for stream in self._unconfirmed:
+            self.workers.start(partial(_status, stream), partial(self._have_baseline, stream, began))
+
+    def _have_baseline(self, stream: Stream, began: float, status: Status | Exception) -> None:
+        if isinstance(status, Exception):
+            self.failed = True
             raise status
         stream.update_status(status)
+        self._baselines.remove(stream)
+        self._leave_room(time.monotonic() - began)
 
     def _write(self, state: State) -> None:
         self.rejects.sync()
@@ -146,3 +203,7 @@ class Checkpoints:
         if self.acknowledged is None or state.value != self.acknowledged.value:
             write_line(state.value)
         self.acknowledged = state
+
+
+def _status(stream: Stream, client: Client) -> Status:
+    return client.status(stream.contract)

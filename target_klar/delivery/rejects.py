@@ -8,11 +8,13 @@ import re
 import sys
 from collections import Counter
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from singer_sdk.exceptions import ConfigurationError, FatalSyncError
+from singer_sdk.exceptions import ConfigurationError
 
+from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode, encode, members, quoted
+from target_klar.runtime.endings import DeliverEarlierError, StopNowError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +32,15 @@ _BLOCK = 1 << 16
 _MAX_LINE = 65 << 20  # no longer line is read, so no longer one is set aside
 
 
-class RecordRejectedError(FatalSyncError):
+class Origin(NamedTuple):
+    """Where a record comes from: the tap's own stream, the JSON as the tap wrote it, and its number in this run."""
+
+    stream: str
+    record: bytes
+    number: int
+
+
+class RecordRejectedError(DeliverEarlierError):
     """A record was refused and may not be set aside: the run stops, with everything before it delivered."""
 
     number = 0
@@ -85,19 +95,19 @@ class Rejects:
         """Keep the line of the tap's SCHEMA message, to be written before its stream's first record."""
         self._schemas[stream] = line
 
-    def take(self, line: bytes, told: str, problems: Sequence[Problem], source: str) -> None:
+    def reject(self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], source: str) -> None:
         """Set the record of the tap's own `line` aside with what is wrong with it; `source` is `contract` or `klar`.
 
         Raises:
             RecordRefusedError: There is no room for it. From then on there is none for any other.
             FatalSyncError: The file cannot be written any more.
         """
-        refused = f"{told}: {'; '.join(map(str, problems[:_MAX_TOLD]))}."
+        refused = f"{stream} {shorten(key) if key else '(no key)'}: {'; '.join(map(str, problems[:_MAX_TOLD]))}."
         if not self.remaining:
             self._stopped = True
             raise RecordRejectedError(f"{refused} {self._advice()}")
         if self.path is not None:
-            self._write(line, problems, source)
+            self._write(origin, problems, source)
         self.count += 1
         for problem in problems:
             reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
@@ -107,6 +117,14 @@ class Rejects:
             _logger.warning("%s%s", refused, f" Written to {self.path}." if self.path else "")
         if self.count == _MAX_LOGGED:
             _logger.warning("Further records that are refused are counted, and not told one by one.")
+
+    @property
+    def follows(self) -> bool:
+        return False
+
+    def accept(self, origin: Origin, stream: str, key: str | None) -> None: ...
+
+    def delete(self, origin: Origin, stream: str, key: str | None) -> None: ...
 
     def sync(self) -> None:
         """Return once everything that was set aside is on disk.
@@ -122,16 +140,15 @@ class Rejects:
                 raise self._broken(error) from error
             self._synced = True
 
-    def _write(self, line: bytes, problems: Sequence[Problem], source: str) -> None:
+    def _write(self, origin: Origin, problems: Sequence[Problem], source: str) -> None:
         assert self._file is not None
-        message = members(line)
-        rejected = {name: message[name] for name in ("stream", "record")} | {
+        rejected = {"stream": quoted(origin.stream), "record": origin.record} | {
             "errors": encode([problem._asdict() for problem in problems]),
             "source": quoted(source),
             "time": quoted(datetime.now(timezone.utc).isoformat(timespec="seconds")),
         }
         lines = _line("RECORD", rejected)
-        stream = decode(message["stream"])
+        stream = origin.stream
         if stream not in self._written:
             schema = members(self._schemas[stream])
             lines = _line("SCHEMA", {name: schema[name] for name in _SCHEMA_MEMBERS if name in schema}) + lines
@@ -152,8 +169,8 @@ class Rejects:
             "before it: look for a mistake in the mapping."
         )
 
-    def _broken(self, error: OSError) -> FatalSyncError:
-        return FatalSyncError(
+    def _broken(self, error: OSError) -> StopNowError:
+        return StopNowError(
             f"The rejects file {self.path} cannot be written ({error.strerror}). No STATE is written that covers "
             "what it should hold; make room and run again."
         )

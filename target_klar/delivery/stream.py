@@ -1,61 +1,158 @@
-"""One of Klar's streams in this run, and its line in the words that an operator reads in the morning."""
+"""One of Klar's streams in this run: its one way in, its batch, its counts, its report."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from target_klar.delivery.batch import MAX_BYTES, Batch
+from target_klar.delivery.rejects import Origin
 from target_klar.delivery.unaggregated import UnaggregatedRecords
+from target_klar.records.conform import DELETED_AT, Conformed, Deleted, Filtered
+from target_klar.records.json_codec import members
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
+    from target_klar.delivery.batch_delivery import DeliveryReport
+    from target_klar.delivery.dispatcher import Dispatcher
+    from target_klar.records.conform import Conformer, Outcome, Rejection
 
+COUNTS: Final = ("read", "stored", "merged", "deleted", "filtered", "rejected", "open")
+"""What became of the records of a stream: those read are the sum of the others."""
 _logger = logging.getLogger("target-klar")
 
 
-@dataclass(eq=False)
 class Stream:
-    """What became of the records of one stream, and what Klar's status has shown of it."""
+    """Takes what a tap's records become, batches it, and counts what became of it.
 
-    contract: Contract
-    dry_run: bool = False
-    read: int = 0
-    stored: int = 0
-    """How many records Klar took; in a dry run, how many it or the contract would take."""
-    merged: int = 0
-    cancelled: int = 0
-    deleted: int = 0
-    filtered: int = 0
-    """How many of the deleted ones a `__filter__` dropped."""
-    rejected: int = 0
-    requests: int = 0
-    retries: int = 0
-    in_flight: int = 0
-    """How many batches are on their way to Klar."""
-    verified: bool = False
-    """Klar took its first request, and counted it."""
-    status: Status | None = None
-    """The newest status read."""
-    quality_warnings: Counter[str] = field(default_factory=Counter)
-    """How many of its records are allowed and look like a mistake, by what it is."""
-    unaggregated: UnaggregatedRecords = field(init=False)
-    """Which of its records may be parts of one."""
-    _started: float = field(default_factory=time.monotonic)
-    _told: int = 0
-    _status_time: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    Nobody else writes to its batch, its counts and its status.
+    """
 
-    def __post_init__(self) -> None:
-        self.unaggregated = UnaggregatedRecords(self.contract)
+    def __init__(
+        self, contract: Contract, conformer: Conformer, dispatcher: Dispatcher, *, max_records: int, dry_run: bool
+    ) -> None:
+        self.contract = contract
+        self.conformer = conformer
+        self.dry_run = dry_run
+        self.batch: Batch | None = None
+        """The one that further records are added to."""
+        self.read = self.stored = self.merged = self.deleted = self.filtered = self.rejected = 0
+        self.cancelled = 0
+        """How many of the stored ones cancel what Klar held under their key."""
+        self.deletions_filtered = 0
+        """How many of the filtered ones are deletions."""
+        self.requests = self.retries = 0
+        self.in_flight = 0
+        """How many batches are on their way to Klar."""
+        self.verified = False
+        """Klar took its first request, and counted it."""
+        self.status: Status | None = None
+        """The newest status read."""
+        self.lag = 0.0
+        """The longest time seen from an answer to the reading of the status that showed its load, in seconds."""
+        self.answered_at = 0.0
+        """When Klar answered last, on the monotonic clock."""
+        self.unaggregated = UnaggregatedRecords(contract)
+        self.quality_warnings: Counter[str] = Counter()
+        self._dispatcher = dispatcher
+        self._ledger = dispatcher.ledger
+        self._max_records = max_records
+        self._started = time.monotonic()
+        self._reported = 0
+        self._status_time = datetime.now(timezone.utc)
 
     @property
     def name(self) -> str:
         """What Klar and the tap call it."""
         return self.contract.stream
+
+    @property
+    def open(self) -> int:
+        """How many records are not settled: still in a batch, in flight, or left when the run ended."""
+        return self.read - self.stored - self.merged - self.deleted - self.filtered - self.rejected
+
+    def add(self, outcome: Outcome, source: str, line: bytes | None) -> None:
+        """Add what a record of the tap's stream `source` became; a full batch is flushed.
+
+        `line` is the tap's own line; None if the record in it is the JSON that Klar gets.
+
+        Raises:
+            RecordRejectedError: The record is rejected, and may not be written to the rejects file.
+        """
+        self.read += 1
+        if not isinstance(outcome, Conformed):
+            self._leave_out(outcome, source, line)
+            return
+        batch = self.batch
+        if batch is None:
+            number = self._ledger.begin_batch()
+            batch = self.batch = Batch(self, number)
+        else:
+            number = self._ledger.add(batch.number)
+        replaced = batch.add(number, outcome, source, line)
+        if replaced is not None:
+            self.merged += 1
+            self.unaggregated.add({outcome.key: replaced.sent})
+        if outcome.quality_warnings:
+            self.quality_warnings.update(outcome.quality_warnings)
+        if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
+            self.flush()
+
+    def _leave_out(self, outcome: Rejection | Deleted | Filtered, source: str, line: bytes | None) -> None:
+        assert line is not None, "only what Klar gets as it came has no line"
+        number = self._ledger.count()
+        if isinstance(outcome, Filtered):
+            self.filtered += 1
+            self.deletions_filtered += outcome.deletion
+        elif isinstance(outcome, Deleted):
+            self._skip_deleted(outcome, number, source, line)
+        else:
+            origin = Origin(source, members(line)["record"], number)
+            self._dispatcher.reject(self, outcome.key, outcome.problems, origin)
+
+    def _skip_deleted(self, deleted: Deleted, number: int, source: str, line: bytes) -> None:
+        self.deleted += 1
+        if deleted.key is not None and self.batch is not None and self.batch.remove(deleted.key):
+            self.merged += 1
+        rejects = self._dispatcher.rejects
+        if rejects.follows:
+            rejects.delete(Origin(source, members(line)["record"], number), self.name, deleted.key)
+
+    def flush(self) -> None:
+        """Submit the batch, if there is one; a new one begins with the next record."""
+        batch, self.batch = self.batch, None
+        if batch is not None:
+            self.unaggregated.add({key: entry.sent for key, entry in batch.entries.items()})
+            self._dispatcher.submit(batch)
+
+    def poll(self, now: float, wait_limit: float) -> float:
+        """Flush a batch whose oldest record has waited `wait_limit` seconds; return how long the others may wait."""
+        if self.batch is None:
+            return float("inf")
+        left = self.batch.opened_at + wait_limit - now
+        if left <= 0:
+            self.flush()
+            return float("inf")
+        return left
+
+    def book(self, batch: Batch, report: DeliveryReport) -> None:
+        """Count what a batch delivery brought: requests, and the records that Klar accepted."""
+        self.in_flight -= 1
+        self.requests += report.requests
+        self.retries += report.retries
+        self.lag = max(self.lag, report.lag)
+        self.answered_at = max(self.answered_at, report.answered_at)
+        self.update_status(report.status)
+        accepted = report.bisection.accepted
+        self.stored += len(accepted)
+        self.cancelled += sum(entry.cancels for at, entry in enumerate(batch.entries.values()) if at in accepted)
+        self.verified = self.verified or (bool(accepted) and report.error is None)
 
     def update_status(self, status: Status | None) -> None:
         """Keep a status that was read, if there is one and it is newer than the one that is known."""
@@ -63,25 +160,38 @@ class Stream:
             self.status = status
             self._status_time = datetime.now(timezone.utc)
 
-    def tell_progress(self) -> None:
+    def report_progress(self) -> None:
         """Log how far the stream is, unless nothing has come since the last time."""
-        if self.read > self._told:
-            self._told = self.read
-            _logger.info("so far, %s", self.line(zeros=False))
+        if self.read > self._reported:
+            self._reported = self.read
+            _logger.info("so far, %s", self.summary(zeros=False))
 
-    def line(self, *, zeros: bool = True) -> str:
-        """Return the one line about this stream: what was read, stored and not, and how long it took."""
+    def summary(self, *, zeros: bool = True) -> str:
+        """Return the one line about this stream: what became of its records, and how long it took."""
         seconds = time.monotonic() - self._started
-        names = ("stored", "read", "merged", "cancelled", "deleted", "rejected", "requests", "retries")
-        counts = {name: getattr(self, name) for name in names}
-        unaggregated = [
+        counts = {name: getattr(self, name) for name in (*COUNTS, "cancelled", "requests", "retries")}
+        words = [
             f"{count} {'valid' if name == 'stored' and self.dry_run else name}"
             for name, count in counts.items()
-            if count or zeros
+            if count or (zeros and name != "open")
         ]
-        unaggregated += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
+        words += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
         if self.status is not None and self.status.total is not None:
-            unaggregated.append(
-                f"{self.status.total} ever submitted, says Klar's status of {self._status_time:%H:%M:%S} UTC"
-            )
-        return f"{self.name}: {', '.join(unaggregated)}"
+            words.append(f"Klar's total: {self.status.total} (as of {self._status_time:%H:%M:%S} UTC)")
+        return f"{self.name}: {', '.join(words)}"
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a line for each thing about the stream's records that somebody should look into."""
+        if self.conformer.dropped:
+            yield f"{self.name}: fields that Klar does not know were omitted: {', '.join(self.conformer.dropped)}"
+        cancels = self.contract.cancels_by or self.contract.cancelled_at
+        if self.deleted:
+            advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
+            yield f"{self.name}: {self.deleted} deleted records were skipped{advice}"
+        if self.deletions_filtered:
+            advice = f"; to let them pass, begin it with `record.get('{DELETED_AT}') or`" if cancels else ""
+            yield f"{self.name}: {self.deletions_filtered} deletions were dropped by `__filter__`{advice}"
+        for warning, number in self.quality_warnings.items():
+            yield f"{self.name}: {number} with {warning}"
+        if told := self.unaggregated.told():
+            yield f"{self.name}: {told}"

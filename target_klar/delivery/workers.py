@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,12 +37,22 @@ class Workers:
         self.notices: Callable[[str], None] = lambda _: None
         """Is given, on the main thread, what a worker has to say meanwhile, such as why it waits."""
 
-    def start(self, job: Callable[[Client], T], done: Callable[[T], None]) -> None:
-        """Run `job` in a thread, and `done` with its result at a later `collect`, which raises what `job` raised."""
+    def start(self, job: Callable[[Client], T], done: Callable[[T | Exception], None]) -> None:
+        """Run `job` in a thread, and `done` at a later `collect` with what it returned or raised.
+
+        Raises:
+            RuntimeError: There is no thread to run it, and none can be started.
+        """
+        if self._busy >= self._threads:
+            thread = threading.Thread(target=self._work, name=f"klar-{self._threads + 1}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+            else:
+                self._threads += 1
         self._busy += 1
-        if self._busy > self._threads:
-            self._threads += 1
-            threading.Thread(target=self._work, name=f"klar-{self._threads}", daemon=True).start()
         self._jobs.put((job, done))
 
     def collect(self) -> None:
@@ -57,31 +68,21 @@ class Workers:
         client = None
         while True:
             job, done = self._jobs.get()
+            result: Any
             try:
-                client = client or self._connect(self._tell)
+                client = client or self._connect(self._notify)
                 result = job(client)
-            except BaseException as error:  # noqa: BLE001  # handed to the main thread, which raises it
-                self._hand_back(self._raising(error))
-            else:
-                self._hand_back(self._ending(done, result))
+            except Exception as error:  # noqa: BLE001  # whatever it is, the main thread acts on it
+                result = error
+            self._return(partial(self._end, done, result))
 
-    def _tell(self, notice: str) -> None:
-        self._hand_back(lambda: self.notices(notice))
+    def _notify(self, notice: str) -> None:
+        self._return(lambda: self.notices(notice))
 
-    def _hand_back(self, act: Callable[[], None]) -> None:
+    def _return(self, act: Callable[[], None]) -> None:
         self._results.put(act)
         self.wakeup.set()
 
-    def _ending(self, done: Callable[[Any], None], result: object) -> Callable[[], None]:
-        def act() -> None:
-            self._busy -= 1
-            done(result)
-
-        return act
-
-    def _raising(self, error: BaseException) -> Callable[[], None]:
-        def act() -> None:
-            self._busy -= 1
-            raise error
-
-        return act
+    def _end(self, done: Callable[[Any], None], result: object) -> None:
+        self._busy -= 1
+        done(result)

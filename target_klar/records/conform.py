@@ -7,7 +7,7 @@ is judged as the JSON that it gets.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -62,11 +62,21 @@ class Rejection(NamedTuple):
     problems: list[Problem]
 
 
-class Deleted:
-    """A record that its source has deleted and that Klar is not to be told about."""
+class Deleted(NamedTuple):
+    """A record that its source has deleted and that Klar is not to be told about: its key, if there is one to read."""
+
+    key: str | None
 
 
-DELETED: Final = Deleted()
+class Filtered(NamedTuple):
+    """A record that the filter of a stream map drops."""
+
+    deletion: bool
+    """Whether it is a deletion, which nobody would hear of otherwise."""
+
+
+Outcome: TypeAlias = "Conformed | Rejection | Deleted | Filtered"
+"""What a record of a tap becomes."""
 
 
 def deletion_fields(record: Mapping[Any, Any]) -> Record:
@@ -140,7 +150,7 @@ class Conformer:
         """Return the fields of a record as Klar would get them, which is not said to be right."""
         return self._converter.convert(record)
 
-    def pass_through(self, text: msgspec.Raw) -> Conformed | None:
+    def pass_through(self, text: msgspec.Raw | bytes) -> Conformed | None:
         """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
         try:
             typed = self._read_strictly(text)
@@ -195,7 +205,7 @@ class Conformer:
         whole = all(name in converted for name in contract.schema["required"])
         if self._hard_delete and contract.cancelled_at and whole:  # else Klar would hold an order without its lines
             return self._cancellation(converted, mark, converted, [contract.cancelled_at])
-        return DELETED
+        return Deleted(key if isinstance(key := converted.get(contract.key), str) else None)
 
     def _cancellation(
         self, converted: Record, mark: object, cancelled: Record, times: Sequence[str]

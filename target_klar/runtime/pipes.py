@@ -21,20 +21,18 @@ from typing import IO, TYPE_CHECKING, Any
 from singer_sdk.exceptions import FatalSyncError
 
 from target_klar.runtime import shutdown
+from target_klar.runtime.endings import StopNowError
 from target_klar.runtime.nonblocking import PATIENCE_SECONDS, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 CHUNK = 1 << 18
 _LAST_STATE_SECONDS = 0.25
 
 
-class OutputLostError(FatalSyncError):
+class OutputLostError(StopNowError):
     """A STATE was not written, or not all of it: whatever is written after that could not be read."""
-
-    lets_in_flight_end = False
-    """What is in flight could not be acknowledged."""
 
 
 NO_INPUT = "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
@@ -72,9 +70,12 @@ class Wakeup:
 class Source:
     """An input that `Wakeup.wait` can watch: a descriptor as it is, anything else through a thread that reads it."""
 
-    def __init__(self, pieces: IO[Any] | Iterable[bytes] | None, name: str = "input") -> None:
+    def __init__(
+        self, pieces: IO[Any] | Iterable[bytes] | None, name: str = "input", hidden: Sequence[str] = ()
+    ) -> None:
         self.name = name
         """What it is called in an error."""
+        self._hidden = hidden  # what no error may show
         pieces = sys.stdin if pieces is None else pieces
         if pieces is None:
             raise FatalSyncError(NO_INPUT)
@@ -102,6 +103,8 @@ class Source:
             self._trouble, piece = error, b""
         if not piece and self._trouble:
             why = f"{type(self._trouble).__name__}: {self._trouble}"
+            for secret in self._hidden:
+                why = why.replace(secret, "***")
             raise FatalSyncError(f"The {self.name} cannot be read ({why}).") from self._trouble
         return piece
 

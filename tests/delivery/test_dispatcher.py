@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from calls import refund
 from invocation import unplug
+from nowhere import add
 
 from target_klar.api.client import Client, Connection
 from target_klar.contract.streams import CONTRACTS
-from target_klar.delivery.batch import Batch
 from target_klar.delivery.checkpoints import Checkpoints
-from target_klar.delivery.dispatcher import Dispatcher, Pace
+from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
-from target_klar.records.json_codec import encode
+from target_klar.records.conform import Conformer
 from target_klar.runtime.pipes import Wakeup
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def dispatcher(klar: Sandbox) -> Iterator[Dispatcher]:
 
     ledger, rejects, workers = Ledger(), Rejects(None, 0, dry_run=False), Workers(connect, wakeup, stop)
     checkpoints = Checkpoints(ledger, rejects, workers, interval=3600, status_timeout=10)
-    made = Dispatcher(ledger, rejects, workers, checkpoints, Pace(1, status_timeout=10, progress_interval=0.2))
+    made = Dispatcher(ledger, rejects, workers, checkpoints, 1, status_timeout=10, progress_interval=0.2)
     yield made
     unplug(made)
 
@@ -52,13 +52,9 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
 ) -> None:
     caplog.set_level(logging.INFO, "target-klar")
     klar.latency = 0.3
-    stream = Stream(REFUNDS)
+    stream = Stream(REFUNDS, Conformer(REFUNDS), dispatcher, max_records=1, dry_run=False)
     for number in range(1, 6):
-        stream.read = dispatcher.ledger.number = number
-        batch = Batch(stream, dispatcher.ledger.begin_batch(number))
-        sent = refund(f"R-{number}")
-        batch.add(number, sent["id"], encode(sent), None)
-        dispatcher.send(batch)
+        add(stream, refund(f"R-{number}"))
     dispatcher.finish()
 
     progress = [text for text in caplog.messages if text.startswith("so far, refunds: ")]
@@ -70,4 +66,4 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
 
 
 def test_the_interval_is_ten_seconds() -> None:
-    assert Pace(1, 1).progress_interval == 10
+    assert PROGRESS_SECONDS == 10

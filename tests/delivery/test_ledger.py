@@ -6,25 +6,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from nowhere import add, stream_to_nowhere
 from thoroughness import size
 
-from target_klar.contract.streams import CONTRACTS
-from target_klar.delivery.batch import Batch
-from target_klar.delivery.ledger import Ledger
-from target_klar.delivery.stream import Stream
-from target_klar.records.json_codec import encode
+from target_klar.delivery.ledger import MAX_WAITING, Ledger
 
 MANY = size(100_000, 1_000_000)
-
-
-def read(ledger: Ledger, batch: int | None = None, *, opens: bool = False) -> int:
-    """One more record, the first of a batch, in one that is open, or in none; returns its number."""
-    ledger.number += 1
-    if opens:
-        ledger.begin_batch(ledger.number)
-    if batch:
-        ledger._unsettled[batch].append(ledger.number)
-    return ledger.number
 
 
 def taken(ledger: Ledger) -> bytes | None:
@@ -49,15 +36,15 @@ def test_a_state_leaves_once_every_batch_before_it_is_stored_in_whatever_order_t
     order: str, stored: set[str], leaves: list[bytes | None]
 ) -> None:
     ledger = Ledger()
-    ledger.state(b"0")
-    first = read(ledger, opens=True)
-    ledger.state(b"1")
-    read(ledger, first)
-    ledger.state(b"2")
-    second = read(ledger, opens=True)
-    ledger.state(b"3")
-    read(ledger, second)
-    ledger.state(b"4")
+    ledger.add_state(b"0")
+    first = ledger.begin_batch()
+    ledger.add_state(b"1")
+    ledger.add(first)
+    ledger.add_state(b"2")
+    second = ledger.begin_batch()
+    ledger.add_state(b"3")
+    ledger.add(second)
+    ledger.add_state(b"4")
     seen = [taken(ledger)]
 
     for landing in order.split(", "):
@@ -71,16 +58,16 @@ def test_a_state_leaves_once_every_batch_before_it_is_stored_in_whatever_order_t
 
 def test_a_state_is_handed_out_once() -> None:
     ledger = Ledger()
-    ledger.state(b"1")
+    ledger.add_state(b"1")
 
     assert [taken(ledger), taken(ledger), ledger.has_covered] == [b"1", None, False]
 
 
 def test_of_two_states_after_the_same_record_the_later_one_leaves() -> None:
     ledger = Ledger()
-    first = read(ledger, opens=True)
-    ledger.state(b"1")
-    ledger.state(b"2")
+    first = ledger.begin_batch()
+    ledger.add_state(b"1")
+    ledger.add_state(b"2")
     ledger.complete(first)
 
     assert [taken(ledger), taken(ledger)] == [b"2", None]
@@ -91,41 +78,41 @@ def test_of_two_states_after_the_same_record_the_later_one_leaves() -> None:
 )
 def test_a_record_that_stops_the_run_lets_exactly_the_states_before_it_leave(held: int, leaves: bytes) -> None:
     ledger = Ledger()
-    ledger.state(b"0")
-    first = read(ledger, opens=True)
-    ledger.state(b"1")
-    read(ledger, first)
-    ledger.state(b"2")
-    read(ledger, first)
-    ledger.state(b"3")
-    ledger.pin(first, held)
+    ledger.add_state(b"0")
+    first = ledger.begin_batch()
+    ledger.add_state(b"1")
+    ledger.add(first)
+    ledger.add_state(b"2")
+    ledger.add(first)
+    ledger.add_state(b"3")
+    ledger.pin(held, first)
 
     assert [taken(ledger), taken(ledger)] == [leaves, None]
 
 
 def test_a_held_record_keeps_back_later_states_for_ever_though_later_batches_land() -> None:
     ledger = Ledger()
-    first = read(ledger, opens=True)
-    ledger.state(b"1")
-    read(ledger, first)
-    ledger.pin(first, 2)
-    later = read(ledger, opens=True)
-    ledger.state(b"3")
+    first = ledger.begin_batch()
+    ledger.add_state(b"1")
+    ledger.add(first)
+    ledger.pin(2, first)
+    later = ledger.begin_batch()
+    ledger.add_state(b"3")
     ledger.complete(later)
-    ledger.state(b"4")
+    ledger.add_state(b"4")
 
     assert [taken(ledger), taken(ledger)] == [b"1", None]
 
 
 def test_of_two_held_records_the_earlier_one_decides() -> None:
     ledger = Ledger()
-    ledger.state(b"0")
-    first = read(ledger, opens=True)
-    ledger.state(b"1")
-    second = read(ledger, opens=True)
-    ledger.state(b"2")
-    ledger.pin(second, 2)
-    ledger.pin(first, 1)
+    ledger.add_state(b"0")
+    first = ledger.begin_batch()
+    ledger.add_state(b"1")
+    second = ledger.begin_batch()
+    ledger.add_state(b"2")
+    ledger.pin(2, second)
+    ledger.pin(1, first)
 
     assert [taken(ledger), taken(ledger)] == [b"0", None]
 
@@ -152,20 +139,20 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
         for message in messages:
             if message == "state":
                 value = str(next(self.values)).encode()
-                self.ledger.state(value)
+                self.ledger.add_state(value)
                 self.states.append((self.ledger.number, value))
             elif message == "set aside":
-                read(self.ledger)
+                self.ledger.count()
             else:
                 batch = self.begin_batch.setdefault(message, [])
-                number = read(self.ledger, batch[0] if batch else None, opens=not batch)
+                number = self.ledger.add(batch[0]) if batch else self.ledger.begin_batch()
                 batch.append(number)
                 self.unsettled.add(number)
 
     @precondition(lambda self: not self.stopped and len(self.states) > 4)
     @rule()
     def record_stops_the_run_before_it_gets_into_a_batch(self) -> None:
-        self.ledger.pin(None, read(self.ledger))
+        self.ledger.pin(self.ledger.count())
         self.unsettled.add(self.ledger.number)
         self.stopped = True
 
@@ -186,7 +173,7 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
     def batch_is_held(self, data: st.DataObject) -> None:
         batch = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         number = data.draw(st.sampled_from(batch))
-        self.ledger.pin(batch[0], number)
+        self.ledger.pin(number, batch[0])
         self.stopped = True
         self.unsettled.difference_update(early for early in batch if early < number)
 
@@ -225,7 +212,7 @@ test_the_ledger_agrees_with_a_model_that_keeps_every_record_and_every_state = Le
 
 def test_one_record_held_open_costs_nothing_while_any_number_of_records_and_states_go_by() -> None:
     ledger = Ledger()
-    held = read(ledger, opens=True)
+    held = ledger.begin_batch()
     batch = states = 0
     for number in range(MANY):
         if number % 1000 == 0:
@@ -233,14 +220,14 @@ def test_one_record_held_open_costs_nothing_while_any_number_of_records_and_stat
             if batch:
                 ledger.complete(batch)
             assert len(ledger._waiting) <= 1
-            batch = read(ledger, opens=True)
+            batch = ledger.begin_batch()
         else:
-            read(ledger, batch)
-        ledger.state(b"a state")
+            ledger.add(batch)
+        ledger.add_state(b"a state")
     ledger.complete(batch)
 
     assert states <= 1001  # those within one batch, since any of its records may come to stop the run
-    assert len(ledger._unsettled) == 1
+    assert len(ledger._incomplete) == 1
     assert taken(ledger) is None
     ledger.complete(held)
     assert ledger.pop_covered() == (MANY + 1, b"a state")
@@ -249,29 +236,68 @@ def test_one_record_held_open_costs_nothing_while_any_number_of_records_and_stat
 def test_any_number_of_states_without_any_batch_are_one_state() -> None:
     ledger = Ledger()
     for _ in range(MANY):
-        ledger.number += 1
-        ledger.state(b"a state")
+        ledger.count()
+        ledger.add_state(b"a state")
 
     assert [len(ledger._waiting), ledger.pop_covered()] == [1, (MANY, b"a state")]
 
 
 def test_one_hot_key_updated_any_number_of_times_between_two_others_keeps_three_records() -> None:
-    stream = Stream(CONTRACTS["transaction_costs"])
-    batch = Batch(stream, [1])
-
-    def add(number: int, key: str, amount: int) -> None:
-        record = {"orderId": key, "transactionCosts": amount}
-        batch.add(number, key, encode(record), None)
-
-    add(1, "before", 0)
+    stream = stream_to_nowhere("transaction_costs")
+    add(stream, {"orderId": "before", "transactionCosts": 0})
     for number in range(2, MANY + 2):
-        add(number, "hot", number)
-    add(MANY + 2, "after", 0)
+        add(stream, {"orderId": "hot", "transactionCosts": number})
+    add(stream, {"orderId": "after", "transactionCosts": 0})
 
-    assert [(key, entry.earliest, entry.record["transactionCosts"]) for key, entry in batch.entries.items()] == [
-        ("before", 1, 0),
-        ("hot", 2, MANY + 1),
-        ("after", MANY + 2, 0),
+    assert stream.batch is not None
+    assert [(entry.earliest, entry.number, entry.sent) for entry in stream.batch.entries.values()] == [
+        (1, 1, b'{"orderId":"before","transactionCosts":0}'),
+        (2, MANY + 1, b'{"orderId":"hot","transactionCosts":%d}' % (MANY + 1)),
+        (MANY + 2, MANY + 2, b'{"orderId":"after","transactionCosts":0}'),
     ]
     assert stream.merged == MANY - 1
+    stream.flush()
     assert stream.unaggregated.told().startswith("1 key (orderId) came again with other transactionCosts")
+
+
+def test_states_that_wait_are_bounded_in_bytes_and_the_newest_is_never_dropped() -> None:
+    ledger = Ledger()
+    batches = []
+    for _ in range(40):
+        batches.append(ledger.begin_batch())
+        ledger.add_state(b"%d" % ledger.number + b" " * (MAX_WAITING // 8))
+        assert sum(len(state.value) for state in ledger._waiting) == ledger._waiting_bytes <= MAX_WAITING
+    left = []
+    for batch in batches:
+        ledger.complete(batch)
+        left += [state.number] if (state := ledger.pop_covered()) else []
+    assert left == list(range(34, 41)), "those that fit, of the newest batches"
+
+
+def test_a_state_larger_than_the_bound_is_kept_while_it_is_the_newest() -> None:
+    ledger = Ledger()
+    first = ledger.begin_batch()
+    ledger.add_state(b"small")
+    ledger.add(first)
+    ledger.add_state(b" " * (2 * MAX_WAITING))
+    ledger.complete(first)
+    state = ledger.pop_covered()
+    assert state is not None
+    assert (state.number, ledger.pop_covered()) == (2, None)
+
+
+def test_of_the_states_within_one_batch_the_newest_makes_room_for_those_of_others() -> None:
+    ledger = Ledger()
+    first = ledger.begin_batch()
+    ledger.add_state(b"1")
+    for _ in range(40):
+        ledger.add(first)
+        ledger.add_state(b" " * (MAX_WAITING // 8))
+    second = ledger.begin_batch()
+    ledger.add_state(b"42")
+    ledger.complete(first)
+    state = ledger.pop_covered()
+    assert state is not None
+    assert state.number == 41
+    ledger.complete(second)
+    assert ledger.pop_covered() == (42, b"42")

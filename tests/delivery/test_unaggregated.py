@@ -10,14 +10,12 @@ from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
+from nowhere import add, stream_to_nowhere
 from program import COSTS, REFUNDS, cost, record, refund, schema, state
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.delivery.batch import Batch
-from target_klar.delivery.stream import Stream
 from target_klar.delivery.unaggregated import UnaggregatedRecords
-from target_klar.records.json_codec import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,12 +49,11 @@ def lines(*ids: str, **fields: Any) -> list[dict[str, Any]]:
 
 def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds") -> int:
     """The number of keys that are told after these batches of records."""
-    all_of_it = Stream(CONTRACTS[stream])
+    all_of_it = stream_to_nowhere(stream)
     for records in batches:
-        batch = Batch(all_of_it, [1])
-        for number, each in enumerate(records, 1):
-            batch.add(number, each[CONTRACTS[stream].key], encode(each), None)
-        batch.close()
+        for each in records:
+            add(all_of_it, each)
+        all_of_it.flush()
     return number_of(all_of_it.unaggregated.told())
 
 
@@ -100,14 +97,12 @@ def test_refunds_of_one_key_may_be_parts_if_both_have_lines_and_share_none(name:
 def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
     first: str, second: str, *, may_be: bool, apart: bool
 ) -> None:
-    stream = Stream(CONTRACTS["transaction_costs"])
-    batch = Batch(stream, [1])
+    stream = stream_to_nowhere("transaction_costs")
     for text in (first, second):
-        batch.add(1, "a", f'{{"orderId":"a","transactionCosts":{text}}}'.encode(), None)
+        add(stream, f'{{"orderId":"a","transactionCosts":{text}}}'.encode())
         if apart:
-            batch.close()
-            batch = Batch(stream, [1])
-    batch.close()
+            stream.flush()
+    stream.flush()
     assert number_of(stream.unaggregated.told()) == may_be
 
 

@@ -1,0 +1,84 @@
+"""Where a rejected record comes from: it is filed under the tap's own stream, with the tap's own bytes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from program import REFUND_TIME, REFUNDS, schema, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+RENAMED = {"order_refunds": {"__alias__": "refunds"}}
+SOURCE = schema("order_refunds")
+
+
+def line(stream: str, key: str, more: str = "") -> str:
+    """A record in Klar's own form (unless `more` adds a member), written as no JSON writer of ours would."""
+    return f'{{"type": "RECORD", "stream": "{stream}", "record": {written(key, more)}}}'
+
+
+def written(key: str, more: str = "") -> str:
+    return f'{{ "lineItems":[ ],"createdAt":{REFUND_TIME},  "id":"{key}"{more} }}'
+
+
+def set_aside(rejects: Path) -> list[tuple[str, bytes]]:
+    """The stream and the bytes of every record in the file, each behind the SCHEMA of its stream."""
+    found, known = [], set()
+    for text in rejects.read_bytes().splitlines():
+        message = json.loads(text)
+        if message["type"] == "SCHEMA":
+            known.add(message["stream"])
+        else:
+            assert message["stream"] in known
+            found.append((message["stream"], text[text.index(b'"record":') + 9 : text.index(b',"errors"')]))
+    return found
+
+
+@pytest.mark.parametrize("more", ["", ', "note": 1.50'], ids=["in Klar's own form", "with a column more"])
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("maps", "others"),
+    [
+        (RENAMED, []),
+        (RENAMED, [REFUNDS, line("refunds", "own")]),
+        (RENAMED | {"refunds": "__NULL__"}, [REFUNDS, line("refunds", "own")]),
+        (RENAMED | {"refunds": {"lineItems": "[]"}}, [REFUNDS, line("refunds", "own")]),
+    ],
+    ids=["alone", "beside one of Klar's name", "beside one that is dropped", "beside one with a map"],
+)
+def test_a_renamed_record_that_klar_refuses_is_filed_under_the_taps_stream_with_the_taps_bytes(
+    klar: Sandbox, tmp_path: Path, maps: dict[str, Any], others: list[Any], more: str, *, dry_run: bool
+) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    klar.refuse = lambda sent: sent["id"] == "1" and "not wanted"
+    lines = [SOURCE, *others, *(line("order_refunds", key, more) for key in "012"), state(1)]
+    settings: dict[str, Any] = {"stream_maps": maps, "rejects_path": str(rejects), "validate_only": dry_run}
+
+    ended = run(klar, lines, **settings)
+
+    assert ended.code == dry_run, ended.err
+    assert ended.states == ([] if dry_run else [1])
+    assert "Traceback" not in ended.err
+    assert set_aside(rejects) == [("order_refunds", written("1", more).encode())]
+    assert klar.refunds.keys() - {"own"} == (set() if dry_run else {"0", "2"})
+
+
+def test_two_streams_of_the_tap_that_are_one_of_klars_keep_their_own_rejects(klar: Sandbox, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    maps = {"a": {"__alias__": "refunds"}, "b": {"__alias__": "refunds", "id": "'b' + id"}}
+    klar.refuse = lambda sent: sent["id"] in ("1", "b1") and "not wanted"
+    lines = [schema("a"), schema("b"), *(line(stream, key) for key in "01" for stream in "ab"), state(1)]
+
+    ended = run(klar, lines, stream_maps=maps, rejects_path=str(rejects))
+
+    assert (ended.code, ended.states) == (0, [1]), ended.err
+    assert sorted(set_aside(rejects)) == [("a", written("1").encode()), ("b", written("1").encode())]
+    klar.refuse = None
+    again = run(klar, rejects, stream_maps=maps, rejects_path=str(tmp_path / "again.jsonl"))
+    assert (again.code, set(klar.refunds)) == (0, {"0", "1", "b0", "b1"}), again.err
