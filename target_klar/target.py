@@ -17,6 +17,7 @@ from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import Client, Connection
+from target_klar.batch_files import records
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.checkpoints import Checkpoints
 from target_klar.delivery.dispatcher import Dispatcher
@@ -25,7 +26,7 @@ from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.mapping import columns_read, columns_removed, definitions_of, names_of, registered
-from target_klar.reader import LINE, KlarReader, record_line, records, state_of
+from target_klar.reader import LINE, KlarReader, record_line, state_of
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten
 from target_klar.records.json_codec import members
