@@ -75,6 +75,8 @@ class _Command(TargetKlar):
             "--check": "Ask Klar for the status of every stream, and load nothing.",
         }.items():
             command.params.append(click.Option([name], is_flag=True, help=told))
+        told = "Read plain JSON lines in place of Singer messages: each one is a record of this stream."
+        command.params.append(click.Option(["--stream"], metavar="NAME", help=told))
         return command
 
     @classmethod
@@ -94,7 +96,15 @@ class _Command(TargetKlar):
 
     @classmethod
     def invoke(  # type: ignore[override]  # as the SDK's own targets narrow it
-        cls, *, about: bool, about_format: str | None, config: Any, file_input: str | None, preview: bool, check: bool
+        cls,
+        *,
+        about: bool,
+        about_format: str | None,
+        config: Any,
+        file_input: str | None,
+        preview: bool,
+        check: bool,
+        stream: str | None,
     ) -> None:
         """Do what the options say."""
         if about:
@@ -109,6 +119,7 @@ class _Command(TargetKlar):
             target = (_WithoutToken if preview else cls)(config=config.config, parse_env_config=config.parse_env)
         except ConfigValidationError as error:
             raise ConfigurationError(" ".join(error.errors)) from None
+        target.message_reader.stream = stream
         if preview:
             _preview(target, path)
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from target_klar.records.convert import fold
 from target_klar.records.formatting import Problem, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from singer_sdk.mapper import PluginMapper, StreamMap
 
@@ -34,6 +33,15 @@ def definitions_of(maps: Mapping[str, Any], stream: str) -> list[dict[str, Any]]
         for name, definition in maps.items()
         if isinstance(definition, dict) and fnmatch(stream, definition.get("__source__", name))
     ]
+
+
+def is_wildcard(maps: Mapping[str, Any], stream: str) -> bool:
+    """Tell whether a pattern leads to a stream's maps, and not its own name."""
+    return any(
+        definition.get("__source__", name) != stream
+        for name, definition in maps.items()
+        if isinstance(definition, dict) and fnmatch(stream, definition.get("__source__", name))
+    )
 
 
 def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], key: str) -> Any:
@@ -112,33 +120,12 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
     return frozenset(options).difference(deletion_fields(options))
 
 
-def columns_read(definitions: Iterable[dict[str, Any]]) -> frozenset[str]:
-    """Return the names of the columns that the expressions of these maps read."""
-    expressions = [expression for definition in definitions for _, expression in _expressions(definition)]
-    nodes = (node for expression in expressions for node in ast.walk(ast.parse(expression)))
-    return frozenset(name for node in nodes if (name := _column_of(node)) is not None)
-
-
 def _expressions(definition: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (name, expression)
         for name, expression in definition.items()
         if isinstance(expression, str) and (name == "__filter__" or not name.startswith("__"))
     ]
-
-
-def _column_of(node: ast.AST) -> str | None:
-    match node:
-        case ast.Name(id=name):
-            return name
-        case ast.Subscript(value=ast.Name(id="record" | "_"), slice=ast.Constant(value=str(name))):
-            return name
-        case ast.Call(
-            func=ast.Attribute(value=ast.Name(id="record" | "_"), attr="get"),
-            args=[ast.Constant(value=str(name)), *_],
-        ):
-            return name
-    return None
 
 
 def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: list[str]) -> list[StreamMap]:

@@ -20,7 +20,8 @@ from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 
 from target_klar import suggestions
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import columns_read, definitions_of, mapped, names_of, registered
+from target_klar.map_columns import expressions_of
+from target_klar.mapping import definitions_of, mapped, names_of, registered
 from target_klar.reader import MAX_LINE
 from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Rejection
 from target_klar.records.convert import Conversions, fold
@@ -143,7 +144,7 @@ def _shown(
 ) -> Iterator[str | Table]:
     conformer = Conformer(contract, extra_fields=config.get("extra_fields", ()), hard_delete=config["hard_delete"])
     definitions = definitions_of(config.get("stream_maps", {}), name)
-    reads = columns_read(definitions)
+    reads = frozenset().union(*(each.columns for each in expressions_of(definitions)))
     sent = [mapped(stream_map, record, definitions, contract.key) for record in stream.records]
     private = {fold(each) for each in contract.private}
     received = [partial(_received, made=made, reads=reads, conformer=conformer, private=private) for made in sent]

@@ -1,29 +1,25 @@
-"""Singer lines from any input, each one a message, and those of the files that a BATCH message names.
+"""Lines from any input: Singer messages, or with `--stream` plain JSON lines, each one a record of that stream.
 
-Between two chunks of input the delivery is tended. The files of a BATCH are JSON lines, plain or gzip, wherever
-`fsspec` can reach them.
+Between two chunks of input the delivery is polled.
 """
 
 from __future__ import annotations
 
-import gzip
+import json
 import logging
-import re
 from collections import Counter
 from contextlib import closing
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
-from singer_sdk.exceptions import FatalSyncError, RecordsWithoutSchemaException
+from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
-from upath import UPath
 
-from target_klar.records.formatting import shorten
+from target_klar.input_forms import likely_form
 from target_klar.records.json_codec import NotJSONError, decode, members, quoted
 from target_klar.runtime import shutdown
-from target_klar.runtime.pipes import CHUNK, Source
+from target_klar.runtime.pipes import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -34,9 +30,6 @@ MAX_LINE = 64 << 20
 LINE: Final = "line"
 """Under this name a message carries the bytes that it was read from."""
 _LINES_PER_LOOK = 20  # with a slow stream map they take a second
-_MAX_PATH = 300  # characters of it in a message
-# In the address of a file: the user and the password before the host, and the query, which may be signed.
-_SECRET = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
 _logger = logging.getLogger("target-klar")
 
 
@@ -54,9 +47,17 @@ class _StateLine(msgspec.Struct):
     """The JSON text as the tap wrote it, so that it goes out digit for digit."""
 
 
+class _Envelope(msgspec.Struct):
+    """What tells a Singer message from a row that has a `type` of its own, as Stripe's have."""
+
+    type: Any = None
+    stream: Any = msgspec.UNSET
+    value: Any = msgspec.UNSET
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_record = msgspec.json.Decoder(_RecordLine).decode
 _decode_state = msgspec.json.Decoder(_StateLine).decode
-_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class KlarReader(GenericSingerReader[bytes]):
@@ -68,6 +69,8 @@ class KlarReader(GenericSingerReader[bytes]):
     def __init__(self, wakeup: Wakeup, poll: Callable[[], float]) -> None:
         super().__init__()
         self.sources: dict[str, Callable[[msgspec.Raw | bytes, bytes], None]] = {}
+        self.stream: str | None = None
+        """The stream whose records plain JSON lines are; None where the lines are Singer messages."""
         self.bytes_read = 0
         self._wakeup = wakeup
         self._poll = poll
@@ -95,20 +98,24 @@ class KlarReader(GenericSingerReader[bytes]):
             RecordsWithoutSchemaException: The same for a record whose stream is not known yet.
         """
         counts = dict.fromkeys(callbacks, 0)
+        read = self._pass_on if self.stream is None else self._add_json_line
         with closing(Source(file_input)) as source:
             for number, line in enumerate(self.lines(source), 1):
                 try:
-                    kind = self._pass_on(line, callbacks)
+                    kind = read(line, callbacks)
                 except (InvalidInputLine, RecordsWithoutSchemaException, NotJSONError) as error:
                     if not line.strip():
                         continue
                     wrong = str(error).rstrip(".")
                     look = f"It has {len(line):,} bytes; `sed -n {number}p` on the tap's output shows it."
+                    if not any(counts.values()):
+                        look += likely_form(line, singer=self.stream is None)
                     known = InvalidInputLine if isinstance(error, NotJSONError) else type(error)
                     raise known(f"Line {number} of the input: {wrong}. {look}") from error
                 counts[kind] += 1
         if not any(counts.values()):
-            _logger.warning("The input held no Singer message, so nothing was loaded. Check what the tap writes.")
+            held = "Singer message" if self.stream is None else "record"
+            _logger.warning("The input held no %s, so nothing was loaded. Check what writes it.", held)
         return Counter(counts)
 
     def _pass_on(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
@@ -126,6 +133,27 @@ class KlarReader(GenericSingerReader[bytes]):
         except NotJSONError:
             _message(line, callbacks)  # whose words name the place in the line
             raise
+        return "RECORD"
+
+    def _add_json_line(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
+        """Add a plain JSON line as a record, and return the type of its message."""
+        assert self.stream is not None
+        try:
+            envelope = _decode_envelope(line)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            if not isinstance(decode(line), dict):
+                raise InvalidInputLine("not a JSON object, as each line has to be under `--stream`") from None
+        else:
+            singer = isinstance(envelope.type, str) and envelope.type in callbacks
+            if singer and (envelope.stream is not msgspec.UNSET or envelope.value is not msgspec.UNSET):
+                raise InvalidInputLine("a Singer message, and under `--stream` each line is a record; leave it out")
+        if self.stream not in self.sources:
+            # The columns of the first record stand for a schema, of which stream maps want the names.
+            properties: dict[str, Any] = {name: {} for name in decode(line)}
+            schema = {"properties": properties}
+            message = {"type": "SCHEMA", "stream": self.stream, "schema": schema, "key_properties": []}
+            callbacks["SCHEMA"](message | {LINE: json.dumps(message).encode()})
+        self.sources[self.stream](line, record_line(self.stream, line))
         return "RECORD"
 
     def lines(self, source: Source) -> Iterator[bytes]:
@@ -190,75 +218,3 @@ def state_of(line: bytes) -> bytes:
 def record_line(stream: str, record: bytes) -> bytes:
     """Return the line of a RECORD message with this JSON as its record."""
     return b'{"type":"RECORD","stream":%b,"record":%b}' % (quoted(stream), record)
-
-
-def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]]) -> Iterator[bytes]:
-    """Yield the JSON of every record in the files that a BATCH message names; a line that is no JSON becomes text.
-
-    `lines` splits a source, and waits for it as for the input.
-
-    Raises:
-        InvalidInputLine: The message is none that names files, or a line is longer than any that is read.
-        FatalSyncError: The files are of another kind, or one cannot be read to its end.
-    """
-    encoding, manifest = message["encoding"], message["manifest"]
-    if not isinstance(encoding, dict) or not isinstance(manifest, list):
-        raise InvalidInputLine("a BATCH message whose `encoding` or `manifest` is not what it should be")
-    if not all(isinstance(path, str) for path in manifest):
-        raise InvalidInputLine("a BATCH message whose `manifest` names something that is no file")
-    packed = encoding.get("compression") == "gzip"
-    if encoding.get("format") != "jsonl" or not (packed or encoding.get("compression") in (None, "none")):
-        raise FatalSyncError(
-            "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
-        )
-    for path in manifest:
-        name = f"batch file {address_shown(path)}"
-        with closing(Source(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as source:
-            yield from _records(lines(source), name)
-
-
-def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
-    last = b""
-    for line in lines:
-        if last.strip():
-            yield _record(last)
-        last = line
-    if last.strip():  # it has no end of its own
-        if not _is_json(last):
-            raise FatalSyncError(
-                f"The {name} was cut: its last line is no JSON and has no end. Have the tap write it again."
-            )
-        yield _record(last)
-
-
-def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
-    with UPath(path).open("rb") as file:
-        content = gzip.GzipFile(fileobj=file) if packed else file
-        yield from iter(partial(content.read, CHUNK), b"")
-
-
-def _record(line: bytes) -> bytes:
-    text = line.strip()
-    return text if _is_json(text) else quoted(text.decode(errors="replace"))
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        _decode_raw(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        try:
-            # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
-            return len(decode(b"[%b]" % text)) == 1  # more than one where the line is `1, 2`
-        except NotJSONError:
-            return False
-    return True
-
-
-def address_shown(path: str) -> str:
-    """Return the address of a file as a message may show it: shortened, without user, password and query."""
-    return shorten(_SECRET.sub("", path), _MAX_PATH)
-
-
-def secrets_in(path: str) -> tuple[str, ...]:
-    """Return the parts of an address that no message may show."""
-    return tuple(part for found in _SECRET.finditer(path) for part in re.split(r"[:@?&=]", found[0]) if part)

@@ -21,6 +21,7 @@ from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.stream_maps import unused_maps
+from target_klar.sources import filter_warnings
 
 if TYPE_CHECKING:
     from target_klar.target import TargetKlar
@@ -102,6 +103,8 @@ def _conclude(target: TargetKlar) -> None:
             metric = cast("metrics.Metric", _Counter[name])
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})
             metrics.log(target.metrics_logger, point)
+    for warning in filter_warnings(target.sources):
+        target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
     if rejects.count:
         where = f", to be found in {rejects.path}" if rejects.path else ""
@@ -130,7 +133,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
     Returns the message: of the records that stopped the run the first, and why not all before it was delivered.
     """
     stops, last = reason, reason
-    while _may_deliver(last):
+    while _may_deliver(reason):
         try:
             target.process_endofpipe()
         except RecordRejectedError as error:  # it was before the reason
@@ -138,6 +141,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
                 stops = error
         except Exception as error:  # noqa: BLE001  # as above
             last = error
+            break
         else:
             return _worded(stops)
     if not isinstance(last, StopNowError):

@@ -31,6 +31,11 @@ class KlarSink(BatchSink):
         """How many records have been read into the batch, superseded ones too."""
         return self.stream.batch.read if self.stream.batch is not None else 0
 
+    def clean_up(self) -> None:
+        """Have the SDK's metric count the records of the run."""
+        self.record_counter_metric.increment(self.stream.read)
+        super().clean_up()
+
     def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002  # the SDK's; the batch is our own
         """Flush the batch, as the SDK asks for at the end of the input."""
         self.stream.flush()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import msgspec
+
+from target_klar.map_columns import drops_all, missing_columns
 from target_klar.mapping import mapped
 from target_klar.records.conform import Filtered, Rejection
-from target_klar.records.json_codec import decode
+from target_klar.records.formatting import shorten
+from target_klar.records.json_codec import NotJSONError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any, TypeAlias
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    import msgspec
     from singer_sdk.mapper import StreamMap
 
     from target_klar.delivery.stream import Stream
+    from target_klar.map_columns import Expression, Missing
     from target_klar.records.conform import Outcome
 
-    Text: TypeAlias = msgspec.Raw | bytes
+Text: TypeAlias = msgspec.Raw | bytes
+"""A record, as the JSON that the tap wrote."""
 
 _CONVERTED_UNASKED: Final = 100
 """After a record that was not in Klar's own form so many are converted without asking: a tap writes one form."""
@@ -58,10 +62,18 @@ class MappedRoute:
     def __init__(
         self, source: str, stream: Stream, stream_map: StreamMap, definitions: Sequence[dict[str, Any]]
     ) -> None:
+        self.stream_map = stream_map
+        self.read = self.filtered = 0
+        """How many records it was given, and how many of them its filter dropped."""
         self._source = source
         self._stream = stream
-        self._stream_map = stream_map
         self._definitions = definitions
+
+    @property
+    def required(self) -> Collection[str]:
+        """The fields that Klar requires."""
+        required: Sequence[str] = self._stream.contract.schema["required"]
+        return required
 
     def add(self, record: Text, line: bytes) -> None:
         """Add what the map makes of a record, JSON in the tap's `line`.
@@ -71,10 +83,12 @@ class MappedRoute:
             NotJSONError: It is not JSON.
         """
         conformer, read = self._stream.conformer, decode(record)
+        self.read += 1
         outcome: Outcome
         if not isinstance(read, dict):
             outcome = conformer.conform(read)
-        elif (made := mapped(self._stream_map, read, self._definitions, self._stream.contract.key)) is None:
+        elif (made := mapped(self.stream_map, read, self._definitions, self._stream.contract.key)) is None:
+            self.filtered += 1
             outcome = Filtered(conformer.is_deleted(read))
         else:
             outcome = made if isinstance(made, Rejection) else conformer.conform(made)
@@ -82,10 +96,21 @@ class MappedRoute:
 
 
 class SourceStream:
-    """One of the tap's streams, known by its SCHEMA."""
+    """One of the tap's streams, known by its SCHEMA, whose `columns` are those that are seen at first."""
 
-    def __init__(self, routes: Sequence[PlainRoute | MappedRoute]) -> None:
-        self._routes = routes
+    def __init__(
+        self,
+        name: str,
+        schema: Mapping[str, Any],
+        routes: Sequence[PlainRoute | MappedRoute],
+        expressions: Sequence[Expression],
+    ) -> None:
+        self.name = name
+        self.routes = routes
+        self._expressions = expressions
+        self._columns = dict.fromkeys(schema["properties"])
+        closed = schema.get("additionalProperties", False) is False and not schema.get("patternProperties")
+        self._is_open = not closed or not schema["properties"]
 
     def add(self, record: Text, line: bytes) -> None:
         """Send a record, JSON in the tap's `line`, on every route.
@@ -94,8 +119,49 @@ class SourceStream:
             RecordRejectedError: Klar would not take it, and it may not be written to the rejects file.
             NotJSONError: It is not JSON.
         """
-        routes = self._routes
+        routes = self.routes
         if len(routes) > 1 and not bytes(record).lstrip().startswith(b"{"):
             routes = routes[:1]  # no map can make anything of it, so it is one bad record
         for route in routes:
             route.add(record, line)
+
+    def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[Missing, str]]:
+        """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.
+
+        Under a `wildcard` map, which many streams share, nothing stops the run.
+        """
+        records = [each for record in first if isinstance(each := _decoded(record), dict)]
+        columns = dict.fromkeys([*self._columns, *(column for record in records for column in record)])
+        mapped_routes = [route for route in self.routes if isinstance(route, MappedRoute)]
+        for each in missing_columns(
+            self._expressions if mapped_routes else (),
+            columns,
+            required={name for route in mapped_routes for name in route.required},
+            is_open=self._is_open or wildcard,
+            all_dropped=all(drops_all(route.stream_map, records) for route in mapped_routes),
+        ):
+            yield each, each.message(self.name, columns, len(records))
+
+
+def filter_warnings(sources: Iterable[SourceStream]) -> Iterator[str]:
+    """Yield a line for each of the tap's streams of which a filter dropped every record."""
+    counts: dict[str, list[int]] = {}
+    for source in sources:
+        for route in source.routes:
+            if isinstance(route, MappedRoute):
+                count = counts.setdefault(source.name, [0, 0])
+                count[0] += route.read
+                count[1] += route.filtered
+    for name, (read, filtered) in counts.items():
+        if read and filtered == read:
+            yield (
+                f"The `__filter__` in the stream map of {shorten(name)} dropped all {read} records, so nothing of it "
+                "was loaded. Check the filter."
+            )
+
+
+def _decoded(record: Text) -> object:
+    try:
+        return decode(record)
+    except NotJSONError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Target
@@ -17,6 +18,7 @@ from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import Client, Connection
+from target_klar.batch_files import records
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.checkpoints import Checkpoints
 from target_klar.delivery.dispatcher import Dispatcher
@@ -24,8 +26,10 @@ from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
-from target_klar.mapping import columns_read, columns_removed, definitions_of, names_of, registered
-from target_klar.reader import LINE, KlarReader, record_line, records, state_of
+from target_klar.lookahead import Lookahead
+from target_klar.map_columns import expressions_of
+from target_klar.mapping import columns_removed, definitions_of, is_wildcard, names_of, registered
+from target_klar.reader import LINE, KlarReader, record_line, state_of
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten
 from target_klar.records.json_codec import members
@@ -41,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
-    from singer_sdk.mapper import StreamMap
 
     from target_klar.contract.streams import Contract
 
@@ -76,6 +79,10 @@ class TargetKlar(Target):
         self.message_reader: KlarReader
         self._reader = self.message_reader = KlarReader(wakeup, self._poll)
         self.sinks: dict[str, KlarSink] = {}
+        self.sources: list[SourceStream] = []
+        """All that came; a changed SCHEMA makes a new one."""
+        self._detour = False
+        self._lookahead = Lookahead(config["batch_delay_seconds"], ledger.add_state)
         self._sources: dict[str, SourceStream] = {}
         self._ignored_versions: set[str] = set()
 
@@ -101,7 +108,7 @@ class TargetKlar(Target):
         # and a clock for its counter.
         self._assert_line_requires(message_dict, {"stream", "record"})
         line = message_dict[LINE]
-        self._source_of(message_dict["stream"]).add(members(line)["record"], line)
+        self._lookahead.pass_record(self._source_of(message_dict["stream"]), members(line)["record"], line)
 
     def _source_of(self, stream: Any) -> SourceStream:
         if not isinstance(stream, str) or stream not in self._sources:
@@ -128,29 +135,36 @@ class TargetKlar(Target):
         for each in maps:
             if each.stream_alias not in CONTRACTS and not isinstance(each, RemoveRecordTransform):
                 raise FatalSyncError(_unknown(stream, each.stream_alias, properties))
-        routes = self._routes(stream, [each for each in maps if not isinstance(each, RemoveRecordTransform)], maps)
-        self._sources[stream] = SourceStream(routes)
-        # With one route, as most streams have, a record takes it without a detour.
-        self._reader.sources[stream] = routes[0].add if len(routes) == 1 else self._sources[stream].add
-
-    def _routes(self, stream: str, kept: list[StreamMap], maps: list[StreamMap]) -> list[PlainRoute | MappedRoute]:
         definitions = self._definitions(stream)
+        expressions = expressions_of(definitions)
+        kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
         removed = columns_removed(maps, self.mapper.stream_maps_dict, stream)
         routes: list[PlainRoute | MappedRoute] = []
         for each in kept:
             klar_stream = self.get_sink(each.stream_alias).stream
-            klar_stream.conformer.expect(columns_read(definitions))
-            if removed is not None:
-                routes.append(PlainRoute(stream, klar_stream, removed))
-            else:
-                routes.append(MappedRoute(stream, klar_stream, each, definitions))
-        return routes
+            klar_stream.conformer.expect(column for expression in expressions for column in expression.columns)
+            routes.append(
+                MappedRoute(stream, klar_stream, each, definitions)
+                if removed is None
+                else PlainRoute(stream, klar_stream, removed)
+            )
+        source = self._sources[stream] = SourceStream(stream, schema, routes, expressions)
+        self.sources.append(source)
+        self._lookahead.watch(source, wildcard=is_wildcard(self.mapper.stream_maps_dict, stream))
+        self._direct_reader()
+
+    def _direct_reader(self) -> None:
+        """Have the reader add records where they go, by way of the lookahead only while that has something to hold."""
+        self._detour = not self._lookahead.is_idle
+        for name, source in self._sources.items():
+            direct = source.routes[0].add if len(source.routes) == 1 else source.add
+            self._reader.sources[name] = partial(self._lookahead.pass_record, source) if self._detour else direct
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""
         self._assert_line_requires(message_dict, {"value"})
         if not self.config["validate_only"]:
-            self.dispatcher.ledger.add_state(state_of(message_dict[LINE]))
+            self._lookahead.pass_state(state_of(message_dict[LINE]))
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
@@ -158,7 +172,7 @@ class TargetKlar(Target):
         stream = message_dict["stream"]
         source = self._source_of(stream)
         for record in records(message_dict, self._reader.lines):
-            source.add(record, record_line(stream, record))
+            self._lookahead.pass_record(source, record, record_line(stream, record))
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Ignore it, and say so once a stream: Klar has upserts, not table versions."""
@@ -169,6 +183,7 @@ class TargetKlar(Target):
 
     def process_endofpipe(self) -> None:
         """Deliver what the batches still hold, and return once the last STATE is written."""
+        self._lookahead.finish()
         super().process_endofpipe()
         self.dispatcher.finish()
 
@@ -237,7 +252,10 @@ class TargetKlar(Target):
         """Act on what came in, flush what has waited long enough, and return how long both can be left alone."""
         now = time.monotonic()
         wait_limit = self.config["batch_delay_seconds"]
-        return min([self.dispatcher.poll(), *(sink.stream.poll(now, wait_limit) for sink in self.sinks.values())])
+        held = self._lookahead.poll(now)
+        if self._detour and self._lookahead.is_idle:
+            self._direct_reader()
+        return min([held, self.dispatcher.poll(), *(sink.stream.poll(now, wait_limit) for sink in self.sinks.values())])
 
 
 def _unknown(stream: str, alias: str, columns: Collection[str]) -> str:

@@ -1,0 +1,98 @@
+"""The files that a BATCH message names: JSON lines, plain or gzip, wherever `fsspec` can reach them."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.exceptions import FatalSyncError
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+from upath import UPath
+
+from target_klar.records.formatting import shorten
+from target_klar.records.json_codec import NotJSONError, decode, quoted
+from target_klar.runtime.pipes import CHUNK, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_MAX_PATH = 300  # characters of it in a message
+# In the address of a file: the user and the password before the host, and the query, which may be signed.
+_SECRET = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]]) -> Iterator[bytes]:
+    """Yield the JSON of every record in the files that a BATCH message names; a line that is no JSON becomes text.
+
+    `lines` splits a source, and waits for it as for the input.
+
+    Raises:
+        InvalidInputLine: The message is none that names files, or a line is longer than any that is read.
+        FatalSyncError: The files are of another kind, or one cannot be read to its end.
+    """
+    encoding, manifest = message["encoding"], message["manifest"]
+    if not isinstance(encoding, dict) or not isinstance(manifest, list):
+        raise InvalidInputLine("a BATCH message whose `encoding` or `manifest` is not what it should be")
+    if not all(isinstance(path, str) for path in manifest):
+        raise InvalidInputLine("a BATCH message whose `manifest` names something that is no file")
+    packed = encoding.get("compression") == "gzip"
+    if encoding.get("format") != "jsonl" or not (packed or encoding.get("compression") in (None, "none")):
+        raise FatalSyncError(
+            "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
+        )
+    for path in manifest:
+        name = f"batch file {address_shown(path)}"
+        with closing(Source(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as source:
+            yield from _records(lines(source), name)
+
+
+def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
+    last = b""
+    for line in lines:
+        if last.strip():
+            yield _record(last)
+        last = line
+    if last.strip():  # it has no end of its own
+        if not _is_json(last):
+            raise FatalSyncError(
+                f"The {name} was cut: its last line is no JSON and has no end. Have the tap write it again."
+            )
+        yield _record(last)
+
+
+def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
+    with UPath(path).open("rb") as file:
+        content = gzip.GzipFile(fileobj=file) if packed else file
+        yield from iter(partial(content.read, CHUNK), b"")
+
+
+def _record(line: bytes) -> bytes:
+    text = line.strip()
+    return text if _is_json(text) else quoted(text.decode(errors="replace"))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        _decode_raw(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        try:
+            # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
+            return len(decode(b"[%b]" % text)) == 1  # more than one where the line is `1, 2`
+        except NotJSONError:
+            return False
+    return True
+
+
+def address_shown(path: str) -> str:
+    """Return the address of a file as a message may show it: shortened, without user, password and query."""
+    return shorten(_SECRET.sub("", path), _MAX_PATH)
+
+
+def secrets_in(path: str) -> tuple[str, ...]:
+    """Return the parts of an address that no message may show."""
+    return tuple(part for found in _SECRET.finditer(path) for part in re.split(r"[:@?&=]", found[0]) if part)

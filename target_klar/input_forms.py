@@ -1,0 +1,55 @@
+"""What an input may be that is no Singer stream, and what reads it: advice for a person, on which nothing is loaded."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from target_klar.records.json_codec import NotJSONError, decode
+
+_MARKS: Final = ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+_SEPARATORS: Final = (";", "\t", "|", ",")
+# What a column is called, or a value: a few words, without the punctuation of a sentence.
+_CELL: Final = re.compile(r"\s*(?:\"[^\"]{0,80}\"|[^\"!?{}\[\]<>]{0,80})\s*")
+_MAX_LINE: Final = 10_000
+_ROWS: Final = "`target-klar --stream NAME` reads plain JSON lines, each one a record of that stream"
+
+
+def likely_form(line: bytes, *, singer: bool) -> str:
+    """Return a sentence about what the first line of an input looks like, after a blank; empty where nothing is plain.
+
+    `singer` tells whether Singer messages are expected, or else plain JSON lines.
+    """
+    for mark, encoding in _MARKS:
+        if line.startswith(mark):
+            return f" It begins with a byte order mark ({encoding}). Write the input as UTF-8 without one."
+    text = line.strip()
+    if text.startswith(b"["):
+        return f" It looks like a JSON array: `jq -c '.[]'` (1.7 or newer) writes a line for each element. {_ROWS}."
+    if text == b"{":
+        return f" It looks like JSON over several lines: `jq -c .` writes it on one. {_ROWS}."
+    if text.startswith(b"{"):
+        return f" If each line is a record: {_ROWS}." if singer and _is_object(text) else ""
+    if _looks_like_csv(text):
+        return (
+            " It looks like CSV: `duckdb -jsonlines` reading `read_csv('FILE', all_varchar=true)` writes JSON "
+            f"lines. {_ROWS}."
+        )
+    return ""
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(decode(text), dict)
+    except NotJSONError:
+        return False
+
+
+def _looks_like_csv(text: bytes) -> bool:
+    try:
+        line = text[:_MAX_LINE].decode()
+    except UnicodeDecodeError:
+        line = text[:_MAX_LINE].decode("latin-1")
+    separator = max(_SEPARATORS, key=line.count)
+    cells = line.split(separator)
+    return len(cells) > 1 and all(map(_CELL.fullmatch, cells))

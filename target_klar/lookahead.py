@@ -1,0 +1,139 @@
+"""Holds back what the tap writes until the columns that stream maps read are known to be there.
+
+A renamed column under `record.get('lines') or []` makes no record fail, and loads nothing, or cancels everything. So
+the first records of a source stream with a map are looked at before one of them is sent or rejected, or a STATE leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from singer_sdk.exceptions import StreamMapConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_klar.sources import SourceStream, Text
+
+MAX_RECORDS: Final = 1000
+"""How many records of a source stream are looked at."""
+MAX_BYTES: Final = 16 << 20
+"""The bytes that are held back at the most."""
+_logger = logging.getLogger("target-klar")
+
+
+class _Held(NamedTuple):
+    """A record of a source stream and its line, or a STATE."""
+
+    since: float
+    source: SourceStream | None
+    record: Text
+    line: bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes it keeps."""
+        return len(self.line) if self.source is not None else len(bytes(self.record))
+
+
+@dataclass
+class Lookahead:
+    """Passes records and STATEs on in their order, once each source stream that is watched has been looked at.
+
+    Nothing is held for longer than `wait_limit` seconds.
+    """
+
+    wait_limit: float
+    add_state: Callable[[bytes], None]
+    _watched: dict[SourceStream, bool] = field(default_factory=dict)
+    """With each whether a wildcard leads to it."""
+    _known: set[str] = field(default_factory=set)
+    """The source streams that were looked at before: what is missing later in a run is a WARNING."""
+    _held: deque[_Held] = field(default_factory=deque)
+    _bytes: int = 0
+    _counts: Counter[SourceStream] = field(default_factory=Counter)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held and nothing watched, so that records can take the direct way."""
+        return not self._held and not self._watched
+
+    def watch(self, source: SourceStream, *, wildcard: bool) -> None:
+        """Look at the first records of a source stream before any is passed on, if its SCHEMA lacks what maps read."""
+        for other in [each for each in self._watched if each.name == source.name and not self._counts[each]]:
+            del self._watched[other]
+        if any(source.missing(wildcard=wildcard)):
+            self._watched[source] = wildcard
+
+    def pass_record(self, source: SourceStream, record: Text, line: bytes) -> None:
+        """Pass a record on, or hold it.
+
+        Raises:
+            StreamMapConfigError: A map reads columns that are not there, and nothing right can come of it.
+            RecordRejectedError: A record that was held is rejected, and may not be written to the rejects file.
+        """
+        if not self._held and source not in self._watched:
+            source.add(record, line)
+            return
+        self._counts[source] += 1
+        self._hold(_Held(time.monotonic(), source, record, line))
+
+    def pass_state(self, value: bytes) -> None:
+        """Pass a STATE on, or hold it behind the records that it covers."""
+        if self._held:
+            self._hold(_Held(time.monotonic(), None, value, b""))
+        else:
+            self.add_state(value)
+
+    def poll(self, now: float) -> float:
+        """Pass on what has been held for long enough; return how many seconds the rest may wait."""
+        while self._held and self._held[0].since + self.wait_limit <= now:
+            self._judge_first()
+        return self._held[0].since + self.wait_limit - now if self._held else float("inf")
+
+    def finish(self) -> None:
+        """Pass everything on: no more comes."""
+        while self._held:
+            self._judge_first()
+        self._watched.clear()
+
+    def _hold(self, held: _Held) -> None:
+        self._held.append(held)
+        self._bytes += held.size
+        if held.source in self._watched and self._counts[held.source] >= MAX_RECORDS:
+            self._judge(held.source)
+        while self._bytes > MAX_BYTES:
+            self._judge_first()
+        self._pass_on()
+
+    def _judge_first(self) -> None:
+        """Look at the source stream that holds the others up, with as many records as have come."""
+        source = self._held[0].source
+        if source in self._watched:
+            self._judge(source)
+        self._pass_on()
+
+    def _judge(self, source: SourceStream) -> None:
+        wildcard = self._watched.pop(source)
+        later = source.name in self._known
+        self._known.add(source.name)
+        first = (each.record for each in self._held if each.source is source)
+        for missing, message in source.missing(first, wildcard=wildcard):
+            if missing.stops and not later:
+                self._held.clear()  # none of it may be sent, nor a STATE leave that covers it
+                raise StreamMapConfigError(message)
+            _logger.warning("%s", message)
+
+    def _pass_on(self) -> None:
+        while self._held and self._held[0].source not in self._watched:
+            held = self._held.popleft()
+            self._bytes -= held.size
+            if held.source is None:
+                self.add_state(bytes(held.record))
+            else:
+                self._counts[held.source] -= 1
+                held.source.add(held.record, held.line)

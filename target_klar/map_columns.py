@@ -1,0 +1,173 @@
+"""Which columns the expressions of a stream map read, and which of those a stream does not have.
+
+Written for the SDK's evaluator: a bare name is a column, or a name or function of the SDK's; `record` and `_` are the
+record, `self` is the column of the field's own name.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from simpleeval import DEFAULT_FUNCTIONS
+from singer_sdk.mapper import CustomStreamMap
+
+from target_klar.records.formatting import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+FILTER: Final = "__filter__"
+_RECORDS: Final = ("record", "_")
+_OF_THE_SDK: Final = {*_RECORDS, "config", "fake", "__stream_name__", "__original_stream_name__"}
+_FUNCTIONS: Final = {*DEFAULT_FUNCTIONS, "md5", "sha256", "datetime", "bool", "json"}
+_OF_A_DICT: Final = {name for name in dir(dict) if not name.startswith("__")}
+_OF_SINGER: Final = "_sdc_"
+_MAX_NAMED: Final = 12
+_CLOSE: Final = 0.8
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One expression of a stream map: the field that it makes, or `__filter__`, and the columns that it reads."""
+
+    field: str
+    needed: frozenset[str]
+    """Those without which it fails: `name`, `record['name']`, `record.name`."""
+    optional: frozenset[str]
+    """Those that it reads by `record.get('name')`."""
+    looks: bool
+    """Whether it looks what columns there are: `'name' in record`, `record.items()`, or the record as a whole."""
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """All columns that it reads."""
+        return self.needed | self.optional
+
+
+def expressions_of(definitions: Iterable[Mapping[str, Any]]) -> list[Expression]:
+    """Return the expressions of the maps of one stream, as the user wrote them."""
+    return [
+        _expression(field, text)
+        for definition in definitions
+        for field, text in definition.items()
+        if isinstance(text, str) and (field == FILTER or not field.startswith("__"))
+    ]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Columns that an expression reads and that a stream does not have."""
+
+    expression: Expression
+    columns: frozenset[str]
+    stops: bool
+    """Whether nothing right can come of it: it fails, a field that Klar requires is made of it, or all is dropped."""
+
+    def message(self, stream: str, seen: Collection[str], looked_at: int) -> str:
+        """Say what is missing where, and what the stream has instead."""
+        names = ", ".join(f"`{shorten(name)}`{_hint(name, seen)}" for name in sorted(self.columns))
+        has = ", ".join(shorten(name) for name in [*seen][:_MAX_NAMED]) + (", ..." if len(seen) > _MAX_NAMED else "")
+        return (
+            f"The stream map of {shorten(stream)} reads {names} for `{shorten(self.expression.field)}`, which neither "
+            f"the SCHEMA nor the first {looked_at} records have (they have {has}). Correct it in `stream_maps`."
+        )
+
+
+def missing_columns(
+    expressions: Iterable[Expression],
+    seen: Collection[str],
+    *,
+    required: Collection[str],
+    is_open: bool,
+    all_dropped: bool,
+) -> Iterator[Missing]:
+    """Yield what each expression reads that is not among the columns `seen` in a SCHEMA and the first records.
+
+    `required` are the fields that Klar requires. Where the SCHEMA `is_open` to other columns, or an expression looks
+    what there is, nothing stops the run; nor where a filter did not drop all of the first records (`all_dropped`).
+    """
+    for each in expressions:
+        certain = not is_open and not each.looks
+        needed = each.needed.difference(seen)
+        optional = frozenset(name for name in each.optional if not name.startswith(_OF_SINGER))
+        if needed:
+            yield Missing(each, needed, stops=certain)
+        elif optional and optional.isdisjoint(seen):
+            decides = all_dropped if each.field == FILTER else each.field in required
+            yield Missing(each, optional, stops=certain and decides)
+
+
+def _expression(field: str, text: str) -> Expression:
+    tree = ast.parse(text)
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    reader = _Reader(field, bound)
+    reader.visit(tree)
+    return Expression(field, frozenset(reader.needed), frozenset(reader.optional), reader.looks)
+
+
+class _Reader(ast.NodeVisitor):
+    """Notes what an expression reads; `bound` are the names of its comprehensions."""
+
+    def __init__(self, field: str, bound: Collection[str]) -> None:
+        self.needed: set[str] = set()
+        self.optional: set[str] = set()
+        self.looks = False
+        self._field = field
+        self._bound = bound
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:  # ast's own name
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(column))) if name in _RECORDS:
+                self.needed.add(column)
+            case _:
+                self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:  # ast's own name
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=column) if name in _RECORDS and column not in _OF_A_DICT:
+                self.needed.add(column)
+            case _:
+                self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:  # ast's own name
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=name), attr="get"),
+                args=[ast.Constant(value=str(column)), *others],
+            ) if name in _RECORDS:
+                self.optional.add(column)
+                for other in others:
+                    self.visit(other)
+            case ast.Call(func=ast.Name(), args=arguments, keywords=keywords):
+                for argument in (*arguments, *(keyword.value for keyword in keywords)):
+                    self.visit(argument)
+            case _:
+                self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:  # ast's own name
+        if node.id in self._bound or node.id in _FUNCTIONS:
+            return
+        if node.id in _RECORDS:
+            self.looks = True  # as a whole, or asked what it has
+        elif node.id == "self":
+            self.needed.add(self._field)
+        elif node.id not in _OF_THE_SDK:
+            self.needed.add(node.id)
+
+
+def drops_all(stream_map: object, records: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether the filter of a stream map drops every one of some records."""
+    if not isinstance(stream_map, CustomStreamMap):
+        return False
+    try:
+        return not any(stream_map.get_filter_result(dict(record)) for record in records)
+    except Exception:  # noqa: BLE001  # an expression of the user's may fail in any way; the record is then rejected
+        return False
+
+
+def _hint(name: str, seen: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, [*seen], n=1, cutoff=_CLOSE)
+    return f" (did you mean `{shorten(near[0])}`?)" if near else ""

@@ -1,0 +1,161 @@
+"""`--stream NAME`: plain JSON lines, as a SQL engine writes them, in place of Singer messages."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+COSTS = ("--stream", "transaction_costs")
+FEES: dict[str, Any] = {
+    "stream_maps": {"fees": {"__alias__": "transaction_costs", "orderId": "order_no", "transactionCosts": "fee"}}
+}
+
+
+def test_every_line_is_a_record_digit_for_digit_and_there_is_no_state(klar: Sandbox) -> None:
+    lines = ['{"order_id": 1001, "transaction_costs": "1.4500"}', "", '{"order_id": 1002, "transaction_costs": 2.00}']
+    ended = run(klar, lines, *COSTS)
+
+    assert (ended.code, ended.out) == (0, ""), ended.err
+    assert {key: str(sent["transactionCosts"]) for key, sent in klar.transaction_costs.items()} == {
+        "1001": "1.4500",
+        "1002": "2.00",
+    }
+
+
+def test_what_duckdb_writes_arrives_exactly(klar: Sandbox) -> None:
+    """DECIMAL and HUGEINT as text, nested decimals as numbers, timestamps with `+00`."""
+    row = {
+        "id": "170141183460469231731687303715884105727",
+        "created_at": "2026-05-04 09:30:00+00",
+        "line_items": [{"id": 1, "quantity": 2, "total_amount_before_taxes_and_discounts": 0.3}],
+    }
+    ended = run(klar, [row], "--stream", "orders")
+
+    assert ended.code == 0, ended.err
+    assert klar.orders == {
+        row["id"]: {
+            "id": row["id"],
+            "createdAt": 1777887000,
+            "lineItems": [{"id": "1", "quantity": 2, "totalAmountBeforeTaxesAndDiscounts": Decimal("0.3")}],
+        }
+    }
+
+
+def test_the_last_line_of_a_key_wins(klar: Sandbox) -> None:
+    lines = [{"orderId": f"O-{n % 3}", "transactionCosts": n} for n in range(50)]
+    assert run(klar, lines, *COSTS, batch_size_rows=4, max_parallel_requests=8).code == 0
+    assert {key: sent["transactionCosts"] for key, sent in klar.transaction_costs.items()} == {
+        "O-2": 47,
+        "O-0": 48,
+        "O-1": 49,
+    }
+
+
+def test_a_stream_of_the_taps_own_name_goes_through_its_map(klar: Sandbox) -> None:
+    ended = run(klar, [{"order_no": 1, "fee": "0.35"}], "--stream", "fees", **FEES)
+    assert ended.code == 0, ended.err
+    assert klar.transaction_costs == {"1": {"orderId": "1", "transactionCosts": Decimal("0.35")}}
+
+
+def test_rejected_lines_are_sent_again_without_the_option(klar: Sandbox, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    lines = [{"order_no": 1, "fee": "0,35"}, {"order_no": 2, "fee": "0.40"}]
+    ended = run(klar, lines, "--stream", "fees", rejects_path=str(rejects), **FEES)
+    assert (ended.code, set(klar.transaction_costs)) == (0, {"2"}), ended.err
+
+    fixed = {"stream_maps": {"fees": FEES["stream_maps"]["fees"] | {"transactionCosts": "fee.replace(',', '.')"}}}
+    assert run(klar, rejects, **fixed).code == 0
+    assert klar.transaction_costs["1"] == {"orderId": "1", "transactionCosts": Decimal("0.35")}
+
+
+def test_at_the_end_all_is_confirmed_as_if_a_state_stood_there(klar: Sandbox) -> None:
+    def freeze(sent: dict[str, Any]) -> None:
+        klar.status_frozen = klar.status_frozen or sent["orderId"] == "2"
+
+    klar.refuse = freeze
+    lines = [{"orderId": str(n), "transactionCosts": n} for n in range(4)]
+    ended = run(klar, lines, *COSTS, batch_size_rows=2, status_timeout_seconds=1)
+
+    assert ended.code == 1
+    assert "its status shows no load newer than" in ended.errors[0]
+
+
+def test_a_dry_run_loads_nothing(klar: Sandbox) -> None:
+    ended = run(klar, [{"orderId": "1", "transactionCosts": 1}], *COSTS, validate_only=True)
+    assert (ended.code, klar.posts(), klar.transaction_costs) == (0, [], {})
+    assert ended.said("1 valid")
+
+
+def test_rows_have_types_of_their_own(klar: Sandbox) -> None:
+    lines: list[dict[str, Any]] = [
+        {"type": "charge", "orderId": "1", "transactionCosts": 1},
+        {"type": ["RECORD"], "orderId": "2"},
+    ]
+    lines[1]["transactionCosts"] = 2
+    assert run(klar, lines, *COSTS).code == 0
+    assert set(klar.transaction_costs) == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("first", "looks_like"),
+    [
+        ("Datum;Bestellnummer;Gebühr", "It looks like CSV"),
+        ('"order id","fee"', "It looks like CSV"),
+        ("order_id\tfee", "It looks like CSV"),
+        ('[{"orderId": "1"}]', "It looks like a JSON array: `jq -c '.[]'`"),
+        ("[", "It looks like a JSON array"),
+        ("{", "It looks like JSON over several lines"),
+        ("\ufeff{}", "It begins with a byte order mark (UTF-8)"),
+        ("Starting up!", ""),
+    ],
+)
+@pytest.mark.parametrize("options", [(), COSTS], ids=["Singer", "plain"])
+def test_an_input_of_another_form_is_named_with_what_reads_it(
+    klar: Sandbox, options: tuple[str, ...], first: str, looks_like: str
+) -> None:
+    ended = run(klar, [first], *options)
+    assert (ended.code, ended.out, klar.posts()) == (1, "", [])
+    assert looks_like in ended.errors[0]
+    assert looks_like or "looks like" not in ended.errors[0]
+
+
+def test_rows_without_an_envelope_are_told_of_the_option(klar: Sandbox) -> None:
+    ended = run(klar, [{"orderId": "1", "transactionCosts": 1}])
+    assert ended.code == 1
+    assert "`target-klar --stream NAME` reads plain JSON lines" in ended.errors[0]
+
+
+def test_a_singer_message_under_the_option_stops_the_run(klar: Sandbox) -> None:
+    messages = [{"type": "STATE", "value": 1}, {"type": "RECORD", "stream": "refunds", "record": {}}]
+    for message in messages:
+        ended = run(klar, [message], *COSTS)
+        assert (ended.code, klar.posts()) == (1, [])
+        assert "a Singer message, and under `--stream` each line is a record" in ended.errors[0]
+
+
+@pytest.mark.parametrize("line", ["1", '"text"', "null", "[1]", '{"orderId": '])
+def test_a_line_that_is_no_object_stops_the_run_and_what_came_before_is_delivered(klar: Sandbox, line: str) -> None:
+    ended = run(klar, [{"orderId": "1", "transactionCosts": 1}, line], *COSTS)
+    assert (ended.code, set(klar.transaction_costs)) == (1, {"1"})
+    assert ended.errors[0].startswith("Line 2 of the input:")
+
+
+def test_an_empty_result_is_a_warning(klar: Sandbox) -> None:
+    ended = run(klar, ["", ""], *COSTS)
+    assert (ended.code, klar.posts()) == (0, [])
+    assert ended.said("The input held no record, so nothing was loaded.")
+
+
+def test_a_stream_that_klar_does_not_have_is_an_error_with_the_likely_one(klar: Sandbox) -> None:
+    ended = run(klar, [json.dumps({"order_id": 1})], "--stream", "trans_costs")
+    assert ended.code == 1
+    assert '{"stream_maps": {"trans_costs": {"__alias__": "transaction_costs"}}}' in ended.errors[0]

@@ -1,0 +1,199 @@
+"""Columns that a stream map reads have to be there: a run stops before anything is sent, and never in vain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from program import REFUND_TIME, record, schema, state
+from watched import Watched
+
+from target_klar.map_columns import expressions_of, missing_columns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+COLUMNS = {"id", "created", "rows", "class", "email", "amount", "order"}
+# As the SDK's documentation and its users write them.
+RIGHT = [
+    "email.split('@')[-1]",
+    "md5(config['hash_seed'] + email)",
+    "record['email'].lower()",
+    "_['class']",
+    "record.email",
+    "self",
+    "bool('test.com' in email)",
+    "datetime.datetime.fromisoformat(created).timestamp()",
+    "json.dumps(record)",
+    "json.loads(rows or '[]')",
+    "str(int(amount) + 1)",
+    "fake.first_name()",
+    "__stream_name__ + __original_stream_name__",
+    "order['a']['b']",
+    "record['order']['missing']['too']",
+    "[{'lineItemId': line['x'], 'refundedQuantity': line.get('y')} for line in rows]",
+    "[key for key, value in order.items() if value]",
+    "{name: value for name, value in record.items()}",
+    "amount if 'nothing' in record else 0",
+    "record.get('email', amount)",
+    "record.get('old_name') or record.get('email')",
+    "record.get('_sdc_deleted_at') or email",
+    "'text' + \"more\"",
+    "None",
+    "sum([randint(3), rand()])",
+    "float(amount) * 0.02",
+]
+
+
+def missing(text: str, field: str = "email", **options: Any) -> list[tuple[set[str], bool]]:
+    """What an expression reads that is not there, and whether that stops the run."""
+    settings: dict[str, Any] = {"required": {"lineItems"}, "is_open": False, "all_dropped": False} | options
+    found = missing_columns(expressions_of([{field: text}]), COLUMNS, **settings)
+    return [(set(each.columns), each.stops) for each in found]
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_what_reads_the_columns_that_are_there_is_left_alone(text: str) -> None:
+    assert missing(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("mail", {"mail"}),
+        ("record['mail']", {"mail"}),
+        ("_['mail'] or email", {"mail"}),
+        ("record.mail", {"mail"}),
+        ("[line['x'] for line in lines]", {"lines"}),
+        ("[line['x'] for line in rows if line['y'] == wanted]", {"wanted"}),
+        ("md5(mail)", {"mail"}),
+        ("str(record.get('email', mail))", {"mail"}),
+        ("mail.lower() + name", {"mail", "name"}),
+    ],
+)
+def test_a_column_that_an_expression_fails_without_stops_the_run(text: str, columns: set[str]) -> None:
+    assert missing(text) == [(columns, True)]
+
+
+@pytest.mark.parametrize(
+    "options", [{"is_open": True}, {"text": "mail if 'mail' in record else ''"}, {"text": "record.keys() and mail"}]
+)
+def test_where_it_may_come_later_or_the_map_looks_for_it_that_is_a_warning(options: dict[str, Any]) -> None:
+    assert missing(**({"text": "mail"} | options)) == [({"mail"}, False)]
+
+
+@pytest.mark.parametrize(
+    ("field", "all_dropped", "stops"),
+    [
+        ("lineItems", False, True),
+        ("email", False, False),
+        ("__filter__", True, True),
+        ("__filter__", False, False),
+    ],
+)
+def test_optional_columns_stop_the_run_where_nothing_right_can_come_of_it(
+    field: str, *, all_dropped: bool, stops: bool
+) -> None:
+    text = "record.get('old') or record.get('older') or record.get('_sdc_deleted_at')"
+    assert missing(text, field, all_dropped=all_dropped) == [({"old", "older"}, stops)]
+
+
+def test_self_is_the_column_of_the_fields_own_name() -> None:
+    assert missing("self * 2", "amount") == []
+    assert missing("self * 2", "total") == [({"total"}, True)]
+
+
+LINES = "[{'lineItemId': line['id'], 'refundedQuantity': line['qty']} for line in record.get('rows') or []]"
+MAPS: dict[str, Any] = {"stream_maps": {"returns": {"__alias__": "refunds", "lineItems": LINES}}}
+
+
+def returned(number: int, column: str = "rows") -> dict[str, Any]:
+    """A record of the tap's stream, whose lines are in a column."""
+    return record("returns", id=number, created_at=REFUND_TIME, **{column: [{"id": 1, "qty": 1}]})
+
+
+def test_a_renamed_column_stops_the_run_before_anything_is_sent_or_acknowledged(klar: Sandbox, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    lines = [schema("returns"), state(0), *(returned(n, "rows_v2") for n in range(1200)), state(1)]
+    ended = run(klar, lines, rejects_path=str(rejects), **MAPS)
+
+    assert (ended.code, ended.states, klar.posts()) == (1, [0], [])
+    assert ended.errors[0].startswith(
+        "The stream map of returns reads `rows` for `lineItems`, which neither the SCHEMA nor the first 1000 records have "
+        "(they have id, created_at, rows_v2). Correct it in `stream_maps`."
+    )
+    assert rejects.read_text() == ""
+
+
+@pytest.mark.parametrize("at", [0, 1, 998])
+def test_a_column_that_only_a_later_record_brings_is_found_in_time(klar: Sandbox, at: int) -> None:
+    lines = [schema("returns"), *(returned(n, "rows" if n == at else "others") for n in range(1000)), state(1)]
+    ended = run(klar, lines, **MAPS)
+
+    assert (ended.code, ended.states) == (0, [1]), ended.err
+    assert len(klar.refunds) == 1000
+
+
+def test_a_column_of_the_schema_need_not_be_in_any_record(klar: Sandbox) -> None:
+    lines = [schema("returns", rows={}), record("returns", id=1, created_at=REFUND_TIME), state(1)]
+    assert run(klar, lines, **MAPS).code == 0
+    assert klar.refunds["1"]["lineItems"] == []
+
+
+def test_without_records_a_map_stops_nothing(klar: Sandbox) -> None:
+    ended = run(klar, [schema("returns"), state(1)], **MAPS)
+    assert (ended.code, ended.states, ended.said("reads `rows`")) == (0, [1], [])
+
+
+def test_what_is_held_goes_on_in_order_across_streams_and_states(klar: Sandbox) -> None:
+    """The last word on a key is that of the other source stream, which came behind; a STATE waits for both."""
+    lines = [
+        schema("returns"),
+        schema("refunds"),
+        returned(1, "others"),
+        state(1),
+        record("refunds", id="1", createdAt=REFUND_TIME, lineItems=[{"lineItemId": "late", "refundedQuantity": 5}]),
+        state(2),
+        returned(2),
+        state(3),
+    ]
+    ended = run(klar, lines, batch_size_rows=1, checkpoint_interval_seconds=0, max_parallel_requests=4, **MAPS)
+
+    assert (ended.code, ended.states[-1]) == (0, 3), ended.err
+    assert klar.refunds["1"]["lineItems"] == [{"lineItemId": "late", "refundedQuantity": 5}]
+
+
+def test_a_silent_tap_delays_what_is_held_no_longer_than_a_batch(klar: Sandbox) -> None:
+    with Watched(klar, batch_delay_seconds=1, checkpoint_interval_seconds=0, **MAPS) as silent:
+        silent.feed([schema("returns"), returned(1, "others"), returned(2), state(1)], ends=False)
+        silent.until(lambda: silent.states == [1])
+    assert set(klar.refunds) == {"1", "2"}
+
+
+def test_later_in_a_run_a_missing_column_is_a_warning(klar: Sandbox) -> None:
+    lines = [schema("returns"), returned(1), schema("returns", x={}), returned(2, "others"), state(1)]
+    ended = run(klar, lines, **MAPS)
+
+    assert (ended.code, ended.states) == (0, [1]), ended.err
+    assert len(ended.said("reads `rows`")) == 1
+
+
+def test_a_filter_that_drops_every_record_is_told_with_their_number(klar: Sandbox) -> None:
+    maps: dict[str, Any] = {"stream_maps": {"returns": {"__alias__": "refunds", "__filter__": "id > 10"}}}
+    ended = run(klar, [schema("returns"), returned(1), returned(2), state(1)], **maps)
+
+    assert (ended.code, ended.states, klar.refunds) == (0, [1], {})
+    assert ended.said("dropped all 2 records")
+    assert ended.said("2 read, 0 stored")
+
+
+def test_a_filter_that_drops_some_is_counted_and_not_told(klar: Sandbox) -> None:
+    maps = {"stream_maps": {"returns": MAPS["stream_maps"]["returns"] | {"__filter__": "id > 1"}}}
+    ended = run(klar, [schema("returns"), returned(1), returned(2), state(1)], **maps)
+
+    assert (ended.code, set(klar.refunds)) == (0, {"2"}), ended.err
+    assert not ended.said("dropped all")
+    assert ended.said("1 filtered")
