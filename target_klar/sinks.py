@@ -8,6 +8,7 @@ from singer_sdk.sinks import BatchSink
 
 from target_klar.contract.streams import CONTRACTS, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
+from target_klar.delivery.dispatcher import origin_of
 from target_klar.delivery.stream import Stream
 from target_klar.reader import LINE
 from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Deleted, Rejection
@@ -114,8 +115,7 @@ class KlarSink(BatchSink):
         if isinstance(left, Rejection):
             self.refuse(left, line)
         else:
-            self._count()
-            self.stream.deleted += 1
+            self._sending.leave(self.stream, origin_of(line, self._count()))
 
     def count_filtered(self, record: Record) -> None:
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
@@ -130,7 +130,8 @@ class KlarSink(BatchSink):
         Raises:
             RecordRefusedError: It may not be set aside.
         """
-        self._sending.refuse(self.stream, self._count(), line, rejection)
+        number = self._count()
+        self._sending.refuse(self.stream, number, origin_of(line, number), rejection)
 
     @property
     def current_size(self) -> int:

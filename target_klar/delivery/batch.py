@@ -28,6 +28,8 @@ class Entry(msgspec.Struct, gc=False):
 
     earliest: int
     """The number of the first record with this key in the batch, which this one has superseded."""
+    newest: int
+    """The number of this record."""
     sent: bytes
     """What Klar gets, as JSON."""
     origin: bytes | None
@@ -67,13 +69,14 @@ class Batch:
         `origin` is the line it came in, unless its record there is the same.
         """
         entries = self.entries
+        newest = number
         if key in entries:
             before = entries[key]
             number = before.earliest
             self.held -= before.held
             self.stream.merged += 1
             self.stream.unaggregated.add({key: before.sent})
-        entries[key] = Entry(number, text, origin)
+        entries[key] = Entry(number, newest, text, origin)
         self.held += len(text) if origin is None else len(text) + len(origin)
 
     def close(self) -> None:

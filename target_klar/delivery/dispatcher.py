@@ -17,8 +17,9 @@ from singer_sdk.exceptions import RequestedAbortException
 from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import BatchDelivery, DeliveryReport
 from target_klar.delivery.rejects import RecordRejectedError
+from target_klar.delivery.rejects_lines import Origin
 from target_klar.records.conform import Rejection
-from target_klar.records.formatting import shorten
+from target_klar.records.json_codec import decode, members
 from target_klar.runtime import shutdown
 
 if TYPE_CHECKING:
@@ -93,21 +94,27 @@ class Dispatcher:
         self.workers.start(delivery.run, partial(self._book, batch, stream.status))
 
     def refuse(
-        self, stream: Stream, number: int, line: bytes, rejection: Rejection, *, batch: int | None = None
+        self, stream: Stream, number: int, origin: Origin, rejection: Rejection, *, batch: int | None = None
     ) -> None:
-        """Set record `number` aside, which came in `line`: Klar refused its `batch`, or the contract what is in none.
+        """Set record `number` aside: Klar refused its `batch`, or the contract what is in none.
 
         Raises:
             RecordRefusedError: It may not be set aside, so no STATE from it on leaves.
         """
-        told = f"{stream.name} {rejection.key or '(no key)'}"
+        source = "contract" if batch is None else "klar"
+        key = None if batch is None else rejection.key
         try:
-            self.rejects.take(line, told, rejection.problems, "contract" if batch is None else "klar")
+            self.rejects.reject(origin, stream.name, key, rejection.problems, source, name=rejection.key)
         except RecordRejectedError as error:
             error.number = number
             self.ledger.pin(batch, number)
             raise
         stream.rejected += 1
+
+    def leave(self, stream: Stream, origin: Origin) -> None:
+        """Count a deletion that is not sent to Klar."""
+        stream.deleted += 1
+        self.rejects.delete(origin, stream.name, None)
 
     def poll(self) -> float:
         """Act on what came in, write a STATE if one is due, and return for how many seconds that will do.
@@ -194,9 +201,20 @@ class Dispatcher:
                 f"{report.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
                 f"check the mapping and `{stream.contract.version_setting}`."
             )
-        entries = list(batch.entries.items()) if outcome.refused else []
+        entries = list(batch.entries.items()) if outcome.refused or self.rejects.follows else []
         for position in sorted(outcome.refused):
             key, entry = entries[position]
-            rejection = Rejection(shorten(key), outcome.refused[position])
-            self.refuse(stream, entry.earliest, entry.line(stream.name), rejection, batch=batch.numbers[0])
+            rejection = Rejection(key, outcome.refused[position])
+            origin = origin_of(entry.line(stream.name), entry.newest)
+            self.refuse(stream, entry.earliest, origin, rejection, batch=batch.numbers[0])
+        if self.rejects.follows:
+            for position in sorted(outcome.accepted):
+                key, entry = entries[position]
+                self.rejects.accept(origin_of(entry.line(stream.name), entry.newest), stream.name, key)
         self.ledger.complete(batch.numbers[0])
+
+
+def origin_of(line: bytes, number: int) -> Origin:
+    """Return where the record of a RECORD message comes from."""
+    message = members(line)
+    return Origin(decode(message["stream"]), message["record"], number)
