@@ -109,7 +109,7 @@ def schema_line(message: bytes) -> bytes:
 
 
 def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, source: str) -> bytes:
-    """Return the line for a record with Klar's `stream` and `key`, where that is known, and with its `problems`, if any."""
+    """Return the line for a record; Klar's `stream` stands in it with the `key`, where that is known."""
     fields = {"stream": quoted(origin.stream), "record": origin.record}
     if key is not None:
         fields["klar"] = b'{"stream":%b,"key":%b}' % (quoted(stream), quoted(key))
