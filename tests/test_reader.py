@@ -106,7 +106,8 @@ def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox
     assert stopped.errors == [
         (
             "refunds (no key): record must be an object (found text of 4 characters). The run stops before this "
-            "record. Set `rejects_path` to write rejected records to a file and continue. The last STATE written covers 1 of the 2 records read."
+            "record. Set `rejects_path` to write rejected records to a file and continue. "
+            "The last STATE written covers 1 of the 2 records read."
         )
     ]
     rejects = tmp_path / "rejects.jsonl"
