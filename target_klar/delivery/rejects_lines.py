@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from target_klar.records.json_codec import NotJSONError, decode, encode, members, quoted
+from target_klar.records.json_codec import ENCODE_ERRORS, NotJSONError, decode, encode, members, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from target_klar.records.formatting import Problem
 
@@ -53,12 +53,14 @@ class KeyProperties:
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
+        self._quoted: dict[str, bytes] = {}
 
-    def schema(self, stream: str, members: dict[str, bytes]) -> None:
+    def schema(self, stream: str, members: Mapping[str, bytes | msgspec.Raw]) -> None:
         """Learn them from the members of a SCHEMA message."""
         names = decode(members.get("key_properties", b"[]"))
         known = isinstance(names, list) and all(isinstance(name, str) for name in names)
         self._names[stream] = names if known else []
+        self._quoted[stream] = quoted(stream)
 
     def keys(self, origin: Origin, stream: str | None, key: str | None) -> tuple[bytes, ...]:
         """Return what identifies a record: Klar's `stream` and `key`, the tap's stream and the values of its own key.
@@ -67,12 +69,12 @@ class KeyProperties:
         """
         found = []
         if stream is not None and key is not None:
-            found.append(_digest(b"Klar", quoted(stream), quoted(key)))
+            found.append(_digest(b"Klar", stream.encode(), key.encode("utf-8", "surrogatepass")))
         if names := self._names.get(origin.stream):
             values = _members(origin.record) or {}
-            own = [values.get(name, b"null") for name in names]
+            own = [bytes(values.get(name, b"null")) for name in names]
             if b"null" not in own:
-                found.append(_digest(b"tap", quoted(origin.stream), *map(_canonical, own)))
+                found.append(_digest(b"tap", self._quoted[origin.stream], *map(_canonical, own)))
         return tuple(found)
 
     def read(self, line: bytes) -> SchemaLine | RecordLine | None:
@@ -89,7 +91,7 @@ class KeyProperties:
             return SchemaLine(stream)
         if kind != "RECORD" or "record" not in fields:
             return None
-        origin = Origin(stream, fields["record"], 0)
+        origin = Origin(stream, bytes(fields["record"]), 0)
         klar = decode(fields.get("klar", b"{}"))
         known = isinstance(klar, dict) and all(isinstance(klar.get(name), str) for name in ("stream", "key"))
         keys = self.keys(origin, klar["stream"], klar["key"]) if known else self.keys(origin, None, None)
@@ -126,10 +128,10 @@ def _line(kind: str, fields: dict[str, bytes]) -> bytes:
     )
 
 
-def _members(text: bytes) -> dict[str, bytes] | None:
+def _members(text: bytes) -> Mapping[str, bytes | msgspec.Raw] | None:
     """Return the members of an object, each as the text that it is; None for what is none."""
     try:
-        return {name: bytes(value) for name, value in _read_members(text).items()}
+        return _read_members(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass  # what Python's `json` reads all the same, or no object
     try:
@@ -139,8 +141,14 @@ def _members(text: bytes) -> dict[str, bytes] | None:
 
 
 def _canonical(value: bytes) -> bytes:
-    """Return a value of a key in the one form that all spellings of a text have."""
-    return quoted(decode(value)) if value.startswith(b'"') else value
+    """Return a value of a key in the one form that all spellings of a text have: in UTF-8, if it can be."""
+    if b"\\" not in value:
+        return value
+    text = decode(value)
+    try:
+        return encode(text)
+    except ENCODE_ERRORS:
+        return quoted(text) if isinstance(text, str) else value
 
 
 def _digest(*parts: bytes) -> bytes:
