@@ -194,7 +194,7 @@ class Rejects:
             last.number = max(last.number, origin.number)
         elif origin.number > last.number:
             self._append(origin, keys, record_line(origin, stream, key, None, source), source)
-        elif source == ACCEPTED and last.unsent_since is not None and last.unsent_since < origin.number:
+        elif source == ACCEPTED and last.first < origin.number:
             self._insert(origin, keys, record_line(origin, stream, key, None, source), last)
 
     def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, source: str) -> None:
@@ -205,7 +205,7 @@ class Rejects:
     def _insert(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, last: LastLine) -> None:
         """Write the line of a record that was read before that of the `last` line, and then that one again.
 
-        Without it the file would put an older, rejected version over what Klar holds, should Klar take that one alone.
+        Without it the file would put an older version over this one, should Klar reject the last one again.
         """
         assert self._file is not None
         start = self._write(origin.stream, line + self._file.read(last.start, last.length))

@@ -39,8 +39,8 @@ class LastLine(msgspec.Struct, gc=False):
     """What tells its record from others."""
     number: int
     """When this run has read its record; 0 if an earlier one did."""
-    unsent_since: int | None
-    """The number of the oldest rejected record behind which no accepted one stands; None if there is none."""
+    first: int
+    """When this run has read the record of the first line about the key."""
     start: int
     length: int
 
@@ -75,18 +75,13 @@ class RejectsIndex:
         before = self.last(keys)
         self._keys += before is None
         rejected = source not in (ACCEPTED, DELETED)
-        since = before.unsent_since if before is not None else None if self.complete else 0
-        if source == ACCEPTED:
-            since = None
-        elif rejected and since is None:
-            since = origin.number
-        line = LastLine(rejected, record_digest(origin.record), origin.number, since, start, length)
+        first = before.first if before is not None else origin.number if self.complete else 0
+        line = LastLine(rejected, record_digest(origin.record), origin.number, first, start, length)
         self._lines.update(dict.fromkeys(keys, line))
 
     def move(self, line: LastLine, keys: tuple[bytes, ...], start: int) -> None:
         """Note that a line was written again, at `start`, behind one of an accepted record that has these keys."""
         line.start = start
-        line.unsent_since = line.number if line.rejected else None
         self._lines.update(dict.fromkeys(keys, line))
 
 
