@@ -1,7 +1,7 @@
 """Random nights with one rejects file, beside a model that knows every version of every key and what became of it.
 
-A night reads the versions that no STATE has covered, rejects some while it reads, has others answered by Klar later, and
-ends well or is killed. In between a user may change the mapping. What is compared is versions, never lines.
+A night reads the versions that no STATE has covered, rejects some while it reads, has others answered by Klar later,
+and ends well or is killed. In between a user may change the mapping. What is compared is versions, never lines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rejects_file import SCHEMA, opened, origin, records, release
+from rejects_file import opened, origin, records, release
 from thoroughness import size
 
 from target_klar.records.formatting import Problem
