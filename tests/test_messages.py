@@ -24,10 +24,9 @@ TOKEN = "klar-token-7d41f0c2"
 EMAIL = "anna.schmidt@customer.example"
 NOTHING_KEPT = "No STATE was written."
 KEPT = "The last STATE written covers 1 of the {} records read."
-STOPS = "The run stops before it; set `rejects_path` to set such records aside and go on."
+STOPS = "The run stops before this record. Set `rejects_path` to write rejected records to a file and continue."
 LIMIT = (
-    "With it more than {} records were refused in this run (`rejects_limit`), so the run stops before it: look for a "
-    "mistake in the mapping."
+    "The run stops before this record: {} others were rejected (`rejects_limit`). Look for a mistake in the mapping."
 )
 WHERE_TO_GET_ONE = (
     "Check `api_token`: Klar shows it under Settings, Store Configurator, the store, Data Sources, the data source, "

@@ -153,8 +153,8 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
 
         assert night.code == 1
         assert error_of(night) == (
-            'refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). The run stops before it; '
-            "set `rejects_path` to set such records aside and go on. No STATE was written."
+            'refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). The run stops before this '
+            "record. Set `rejects_path` to write rejected records to a file and continue. No STATE was written."
         )
         assert len(klar.refunds) == 250
         assert project.state(STATE) is None
@@ -183,8 +183,8 @@ def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path:
 
         assert night.code == 1
         assert error_of(night) == (
-            "refunds 101: lineItems is required. With it more than 100 records were refused in this run "
-            "(`rejects_limit`), so the run stops before it: look for a mistake in the mapping. No STATE was written."
+            "refunds 101: lineItems is required. The run stops before this record: 100 others were rejected "
+            "(`rejects_limit`). Look for a mistake in the mapping. No STATE was written."
         )
         assert klar.refunds == {}
         assert project.state(STATE) is None

@@ -105,8 +105,9 @@ def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox
     assert (stopped.code, stopped.states, set(klar.refunds)) == (1, [1], {"a"})
     assert stopped.errors == [
         (
-            "refunds (no key): record must be an object (found text of 4 characters). The run stops before it; set "
-            "`rejects_path` to set such records aside and go on. The last STATE written covers 1 of the 2 records read."
+            "refunds (no key): record must be an object (found text of 4 characters). The run stops before this "
+            "record. Set `rejects_path` to write rejected records to a file and continue. "
+            "The last STATE written covers 1 of the 2 records read."
         )
     ]
     rejects = tmp_path / "rejects.jsonl"

@@ -203,7 +203,7 @@ def test_a_mapping_that_breaks_every_row_stops_after_the_limit_with_the_state_fr
     assert (ended.code, ended.states, stored(klar)) == (1, ["before"], {"A"})
     assert [each["record"]["id"] for each in read(rejects)[1:]] == [f"R{number}" for number in range(7)]
     (said,) = ended.errors
-    assert "more than 7 records were refused" in said
+    assert "7 others were rejected" in said
     assert "rejects_limit" in said
 
 
@@ -252,7 +252,7 @@ def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: S
     )
 
     assert (ended.code, ended.states, stored(klar)) == (0, ["end"], {"8"})
-    head, first, second = read(rejects)
+    head, first = read(rejects)
     assert head == orders
     assert first["stream"] == "order_refunds"
     assert first["record"] == bad["record"]
@@ -260,7 +260,6 @@ def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: S
     assert [error["path"] for error in first["errors"]] == ["lineItems"]
     assert set(first) == {"type", "stream", "record", "errors", "source", "time"}
     assert before <= datetime.fromisoformat(first["time"]) <= datetime.now(timezone.utc)
-    assert second["record"] == first["record"]
 
 
 def test_numbers_are_set_aside_digit_for_digit(klar: Sandbox, rejects: Path) -> None:
@@ -280,8 +279,8 @@ def test_a_record_that_is_no_object_is_set_aside_as_it_is(klar: Sandbox, rejects
 
 
 def test_each_stream_has_its_schema_once_a_run_and_runs_are_appended(klar: Sandbox, rejects: Path) -> None:
-    lines = [REFUNDS, COSTS, broken("A"), cost("O", "x"), REFUNDS, broken("B"), state(1)]
-    for _ in range(2):
+    for night in "12":
+        lines = [REFUNDS, COSTS, broken(f"A{night}"), cost(f"O{night}", "x"), REFUNDS, broken(f"B{night}"), state(1)]
         assert run(klar, lines, rejects_path=str(rejects)).code == 0
 
     one_run = [
@@ -447,7 +446,7 @@ def test_a_disk_that_is_full_stops_the_run_and_no_state_covers_what_could_not_be
         check=False,
     )
     errors = [each for each in done.stderr.decode().splitlines() if "| ERROR " in each]
-    whole = [json.loads(each)["record"]["id"] for each in rejects.read_text().splitlines()[1:-1]]
+    whole = [each["record"]["id"] for each in read(rejects)[1:]]
     last = json.loads(done.stdout.splitlines()[-1])
 
     assert (done.returncode, len(errors)) == (1, 1)

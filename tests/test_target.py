@@ -395,12 +395,12 @@ def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: San
     assert (klar.refunds, klar.transaction_costs) == ({}, {})
 
     klar.refuse = lambda sent: sent.get("id") == "unwanted"
-    rejects = tmp_path / "rejects.jsonl"
+    rejects, dry_run = tmp_path / "rejects.jsonl", tmp_path / "rejects.jsonl.dry-run"
     bad = [refund("unwanted"), refund("b", createdAt="soon"), cost("d", "many"), refund("e")]
     ended = run(klar, [*good, *bad, state(2)], validate_only=True, rejects_path=str(rejects))
     assert (ended.code, ended.out) == (1, "")
     assert ended.errors == ["validate_only: refused 3 of 6 records. Fix the mapping."]
-    assert sorted((each["source"], *each["record"].values())[:2] for each in rejected(rejects)) == [
+    assert sorted((each["source"], *each["record"].values())[:2] for each in rejected(dry_run)) == [
         ("contract", "b"),
         ("contract", "d"),
         ("klar", "unwanted"),
@@ -411,7 +411,7 @@ def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: San
 
 def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandbox, tmp_path: Path) -> None:
     klar.refuse = lambda sent: int(sent["id"]) < 60
-    rejects = tmp_path / "rejects.jsonl"
+    rejects, dry_run = tmp_path / "rejects.jsonl", tmp_path / "rejects.jsonl.dry-run"
     lines = [refund(str(number), createdAt="soon" if number % 2 else REFUND_TIME) for number in range(100)]
     ended = run(
         klar,
@@ -423,7 +423,7 @@ def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandb
     )
     assert (ended.code, ended.out) == (1, "")
     assert ended.errors == ["validate_only: refused 80 of 100 records. Fix the mapping."]
-    assert len(rejected(rejects)) == 80
+    assert len(rejected(dry_run)) == 80
     assert len([text for text in told(ended, "WARNING") if " Written to " in text]) == 20
 
 

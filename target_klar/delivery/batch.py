@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.delivery.rejects import Origin
+from target_klar.delivery.rejects_lines import Origin
 from target_klar.records.json_codec import members
 
 if TYPE_CHECKING:

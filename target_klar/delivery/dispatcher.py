@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from target_klar.delivery.batch_delivery import DeliveryReport
     from target_klar.delivery.checkpoints import Checkpoints
     from target_klar.delivery.ledger import Ledger
-    from target_klar.delivery.rejects import Origin, Rejects
+    from target_klar.delivery.rejects import Rejects
+    from target_klar.delivery.rejects_lines import Origin
     from target_klar.delivery.stream import Stream
     from target_klar.delivery.workers import Workers
     from target_klar.records.formatting import Problem
@@ -103,7 +104,10 @@ class Dispatcher:
             RecordRejectedError: It may not be written there, so no STATE from it on leaves.
         """
         try:
-            self.rejects.reject(origin, stream.name, key, problems, "contract" if entry is None else "klar")
+            if entry is None:
+                self.rejects.reject(origin, stream.name, None, problems, "contract", name=key)
+            else:
+                self.rejects.reject(origin, stream.name, key, problems, "klar")
         except RecordRejectedError as error:
             batch, error.number = entry or (None, origin.number)
             self.ledger.pin(error.number, batch)

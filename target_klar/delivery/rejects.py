@@ -1,216 +1,232 @@
-"""The file of refused records: a Singer stream of its own, so that it can be sent again once the mapping is fixed."""
+"""The rejected records of a run, in a Singer stream of its own that can be sent again once the mapping is fixed.
+
+Its last line about a key is the newest word on that key, by the order of reading and across runs, so that sending it
+again never puts an older version over a newer one. A newer version that Klar accepted is therefore written as well.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 from collections import Counter
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import ConfigurationError
 
+from target_klar.delivery.rejects_file import RejectsFile
+from target_klar.delivery.rejects_index import RejectsIndex, read_index
+from target_klar.delivery.rejects_lines import (
+    ACCEPTED,
+    DELETED,
+    KeyProperties,
+    Origin,
+    record_digest,
+    record_line,
+    schema_line,
+)
 from target_klar.records.formatting import shorten
-from target_klar.records.json_codec import NotJSONError, decode, encode, members, quoted
-from target_klar.runtime.endings import DeliverEarlierError, StopNowError
+from target_klar.records.json_codec import members
+from target_klar.runtime.endings import DeliverEarlierError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
+    from target_klar.delivery.rejects_index import LastLine
     from target_klar.records.formatting import Problem
 
 _logger = logging.getLogger("target-klar")
-_MAX_TOLD = 3
+_MAX_PROBLEMS = 3
 _MAX_LOGGED = 20
 _MAX_REASONS = 1000
 _ITEM = re.compile(r"\[\d+\]")
-_OUR_LINES = b'{"type":"'
-_SCHEMA_MEMBERS = ("stream", "schema", "key_properties", "bookmark_properties")
-_BLOCK = 1 << 16
-_MAX_LINE = 65 << 20  # no longer line is read, so no longer one is set aside
-
-
-class Origin(NamedTuple):
-    """Where a record comes from: the tap's own stream, the JSON as the tap wrote it, and its number in this run."""
-
-    stream: str
-    record: bytes
-    number: int
 
 
 class RecordRejectedError(DeliverEarlierError):
-    """A record was refused and may not be set aside: the run stops, with everything before it delivered."""
+    """A record was rejected and may not be written to the rejects file: the run stops before it."""
 
-    number = 0
-    """The record's number in the run."""
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+        """The record's number in the run."""
 
 
 class Rejects:
-    """Sets refused records aside: up to `limit` in a run, none without a `path`, any number in a `dry_run`."""
+    """Writes rejected records to `path`: up to `limit` in a run, none without a path.
+
+    In a `dry_run` there is no limit, and they go to a file of its own, which each one begins anew.
+    """
 
     def __init__(self, path: str | None, limit: int, *, dry_run: bool = False) -> None:
-        self.path = path
+        self.path = f"{path}.dry-run" if path is not None and dry_run else path
         self.count = 0
         self.reasons: Counter[str] = Counter()
-        """How often a field was refused, and why, without the value."""
+        """How often a field was rejected, and why, without the value."""
         self._limit = limit
         self._dry_run = dry_run
         self._stopped = False
         self._schemas: dict[str, bytes] = {}
-        self._written: set[str] = set()
-        self._synced = True
-        self._file: int | None = None
+        self._written_schemas: dict[str, bytes] = {}
+        self._key_properties = KeyProperties()
+        self._index = RejectsIndex()
+        self._file: RejectsFile | None = None
 
     def open(self, reading: os.stat_result | None = None) -> None:
-        """Make sure that records can be written, before the run starts; `reading` is what the system says of its input.
+        """Lock and read the file before the run starts; `reading` is what the system says of the run's input.
 
         Raises:
-            ConfigurationError: The file cannot be written, or is the one that the run reads.
+            ConfigurationError: The file cannot be written, is in use by another run, or is the one that the run reads.
         """
         if self.path is None or self._file is not None:
             return
+        file = RejectsFile(self.path)
+        file.open(reading, anew=self._dry_run)
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            if reading is not None and os.path.samestat(os.fstat(self._file), reading):
-                raise ConfigurationError(
-                    f"{self.path} is both the input and `rejects_path`. Move it away before you send it again."
-                )
-            os.fsync(self._file)  # what cannot be brought to disk, such as /dev/null, holds no rejects
-            _end_last_line(self._file)
+            self._index = read_index(file)
         except OSError as error:
             raise ConfigurationError(
-                f"The rejects file {self.path} cannot be written ({error.strerror}). Check `rejects_path`."
+                f"The rejects file {self.path} cannot be read ({error.strerror}). Check `rejects_path`."
             ) from error
+        self._file = file
 
     @property
     def remaining(self) -> int:
-        """How many more records may be set aside."""
+        """How many more records may be rejected."""
         if self._dry_run:
             return sys.maxsize
         return 0 if self.path is None or self._stopped else max(0, self._limit - self.count)
 
+    @property
+    def follows(self) -> bool:
+        """Whether the file may have keys, so that `accept` and `delete` have something to look for."""
+        return self._file is not None and bool(self._index)
+
     def schema(self, stream: str, line: bytes) -> None:
         """Keep the line of the tap's SCHEMA message, to be written before its stream's first record."""
-        self._schemas[stream] = line
+        if self.path is not None and self._schemas.get(stream) != line:
+            self._schemas[stream] = line
+            self._key_properties.schema(stream, members(line))
 
-    def reject(self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], source: str) -> None:
-        """Set the record of the tap's own `line` aside with what is wrong with it; `source` is `contract` or `klar`.
+    def reject(
+        self,
+        origin: Origin,
+        stream: str,
+        key: str | None,
+        problems: Sequence[Problem],
+        source: str,
+        *,
+        name: str | None = None,
+    ) -> None:
+        """Count a record that the `source`, `contract` or `klar`, rejects, and write it unless the file has it.
+
+        The file has it if its last line about one of the record's keys is the same record, or one that was read later.
+        `key` is Klar's, where it is known in full; messages call the record by `name` where it is not.
 
         Raises:
-            RecordRefusedError: There is no room for it. From then on there is none for any other.
-            FatalSyncError: The file cannot be written any more.
+            RecordRejectedError: The limit is reached. From then on no other one may be rejected.
+            StopSendingError: The file cannot be written any more.
         """
-        refused = f"{stream} {shorten(key) if key else '(no key)'}: {'; '.join(map(str, problems[:_MAX_TOLD]))}."
+        shown = shorten(key) if key is not None else name or "(no key)"
+        message = f"{stream} {shown}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
-            raise RecordRejectedError(f"{refused} {self._advice()}")
-        if self.path is not None:
-            self._write(origin, problems, source)
+            raise RecordRejectedError(f"{message} {self._advice()}", origin.number)
+        written = f" {self._write_rejected(origin, stream, key, problems, source)}" if self._file is not None else ""
         self.count += 1
         for problem in problems:
             reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
             if reason in self.reasons or len(self.reasons) < _MAX_REASONS:
                 self.reasons[reason] += 1
         if self.count <= _MAX_LOGGED:
-            _logger.warning("%s%s", refused, f" Written to {self.path}." if self.path else "")
+            _logger.warning("%s%s", message, written)
         if self.count == _MAX_LOGGED:
-            _logger.warning("Further records that are refused are counted, and not told one by one.")
+            _logger.warning("Further rejected records are counted but not logged.")
 
-    @property
-    def follows(self) -> bool:
-        return False
-
-    def accept(self, origin: Origin, stream: str, key: str | None) -> None: ...
-
-    def delete(self, origin: Origin, stream: str, key: str | None) -> None: ...
-
-    def sync(self) -> None:
-        """Return once everything that was set aside is on disk.
+    def accept(self, origin: Origin, stream: str, key: str) -> None:
+        """Write a record that Klar accepted if it is a newer version of one that the file has.
 
         Raises:
-            FatalSyncError: It could not be brought there.
+            StopSendingError: The file cannot be written any more.
         """
-        if not self._synced:
-            assert self._file is not None
-            try:
-                os.fsync(self._file)
-            except OSError as error:
-                raise self._broken(error) from error
-            self._synced = True
+        self._write_settled(origin, stream, key, ACCEPTED)
 
-    def _write(self, origin: Origin, problems: Sequence[Problem], source: str) -> None:
+    def delete(self, origin: Origin, stream: str, key: str | None) -> None:
+        """Write a deletion that is not sent to Klar if it is about a record that the file has.
+
+        Raises:
+            StopSendingError: The file cannot be written any more.
+        """
+        self._write_settled(origin, stream, key, DELETED)
+
+    def sync(self) -> None:
+        """Return once everything that was written is on disk, in the file at `path`.
+
+        Raises:
+            StopNowError: It could not be brought there, or another file is at `path` by now.
+        """
+        if self._file is not None:
+            self._file.sync()
+
+    def _write_rejected(
+        self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], source: str
+    ) -> str:
+        """Write a rejected record if it is news, and return what became of it."""
+        keys = self._key_properties.keys(origin, stream, key)
+        last = self._index.last(keys)
+        if last is not None and last.digest == record_digest(origin.record):
+            last.number = max(last.number, origin.number)
+            if last.rejected:
+                return f"It is in {self.path} already."
+        elif last is not None and origin.number < last.number:
+            return f"{self.path} has a newer version of it."
+        self._append(origin, keys, record_line(origin, stream, key, problems, source), source)
+        return f"Written to {self.path}."
+
+    def _write_settled(self, origin: Origin, stream: str, key: str | None, source: str) -> None:
+        if not self.follows:
+            return
+        keys = self._key_properties.keys(origin, stream, key)
+        last = self._index.last(keys)
+        if last is None:
+            if keys and not self._index.complete:
+                self._append(origin, (), record_line(origin, stream, key, None, source), source)
+        elif last.digest == record_digest(origin.record):
+            last.number = max(last.number, origin.number)
+        elif origin.number > last.number:
+            self._append(origin, keys, record_line(origin, stream, key, None, source), source)
+        elif source == ACCEPTED and last.first < origin.number:
+            self._insert(origin, keys, record_line(origin, stream, key, None, source), last)
+
+    def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, source: str) -> None:
+        """Write a line behind all others."""
+        start = self._write(origin.stream, line)
+        self._index.add(keys, origin, source, start, len(line))
+
+    def _insert(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, last: LastLine) -> None:
+        """Write the line of a record that was read before that of the `last` line, and then that one again.
+
+        Without it the file would put an older version over this one, should Klar reject the last one again.
+        """
         assert self._file is not None
-        rejected = {"stream": quoted(origin.stream), "record": origin.record} | {
-            "errors": encode([problem._asdict() for problem in problems]),
-            "source": quoted(source),
-            "time": quoted(datetime.now(timezone.utc).isoformat(timespec="seconds")),
-        }
-        lines = _line("RECORD", rejected)
-        stream = origin.stream
-        if stream not in self._written:
-            schema = members(self._schemas[stream])
-            lines = _line("SCHEMA", {name: schema[name] for name in _SCHEMA_MEMBERS if name in schema}) + lines
-        left = memoryview(lines)
-        self._synced = False
-        try:
-            while left:
-                left = left[os.write(self._file, left) :]
-        except OSError as error:
-            raise self._broken(error) from error
-        self._written.add(stream)
+        start = self._write(origin.stream, line + self._file.read(last.start, last.length))
+        self._index.move(last, keys, start + len(line))
+
+    def _write(self, stream: str, lines: bytes) -> int:
+        """Write lines behind the SCHEMA of their stream, unless it stands there, and return where they begin."""
+        assert self._file is not None
+        schema = self._schemas[stream]
+        before = b"" if self._written_schemas.get(stream) == schema else schema_line(schema)
+        start = self._file.append(before + lines)
+        self._written_schemas[stream] = schema
+        return start + len(before)
 
     def _advice(self) -> str:
         if self.path is None:
-            return "The run stops before it; set `rejects_path` to set such records aside and go on."
+            return (
+                "The run stops before this record. Set `rejects_path` to write rejected records to a file and continue."
+            )
         return (
-            f"With it more than {self._limit} records were refused in this run (`rejects_limit`), so the run stops "
-            "before it: look for a mistake in the mapping."
+            f"The run stops before this record: {self._limit} others were rejected (`rejects_limit`). Look for a "
+            "mistake in the mapping."
         )
-
-    def _broken(self, error: OSError) -> StopNowError:
-        return StopNowError(
-            f"The rejects file {self.path} cannot be written ({error.strerror}). No STATE is written that covers "
-            "what it should hold; make room and run again."
-        )
-
-
-def _line(kind: str, fields: dict[str, bytes]) -> bytes:
-    """Return a line of the file: the members are JSON already, the tap's own with the bytes that the tap wrote."""
-    return b"{%b}\n" % b",".join(
-        b'"%b":%b' % (name.encode(), text) for name, text in ({"type": quoted(kind)} | fields).items()
-    )
-
-
-def _end_last_line(file: int) -> None:
-    """Make the file end with a whole line: one that a crash or a full disk cut off was never acknowledged."""
-    size = os.fstat(file).st_size
-    start = _start_of_last_line(file, size)
-    if start == size:
-        return
-    last = os.pread(file, min(size - start, _MAX_LINE), start)
-    ours = _OUR_LINES.startswith(last[: len(_OUR_LINES)]) and len(last) == size - start
-    if ours and not _is_json(last):
-        os.ftruncate(file, start)
-    else:
-        os.write(file, b"\n")
-
-
-def _start_of_last_line(file: int, size: int) -> int:
-    """Return the place behind the last line break, looked for from behind: the file may be large."""
-    end = size
-    while end:
-        block = os.pread(file, min(end, _BLOCK), max(0, end - _BLOCK))
-        end -= len(block)
-        if at := block.rfind(b"\n") + 1:
-            return end + at
-    return 0
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        decode(line)
-    except NotJSONError:
-        return False
-    return True

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from target_klar.delivery.batch import MAX_BYTES, Batch
-from target_klar.delivery.rejects import Origin
+from target_klar.delivery.rejects_lines import Origin
 from target_klar.delivery.unaggregated import UnaggregatedRecords
 from target_klar.records.conform import DELETED_AT, Conformed, Deleted, Filtered
 from target_klar.records.json_codec import members

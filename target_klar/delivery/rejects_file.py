@@ -1,0 +1,264 @@
+"""The rejects file on disk: locked for the run, whole lines only, and replaced in one step or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from singer_sdk.exceptions import ConfigurationError
+
+from target_klar.records.json_codec import NotJSONError, decode
+from target_klar.runtime.endings import StopNowError, StopSendingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_LINE: Final = 65 << 20
+"""No longer line of a tap is read, so no longer one is written."""
+MAX_SIZE: Final = 1_000_000_000
+"""The size in bytes from which on a file is not read at the start."""
+
+_logger = logging.getLogger("target-klar")
+_OUR_LINES = b'{"type":"'
+_BLOCK = 1 << 16
+
+
+class FileTooLargeError(Exception):
+    """The file, or a line of it, is larger than what is read at the start."""
+
+
+class RejectsFile:
+    """A file of JSON lines at `path`, open for appending."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.locked = False
+        """Whether no other run can have it open."""
+        self._file = -1
+        self._size = 0
+        """Where the next line begins, as far as this run knows."""
+        self._synced = True
+        self._failure = ""
+        """Why nothing more can be written: the file may end in a part of a line, or the system lost some of it."""
+
+    def open(self, reading: os.stat_result | None, *, anew: bool) -> None:
+        """Open it, `anew` as an empty file and without a lock; `reading` is the file that the run reads.
+
+        Raises:
+            ConfigurationError: It cannot be written, is in use by another run, or is the one that the run reads.
+        """
+        try:
+            while not self._open(reading, anew=anew):
+                os.close(self._file)  # another run has just put a new one in its place
+            self._sync_folder()
+            if self.locked:
+                with suppress(OSError):
+                    self._beside.unlink()  # what a killed run has left
+            if not anew:
+                self._end_last_line()
+            self._size = os.fstat(self._file).st_size
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from error
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield every line with the place where it begins.
+
+        Raises:
+            FileTooLargeError: It is too large to be read.
+        """
+        if self._size > MAX_SIZE:
+            raise FileTooLargeError
+        with open(self._file, "rb", closefd=False) as file:
+            file.seek(0)
+            start = 0
+            while line := file.readline(MAX_LINE + 1):
+                if len(line) > MAX_LINE:
+                    raise FileTooLargeError
+                yield start, line
+                start += len(line)
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return a part of it."""
+        return os.pread(self._file, length, start)
+
+    def append(self, lines: bytes) -> int:
+        """Write whole lines behind its last one, all or none of them, and return the place where they begin.
+
+        Raises:
+            StopSendingError: They cannot be written, or another program has changed the file.
+        """
+        if self._failure:
+            raise StopSendingError(self._broken(self._failure))
+        left = memoryview(lines)
+        self._synced = False
+        try:
+            if self.locked and os.fstat(self._file).st_size != self._size:
+                raise StopSendingError(self._replaced())
+            while left:
+                left = left[os.write(self._file, left) :]
+            self._size = os.lseek(self._file, 0, os.SEEK_CUR)
+        except OSError as error:
+            self._failure = error.strerror or str(error)
+            with suppress(OSError):
+                if self.locked:  # else what is behind it may be another run's
+                    os.ftruncate(self._file, self._size)
+                    self._failure = ""
+            raise StopSendingError(self._broken(error.strerror)) from error
+        return self._size - len(lines)
+
+    def sync(self) -> None:
+        """Return once everything that was appended is on disk, under its path.
+
+        Raises:
+            StopNowError: It could not be brought there, or another file is in its place.
+        """
+        if self._failure:
+            raise StopNowError(self._broken(self._failure))
+        if not self._is_in_place() or (self.locked and os.fstat(self._file).st_size != self._size):
+            raise StopNowError(self._replaced())
+        if not self._synced:
+            try:
+                os.fsync(self._file)
+            except OSError as error:
+                self._failure = error.strerror or str(error)  # a second fsync would succeed without the lost pages
+                raise StopNowError(self._broken(self._failure)) from error
+            self._synced = True
+
+    def replace(self, lines: Iterable[bytes]) -> None:
+        """Put a file of these lines in its place, of the same owner and mode; until then the old one stays as it is.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        before = os.fstat(self._file)
+        new = os.open(self._beside, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before it has the name that other runs look for
+            made = os.fstat(new)
+            if (made.st_uid, made.st_gid) != (before.st_uid, before.st_gid):
+                os.fchown(new, before.st_uid, before.st_gid)
+            os.fchmod(new, stat.S_IMODE(before.st_mode))
+            with open(new, "wb", closefd=False) as file:
+                file.writelines(lines)
+            os.fsync(new)
+            self._beside.rename(self.path.resolve())
+        except BaseException:
+            os.close(new)
+            self._beside.unlink()
+            raise
+        os.close(self._file)
+        self._file = new
+        self._size = os.fstat(new).st_size
+        self._sync_folder()
+
+    @property
+    def _beside(self) -> Path:
+        path = self.path.resolve()
+        return path.with_name(f".{path.name}.target-klar")
+
+    def _open(self, reading: os.stat_result | None, *, anew: bool) -> bool:
+        """Open what is at the path now, and tell whether it still is there, locked."""
+        # Without waiting for the other end of a FIFO.
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+        opened = os.fstat(self._file)
+        if not stat.S_ISREG(opened.st_mode):
+            raise self._unusable("not a regular file")
+        if reading is not None and os.path.samestat(opened, reading):
+            raise ConfigurationError(
+                f"{self.path} is both the input and `rejects_path`. Move it away before you send it again."
+            )
+        if anew:
+            os.ftruncate(self._file, 0)
+            return True
+        self.locked = self._lock()
+        return self._is_in_place()
+
+    def _lock(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise ConfigurationError(
+                f"The rejects file {self.path} is in use by another run. Wait until that run has ended, or set "
+                "another `rejects_path`."
+            ) from error
+        except OSError as error:
+            _logger.warning(
+                "The rejects file %s cannot be locked here (%s). Let no other run use it at the same time.",
+                self.path,
+                error.strerror,
+            )
+            return False
+        return True
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+
+    def _sync_folder(self) -> None:
+        """Bring the name of the file to disk, where folders can be."""
+        try:
+            folder = os.open(self.path.resolve().parent, os.O_RDONLY)
+        except PermissionError:
+            return
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(folder)
+
+    def _end_last_line(self) -> None:
+        """Make it end with a whole line: what a crash or a full disk cut off was never acknowledged."""
+        size = os.fstat(self._file).st_size
+        start = self._start_of_last_line(size)
+        if start == size:
+            return
+        last = os.pread(self._file, min(size - start, MAX_LINE), start)
+        ours = _OUR_LINES.startswith(last[: len(_OUR_LINES)]) and len(last) == size - start
+        if self.locked and ours and not _is_json(last):
+            os.ftruncate(self._file, start)
+        else:
+            os.write(self._file, b"\n")
+        os.fsync(self._file)
+
+    def _start_of_last_line(self, size: int) -> int:
+        """Return the place behind the last line break, looked for from behind: the file may be large."""
+        end = size
+        while end:
+            block = os.pread(self._file, min(end, _BLOCK), max(0, end - _BLOCK))
+            end -= len(block)
+            if at := block.rfind(b"\n") + 1:
+                return end + at
+        return 0
+
+    def _unusable(self, why: str) -> ConfigurationError:
+        return ConfigurationError(f"The rejects file {self.path} cannot be written ({why}). Check `rejects_path`.")
+
+    def _broken(self, why: str | None) -> str:
+        return (
+            f"The rejects file {self.path} cannot be written ({why}). No STATE is written that covers what it should "
+            "hold. Make room and run again."
+        )
+
+    def _replaced(self) -> str:
+        return (
+            f"The rejects file {self.path} was changed, replaced or removed during the run. No STATE is written that "
+            "covers what it should hold. Run again, and move the file only between two runs."
+        )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        decode(line)
+    except NotJSONError:
+        return False
+    return True

@@ -1,0 +1,160 @@
+"""What the rejects file says last about each key: read at the start of a run, which also removes what is settled."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from target_klar.delivery.rejects_file import FileTooLargeError
+from target_klar.delivery.rejects_lines import (
+    ACCEPTED,
+    DELETED,
+    KeyProperties,
+    RecordLine,
+    SchemaLine,
+    record_digest,
+)
+from target_klar.runtime import shutdown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_klar.delivery.rejects_file import RejectsFile
+    from target_klar.delivery.rejects_lines import Origin
+
+MAX_KEYS: Final = 100_000
+"""How many keys a file may have for a run to know what it says about each; two digests of 16 bytes for each of them."""
+
+_logger = logging.getLogger("target-klar")
+
+
+class LastLine(msgspec.Struct, gc=False):
+    """The last line about a key."""
+
+    rejected: bool
+    """Whether its record is rejected; else it was accepted, or its source has deleted it."""
+    digest: bytes
+    """What tells its record from others."""
+    number: int
+    """When this run has read its record; 0 if an earlier one did."""
+    first: int
+    """When this run has read the record of the first line about the key."""
+    start: int
+    length: int
+
+
+class RejectsIndex:
+    """The last line about each key."""
+
+    def __init__(self, *, complete: bool = True) -> None:
+        self.complete = complete
+        """Whether it knows every key of the file. If not, any key may be there."""
+        self._lines: dict[bytes, LastLine] = {}
+        self._keys = 0
+
+    def __bool__(self) -> bool:
+        """Whether a record may have to be looked up."""
+        return bool(self._lines) or not self.complete
+
+    @property
+    def full(self) -> bool:
+        """Whether it knows more keys than a file may have."""
+        return self._keys > MAX_KEYS or len(self._lines) > 2 * MAX_KEYS
+
+    def last(self, keys: tuple[bytes, ...]) -> LastLine | None:
+        """Return the last line about any of the keys; None if there is none that is known."""
+        found = [self._lines[key] for key in keys if key in self._lines]
+        return max(found, key=lambda line: line.start, default=None)
+
+    def add(self, keys: tuple[bytes, ...], origin: Origin, source: str, start: int, length: int) -> None:
+        """Note a line of so many bytes that begins at `start`, behind all others."""
+        if not keys:
+            return
+        before = self.last(keys)
+        self._keys += before is None
+        rejected = source not in (ACCEPTED, DELETED)
+        first = before.first if before is not None else origin.number if self.complete else 0
+        line = LastLine(rejected, record_digest(origin.record), origin.number, first, start, length)
+        self._lines.update(dict.fromkeys(keys, line))
+
+    def move(self, line: LastLine, keys: tuple[bytes, ...], start: int) -> None:
+        """Note that a line was written again, at `start`, behind one of an accepted record that has these keys."""
+        line.start = start
+        self._lines.update(dict.fromkeys(keys, line))
+
+
+def read_index(file: RejectsFile) -> RejectsIndex:
+    """Return what a file says about each key, after what is settled has been removed from it where that is safe.
+
+    If it says too much, a WARNING tells so, nothing is removed, and the index is not complete.
+    """
+    try:
+        index, settled = _read(file)
+        if settled and file.locked:
+            _remove_settled(file, settled)
+            index, _ = _read(file)
+    except FileTooLargeError:
+        if shutdown.received() is None:
+            _logger.warning(
+                "The rejects file %s is too large to be read (more than %s keys or 1 GB), so the newest version of "
+                "every record is appended to it. Send it again, or move it away.",
+                file.path,
+                f"{MAX_KEYS:,}",
+            )
+        return RejectsIndex(complete=False)
+    return index
+
+
+def _read(file: RejectsFile) -> tuple[RejectsIndex, dict[bytes, int]]:
+    """Return the index of a file, and for each key where its last line begins whose record is not rejected."""
+    index, properties = RejectsIndex(), KeyProperties()
+    settled: dict[bytes, int] = {}
+    for start, text in _lines(file):
+        line = properties.read(text)
+        if isinstance(line, RecordLine):
+            index.add(line.keys, line.origin, line.source, start, len(text))
+            if line.source in (ACCEPTED, DELETED):
+                settled.update(dict.fromkeys(line.keys, start))
+        if index.full:
+            raise FileTooLargeError
+    return index, settled
+
+
+def _remove_settled(file: RejectsFile, settled: dict[bytes, int]) -> None:
+    try:
+        file.replace(_unsettled(file, settled))
+    except OSError as error:
+        _logger.warning(
+            "The rejects file %s cannot be written anew (%s), so it keeps records that Klar has. Check its folder.",
+            file.path,
+            error.strerror,
+        )
+
+
+def _unsettled(file: RejectsFile, settled: dict[bytes, int]) -> Iterator[bytes]:
+    """Yield the lines of a file without those of a key up to the last settled one, and without the SCHEMAs for them."""
+    properties = KeyProperties()
+    schemas: dict[str, bytes] = {}
+    written: dict[str, bytes] = {}
+    for start, text in _lines(file):
+        line = properties.read(text)
+        if isinstance(line, SchemaLine):
+            schemas[line.stream] = text
+            continue
+        if isinstance(line, RecordLine):
+            if any(start <= settled.get(key, -1) for key in line.keys):
+                continue
+            stream = line.origin.stream
+            if stream in schemas and schemas[stream] != written.get(stream):
+                written[stream] = schemas[stream]
+                yield schemas[stream]
+        yield text
+
+
+def _lines(file: RejectsFile) -> Iterator[tuple[int, bytes]]:
+    for line in file.lines():
+        if shutdown.received() is not None:
+            raise FileTooLargeError  # for the time that is left
+        yield line

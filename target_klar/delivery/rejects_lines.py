@@ -1,0 +1,155 @@
+"""The lines of the rejects file: how they are written and read, and which keys a record has."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from target_klar.records.json_codec import ENCODE_ERRORS, NotJSONError, decode, encode, members, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from target_klar.records.formatting import Problem
+
+ACCEPTED: Final = "accepted"
+DELETED: Final = "deleted"
+"""These are a line's `source` where the record is not rejected but the newest version of one that was."""
+
+_SCHEMA_MEMBERS = ("stream", "schema", "key_properties", "bookmark_properties")
+_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Origin(NamedTuple):
+    """Where a record comes from."""
+
+    stream: str
+    """The tap's own stream."""
+    record: bytes
+    """Its JSON as the tap wrote it."""
+    number: int
+    """Its place in the reading order of this run, counted from 1; 0 for what an earlier run has read."""
+
+
+class SchemaLine(NamedTuple):
+    """A SCHEMA message of the file."""
+
+    stream: str
+
+
+class RecordLine(NamedTuple):
+    """A RECORD message of the file."""
+
+    origin: Origin
+    keys: tuple[bytes, ...]
+    source: str
+
+
+class KeyProperties:
+    """The `key_properties` of each source stream, and so the keys that its records have."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+        self._quoted: dict[str, bytes] = {}
+
+    def schema(self, stream: str, members: Mapping[str, bytes | msgspec.Raw]) -> None:
+        """Learn them from the members of a SCHEMA message."""
+        names = decode(members.get("key_properties", b"[]"))
+        known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        self._names[stream] = names if known else []
+        self._quoted[stream] = quoted(stream)
+
+    def keys(self, origin: Origin, stream: str | None, key: str | None) -> tuple[bytes, ...]:
+        """Return what identifies a record: Klar's `stream` and `key`, the tap's stream and the values of its own key.
+
+        Each is a digest, as long as any other. One that is not known is left out.
+        """
+        found = []
+        if stream is not None and key is not None:
+            found.append(_digest(b"Klar", stream.encode(), key.encode("utf-8", "surrogatepass")))
+        if names := self._names.get(origin.stream):
+            values = _members(origin.record) or {}
+            own = [bytes(values.get(name, b"null")) for name in names]
+            if b"null" not in own:
+                found.append(_digest(b"tap", self._quoted[origin.stream], *map(_canonical, own)))
+        return tuple(found)
+
+    def read(self, line: bytes) -> SchemaLine | RecordLine | None:
+        """Return what a line of the file says, and learn from it; None for any that a run does not write."""
+        fields = _members(line)
+        try:
+            kind, stream = (decode(fields[name]) for name in ("type", "stream")) if fields else (None, None)
+        except KeyError:
+            return None
+        if fields is None or not isinstance(stream, str):
+            return None
+        if kind == "SCHEMA":
+            self.schema(stream, fields)
+            return SchemaLine(stream)
+        if kind != "RECORD" or "record" not in fields:
+            return None
+        origin = Origin(stream, bytes(fields["record"]), 0)
+        klar = decode(fields.get("klar", b"{}"))
+        known = isinstance(klar, dict) and all(isinstance(klar.get(name), str) for name in ("stream", "key"))
+        keys = self.keys(origin, klar["stream"], klar["key"]) if known else self.keys(origin, None, None)
+        source = decode(fields.get("source", b"null"))
+        return RecordLine(origin, keys, source if isinstance(source, str) else "")
+
+
+def record_digest(record: bytes) -> bytes:
+    """Return what tells a record from others without keeping it."""
+    return blake2b(record, digest_size=16).digest()
+
+
+def schema_line(message: bytes) -> bytes:
+    """Return the line for a SCHEMA message of the tap, with what Singer knows of it."""
+    schema = members(message)
+    return _line("SCHEMA", {name: schema[name] for name in _SCHEMA_MEMBERS if name in schema})
+
+
+def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, source: str) -> bytes:
+    """Return the line for a record; Klar's `stream` stands in it with the `key`, where that is known."""
+    fields = {"stream": quoted(origin.stream), "record": origin.record}
+    if key is not None:
+        fields["klar"] = b'{"stream":%b,"key":%b}' % (quoted(stream), quoted(key))
+    if problems is not None:
+        fields["errors"] = encode([problem._asdict() for problem in problems])
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return _line("RECORD", fields | {"source": quoted(source), "time": quoted(now)})
+
+
+def _line(kind: str, fields: dict[str, bytes]) -> bytes:
+    """Return a line of the file: the members are JSON already, the tap's own with the bytes that the tap wrote."""
+    return b"{%b}\n" % b",".join(
+        b'"%b":%b' % (name.encode(), text) for name, text in ({"type": quoted(kind)} | fields).items()
+    )
+
+
+def _members(text: bytes) -> Mapping[str, bytes | msgspec.Raw] | None:
+    """Return the members of an object, each as the text that it is; None for what is none."""
+    try:
+        return _read_members(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass  # what Python's `json` reads all the same, or no object
+    try:
+        return members(text) if isinstance(decode(text), dict) else None
+    except NotJSONError:
+        return None
+
+
+def _canonical(value: bytes) -> bytes:
+    """Return a value of a key in the one form that all spellings of a text have: in UTF-8, if it can be."""
+    if b"\\" not in value:
+        return value
+    text = decode(value)
+    try:
+        return encode(text)
+    except ENCODE_ERRORS:
+        return quoted(text) if isinstance(text, str) else value
+
+
+def _digest(*parts: bytes) -> bytes:
+    return blake2b(b"\0".join(parts), digest_size=16).digest()

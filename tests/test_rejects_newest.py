@@ -1,0 +1,168 @@
+"""Whole runs: the rejects file's last line about a key is the newest word on it, so it can always be sent again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from program import COSTS, REFUNDS, cost, line, record, refund, schema, start, state
+
+from target_klar.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+COMMA = {"transaction_costs": {"transactionCosts": "str(transactionCosts).replace(',', '.')"}}
+"""A map that mends an amount with a decimal comma."""
+
+
+@pytest.fixture
+def rejects(tmp_path: Path) -> Path:
+    return tmp_path / "rejects.jsonl"
+
+
+def load(klar: Sandbox, rejects: Path, *lines: Any, **settings: Any) -> None:
+    """One night that ends well."""
+    ended = run(klar, [COSTS, REFUNDS, *lines, state("end")], rejects_path=str(rejects), **settings)
+    assert ended.code == 0, ended.err
+
+
+def send_again(klar: Sandbox, rejects: Path, **settings: Any) -> None:
+    """What the README says: move the file away, and send it."""
+    again = rejects.with_name("again.jsonl")
+    rejects.rename(again)
+    ended = run(klar, b"", "--input", str(again), rejects_path=str(rejects), **settings)
+    assert ended.code == 0, ended.err
+
+
+def begun(klar: Sandbox, rejects: Path) -> subprocess.Popen[bytes]:
+    """A run that waits for more, after it has rejected a record and written the STATE behind it."""
+    settings = {"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 0}
+    process = start(settings | {"rejects_path": str(rejects)})
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(line(REFUNDS) + line(refund("A", "many")) + line(state(1)))
+    process.stdin.flush()
+    assert process.stdout.readline() == b"1\n"
+    return process
+
+
+def words(rejects: Path) -> list[tuple[str, Any]]:
+    """The source and the amount, or the id, of each record in the file."""
+    lines = [json.loads(each) for each in rejects.read_text().splitlines()]
+    return [
+        (each["source"], each["record"].get("transactionCosts", each["record"].get("id")))
+        for each in lines
+        if each["type"] == "RECORD"
+    ]
+
+
+@pytest.mark.parametrize("nights", [1, 2])
+def test_a_version_that_klar_accepted_later_is_not_replaced_by_the_rejected_one(
+    klar: Sandbox, rejects: Path, nights: int
+) -> None:
+    bad, newer = cost("A", "1,10"), cost("A", "2.20")
+    if nights == 1:
+        load(klar, rejects, bad, newer)
+    else:
+        load(klar, rejects, bad)
+        load(klar, rejects, newer)
+    assert words(rejects) == [("contract", "1,10"), ("accepted", "2.20")]
+
+    send_again(klar, rejects, stream_maps=COMMA)
+    assert [str(each["transactionCosts"]) for each in klar.transaction_costs.values()] == ["2.20"]
+
+
+def test_what_klar_itself_rejected_is_followed_under_another_name_of_its_stream_and_key(
+    klar: Sandbox, rejects: Path
+) -> None:
+    """The two are one record to Klar; the tap has another name for each, and no key of its own."""
+    names = {name: {"__alias__": "refunds"} for name in ("one", "other")}
+    heads = [schema("one") | {"key_properties": []}, schema("other") | {"key_properties": []}]
+    klar.refuse = lambda sent: sent["lineItems"][0]["refundedQuantity"] == 1 and "not one"
+    load(klar, rejects, *heads, refund("A", 1, note="x") | {"stream": "one"}, stream_maps=names)
+    load(klar, rejects, *heads, refund("A", 2, note="x") | {"stream": "other"}, stream_maps=names)
+
+    assert words(rejects) == [("klar", "A"), ("accepted", "A")]
+    klar.refuse = None
+    send_again(klar, rejects, stream_maps=names)
+    assert klar.refunds["A"]["lineItems"][0]["refundedQuantity"] == 2
+
+
+def test_a_refund_that_its_source_has_deleted_since_does_not_come_back_to_life(klar: Sandbox, rejects: Path) -> None:
+    load(klar, rejects, refund("A", "many"))
+    load(klar, rejects, record("refunds", id="A", _sdc_deleted_at="2024-01-01T00:00:00Z"))
+    assert words(rejects) == [("contract", "A"), ("deleted", "A")]
+
+    load(klar, rejects)
+    assert rejects.read_bytes() == b""
+
+
+def test_one_bad_record_is_in_the_file_once_however_many_nights_it_comes(klar: Sandbox, rejects: Path) -> None:
+    for _ in range(3):
+        load(klar, rejects, cost("A", "1,10"), refund("B", "many"), refund("C"))
+    assert words(rejects) == [("contract", "1,10"), ("contract", "B")]
+
+    ended = run(klar, [COSTS, cost("A", "1,10"), state("end")], rejects_path=str(rejects))
+    assert len(ended.said("Records refused: 1")) == 1, "it is counted every night"
+    assert len(ended.said(f"It is in {rejects} already.")) == 1
+
+
+def test_accepted_versions_do_not_count_towards_the_limit(klar: Sandbox, rejects: Path) -> None:
+    keys = [f"A{number}" for number in range(10)]
+    load(klar, rejects, *(cost(key, "1,10") for key in keys), *(cost(key, "2") for key in keys), rejects_limit=10)
+    assert [source for source, _ in words(rejects)] == ["contract"] * 10 + ["accepted"] * 10
+
+
+def test_where_nothing_was_rejected_no_accepted_record_is_written(klar: Sandbox, rejects: Path) -> None:
+    load(klar, rejects, cost("A", "1"), cost("A", "2"), refund("B"))
+    assert rejects.read_bytes() == b""
+
+
+def test_the_record_that_klar_took_before_a_newer_one_was_rejected_stands_before_that_one(rejects: Path) -> None:
+    """Klar takes the second version only after the third has been read: the file has them in the order of reading."""
+    with Sandbox(latency=0.5) as klar:
+        load(klar, rejects, cost("A", "1,10"), cost("A", "2"), cost("A", "x,y"))
+        assert words(rejects) == [("contract", "1,10"), ("contract", "x,y"), ("accepted", "2"), ("contract", "x,y")]
+
+        again = rejects.with_name("again.jsonl")
+        rejects.rename(again)
+        ended = run(klar, b"", "--input", str(again), rejects_path=str(rejects), stream_maps=COMMA)
+        assert (ended.code, klar.transaction_costs["A"]["transactionCosts"]) == (0, 2)
+
+
+def test_a_dry_run_writes_a_file_of_its_own_anew_each_time(klar: Sandbox, rejects: Path) -> None:
+    load(klar, rejects, refund("A", "many"))
+    before = rejects.read_bytes()
+    for key in "BC":
+        ended = run(klar, [REFUNDS, refund(key, "many")], rejects_path=str(rejects), validate_only=True)
+        assert ended.code == 1
+        assert words(rejects.with_name("rejects.jsonl.dry-run")) == [("contract", key)]
+    assert rejects.read_bytes() == before
+
+
+def test_while_a_run_has_the_file_a_second_one_stops_at_its_start_in_one_line(klar: Sandbox, rejects: Path) -> None:
+    with begun(klar, rejects) as first:
+        before = rejects.read_bytes()
+        second = run(klar, [REFUNDS, refund("B"), state(2)], rejects_path=str(rejects))
+
+        assert (second.code, second.states, set(klar.refunds), rejects.read_bytes()) == (1, [], set(), before)
+        (said,) = second.errors
+        assert f"The rejects file {rejects} is in use by another run" in said
+        assert run(klar, [REFUNDS, refund("B")], rejects_path=str(rejects), validate_only=True).code == 0
+        first.kill()
+
+    load(klar, rejects, refund("A"))
+    assert [source for source, _ in words(rejects)] == ["contract", "accepted"]
+
+
+def test_a_file_that_is_moved_away_during_the_run_stops_it_before_the_next_state(klar: Sandbox, rejects: Path) -> None:
+    with begun(klar, rejects) as process:
+        rejects.rename(rejects.with_name("again.jsonl"))
+        out, err = process.communicate(line(refund("B", "many")) + line(state(2)))
+
+        assert (process.returncode, out) == (1, b"")
+        assert b"was changed, replaced or removed during the run" in err
