@@ -30,7 +30,7 @@ class DeliveryReport:
     confirmed: bool = True
     """Whether `status` was read after the last request that Klar accepted, and shows a load since."""
     error: KlarError | None = None
-    """What ended it early; then nothing but `isolation.accepted` is known of its records."""
+    """What ended it early; then nothing but `bisection.accepted` is known of its records."""
     requests: int = 0
     retries: int = 0
 

@@ -188,15 +188,22 @@ class Dispatcher:
         if report.error is not None:
             raise report.error
         if outcome.all_rejected:
-            problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
             raise KlarError(
                 f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "
-                f"{report.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
-                f"check the mapping and `{stream.contract.version_setting}`."
+                f"{report.requests} requests, so it is not a single record ({outcome.reason}). Nothing of it was "
+                f"stored; check the mapping and `{stream.contract.version_setting}`."
             )
-        entries = list(batch.entries.items()) if outcome.refused else []
+        entries = list(batch.entries.items()) if outcome.refused or outcome.stopped else []
+        end, message = outcome.stopped or (len(entries), "")
         for position in sorted(outcome.refused):
-            key, entry = entries[position]
-            rejection = Rejection(shorten(key), outcome.refused[position])
-            self.refuse(stream, entry.earliest, entry.line(stream.name), rejection, batch=batch.numbers[0])
+            if position < end:
+                key, entry = entries[position]
+                rejection = Rejection(shorten(key), outcome.refused[position])
+                self.refuse(stream, entry.earliest, entry.line(stream.name), rejection, batch=batch.numbers[0])
+        if outcome.stopped:
+            key, entry = entries[end]
+            error = RecordRejectedError(f"{stream.name} {shorten(key)}: {message}")
+            error.number = entry.earliest
+            self.ledger.pin(batch.numbers[0], entry.earliest)
+            raise error
         self.ledger.complete(batch.numbers[0])
