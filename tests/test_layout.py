@@ -19,7 +19,7 @@ ROOMS = {
     "runtime": "",
     "sandbox": "",
     "records": "contract",
-    "api": "contract records",
+    "api": "contract records runtime",
     "delivery": "api contract records runtime",
     "settings": "api contract records",
     "mapping": "records",

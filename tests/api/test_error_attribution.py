@@ -202,7 +202,10 @@ def test_a_node_is_read_in_whatever_field_its_text_stands(node: dict[str, Any], 
 
 @pytest.mark.parametrize(
     ("errors", "problem"),
-    [({"id": ["must be text"]}, Problem("id", "must be text")), ({"id": "must be text"}, Problem("id", "must be text"))],
+    [
+        ({"id": ["must be text"]}, Problem("id", "must be text")),
+        ({"id": "must be text"}, Problem("id", "must be text")),
+    ],
 )
 def test_errors_by_field_are_told_with_the_field(errors: Any, problem: Problem) -> None:
     assert attribute_errors({"errors": errors}, [refund("A")], "id").unknown == [problem]
