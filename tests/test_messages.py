@@ -86,8 +86,9 @@ FAILURES: dict[str, Failure] = {
         faults=("redirect@1",),
     ),
     "another refusal": Failure(
-        f"Unexpected answer from <url>/12.2022/refunds/json (HTTP 409): <any> Check `refunds_api_version` (12.2022) and "
-        f"`api_url`. {NOTHING_KEPT}", faults=("409@1",)
+        f"Unexpected answer from <url>/12.2022/refunds/json (HTTP 409): <any> Check "
+        f"`refunds_api_version` (12.2022) and `api_url`. {NOTHING_KEPT}",
+        faults=("409@1",),
     ),
     "no server": Failure(
         "refunds: no answer from Klar at <closed>/refunds/status after <any> attempt<any> in <any> s (connection "
@@ -102,7 +103,7 @@ FAILURES: dict[str, Failure] = {
     ),
     "a login page": Failure(
         "refunds: no answer from Klar at <url>/12.2022/refunds/json after 1 attempt in <any> s (HTTP 200 with an "
-        f'HTML page ("Not Klar") that is not Klar\'s). Run again later. {NOTHING_KEPT}",
+        f'HTML page ("Not Klar") that is not Klar\'s). Run again later. {NOTHING_KEPT}',
         settings={"retry_timeout_seconds": 0},
         faults=("2xx-html@1+",),
     ),
@@ -358,7 +359,7 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
     wanted = [
         r"refunds b: createdAt must be a time, as Unix seconds or as a date \(found text \"soon\"\)\. Written to .*\.",
         r"(refunds|transaction_costs): no answer from Klar at .* \(HTTP 503\); next try in \d+\.\d s",
-        r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502\); next try in \d+\.\d s",
+        r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502 with an HTML page .*\); next try in \d+\.\d s",
         r"refunds c: .* Written to .*\.",
         r"refunds: fields that Klar does not know were left out: customer_email",
         r"transaction_costs: 1 key \(orderId\) came again with other transactionCosts, and at Klar the last record .*",
