@@ -13,6 +13,7 @@ import pytest
 from byte_server import Reply, Request, serve
 from clients import ACCEPTED, answer
 from forked import run
+from measured import KLAR, timed
 from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, start, state
 
 from target_klar.sandbox import Sandbox
@@ -247,6 +248,28 @@ def test_a_first_batch_that_klar_rejects_stops_the_run_with_klars_own_reason(
     assert error.startswith(f"Klar refused all {size} records of the first request of refunds, in 15 requests")
     assert "m-17)" in error
     assert posts == [size, *[size // 2] * 2, *[size // 4] * 4, *[1] * 8]
+
+
+@pytest.mark.slow
+def test_large_orders_in_full_batches_that_klar_rejects_take_bounded_memory(tmp_path: Path) -> None:
+    """84 MB of orders of 17 kB, of which one in a hundred is bad."""
+    source, config = tmp_path / "orders.jsonl", tmp_path / "config.json"
+    items = [{"id": f"L{number}", "quantity": 1, "productName": "x" * 330} for number in range(44)]
+    whole = {"createdAt": REFUND_TIME, "currencyCodeIso3Letter": "EUR", "lineItems": items}
+    with source.open("w") as lines:
+        for each in (
+            schema("orders"),
+            *(record("orders", id=f"O{number}", **whole) for number in range(4800)),
+            state(1),
+        ):
+            lines.write(json.dumps(each) + "\n")
+    with Sandbox(refuse=lambda sent: sent["id"].endswith("77"), refuse_style="tree", keep_bodies=1) as klar:
+        paths = {"rejects_path": str(tmp_path / "rejects.jsonl")}
+        config.write_text(json.dumps({"api_token": klar.token, "api_url": klar.url} | paths))
+        taken = timed([*KLAR, "--config", str(config), "--input", str(source)], tmp_path)
+        assert len(klar.posts()) > 30
+    assert source.stat().st_size > 80e6
+    assert taken.peak < 400e6
 
 
 # --- What the contract refuses ---
