@@ -116,14 +116,14 @@ def test_check_is_content_with_a_token_that_works_for_one_stream(klar: Sandbox, 
     assert (code, errors) == (0, [])
     assert rows == [REFUNDS_ROW + REFUSED, *(row + UNUSED for row in (COSTS_ROW, *OTHERS))]
     assert len(below) == 1
-    assert below[0].startswith("Klar refused the API token (HTTP 403, URL/refunds/status). Check `api_token`: ")
+    assert below[0].startswith("The API token was refused (HTTP 403, URL/refunds/status). Check `api_token`: ")
 
 
 def test_check_fails_where_the_token_works_for_no_stream(klar: Sandbox, tmp_path: Path) -> None:
     code, rows, below, errors = check(klar, tmp_path, api_token="not-the-right-one")
     assert code == 1
     assert rows == [row + REFUSED for row in (REFUNDS_ROW, COSTS_ROW, *OTHERS)]
-    assert [text.partition(" (")[0] for text in below] == ["Klar refused the API token"] * 5
+    assert [text.partition(" (")[0] for text in below] == ["The API token was refused"] * 5
     assert errors == ["Klar shows the status of no stream. The lines above say why."]
     assert "not-the-right-one" not in "".join([*below, *errors])
 

@@ -63,29 +63,31 @@ def batch(encoding: dict[str, Any], *manifest: str) -> dict[str, Any]:
 FAILURES: dict[str, Failure] = {
     # Klar
     "wrong token": Failure(
-        f"Klar refused the API token (HTTP 401, <url>/refunds/status). {WHERE_TO_GET_ONE} {NOTHING_KEPT}",
+        f"The API token was refused (HTTP 401, <url>/refunds/status). {WHERE_TO_GET_ONE} {NOTHING_KEPT}",
         settings={"api_token": f"{TOKEN}-but-wrong"},
     ),
     "token revoked": Failure(
-        f"Klar refused the API token (HTTP 403, <url>/12.2022/refunds/json). {WHERE_TO_GET_ONE} {NOTHING_KEPT}",
+        f"The API token was refused (HTTP 403, <url>/12.2022/refunds/json). {WHERE_TO_GET_ONE} {NOTHING_KEPT}",
         faults=("403@1",),
     ),
     "wrong version": Failure(
-        "Klar does not know <url>/01.2020/refunds/json (HTTP 404). Check `refunds_api_version` (01.2020) and `api_url"
+        "Not found: <url>/01.2020/refunds/json (HTTP 404). Check `refunds_api_version` (01.2020) and `api_url"
         f"`. {NOTHING_KEPT}",
         settings={"refunds_api_version": "01.2020"},
     ),
     "wrong address": Failure(
-        f"Klar does not know <url>/nowhere/refunds/status (HTTP 404). Check `api_url`. {NOTHING_KEPT}",
+        f"Not found: <url>/nowhere/refunds/status (HTTP 404). Check `api_url`. {NOTHING_KEPT}",
         settings={"api_url": "<url>/nowhere"},
     ),
     "redirect": Failure(
-        "<url>/12.2022/refunds/json redirects (HTTP 307), and the token does not follow. Check `api_url`. "
-        f"{NOTHING_KEPT}",
+        "<url>/12.2022/refunds/json redirects (HTTP 307 with an empty body), and the token does not follow. Check "
+        f"`refunds_api_version` (12.2022) and `api_url`. {NOTHING_KEPT}",
         faults=("redirect@1",),
     ),
     "another refusal": Failure(
-        f"Klar answered HTTP 409 at <url>/12.2022/refunds/json: <any> {NOTHING_KEPT}", faults=("409@1",)
+        f"Unexpected answer from <url>/12.2022/refunds/json (HTTP 409): <any> Check "
+        f"`refunds_api_version` (12.2022) and `api_url`. {NOTHING_KEPT}",
+        faults=("409@1",),
     ),
     "no server": Failure(
         "refunds: no answer from Klar at <closed>/refunds/status after <any> attempt<any> in <any> s (connection "
@@ -99,8 +101,8 @@ FAILURES: dict[str, Failure] = {
         faults=("503@1+",),
     ),
     "a login page": Failure(
-        "refunds: no answer from Klar at <url>/12.2022/refunds/json after 1 attempt in <any> s (HTTP 200 with a body "
-        f"that is not Klar's). Run again later. {NOTHING_KEPT}",
+        "refunds: no answer from Klar at <url>/12.2022/refunds/json after 1 attempt in <any> s (HTTP 200 with an "
+        f'HTML page ("Not Klar") that is not Klar\'s). Run again later. {NOTHING_KEPT}',
         settings={"retry_timeout_seconds": 0},
         faults=("2xx-html@1+",),
     ),
@@ -356,7 +358,7 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
     wanted = [
         r"refunds b: createdAt must be a time, as Unix seconds or as a date \(found text \"soon\"\)\. Written to .*\.",
         r"(refunds|transaction_costs): no answer from Klar at .* \(HTTP 503\); next try in \d+\.\d s",
-        r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502\); next try in \d+\.\d s",
+        r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502 with an HTML page .*\); next .*",
         r"refunds c: .* Written to .*\.",
         r"refunds: fields that Klar does not know were left out: customer_email",
         r"transaction_costs: 1 key \(orderId\) came again with other transactionCosts, and at Klar the last record .*",

@@ -92,7 +92,7 @@ def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Pat
 
         assert night.code == 1
         assert error_of(night) == (
-            f"Klar refused the API token (HTTP 401, {klar.url}/refunds/status). Check `api_token`: Klar shows it under "
+            f"The API token was refused (HTTP 401, {klar.url}/refunds/status). Check `api_token`: Klar shows it under "
             "Settings, Store Configurator, the store, Data Sources, the data source, tab Access Token. "
             "No STATE was written."
         )
@@ -255,7 +255,7 @@ def test_sixth_night_a_token_revoked_halfway_keeps_what_klar_confirmed(tmp_path:
         held = klar.refunds.keys()
 
         assert night.code == 1
-        assert error_of(night).startswith("Klar refused the API token (HTTP 401, ")
+        assert error_of(night).startswith("The API token was refused (HTTP 401, ")
         assert 0 < len(covered) < 6
         assert all(str(refund["id"]) in held for name in covered for refund in rows_of(project, name))
 
@@ -290,7 +290,7 @@ def test_seventh_night_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_p
         assert night.code == 1
         assert said(night, "error", "target-vienna") == []
         assert [line[:43] for line in said(night, "error", "target-berlin")] == [
-            "Klar refused the API token (HTTP 401, http:"
+            "The API token was refused (HTTP 401, http:"
         ]
         assert len(vienna.refunds) == 30
         assert berlin.posts() == []

@@ -13,6 +13,7 @@ import pytest
 from byte_server import Reply, Request, serve
 from clients import ACCEPTED, answer
 from forked import run
+from measured import KLAR, timed
 from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, start, state
 
 from target_klar.sandbox import Sandbox
@@ -156,15 +157,119 @@ def test_a_batch_too_large_for_klar_is_halved_until_it_fits() -> None:
         assert len(klar.posts()) < 30
 
 
-def test_a_record_too_large_for_klar_is_set_aside_as_such(rejects: Path) -> None:
+def test_a_record_too_large_for_klar_stops_the_run_before_it_and_is_not_set_aside(rejects: Path) -> None:
     with Sandbox(limit_bytes=6000) as klar:
         items = [{"lineItemId": "L" * 7000, "refundedQuantity": 1}]
         large = record("refunds", id="large", createdAt=REFUND_TIME, lineItems=items)
-        ended = run(klar, [REFUNDS, refund("A"), large, refund("B"), state("end")], rejects_path=str(rejects))
+        lines = [REFUNDS, refund("A"), state(1), large, refund("B"), state("end")]
+        ended = run(klar, lines, rejects_path=str(rejects))
 
-        assert (ended.code, ended.states, stored(klar)) == (0, ["end"], {"A", "B"})
-        ((error,),) = [each["errors"] for each in read(rejects)[1:]]
-        assert "413" in error["message"]
+        assert (ended.code, ended.states, "large" in stored(klar), rejects.read_bytes()) == (1, [1], False, b"")
+        assert stored(klar) >= {"A"}
+    (error,) = ended.errors
+    assert error.startswith(
+        "refunds large: alone in its request it is too large for Klar, or for a proxy before it (HTTP"
+    )
+
+
+PAGES = {
+    "a page": (b"<!doctype html><title>Request blocked</title>", 'an HTML page ("Request blocked")'),
+    "text": (b"no healthy upstream", 'plain text ("no healthy upstream")'),
+}
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "422 Unprocessable Entity"])
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("blocked", ["R2", "R17", "R"], ids=["one of the first batch", "one of a later batch", "all"])
+def test_what_is_refused_by_a_page_and_not_by_klar_is_named_and_not_set_aside(
+    page: str, status: str, blocked: str, rejects: Path
+) -> None:
+    body, shown = PAGES[page]
+
+    def reply(request: Request) -> Reply:
+        if request.head.startswith(b"GET"):
+            return Reply(answer("200 OK", b"{}"))
+        ids = {sent["id"] for sent in json.loads(request.body)}
+        if blocked in ids or blocked == "R":
+            return Reply(answer(status, body))
+        taken.update(ids)
+        return Reply(answer("201 Created"))
+
+    class Klar:
+        token = "opens-nothing"
+
+    taken: set[str] = set()
+    lines = [line for number in range(20) for line in (refund(f"R{number}"), state(number))]
+    settings = {"batch_size_rows": 10, "status_timeout_seconds": 0, "retry_timeout_seconds": 0}
+    with serve(choose=reply) as (Klar.url, _):  # type: ignore[attr-defined]
+        ended = run(Klar(), [REFUNDS, *lines], rejects_path=str(rejects), **settings)  # type: ignore[arg-type]
+
+    first = 0 if blocked == "R" else int(blocked[1:])
+    assert (ended.code, ended.states[-1:], rejects.read_bytes()) == (1, [first - 1] if first else [], b"")
+    assert taken >= {f"R{number}" for number in range(first)}
+    (error,) = ended.errors
+    assert error.startswith(
+        f"refunds R{first}: alone in its request it was answered by HTTP {status[:3]} with {shown}, which is not "
+        "Klar's. The run stops before this record. Check `api_url`, and the proxies and firewalls"
+    )
+
+
+@pytest.mark.parametrize("size", [8, 500])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"message": "m-17"},
+        {"error": "m-17"},
+        {"errors": ["m-17"]},
+        {"detail": "m-17"},
+        [{"property": "id", "error": "m-17"}],
+    ],
+    ids=str,
+)
+def test_a_first_batch_that_klar_rejects_stops_the_run_with_klars_own_reason(
+    said: Any, size: int, rejects: Path
+) -> None:
+    def reply(request: Request) -> Reply:
+        if request.head.startswith(b"GET"):
+            return Reply(answer("200 OK", b"{}"))
+        posts.append(len(json.loads(request.body)))
+        return Reply(answer("400 Bad Request", json.dumps(said).encode()))
+
+    class Klar:
+        token = "opens-nothing"
+
+    posts: list[int] = []
+    with serve(choose=reply) as (Klar.url, _):  # type: ignore[attr-defined]
+        lines = [REFUNDS, *(refund(f"R{number}") for number in range(size)), state(1)]
+        ended = run(Klar(), lines, rejects_path=str(rejects), status_timeout_seconds=0)  # type: ignore[arg-type]
+
+    assert (ended.code, ended.states, rejects.read_bytes()) == (1, [], b"")
+    (error,) = ended.errors
+    assert error.startswith(f"Klar refused all {size} records of the first request of refunds, in 15 requests")
+    assert "m-17)" in error
+    assert posts == [size, *[size // 2] * 2, *[size // 4] * 4, *[1] * 8]
+
+
+@pytest.mark.slow
+def test_large_orders_in_full_batches_that_klar_rejects_take_bounded_memory(tmp_path: Path) -> None:
+    """84 MB of orders of 17 kB, of which one in a hundred is bad."""
+    source, config = tmp_path / "orders.jsonl", tmp_path / "config.json"
+    items = [{"id": f"L{number}", "quantity": 1, "productName": "x" * 330} for number in range(44)]
+    whole = {"createdAt": REFUND_TIME, "currencyCodeIso3Letter": "EUR", "lineItems": items}
+    with source.open("w") as lines:
+        for each in (
+            schema("orders"),
+            *(record("orders", id=f"O{number}", **whole) for number in range(4800)),
+            state(1),
+        ):
+            lines.write(json.dumps(each) + "\n")
+    with Sandbox(refuse=lambda sent: sent["id"].endswith("77"), refuse_style="tree", keep_bodies=1) as klar:
+        paths = {"rejects_path": str(tmp_path / "rejects.jsonl")}
+        config.write_text(json.dumps({"api_token": klar.token, "api_url": klar.url} | paths))
+        taken = timed([*KLAR, "--config", str(config), "--input", str(source)], tmp_path)
+        assert len(klar.posts()) > 30
+    assert source.stat().st_size > 80e6
+    assert taken.peak < 400e6
 
 
 # --- What the contract refuses ---
@@ -467,8 +572,7 @@ def test_a_disk_that_is_full_stops_the_run_and_no_state_covers_what_could_not_be
         b'{"status": "INVALID", "errors": ' + b"[" * 900 + b"]" * 900 + b"}",
         b'{"status": "INVALID", "errors": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
         b'{"message": ' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}",
-        b"\xff\xfe\x00\x1b[31m",
-        b"",
+        b'{"\xff\xfe": "\\u001b[31m"}',
     ],
     ids=[
         "latin-1",
@@ -481,7 +585,6 @@ def test_a_disk_that_is_full_stops_the_run_and_no_state_covers_what_could_not_be
         "deep",
         "objects",
         "no text",
-        "nothing",
     ],
 )
 def test_a_refusal_sets_its_one_record_aside_whatever_its_text_is(said: bytes, rejects: Path) -> None:

@@ -362,6 +362,6 @@ def test_an_error_that_a_signal_follows_is_still_said() -> None:
         assert code == 143, run.err
         assert run.states == []
         assert len(run.errors) == 1, run.err
-        assert run.errors[0].startswith("Klar refused the API token (HTTP 401, ")
-        assert run.err.index("Klar refused the API token") < run.err.index("Stopped by SIGTERM.")
+        assert run.errors[0].startswith("The API token was refused (HTTP 401, ")
+        assert run.err.index("The API token was refused") < run.err.index("Stopped by SIGTERM.")
         assert "Traceback" not in run.err

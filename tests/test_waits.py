@@ -200,3 +200,26 @@ def test_a_check_of_the_configuration_hears_a_signal_too(klar: Sandbox) -> None:
         code = run.ended(27)
 
     assert code == 130, run.err
+
+
+def test_a_process_that_stood_still_for_longer_than_the_retry_limit_gets_one_more_try() -> None:
+    def stand_still(run: Watched, came: list[str], request: int) -> None:
+        run.until(lambda: len(came) >= request)
+        run.signal(signal.SIGSTOP)
+        time.sleep(6)
+        run.signal(signal.SIGCONT)
+
+    def scenario(freezes: int, code: int) -> None:
+        came: list[str] = []
+        settings = SMALL | {"request_timeout_seconds": 3}
+        with Sandbox(faults=[f"hang@1x{freezes}"]) as klar, Watched(klar, **settings) as run:
+            klar.observer = lambda moment, _: came.append(moment) if moment == "received" else None
+            run.feed(FOUR_BATCHES)
+            for request in range(1, freezes + 1):
+                stand_still(run, came, request)
+            assert run.ended(START_UP + 60) == code, run.err
+            assert len(klar.posts()) == (2 if code else 5)
+            if code:
+                assert re.search(r"json after 2 attempts in \d+ s \(no full answer within 3 s\)", run.errors[0])
+
+    together(scenario, (1, 0), (2, 1))

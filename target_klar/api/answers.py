@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import enum
 import re
+import time
 from datetime import datetime, timezone
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
+from target_klar.api.framing import MAX_BODY
+from target_klar.api.pages import describe_body, is_klars, quote
 from target_klar.records.formatting import shorten
-from target_klar.records.json_codec import read_strictly
+from target_klar.records.json_codec import NestedTooDeepError, NotJSONError, decode, read_strictly
 
-_MAX_QUOTED: Final = 120
+REFUSES_TOKEN: Final = (401, 403)
 _REFUSING: Final = (400, 422)
+_NOT_FOUND: Final = 404
 _TOO_LARGE: Final = 413
 _MULTI_STATUS: Final = 207
 _TAKING: Final = (200, 201, 202, 204, _MULTI_STATUS)
 _TEMPORARY: Final = (408, 425, 429)  # and every 5xx, as Klar's Magento module has it
+_FAILURE: Final = re.compile("fail|error", re.IGNORECASE)
+_NO_FAILURE: Final[tuple[Any, ...]] = (None, False, 0, "", "0", [], {})
+_LONGEST_WAIT: Final = 1e10
 _FRACTION = re.compile(r"[.,](\d+)")
 _ZONE = re.compile(r"([+-]\d\d)(\d\d)$")
 
@@ -31,10 +39,11 @@ class Verdict(enum.Enum):
     PARTIAL = "partial"
     REFUSED = "refused"
     TOO_LARGE = "too large"
+    NOT_KLARS = "refused, but not by Klar"
 
 
 class Answer(NamedTuple):
-    """Klar's verdict on one request, and the JSON (or the start of the text) that came with it."""
+    """Klar's verdict on one request, and the JSON that came with it; of what is not Klar's a description."""
 
     verdict: Verdict
     content: Any = None
@@ -45,38 +54,119 @@ def is_temporary(status: int) -> bool:
     return status in _TEMPORARY or status >= 500  # noqa: PLR2004  # every 5xx
 
 
-def why_no_answer(status: int, body: bytes, *, ends: bool) -> str | None:
+def is_foreign_refusal(status: int, body: bytes) -> bool:
+    """Tell whether somebody other than Klar refuses the request, with a page or with plain text."""
+    return status in _REFUSING and bool(body.strip()) and not is_klars(body)
+
+
+def why_no_answer(status: int, body: bytes, *, announced: bool, may_be_empty: bool) -> str | None:
     """Say why a whole HTTP answer is none of Klar's, so that only another try can tell; None where it may be one.
 
-    `ends` tells whether the answer announced where its body ends: of one that does not, a proxy may have cut any part.
+    `announced` tells whether the answer said where its body ends: of one that did not, a proxy may have cut any part.
+    `may_be_empty` tells whether Klar answers this request with an empty body.
     """
     if is_temporary(status):
-        return f"HTTP {status}"
-    if status in _TAKING and not body and not ends:
-        return f"HTTP {status} with an empty body of no announced length, which a proxy may have cut"
-    if status in _TAKING and body and read_strictly(body) is None:
-        return f"HTTP {status} with a body that is not Klar's"
-    return None
+        what = describe_body(body) if body.strip() and not is_klars(body) else None
+    elif status not in (*_TAKING, *_REFUSING):
+        return None
+    elif body:
+        what = _what_is_wrong(status, body)
+    elif status in _TAKING and status != _MULTI_STATUS and may_be_empty:
+        what = None if announced else "an empty body of no announced length, which a proxy may have cut"
+    else:
+        what = "an empty body"
+    if what is None:
+        return f"HTTP {status}" if is_temporary(status) else None
+    return f"HTTP {status} with {what}"
 
 
 def judge(status: int, body: bytes) -> Answer | None:
-    """Return what an answer of Klar's to a POST says of the objects that were sent; None where it says something else.
+    """Return what an answer to a POST says of the objects that were sent; None where it says something else.
 
     The statuses and the words VALID, INVALID and PARTIALLY_VALID are those of Klar's help pages and its Magento module.
     """
     if status == _TOO_LARGE:
-        return Answer(Verdict.TOO_LARGE, "the request is too large for Klar (HTTP 413)")
+        return Answer(Verdict.TOO_LARGE, "the request is too large (HTTP 413)")
+    if is_foreign_refusal(status, body):
+        return Answer(Verdict.NOT_KLARS, f"HTTP {status} with {describe_body(body)}")
     if status in _REFUSING:
-        return Answer(Verdict.REFUSED, read_strictly(body.decode(errors="replace")) or quote(body))
-    if status not in _TAKING:
-        return None
-    content = read_strictly(body)
+        return Answer(Verdict.REFUSED, _read(body))
+    return _judge_success(status, body) if status in _TAKING else None
+
+
+def what_to_check(status: int, body: bytes, url: str, settings: str) -> str:
+    """Return the message for an answer that is no verdict and will not change; `settings` made the address."""
+    foreign = "" if is_klars(body) else f" with {describe_body(body)}"
+    if status in REFUSES_TOKEN:
+        also = " A proxy or firewall before Klar may have sent it: check `api_url` too." if foreign else ""
+        return (
+            f"The API token was refused (HTTP {status}{foreign}, {url}). Check `api_token`: Klar shows it under "
+            f"Settings, Store Configurator, the store, Data Sources, the data source, tab Access Token.{also}"
+        )
+    if status == _NOT_FOUND:
+        return f"Not found: {url} (HTTP 404{foreign}). Check {settings}."
+    if status in range(300, 400):
+        return f"{url} redirects (HTTP {status}{foreign}), and the token does not follow. Check {settings}."
+    text = describe_body(body) if foreign else quote(body)
+    return f"Unexpected answer from {url} (HTTP {status}): {text}. Check {settings}."
+
+
+def _judge_success(status: int, body: bytes) -> Answer | None:
+    if not body:
+        return Answer(Verdict.ACCEPTED)
+    content = _read(body)
     said = content.get("status") if isinstance(content, dict) else None
+    if said == "VALID" and any(_FAILURE.match(name) and content[name] not in _NO_FAILURE for name in content):
+        return None  # it contradicts itself
     if said == "INVALID":
         return Answer(Verdict.REFUSED, content)
     if said == "PARTIALLY_VALID" or status == _MULTI_STATUS:
         return Answer(Verdict.PARTIAL, content)
-    return Answer(Verdict.ACCEPTED, content) if said == "VALID" or not body else None
+    return Answer(Verdict.ACCEPTED, content) if said == "VALID" else None
+
+
+def _what_is_wrong(status: int, body: bytes) -> str | None:
+    """Say why a body is not Klar's or unreadable: an acceptance is read to the letter, a refusal as far as it goes."""
+    if not is_klars(body):
+        return f"{describe_body(body)} that is not Klar's"
+    if len(body) >= MAX_BODY:
+        return f"a body of {MAX_BODY:,} bytes or more" if status in _TAKING else None
+    if read_strictly(body) is not None:
+        return None
+    try:
+        content = decode(body.decode(errors="replace"))
+    except NestedTooDeepError:
+        refuses = False
+    except NotJSONError:
+        return "broken JSON"
+    else:
+        refuses = isinstance(content, dict) and content.get("status") in ("INVALID", "PARTIALLY_VALID")
+    return None if refuses or status in _REFUSING else "JSON that cannot be read to the letter"
+
+
+def _read(body: bytes) -> Any:
+    """Return the JSON of an answer, whatever its bytes are; None where it is too large or nested too deep."""
+    if len(body) >= MAX_BODY:
+        return None
+    try:
+        return decode(body.decode(errors="replace"))
+    except NotJSONError:
+        return None
+
+
+def seconds_to_wait(value: str | None) -> float:
+    """Return how long a Retry-After asks to wait, by its seconds or its HTTP date; 0 where it says neither."""
+    if value is None:
+        return 0
+    if value.strip().isdecimal():
+        return min(float(value), _LONGEST_WAIT)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, moment.timestamp() - time.time())
 
 
 class Status(NamedTuple):
@@ -103,12 +193,6 @@ class Status(NamedTuple):
         if mine is None or other is None or mine != known or self.last_failure != other.last_failure:
             return mine is not None and (known is None or mine > known)
         return (_amount(self.total), self.last_batch_count != other.last_batch_count) > (_amount(other.total), False)
-
-
-def quote(body: bytes) -> str:
-    """Return the start of an answer's text, on one line and fit for a message."""
-    text = " ".join(body[: 4 * _MAX_QUOTED].decode(errors="replace").split())
-    return shorten(text, _MAX_QUOTED) or "(an empty body)"
 
 
 def _amount(total: str | None) -> int:

@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
 import tenacity
 import urllib3.exceptions
 
-from target_klar.api.answers import Answer, Status, judge, quote, why_no_answer
+from target_klar.api.answers import (
+    REFUSES_TOKEN,
+    Answer,
+    Status,
+    is_foreign_refusal,
+    judge,
+    seconds_to_wait,
+    what_to_check,
+    why_no_answer,
+)
 from target_klar.api.deadlines import Attempt, WatchedAdapter
 from target_klar.api.network_errors import setting_to_check, what_broke
+from target_klar.api.pages import is_klars
+from target_klar.api.token_mask import TokenMask
 from target_klar.records.json_codec import read_strictly
 from target_klar.runtime.endings import StopSendingError
 
@@ -30,7 +39,10 @@ if TYPE_CHECKING:
 
     from target_klar.contract.streams import Contract
 
-_MIN_TOKEN = 8  # Klar's are JWTs of hundreds of characters; of a shorter one any answer may hold the letters
+_FOREIGN_TRIES = 3
+"""How often a page has to refuse a request until the request is looked into, and not the page."""
+_FROZEN_SECONDS = 1.0
+"""An attempt that took longer than its time by this much stood still, with its process."""
 
 
 class KlarError(StopSendingError):
@@ -49,7 +61,12 @@ class _TryAgain(NamedTuple):
     """An attempt that did not bring an answer of Klar's."""
 
     reason: str
-    retry_after: float | None = None
+    retry_after: float = 0
+    """The seconds that the server asks to wait."""
+    foreign: _Response | None = None
+    """What somebody else refused the request with."""
+    frozen: bool = False
+    """The process stood still meanwhile."""
 
 
 class TokenRefusedError(KlarError):
@@ -78,18 +95,21 @@ class Connection:
 class Client:
     """One connection to Klar, for one thread.
 
-    A request that gets no answer of Klar's (408, 425, 429, 5xx, nothing, something broken, a page that is not
-    Klar's) is sent again after min(30, 0.5 * 2^(n-1)) seconds plus up to 0.5 of jitter, or after Retry-After if
-    that is longer, until the next try would begin `retry_timeout` seconds after the first one, or `stop` is set.
+    A request without an answer of Klar's (408, 425, 429, 5xx, none at all, a broken one, a page of somebody else's) is
+    sent again after min(30, 0.5 * 2^(n-1)) seconds plus up to 0.5 of jitter, or after Retry-After if that is longer,
+    until the next try would begin `retry_timeout` seconds after the first one, or `stop` is set.
     """
 
     def __init__(self, connection: Connection, stop: threading.Event, tell: Callable[[str], None]) -> None:
         self.requests = 0
         self.retries = 0
+        self.longest_answer = 0.0
+        """The seconds that the slowest POST took of those that Klar answered, its other attempts not counted."""
         self._connection = connection
         self._stop = stop
         self._tell = tell
         self._status_paths: dict[str, str] = {}
+        self._mask = TokenMask(connection.token)
         self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
         wait = connection.first_wait
         self._backoff = tenacity.wait_exponential(multiplier=wait, max=30) + tenacity.wait_random(0, wait)
@@ -117,13 +137,9 @@ class Client:
         url = f"{self._connection.url}/{version}/{contract.path}/{'validate' if validate else 'json'}"
         response = self._call("POST", url, contract.stream, body)
         answer = judge(response.status, response.body)
-        if answer is not None:
-            return answer
-        if response.status == requests.codes.not_found:
-            raise KlarError(
-                f"Klar does not know {url} (HTTP 404). Check `{contract.version_setting}` ({version}) and `api_url`."
-            )
-        raise _says_something_else(response, url)
+        if answer is None:
+            raise _unexpected(response, url, f"`{contract.version_setting}` ({version}) and `api_url`")
+        return answer
 
     def status(self, contract: Contract) -> Status:
         """Read the status of one stream, under the spelling of its path that Klar knows.
@@ -137,30 +153,47 @@ class Client:
             response = self._call("GET", url, contract.stream)
             if response.status != requests.codes.not_found:
                 break
-        else:
-            raise KlarError(f"Klar does not know {url} (HTTP 404). Check `api_url`.")
         content = read_strictly(response.body)
         if response.status != requests.codes.ok or not isinstance(content, dict):
-            raise _says_something_else(response, url)
+            raise _unexpected(response, url, "`api_url`")
         self._status_paths[contract.stream] = path
         return Status.of(content)
 
     def _call(self, method: str, url: str, stream: str, body: bytes | None = None) -> _Response:
-        def give_up(state: tenacity.RetryCallState) -> NoReturn:
+        foreign, frozen = 0, False
+
+        def is_over(state: tenacity.RetryCallState) -> bool:
+            nonlocal foreign, frozen
+            tried = _tried(state)
+            foreign += tried.foreign is not None
+            if self._stop.is_set() or foreign == _FOREIGN_TRIES:
+                return True
+            if tried.frozen and not frozen:  # the limit is for tries, and there were none meanwhile
+                frozen = True
+                return False
+            return state.upcoming_sleep >= self._remaining(state)
+
+        def give_up(state: tenacity.RetryCallState) -> _Response:
+            tried = _tried(state)
+            if tried.foreign is not None:
+                return tried.foreign
             seconds = round(state.seconds_since_start or 0)
             tries = f"{state.attempt_number} attempt{'s' * (state.attempt_number > 1)} in {seconds} s"
-            reason = state.outcome.result().reason if state.outcome else ""
+            asked = ""
+            if tried.retry_after and tried.retry_after >= self._remaining(state):
+                asked = f", asking to wait {tried.retry_after:,.0f} s, more than `retry_timeout_seconds` leaves"
+            reason = f"{tried.reason}{asked}"
             raise KlarError(f"{stream}: no answer from Klar at {url} after {tries} ({reason}). Run again later.")
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             self.retries += method == "POST"  # naming the body would keep it for as long as tenacity's cycles live
-            reason = state.outcome.result().reason if state.outcome else ""
+            reason = _tried(state).reason
             self._tell(f"{stream}: no answer from Klar at {url} ({reason}); next try in {state.upcoming_sleep:.1f} s")
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda result: isinstance(result, _TryAgain)),
-            stop=tenacity.stop_before_delay(self._connection.retry_timeout) | tenacity.stop_when_event_set(self._stop),
-            wait=lambda state: max(self._backoff(state), (state.outcome and state.outcome.result().retry_after) or 0),
+            stop=is_over,
+            wait=lambda state: max(self._backoff(state), _tried(state).retry_after),
             sleep=tenacity.sleep_using_event(self._stop),
             before_sleep=before_sleep,
             retry_error_callback=give_up,
@@ -169,15 +202,33 @@ class Client:
         assert isinstance(response, _Response)
         return response
 
+    def _remaining(self, state: tenacity.RetryCallState) -> float:
+        return self._connection.retry_timeout - (state.seconds_since_start or 0)
+
     def _attempt(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
         if body is not None:
             if self._stop.is_set():
                 raise KlarError(f"The run is stopping: a request to {url} was not sent.")
             self.requests += 1
+        began = time.monotonic()
+        came = self._answer(method, url, body)
+        took = time.monotonic() - began
+        if isinstance(came, _TryAgain):
+            return came._replace(frozen=took > self._connection.request_timeout + _FROZEN_SECONDS)
+        if body is not None:
+            self.longest_answer = max(self.longest_answer, took)
+        return came
+
+    def _answer(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
         late = f"no full answer within {self._connection.request_timeout:g} s"
         with Attempt(self._connection.request_timeout) as attempt:
             try:
-                response = self._exchange(method, url, body)
+                try:
+                    response = self._exchange(method, url, body)
+                except (requests.RequestException, OSError):
+                    if not attempt.stale or attempt.expired or (body is not None and self._stop.is_set()):
+                        raise
+                    response = self._exchange(method, url, body)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 if attempt.expired:
                     return _TryAgain(late)
@@ -188,10 +239,12 @@ class Client:
                 return _TryAgain(what_broke(error) or late)
             if attempt.expired:  # its cut looks like the end of a body whose length was not announced
                 return _TryAgain(late)
-        ends = "Content-Length" in response.headers
-        if why := why_no_answer(response.status, response.body, ends=ends):
-            return _TryAgain(why, _retry_after(response.headers.get("Retry-After")))
-        return response
+        announced = "Content-Length" in response.headers
+        why = why_no_answer(response.status, response.body, announced=announced, may_be_empty=method == "POST")
+        if why is None:
+            return response
+        foreign = response if is_foreign_refusal(response.status, response.body) else None
+        return _TryAgain(why, seconds_to_wait(response.headers.get("Retry-After")), foreign)
 
     def _exchange(self, method: str, url: str, body: bytes | None) -> _Response:
         request = self._prepared.get((method, url))
@@ -206,12 +259,7 @@ class Client:
             response = self._session.send(request, timeout=timeout, allow_redirects=False)
         finally:
             request.body = None  # of which there may be 16 MB
-        return _Response(response.status_code, response.headers, self._masked(response.content))
-
-    def _masked(self, body: bytes) -> bytes:
-        """Take the token out of an answer that repeats it, before any of it can come into a message."""
-        token = self._connection.token.encode()
-        return body.replace(token, b"***") if len(token) >= _MIN_TOKEN else body
+        return _Response(response.status_code, response.headers, self._mask(response.content))
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -232,29 +280,13 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Read the header's seconds or HTTP date; None where there is neither."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, moment.timestamp() - time.time())
+def _tried(state: tenacity.RetryCallState) -> _TryAgain:
+    tried = state.outcome and state.outcome.result()
+    assert isinstance(tried, _TryAgain)
+    return tried
 
 
-def _says_something_else(response: _Response, url: str) -> KlarError:
-    """Return what to do about an answer that says nothing of the objects, and will not change."""
-    status = response.status
-    if status in (401, 403):
-        return TokenRefusedError(
-            f"Klar refused the API token (HTTP {status}, {url}). Check `api_token`: Klar shows it under Settings, "
-            "Store Configurator, the store, Data Sources, the data source, tab Access Token."
-        )
-    if status in range(300, 400):
-        return KlarError(f"{url} redirects (HTTP {status}), and the token does not follow. Check `api_url`.")
-    return KlarError(f"Klar answered HTTP {status} at {url}: {quote(response.body)}")
+def _unexpected(response: _Response, url: str, settings: str) -> KlarError:
+    by_klar = is_klars(response.body) or not response.body.strip()
+    kind = TokenRefusedError if response.status in REFUSES_TOKEN and by_klar else KlarError
+    return kind(what_to_check(response.status, response.body, url, settings))

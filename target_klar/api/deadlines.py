@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -16,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NameResolutionError
 from urllib3.util import parse_url
 
-from target_klar.api.framing import WholeResponse
+from target_klar.api.framing import NothingReceivedError, WholeResponse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+    from urllib3.response import HTTPResponse
 
 _running = threading.local()
+_LEAST_SECONDS = 0.1
 
 
 class Attempt:
@@ -32,6 +36,8 @@ class Attempt:
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
         self.expired = False
+        self.stale = False
+        """A connection that had been used before was closed by the server before the first byte of an answer."""
         self._connection: _Watched | None = None
 
     def __enter__(self) -> Self:
@@ -48,6 +54,10 @@ class Attempt:
         self._connection = connection
         if self.expired:
             connection.cut()
+
+    def remaining(self) -> float:
+        """Return the seconds that are left, 0.1 at the least: no timeout of a socket may be 0."""
+        return max(_LEAST_SECONDS, self.deadline - time.monotonic())
 
     def expire(self) -> None:
         """End it: whoever reads or writes there finds the connection closed."""
@@ -98,19 +108,62 @@ class _Watched(HTTPConnection):
     response_class = WholeResponse
     _beneath: socket.socket | None = None
     """The plain connection under every layer of TLS, its own or a proxy's."""
+    _kept = False
+    """An answer has come over it."""
 
     def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
+        timeout = self.timeout
+        self.timeout = self._time_for_each_address()
+        try:
+            sock = super()._new_conn()
+        finally:
+            self.timeout = timeout
+        sock.settimeout(timeout)
         self._beneath = sock.dup()  # a TLS layer takes the socket itself over
         self._note()
         return sock
 
+    def _time_for_each_address(self) -> float | None:
+        """Return a timeout with which all addresses of the host, tried in turn, take no longer than the attempt."""
+        attempt: Attempt | None = getattr(_running, "attempt", None)
+        if attempt is None:
+            return self.timeout
+        try:
+            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except UnicodeError:  # no name of a host, of which urllib3 has more to say
+            return self.timeout
+        return attempt.remaining() / len(addresses)
+
     def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request; in the current attempt's time."""
         self._note()
-        super().request(*args, **kwargs)
+        kept = self._kept
+        try:
+            super().request(*args, **kwargs)
+        except ssl.SSLEOFError:
+            self._note_stale(kept)
+            raise
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
+        """Return the whole answer.
+
+        Raises:
+            BrokenAnswerError: There was none.
+        """
+        kept = self._kept
+        try:
+            response = super().getresponse()
+        except NothingReceivedError:
+            self._note_stale(kept)
+            raise
+        self._kept = True
+        return response
 
     def close(self) -> None:
         super().close()
+        self._kept = False
         if self._beneath:
             self._beneath.close()
             self._beneath = None
@@ -125,6 +178,11 @@ class _Watched(HTTPConnection):
         attempt: Attempt | None = getattr(_running, "attempt", None)
         if attempt is not None:
             attempt.uses(self)
+
+    def _note_stale(self, kept: bool) -> None:  # noqa: FBT001  # what the connection was before it failed
+        attempt: Attempt | None = getattr(_running, "attempt", None)
+        if attempt is not None:
+            attempt.stale = kept
 
 
 class _WatchedTLS(_Watched, HTTPSConnection):

@@ -1,4 +1,4 @@
-"""Which of the objects sent a refusal of Klar's means, in every style that its pages show.
+"""Which of the objects sent an error of Klar's is about, in every style that its pages show.
 
 Transaction costs come as `errors[]` whose `key` opens with the index of the object (Klar's Transaction Costs page):
 that is certain. Refunds come as a tree of class-validator nodes whose `target` is the object that the property
@@ -9,23 +9,26 @@ some endpoints name ids alone (Klar's Magento module): those are hints, since a 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_klar.records.formatting import Problem, describe, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
 _INDEX = re.compile(r"(\d{1,9})(?:\.(.*))?$", re.ASCII | re.DOTALL)
 _STEP = re.compile(r"[^.\[\]]+")
 _FAILED_IDS = re.compile(r"failed\w*Ids$")
 _MAX_CHARACTERS = 200
+_TEXTS = ("message", "messages", "detail", "details", "errors", "error", "description", "reason", "title")
+"""Where an answer in no style of Klar's pages may hold its reason, the likeliest first."""
+_ECHOES = ("target", "value")
+"""Where a node repeats what was sent."""
 
 
 class Attribution(NamedTuple):
-    """Who is meant, by index into the objects sent: for certain, and by a hint that names exactly one of them."""
+    """What Klar said, by index into the objects sent: for certain, and by a hint that names exactly one of them."""
 
     certain: dict[int, list[Problem]]
     hinted: dict[int, list[Problem]]
@@ -41,29 +44,38 @@ class _Fault(NamedTuple):
 
 
 def attribute_errors(
-    content: Any, sent: Sequence[Mapping[str, Any]], key: str, *, private: Collection[str] = ()
+    content: Any,
+    sent: Sequence[Any],
+    key: str,
+    *,
+    private: Collection[str] = (),
+    read: Callable[[Any], Mapping[str, Any]] = dict,
 ) -> Attribution:
-    """Read a refusal: `content` is Klar's JSON, or the start of the text where it was none.
+    """Attribute the errors in `content`, the JSON of an answer, to the objects sent.
 
-    Of fields that are `private`, and of those below them, neither the value nor Klar's words are shown.
+    `read` makes an object out of what was sent. That is done only where an error names one, and for one at a time. Of
+    fields that are `private`, and of those below them, neither the value nor Klar's words are shown.
     """
     result = Attribution({}, {}, [])
     try:
-        objects = _Sent(sent, key)
-        for fault in (_hidden(each, private) for each in _faults(content)):
-            if fault.position is not None and fault.position < len(sent):
-                result.certain.setdefault(fault.position, []).append(fault.problem)
-            elif (meant := objects.of(fault)) is not None:
-                result.hinted.setdefault(meant, []).append(fault.problem)
-            else:
-                result.unknown.append(fault.problem)
-    except RecursionError:  # no refusal is nested that deeply, so this is none that tells anything
-        return Attribution({}, {}, [])
-    if not any(result):
-        said = content.get("message") if isinstance(content, dict) else content
-        words = said if isinstance(said, list) else [said]
-        result.unknown.extend(Problem("", _shown(word)) for word in words if isinstance(word, str))
+        faults = [_hidden(each, private) for each in _faults(content)]
+        if not faults:
+            result.unknown.extend(_hidden(_Fault(problem), private).problem for problem in _words(content))
+    except (RecursionError, ValueError):  # nested too deep, or with a number for text that Python cannot write
+        return result
+    objects = _Sent([each for each in faults if not _is_index(each.position, sent)], map(read, sent), key)
+    for fault in faults:
+        if fault.position is not None and _is_index(fault.position, sent):
+            result.certain.setdefault(fault.position, []).append(fault.problem)
+        elif (index := objects.index_of(fault)) is not None:
+            result.hinted.setdefault(index, []).append(fault.problem)
+        else:
+            result.unknown.append(fault.problem)
     return result
+
+
+def _is_index(position: int | None, sent: Sequence[Any]) -> bool:
+    return position is not None and position < len(sent)
 
 
 def _hidden(fault: _Fault, private: Collection[str]) -> _Fault:
@@ -74,26 +86,50 @@ def _hidden(fault: _Fault, private: Collection[str]) -> _Fault:
 
 
 class _Sent:
-    """Finds the one object sent that a target or an id names, as the object itself or one in its lists."""
+    """Finds the one object sent that a target or an id names, as the object itself or one in its lists.
 
-    def __init__(self, sent: Sequence[Mapping[str, Any]], key: str) -> None:
+    Of the objects nothing is kept but which of them has a hash or an id that one of the faults names.
+    """
+
+    def __init__(self, faults: Iterable[_Fault], sent: Iterable[Mapping[str, Any]], key: str) -> None:
         self._key = key
-        self._equal: defaultdict[Hashable, set[int]] = defaultdict(set)
-        self._named: defaultdict[str, set[int]] = defaultdict(set)
-        for index, whole in enumerate(sent):
-            for part in _objects(whole):
-                self._equal[_frozen(part)].add(index)
-                self._named[str(part.get(key, part.get("id")))].add(index)
+        faults = list(faults)
+        self._equal: dict[int | None, set[int]] = {
+            _hash(each.target): set() for each in faults if _is_object(each.target)
+        }
+        self._named: dict[str, set[int]] = {name: set() for each in faults if (name := self._name_in(each)) is not None}
+        if self._equal or self._named:
+            for index, whole in enumerate(sent):
+                for part in _objects(whole):
+                    self._note(index, part)
 
-    def of(self, fault: _Fault) -> int | None:
-        """Return its index; None where none or several could be meant."""
-        indexes: set[int] = set()
-        if isinstance(fault.target, dict):
-            indexes = self._equal.get(_frozen(fault.target), indexes)
-        if not indexes:
-            name = fault.target.get(self._key) if isinstance(fault.target, dict) else fault.name
-            indexes = indexes if name is None else self._named.get(str(name), indexes)
+    def index_of(self, fault: _Fault) -> int | None:
+        """Return its index; None where a fault names none, or could name several."""
+        indexes = self._equal[_hash(fault.target)] if _is_object(fault.target) else set()
+        indexes = indexes or self._named.get(self._name_in(fault) or "", set())
         return next(iter(indexes)) if len(indexes) == 1 else None
+
+    def _note(self, index: int, part: Mapping[str, Any]) -> None:
+        if self._equal and (equal := self._equal.get(_hash(part))) is not None:
+            equal.add(index)
+        if (named := self._named.get(str(part.get(self._key, part.get("id"))))) is not None:
+            named.add(index)
+
+    def _name_in(self, fault: _Fault) -> str | None:
+        name = fault.target.get(self._key) if _is_object(fault.target) else fault.name
+        return None if name is None else str(name)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _hash(value: Any) -> int | None:
+    """Return what is equal where two JSON values are; None of one that is nested too deep."""
+    try:
+        return hash(_frozen(value))
+    except RecursionError:
+        return None
 
 
 def _frozen(value: Any) -> Hashable:
@@ -122,12 +158,11 @@ def _faults(node: Any, path: str = "", target: Any = None) -> Iterator[_Fault]:
 def _faults_of(node: Mapping[str, Any], path: str, target: Any) -> Iterator[_Fault]:
     target = node.get("target", target)
     path = _joined(path, node.get("property"))
-    constraints = node.get("constraints")
-    if isinstance(constraints, dict):
-        for message in constraints.values():
-            yield _Fault(Problem(path, _worded(message, node)), target=target)
-    elif "message" in node and ("key" in node or "id" in node):
-        yield _flat(node)
+    if "constraints" in node or "property" in node:
+        for problem in _words(node.get("constraints"), at=path, by_name=True) or _words(node, at=path):
+            yield _Fault(Problem(path, _worded(problem.message, node)), target=target)
+    elif "key" in node or "id" in node:
+        yield from _flat(node)
     for name, value in node.items():
         if name in ("errors", "children"):
             yield from _faults(value, path, target)
@@ -136,17 +171,33 @@ def _faults_of(node: Mapping[str, Any], path: str, target: Any) -> Iterator[_Fau
                 yield _Fault(Problem("", "Klar named it among those that failed"), name=failed)
 
 
-def _flat(node: Mapping[str, Any]) -> _Fault:
-    said = str(node.get("key", ""))
-    match = _INDEX.match(said)
-    steps = (match[2] or "" if match else said).split(".")
-    problem = Problem(reduce(_joined, steps, ""), _worded(node["message"], node))
-    return _Fault(problem, position=int(match[1]) if match else None, name=node.get("id"))
+def _flat(node: Mapping[str, Any]) -> Iterator[_Fault]:
+    key = str(node.get("key", ""))
+    match = _INDEX.match(key)
+    steps = (match[2] or "" if match else key).split(".")
+    path = reduce(_joined, steps, "")
+    for problem in _words(node):
+        fault = Problem(path, _worded(problem.message, node))
+        yield _Fault(fault, position=int(match[1]) if match else None, name=node.get("id"))
 
 
-def _worded(message: object, node: Mapping[str, Any]) -> str:
-    shown = _shown(str(message))
-    return f"{shown} (found {describe(node['value'])})" if "value" in node else shown
+def _words(node: Any, *, at: str = "", by_name: bool = False) -> list[Problem]:
+    """Return the reasons that (a part of) an answer gives in words, with `by_name` every text of an object."""
+    if isinstance(node, str):
+        return [Problem(at, _shown(node))] if node.strip() else []
+    if isinstance(node, list):
+        return [problem for item in node for problem in _words(item, at=at, by_name=by_name)]
+    if not isinstance(node, dict):
+        return []
+    for name in _TEXTS:
+        if found := _words(node.get(name), at=at, by_name=True):
+            return found
+    others = ((name, value) for name, value in node.items() if by_name and name not in _ECHOES)
+    return [problem for name, value in others for problem in _words(value, at=_joined(at, name), by_name=True)]
+
+
+def _worded(message: str, node: Mapping[str, Any]) -> str:
+    return f"{message} (found {describe(node['value'])})" if "value" in node else message
 
 
 def _shown(words: str) -> str:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import http.client
 import io
 import re
-from typing import TYPE_CHECKING, Final
+import ssl
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_MAX_BODY: Final = 32 << 20
+MAX_BODY: Final = 2 << 20
+"""The bytes of a body that are kept; what comes after them is read, for the end of the answer, and dropped."""
+_MAX_LENGTH: Final = 64 << 20
 _MAX_HEAD: Final = 1 << 16
 _AT_ONCE: Final = 1 << 16
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?\r\n")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)\r\n")
-_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+# Extensions behind a chunk's size are of RFC 9112, and so are the blanks before them; some servers send blanks alone.
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
 _LENGTH: Final = re.compile("[0-9]{1,9}")
 
 Fields = list[tuple[str, str]]
@@ -27,6 +28,10 @@ Fields = list[tuple[str, str]]
 
 class BrokenAnswerError(http.client.HTTPException):
     """What came is no whole answer; the text says in a few words of ours why."""
+
+
+class NothingReceivedError(BrokenAnswerError):
+    """The connection ended before the first byte of an answer."""
 
 
 class WholeResponse(http.client.HTTPResponse):
@@ -38,6 +43,8 @@ class WholeResponse(http.client.HTTPResponse):
     """
 
     _held: bytearray
+    _silent = True
+    """Nothing has come yet."""
 
     def begin(self) -> None:
         """Read the whole answer, passing over interim ones (1xx).
@@ -79,12 +86,12 @@ class WholeResponse(http.client.HTTPResponse):
             if status >= http.client.OK:
                 return minor, status, reason, fields
             if status == http.client.SWITCHING_PROTOCOLS:
-                raise BrokenAnswerError("a protocol that nobody asked for")
+                raise BrokenAnswerError("a protocol that was not requested")
 
     def _head(self) -> tuple[int, int, str, Fields]:
         line = _STATUS_LINE.fullmatch(self._line())
         if not line:
-            raise BrokenAnswerError("a status line that is none")
+            raise BrokenAnswerError("malformed status line")
         return int(line[1]), int(line[2]), (line[3] or b"").decode("latin-1"), self._fields()
 
     def _fields(self) -> Fields:
@@ -93,73 +100,89 @@ class WholeResponse(http.client.HTTPResponse):
         while (line := self._line()) != b"\r\n":
             field = _FIELD.fullmatch(line)
             if not field:
-                raise BrokenAnswerError("a header line that is none")
+                raise BrokenAnswerError("malformed header line")
             remaining -= len(line)
             if remaining < 0:
-                raise BrokenAnswerError("headers without end")
+                raise BrokenAnswerError("endless headers")
             fields.append((field[1].decode(), field[2].decode("latin-1").strip("\t ")))
         return fields
 
     def _body(self, minor: int, status: int, fields: Fields) -> tuple[bytes, int | None]:
-        """Return the body and, unless it ended with the connection, its length."""
+        """Return what is kept of the body and, unless it ended with the connection, its length."""
         bodiless = status == http.client.NO_CONTENT
         match _all(fields, "content-length"), _all(fields, "transfer-encoding"):
             case [length], [] if _LENGTH.fullmatch(length) and not (bodiless and int(length)):
-                body = self._exactly(int(length))
+                body = self._body_of(int(length))
             case [], [coding] if coding.lower() == "chunked" and minor and not bodiless:
-                body = b"".join(self._chunks())
+                body = self._chunks()
             case [], [] if bodiless:
                 body = b""
             case [], []:
                 return self._everything(), None
             case _:
-                raise BrokenAnswerError("a length that is unclear")
+                raise BrokenAnswerError("ambiguous body length")
         return body, len(body)
 
-    def _chunks(self) -> Iterator[bytes]:
-        remaining = _MAX_BODY
+    def _chunks(self) -> bytes:
+        body = bytearray()
+        remaining = _MAX_LENGTH
         while True:
             line = _CHUNK_SIZE.fullmatch(self._line())
             if not line:
-                raise BrokenAnswerError("a chunk without its size")
+                raise BrokenAnswerError("malformed chunk size")
             size = int(line[1], 16)
             if not size:
                 self._fields()
-                return
+                return bytes(body)
             remaining -= size
-            if remaining < 0:
-                raise BrokenAnswerError("a body without end")
-            yield self._exactly(size)
+            body += self._body_of(size, remaining)[: MAX_BODY - len(body)]
             if self._exactly(2) != b"\r\n":
-                raise BrokenAnswerError("a chunk without its end")
+                raise BrokenAnswerError("malformed end of a chunk")
 
     def _line(self) -> bytes:
         while not (end := self._held.find(b"\n") + 1):
             if len(self._held) > _MAX_HEAD:
-                raise BrokenAnswerError("a line without end")
+                raise BrokenAnswerError("endless line")
             self._receive()
         return self._exactly(end)
 
     def _exactly(self, size: int) -> bytes:
-        if size > _MAX_BODY:
-            raise BrokenAnswerError("a body without end")
         while len(self._held) < size:
             self._receive()
         taken = bytes(self._held[:size])
         del self._held[:size]
         return taken
 
+    def _body_of(self, size: int, remaining: int = _MAX_LENGTH) -> bytes:
+        """Read so many bytes of the body, and return the first ones of them."""
+        if size > _MAX_LENGTH or remaining < 0:
+            raise BrokenAnswerError("endless body")
+        kept = self._exactly(min(size, MAX_BODY))
+        size -= len(kept)
+        while size:
+            size -= len(self._exactly(min(size, _AT_ONCE)))
+        return kept
+
     def _everything(self) -> bytes:
+        length = len(self._held)
         while received := self.fp.read1(_AT_ONCE):
-            self._held += received
-            if len(self._held) > _MAX_BODY:
-                raise BrokenAnswerError("a body without end")
-        return self._exactly(len(self._held))
+            length += len(received)
+            if length > _MAX_LENGTH:
+                raise BrokenAnswerError("endless body")
+            self._held += received[: max(0, MAX_BODY - len(self._held))]
+        return self._exactly(min(len(self._held), MAX_BODY))
 
     def _receive(self) -> None:
-        received = self.fp.read1(_AT_ONCE)
+        try:
+            received = self.fp.read1(_AT_ONCE)
+        except (ConnectionError, ssl.SSLEOFError) as error:
+            if self._silent:
+                raise NothingReceivedError from error
+            raise
         if not received:
-            raise BrokenAnswerError("the connection was closed before the end of the answer")
+            kind = NothingReceivedError if self._silent else BrokenAnswerError
+            raise kind("the connection was closed before the end of the answer")
+        self._silent = False
         self._held += received
 
 

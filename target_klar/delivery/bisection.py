@@ -1,8 +1,9 @@
-"""Telling the records that Klar refuses from those it takes, in as few requests as its answers allow."""
+"""Find the records that Klar rejects among those it takes, in as few requests as its answers allow."""
 
 from __future__ import annotations
 
 import heapq
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_klar.api.answers import Verdict
@@ -14,28 +15,37 @@ if TYPE_CHECKING:
 
     from target_klar.api.answers import Answer
 
-_DEEP = 3
-"""Halves and their halves are tried before anything is halved a third time: if all fail, it is no single record."""
+_SAMPLES = 8
+"""Single records, evenly spread, that decide whether a first batch is rejected for a reason that all records share."""
+_SAMPLE, _DEEP = 3, 4
+"""Levels: a batch is 0, a half 1, a quarter 2; then come the samples, and then whatever is smaller."""
 _NO_REASON = Problem("", "Klar gave no reason")
+_UNDELIVERABLE = {
+    Verdict.TOO_LARGE: "alone in its request it is too large for Klar, or for a proxy before it (HTTP 413). The run "
+    "stops before this record. Send less of it, or raise the limit of the proxy.",
+    Verdict.NOT_KLARS: "alone in its request it was answered by {}, which is not Klar's. The run stops before this "
+    "record. Check `api_url`, and the proxies and firewalls between this machine and Klar.",
+}
+"""Why one record cannot be delivered though Klar did not reject it."""
 
 
 class Segment(NamedTuple):
     """What is to be sent next."""
 
     level: int
-    """How often it was halved, up to the third time, which also one that is sent alone counts as."""
+    """How often it was halved, as far as that counts: the lower ones are sent first."""
     positions: list[int]
-    """Its objects, rising; no two pieces share one."""
+    """Its objects, rising; no two segments share one."""
 
 
 class Bisection:
-    """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or refused.
+    """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or rejected.
 
-    Objects that Klar names by index are refused, and the rest is sent again. One that it only hints at is sent alone,
-    and refused if that is refused. Where nothing tells, the objects are halved. Past `remaining` refused objects
-    nothing that begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a
-    wrong guess costs nothing, a hint counts as a name. Of `private` fields no value is told. `read` makes an object out
-    of what is sent.
+    Objects that Klar names by index are rejected, and the rest is sent again. One that it only hints at is sent alone,
+    and rejected if that is. Where nothing tells, the objects are halved. Past `remaining` rejected objects nothing that
+    begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong guess
+    costs nothing, a hint counts as a name. Of `private` fields no value is shown. `read` makes an object out of what is
+    sent.
     """
 
     def __init__(
@@ -52,52 +62,78 @@ class Bisection:
         self.accepted: set[int] = set()
         """The positions of the objects that Klar took."""
         self.refused: dict[int, list[Problem]] = {}
-        """The positions of those that it did not take, and why."""
+        """The positions of those that it rejected, and why."""
+        self.stopped: tuple[int, str] | None = None
+        """The first object that cannot be delivered though Klar did not reject it, and the message that says why.
+
+        It must not be rejected, and the run stops before it. Everything left of it is accepted or in `refused`; what is
+        in `refused` right of it must not be rejected either.
+        """
         self.all_rejected = False
-        """Of a stream not `verified` all was refused by name, or whole, in halves and in quarters: no single record."""
+        """Of a stream not `verified` everything was rejected, and not because of single records."""
+        self.reason = _NO_REASON
+        """The first one that Klar gave."""
         self._sent = sent
         self._key = key
         self._read = read
         self._remaining = remaining
         self._private = private
         self._dry_run = dry_run
-        self._may_reject_all = not verified and len(sent) > _DEEP
+        self._may_reject_all = not verified and len(sent) >= _SAMPLES
+        self._sampled = False
         self._segments: list[Segment] = []
         self._send_later(0, range(len(sent)))
 
     def next(self) -> Segment | None:
         """Return what to send now; None once nothing is left that is worth sending."""
+        end = self._end()
         while self._segments and not self.all_rejected:
             segment = heapq.heappop(self._segments)
-            if len(self.refused) <= self._remaining or segment.positions[0] <= sorted(self.refused)[self._remaining]:
+            if segment.positions[0] < end or (self._may_reject_all and segment.level == _SAMPLE):
                 return segment
         return None
 
     def apply(self, segment: Segment, answer: Answer) -> int:
-        """Learn from Klar's answer to a piece, and return how many of its objects were accepted."""
+        """Learn from Klar's answer to a segment, and return how many of its objects were accepted."""
         before = len(self.accepted)
         self._apply(*segment, answer)
-        taken = len(self.accepted) - before
-        if not taken and self._may_reject_all and not self.accepted:
-            wide = segment.level < _DEEP and all(waiting.level == _DEEP for waiting in self._segments)
-            never_fits = answer.verdict is Verdict.TOO_LARGE and len(self.refused) > _DEEP
-            self.all_rejected = wide or never_fits or len(self.refused) == len(self._sent)
-        return taken
+        if self._may_reject_all:
+            self._judge_all()
+        return len(self.accepted) - before
+
+    def _end(self) -> int:
+        """Return the position from which on nothing is delivered any more."""
+        end = len(self._sent) if self.stopped is None else self.stopped[0]
+        one_too_many = sorted(self.refused)[self._remaining : self._remaining + 1]
+        return min([end, *one_too_many])
 
     def _apply(self, level: int, segment: list[int], answer: Answer) -> None:
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted.update(segment)
-            return
-        sent = [self._read(self._sent[position]) for position in segment]
-        meant = attribute_errors(answer.content, sent, self._key, private=self._private)
-        certain = {segment[index]: problems for index, problems in (meant.hinted if self._dry_run else {}).items()}
-        certain |= {segment[index]: problems for index, problems in meant.certain.items()}
-        hinted = {segment[index]: problems for index, problems in meant.hinted.items() if segment[index] not in certain}
+        elif answer.verdict in (Verdict.TOO_LARGE, Verdict.NOT_KLARS):
+            self._may_reject_all = False  # whose word this is, or which size fits, one record shows
+            if len(segment) > 1:
+                self._halve(level, segment)
+            elif segment[0] < self._end():
+                self.stopped = segment[0], _UNDELIVERABLE[answer.verdict].format(answer.content)
+        else:
+            self._attribute(level, segment, answer)
+
+    def _attribute(self, level: int, segment: list[int], answer: Answer) -> None:
+        sent = [self._sent[position] for position in segment]
+        errors = attribute_errors(answer.content, sent, self._key, private=self._private, read=self._read)
+        if self.reason is _NO_REASON:
+            self.reason = next(chain(*errors.certain.values(), *errors.hinted.values(), errors.unknown), _NO_REASON)
+        certain = {segment[index]: problems for index, problems in (errors.hinted if self._dry_run else {}).items()}
+        certain |= {segment[index]: problems for index, problems in errors.certain.items()}
+        hinted = {
+            segment[index]: problems for index, problems in errors.hinted.items() if segment[index] not in certain
+        }
         rest = [position for position in segment if position not in certain and position not in hinted]
         if len(segment) == 1:
-            reasons = [*certain.values(), *hinted.values(), meant.unknown]
+            reasons = [*certain.values(), *hinted.values(), errors.unknown]
             self.refused[segment[0]] = next(filter(None, reasons), [_NO_REASON])
-        elif answer.verdict is Verdict.PARTIAL and rest and (certain or hinted) and not meant.unknown:
+        elif answer.verdict is Verdict.PARTIAL and rest and (certain or hinted) and not errors.unknown:
             self.accepted.update(rest)
             self._send_alone([*certain, *hinted])
         elif answer.verdict is not Verdict.PARTIAL and (certain or (hinted and rest)):
@@ -105,10 +141,44 @@ class Bisection:
             self._send_alone(hinted)
             self._send_later(level, rest)
         else:
-            half = len(segment) // 2
-            deeper = level + (answer.verdict is not Verdict.TOO_LARGE)  # that says nothing about the objects
-            self._send_later(deeper, segment[:half])
-            self._send_later(deeper, segment[half:])
+            self._halve(level + 1, segment)
+
+    def _judge_all(self) -> None:
+        """Give the first batch up once everything is rejected, or its quarters are and the samples of it too."""
+        if self.accepted:
+            self._may_reject_all = False
+            samples = [segment for segment in self._segments if segment.level == _SAMPLE]
+            self._segments = [segment for segment in self._segments if segment.level != _SAMPLE]
+            self._send_later(_DEEP, sorted(segment.positions[0] for segment in samples))
+        elif all(segment.level == _DEEP for segment in self._segments):
+            if self._sampled or len(self.refused) == len(self._sent):
+                self.all_rejected = True
+            else:
+                self._sampled = True
+                self._send_samples()
+
+    def _send_samples(self) -> None:
+        """Have eight of the waiting objects sent alone, one from each eighth.
+
+        They are not at equal distances: every n-th record may be bad.
+        """
+        waiting = sorted(position for segment in self._segments for position in segment.positions)
+        size = len(waiting)
+        samples = {
+            waiting[number * size // _SAMPLES + number * 5 % _SAMPLES * size // _SAMPLES**2]
+            for number in range(_SAMPLES if size else 0)
+        }
+        segments, self._segments = self._segments, []
+        for segment in segments:
+            self._send_later(segment.level, [position for position in segment.positions if position not in samples])
+        for position in samples:
+            self._send_later(_SAMPLE, [position])
+
+    def _halve(self, level: int, segment: list[int]) -> None:
+        half = len(segment) // 2
+        level = level if level < _SAMPLE else _DEEP
+        self._send_later(level, segment[:half])
+        self._send_later(level, segment[half:])
 
     def _send_alone(self, positions: Iterable[int]) -> None:
         for position in positions:
@@ -116,4 +186,4 @@ class Bisection:
 
     def _send_later(self, level: int, positions: Sequence[int]) -> None:
         if positions:
-            heapq.heappush(self._segments, Segment(min(level, _DEEP), list(positions)))
+            heapq.heappush(self._segments, Segment(level, list(positions)))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import BatchDelivery
 from target_klar.delivery.rejects import RecordRejectedError
+from target_klar.records.formatting import shorten
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 
@@ -196,7 +197,8 @@ class Dispatcher:
         self.checkpoints.booked(report.longest_request, report.lag)
         if outcome.accepted and not report.confirmed:
             self.checkpoints.accepted(stream, report.status or baseline)
-        entries = list(batch.entries.items()) if outcome.refused or self.rejects.follows else []
+        looked_at = outcome.refused or outcome.stopped or self.rejects.follows
+        entries = list(batch.entries.items()) if looked_at else []
         if self.rejects.follows:
             for position in sorted(outcome.accepted):
                 key, entry = entries[position]
@@ -204,13 +206,19 @@ class Dispatcher:
         if report.error is not None:
             raise report.error
         if outcome.all_rejected:
-            problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
             raise KlarError(
-                f"Klar refused all {len(entries)} records of the first request of {stream.name}, in "
-                f"{report.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
-                f"check the mapping and `{stream.contract.version_setting}`."
+                f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "
+                f"{report.requests} requests, so it is not a single record ({outcome.reason}). Nothing of it was "
+                f"stored; check the mapping and `{stream.contract.version_setting}`."
             )
+        end, message = outcome.stopped or (len(batch.entries), "")
         for position in sorted(outcome.refused):
-            key, entry = entries[position]
-            self.reject(stream, key, outcome.refused[position], entry.origin, entry=(batch.number, entry.earliest))
+            if position < end:
+                key, entry = entries[position]
+                place = batch.number, entry.earliest
+                self.reject(stream, key, outcome.refused[position], entry.origin, entry=place)
+        if outcome.stopped:
+            key, entry = entries[end]
+            self.ledger.pin(entry.earliest, batch.number)
+            raise RecordRejectedError(f"{stream.name} {shorten(key)}: {message}", entry.earliest)
         self.ledger.complete(batch.number)

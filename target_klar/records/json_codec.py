@@ -14,6 +14,10 @@ class NotJSONError(ValueError):
     """It is no JSON, or nested deeper than this Python reads; the text says where and why, and quotes nothing."""
 
 
+class NestedTooDeepError(NotJSONError):
+    """It is nested deeper than this Python reads."""
+
+
 class UnrepresentableNumber:
     """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Is never written."""
 
@@ -72,7 +76,7 @@ def decode(text: bytes | msgspec.Raw | str) -> Any:
         valid = len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))
         raise NotJSONError(f"not valid JSON (after byte {valid}: {error.msg.rstrip(': ')})") from None
     except RecursionError:
-        raise NotJSONError("not usable JSON (nested deeper than this Python reads)") from None
+        raise NestedTooDeepError("not usable JSON (nested deeper than this Python reads)") from None
 
 
 def quoted(text: str) -> bytes:

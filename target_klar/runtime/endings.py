@@ -1,8 +1,4 @@
-"""Errors that end a run; the class says what may still be done.
-
-An error of the SDK's, such as a line that is no message, counts as a `DeliverEarlierError`; any other error that is
-not among these as a `StopSendingError`.
-"""
+"""What may still be done when a run ends early: the class of its error says so."""
 
 from __future__ import annotations
 
@@ -10,12 +6,12 @@ from singer_sdk.exceptions import FatalSyncError
 
 
 class DeliverEarlierError(FatalSyncError):
-    """End the run where it stands; everything before it is delivered and acknowledged."""
+    """End the run here: everything before this point is still sent, confirmed and acknowledged."""
 
 
 class StopSendingError(FatalSyncError):
-    """Send nothing new; what is in flight may end, and what is then covered is acknowledged."""
+    """End the run without another request: what is in flight may end, and is confirmed and acknowledged."""
 
 
 class StopNowError(FatalSyncError):
-    """Acknowledge nothing any more: not even what is in flight could be."""
+    """End the run at once: what is in flight could not be acknowledged."""

@@ -28,7 +28,7 @@ Style = Literal["index", "tree", "tree-item", "ids", "failed-ids", "opaque", "20
   may be a line item (our reading).
 - `ids`: a flat `errors` that names ids and no index (our reading).
 - `failed-ids`: `failedOrderIds` and no reason (Klar's Magento module).
-- `opaque`: the words "Bad Request".
+- `opaque`: the message "Bad Request".
 - `207`: the other objects are stored, the failed ids named (Klar's Magento module, there for orders).
 """
 STYLES: tuple[Style, ...] = get_args(Style)
@@ -103,7 +103,7 @@ def refusal(stream: Stream, objects: Sequence[Json], violations: Sequence[Violat
     style = style or ("tree" if stream.name == "refunds" else "index")
     failed = sorted({violation.index for violation in violations})
     if style == "opaque":
-        return Answer(400, b"Bad Request", "text/plain")
+        return failure(400)
     if style == "207":
         return partial(stream, objects, set(failed))
     if style == "tree":

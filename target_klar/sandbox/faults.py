@@ -137,7 +137,7 @@ FAULTS: tuple[Misbehaviour, ...] = (
         "400-opaque",
         "answers 400 with no more than the words Bad Request and stores nothing",
         "refusal",
-        reply=Answer(400, b"Bad Request", "text/plain"),
+        reply=failure(400),
     ),
     Misbehaviour(
         "redirect",

@@ -135,7 +135,12 @@ def test_an_id_is_compared_as_text_since_klar_may_show_it_as_a_number() -> None:
         ([], []),
         (None, []),
         (17, []),
-        ({"errors": "none", "children": {"constraints": [1]}, "failedOrderIds": "A"}, []),
+        ({"errors": ["a must be b"]}, ["a must be b"]),
+        ({"error": "Bad Request", "statusCode": 400}, ["Bad Request"]),
+        ({"detail": "no such version"}, ["no such version"]),
+        ({"error": {"code": 7, "message": "too old"}}, ["too old"]),
+        ([{"message": "a must be b", "target": {"id": "A"}}], ["a must be b"]),
+        ({"errors": "none", "children": {"constraints": [1]}, "failedOrderIds": "A"}, ["none"]),
     ],
 )
 def test_an_answer_that_names_nobody_is_told_in_klars_own_words(answer: Any, words: list[str]) -> None:
@@ -174,4 +179,46 @@ def test_an_object_nested_without_end_keeps_no_refusal_from_being_one() -> None:
     for _ in range(5000):
         deep = [deep]
 
-    assert attribute_errors({"failedOrderIds": ["A"]}, [refund("A") | {"extra": deep}], "id") == Attribution({}, {}, [])
+    said = attribute_errors({"failedOrderIds": ["A"]}, [refund("A") | {"extra": deep}], "id")
+    assert said == Attribution({}, {0: [FAILED]}, [])
+
+
+@pytest.mark.parametrize(
+    ("node", "word"),
+    [
+        ({"property": "id", "message": "is odd"}, "is odd"),
+        ({"property": "id", "constraints": ["is odd"]}, "is odd"),
+        ({"property": "id", "constraints": "is odd"}, "is odd"),
+        ({"id": "A", "error": "is odd"}, "is odd"),
+        ({"key": "0.id", "detail": "is odd"}, "is odd"),
+    ],
+)
+def test_a_node_is_read_in_whatever_field_its_text_stands(node: dict[str, Any], word: str) -> None:
+    said = attribute_errors([{"target": {"id": "A"}, **node}], [refund("A")], "id")
+
+    ((problem,),) = [*said.certain.values(), *said.hinted.values()]
+    assert (problem.message, said.unknown) == (word, [])
+
+
+@pytest.mark.parametrize(
+    ("errors", "problem"),
+    [
+        ({"id": ["must be text"]}, Problem("id", "must be text")),
+        ({"id": "must be text"}, Problem("id", "must be text")),
+    ],
+)
+def test_errors_by_field_are_told_with_the_field(errors: Any, problem: Problem) -> None:
+    assert attribute_errors({"errors": errors}, [refund("A")], "id").unknown == [problem]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["Bad Request", {"message": "no"}, {"errors": [{"key": "1.id", "message": "no"}]}, {"errors": ["no"]}, None],
+)
+def test_an_object_is_decoded_only_for_an_error_that_names_one_by_what_is_in_it(answer: Any) -> None:
+    def read(_: object) -> dict[str, Any]:
+        raise AssertionError
+
+    attribute_errors(answer, [b"{}", b"{}"], "id", read=read)
+    with pytest.raises(AssertionError):
+        attribute_errors({"failedOrderIds": ["A"]}, [b"{}"], "id", read=read)

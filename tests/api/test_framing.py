@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from byte_server import Reply, Request, serve
@@ -10,6 +12,9 @@ from clients import ACCEPTED, REFUNDS, answer, client_of, refund, submit
 
 from target_klar.api.answers import Verdict
 from target_klar.api.client import KlarError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VALID = b'{"status": "VALID"}'
 CREATED = b"HTTP/1.1 201 Created\r\n"
@@ -41,6 +46,8 @@ INTERIM = [
         b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
         CHUNKED + b"0\r\n\r\n",
         CHUNKED + b"0A\r\n" + VALID[:10] + b"\r\n9\r\n" + VALID[10:] + b"\r\n00\r\nX-Trailer: 1\r\n\r\n",
+        CHUNKED + b"13;name=value\r\n" + VALID + b'\r\n0 ; a ; b = "c;\xe9"\r\n\r\n',
+        CHUNKED + b"13  \r\n" + VALID + b"\r\n0\t\r\n\r\n",
     ],
 )
 def test_an_answer_that_keeps_the_rules_is_whole(raw: bytes) -> None:
@@ -71,52 +78,55 @@ def test_an_interim_answer_is_passed_over_and_the_final_one_counts(interim: byte
         (CREATED + b"X: y\r\n", "the connection was closed before the end of the answer"),
         (CREATED + b"Content-Length: 10\r\n\r\n{}", "the connection was closed before the end of the answer"),
         (INTERIM[0], "the connection was closed before the end of the answer"),
-        (b"SSH-2.0-OpenSSH\r\n", "a status line that is none"),
-        (b"HTTP/1.1 201 Created\n\n", "a status line that is none"),
-        (b"HTTP/1.1 201 Cre\rated\r\n\r\n", "a status line that is none"),
-        (b"HTTP/1.1 201 Cre\0ated\r\n\r\n", "a status line that is none"),
-        (b"HTTP/1.1  201 Created\r\n\r\n", "a status line that is none"),
-        (b"HTTP/1.1 +201 Created\r\n\r\n", "a status line that is none"),
-        (b"HTTP/1.1 0201 Created\r\n\r\n", "a status line that is none"),
-        (b"HTTP/1.1 601 Created\r\n\r\n", "a status line that is none"),
-        (b"HTTP/1.2 201 Created\r\n\r\n", "a status line that is none"),
-        (b"HTTP/2 201\r\n\r\n", "a status line that is none"),
-        (b"\r\n" + ACCEPTED, "a status line that is none"),
-        (b"HTTP/1.1 201 " + b"x" * 70_000, "a line without end"),
-        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n" + ACCEPTED, "a protocol that nobody asked for"),
-        (CREATED + b"Content-Length: 0\n\r\n", "a header line that is none"),
-        (CREATED + b"Content-Length: 0\r\n\n", "a header line that is none"),
-        (CREATED + b"X: y\r\n folded\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
-        (CREATED + b"X : y\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
-        (CREATED + b": y\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
-        (CREATED + b"X\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
-        (CREATED + b"X: \x7f\r\nContent-Length: 0\r\n\r\n", "a header line that is none"),
-        (CREATED + b"X: " + b"x" * 70_000, "a line without end"),
-        (CREATED + b"X: yyyyy\r\n" * 7000 + b"\r\n", "headers without end"),
-        (CREATED + b"Content-Length: \r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Content-Length: +0\r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Content-Length: -0\r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Content-Length: 0, 0\r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Content-Length: \xb2\r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "a length that is unclear"),
-        (CREATED + b"Transfer-Encoding: identity\r\n\r\n", "a length that is unclear"),
-        (CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n", "a length that is unclear"),
-        (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}", "a length that is unclear"),
-        (CREATED + b"Content-Length: 99999999\r\n\r\n", "a body without end"),
-        (CHUNKED + b"FFFFFFFF\r\n", "a body without end"),
+        (b"SSH-2.0-OpenSSH\r\n", "malformed status line"),
+        (b"HTTP/1.1 201 Created\n\n", "malformed status line"),
+        (b"HTTP/1.1 201 Cre\rated\r\n\r\n", "malformed status line"),
+        (b"HTTP/1.1 201 Cre\0ated\r\n\r\n", "malformed status line"),
+        (b"HTTP/1.1  201 Created\r\n\r\n", "malformed status line"),
+        (b"HTTP/1.1 +201 Created\r\n\r\n", "malformed status line"),
+        (b"HTTP/1.1 0201 Created\r\n\r\n", "malformed status line"),
+        (b"HTTP/1.1 601 Created\r\n\r\n", "malformed status line"),
+        (b"HTTP/1.2 201 Created\r\n\r\n", "malformed status line"),
+        (b"HTTP/2 201\r\n\r\n", "malformed status line"),
+        (b"\r\n" + ACCEPTED, "malformed status line"),
+        (b"HTTP/1.1 201 " + b"x" * 70_000, "endless line"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n" + ACCEPTED, "a protocol that was not requested"),
+        (CREATED + b"Content-Length: 0\n\r\n", "malformed header line"),
+        (CREATED + b"Content-Length: 0\r\n\n", "malformed header line"),
+        (CREATED + b"X: y\r\n folded\r\nContent-Length: 0\r\n\r\n", "malformed header line"),
+        (CREATED + b"X : y\r\nContent-Length: 0\r\n\r\n", "malformed header line"),
+        (CREATED + b": y\r\nContent-Length: 0\r\n\r\n", "malformed header line"),
+        (CREATED + b"X\r\nContent-Length: 0\r\n\r\n", "malformed header line"),
+        (CREATED + b"X: \x7f\r\nContent-Length: 0\r\n\r\n", "malformed header line"),
+        (CREATED + b"X: " + b"x" * 70_000, "endless line"),
+        (CREATED + b"X: yyyyy\r\n" * 7000 + b"\r\n", "endless headers"),
+        (CREATED + b"Content-Length: \r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Content-Length: +0\r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Content-Length: -0\r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Content-Length: 0, 0\r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Content-Length: \xb2\r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "ambiguous body length"),
+        (CREATED + b"Transfer-Encoding: identity\r\n\r\n", "ambiguous body length"),
+        (CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n", "ambiguous body length"),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}", "ambiguous body length"),
+        (CREATED + b"Content-Length: 99999999\r\n\r\n", "endless body"),
+        (CHUNKED + b"FFFFFFFF\r\n", "endless body"),
         (CHUNKED, "the connection was closed before the end of the answer"),
         (CHUNKED + b"0\r\n", "the connection was closed before the end of the answer"),
         (CHUNKED + b"13\r\n" + VALID + b"\r\n", "the connection was closed before the end of the answer"),
-        (CHUNKED + b"13\r\n" + VALID + b"0\r\n\r\n", "a chunk without its end"),
-        (CHUNKED + b"+13\r\n" + VALID + b"\r\n0\r\n\r\n", "a chunk without its size"),
-        (CHUNKED + b"0x13\r\n" + VALID + b"\r\n0\r\n\r\n", "a chunk without its size"),
-        (CHUNKED + b"1_3\r\n" + VALID + b"\r\n0\r\n\r\n", "a chunk without its size"),
-        (CHUNKED + b"13\n" + VALID + b"\r\n0\r\n\r\n", "a chunk without its size"),
-        (CHUNKED + b"\r\n", "a chunk without its size"),
-        (CHUNKED + b"0\r\nX y\r\n\r\n", "a header line that is none"),
+        (CHUNKED + b"13\r\n" + VALID + b"0\r\n\r\n", "malformed end of a chunk"),
+        (CHUNKED + b"+13\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
+        (CHUNKED + b"0x13\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
+        (CHUNKED + b"1_3\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
+        (CHUNKED + b"13\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
+        (CHUNKED + b" 13\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
+        (CHUNKED + b"13 0\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
+        (CHUNKED + b"13;\0\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
+        (CHUNKED + b"\r\n", "malformed chunk size"),
+        (CHUNKED + b"0\r\nX y\r\n\r\n", "malformed header line"),
         (ACCEPTED + b"H", "more than one answer"),
         (ACCEPTED + ACCEPTED, "more than one answer"),
         (CHUNKED + b"0\r\n\r\n\r\n", "more than one answer"),
@@ -174,3 +184,88 @@ def test_no_answer_is_read_as_that_of_the_next_request(surplus: bytes) -> None:
             submit(client)
         assert submit(client, refund("R-2")).verdict is Verdict.ACCEPTED
         assert [request.connection for request in received] == [1, 2]
+
+
+CLOSED = re.escape("the connection was closed before the end of the answer")
+
+
+def stale(*later: Reply, keeps: float = 5) -> Callable[[Request], Reply]:
+    """Answer a connection's first request, hang up at its second without an answer, and reply as said to the others."""
+    left = list(later)
+
+    def reply(request: Request) -> Reply:
+        seen.append(request.connection)
+        if len(seen) == 1:
+            return Reply(ACCEPTED, stays=keeps)
+        return Reply(b"") if len(seen) == 2 else left.pop(0)
+
+    seen: list[int] = []
+    return reply
+
+
+def test_a_kept_connection_that_is_closed_before_an_answer_is_opened_again_at_once() -> None:
+    notices: list[str] = []
+    with serve(choose=stale(Reply(ACCEPTED, stays=5), Reply(ACCEPTED, stays=5))) as (url, received):
+        client = client_of(url, retry_timeout=0, notices=notices)
+        for key in ("R-1", "R-2", "R-3"):
+            assert submit(client, refund(key)).verdict is Verdict.ACCEPTED
+        assert [request.connection for request in received] == [1, 1, 2, 2]
+        assert received[1].body == received[2].body
+    assert (client.requests, client.retries, notices) == (3, 0, [])
+
+
+def test_it_is_opened_again_for_a_status_too() -> None:
+    status = answer("200 OK", b'{"total": "7"}')
+    with serve(choose=stale(Reply(status))) as (url, _):
+        client = client_of(url, retry_timeout=0)
+        submit(client)
+        assert client.status(REFUNDS).total == "7"
+
+
+def test_it_is_opened_again_only_once() -> None:
+    with serve(choose=stale(Reply(b""))) as (url, received):
+        client = client_of(url, retry_timeout=0)
+        submit(client)
+        with pytest.raises(KlarError, match=rf"after 1 attempt in \d s \({CLOSED}\)"):
+            submit(client)
+        assert len(received) == 3
+
+
+def test_a_connection_that_is_closed_in_the_middle_of_an_answer_is_a_failed_attempt() -> None:
+    with serve(Reply(ACCEPTED, stays=5), Reply(ACCEPTED[:5])) as (url, received):
+        client = client_of(url, retry_timeout=0)
+        submit(client)
+        with pytest.raises(KlarError, match=CLOSED):
+            submit(client)
+        assert len(received) == 2
+
+
+def test_a_run_that_stops_does_not_send_a_request_once_more() -> None:
+    stop = threading.Event()
+
+    def reply(request: Request) -> Reply:
+        if b"R-2" in request.body:
+            stop.set()
+            return Reply(b"")
+        return Reply(ACCEPTED, stays=5)
+
+    with serve(choose=reply) as (url, received):
+        client = client_of(url, stop=stop)
+        submit(client)
+        with pytest.raises(KlarError, match=CLOSED):
+            submit(client, refund("R-2"))
+        assert len(received) == 2
+
+
+def test_a_body_is_read_to_its_end_though_only_its_start_is_kept() -> None:
+    body = b'{"message": "' + b"x" * 5_000_000 + b'"}'
+    head = b"HTTP/1.1 400 Bad Request\r\n"
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:1_000_000], body[1_000_000:], b""))
+    for raw in (head + b"Content-Length: %d\r\n\r\n" % len(body) + body, head + CHUNKED[len(CREATED) :] + chunks):
+        with serve(Reply(raw, stays=5), Reply(ACCEPTED, stays=5), raw[:-1]) as (url, received):
+            client = client_of(url, retry_timeout=0)
+            assert submit(client) == (Verdict.REFUSED, None)
+            assert submit(client).verdict is Verdict.ACCEPTED
+            assert [request.connection for request in received] == [1, 1]
+            with pytest.raises(KlarError, match=CLOSED):
+                submit(client)

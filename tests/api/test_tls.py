@@ -182,7 +182,7 @@ def test_a_handshake_that_trickles_is_left_in_time() -> None:
     [
         (b"HTTP/1.1 200 OK\r\n", "the connection was closed before the end of the answer"),
         (b"HTTP/1.1 200 OK\r\nX: y", "the connection was closed before the end of the answer"),
-        (b"HTTP/1.1 200 OK\n\n", "a status line that is none"),
+        (b"HTTP/1.1 200 OK\n\n", "malformed status line"),
         (b"HTTP/1.1 103 Early\r\n\r\n", "the connection was closed before the end of the answer"),
     ],
 )

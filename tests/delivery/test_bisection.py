@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 TELLING = ["index", "tree", "tree-item", "ids", "failed-ids", "207"]
-SILENT = ["opaque", "nothing", "elsewhere", "everyone", "207-opaque", "too-large"]
+SILENT = ["opaque", "nothing", "elsewhere", "everyone", "207-opaque", "message", "error", "detail", "texts"]
+UNDELIVERABLE = ["too-large", "page"]
 LIARS = ["one-by-one", "lies", "lies-and-truth"]
 
 
@@ -69,6 +70,10 @@ class Klar:
             "lies-and-truth": {"failedOrderIds": [*lies, *ids, "nobody"]},
             "opaque": "Bad Request",
             "nothing": None,
+            "message": {"statusCode": 400, "message": "no, thank you"},
+            "error": {"error": "no, thank you"},
+            "detail": {"detail": "no, thank you"},
+            "texts": {"status": "INVALID", "errors": ["no, thank you"]},
         }
         if style == "207":
             return Answer(Verdict.PARTIAL, refusals["failed-ids"])
@@ -76,6 +81,8 @@ class Klar:
             return Answer(Verdict.PARTIAL, {"status": "PARTIALLY_VALID"})
         if style == "too-large":
             return Answer(Verdict.TOO_LARGE, "too large")
+        if style == "page":
+            return Answer(Verdict.NOT_KLARS, "HTTP 400 with an HTML page")
         return Answer(Verdict.REFUSED, refusals[style])
 
     def flat(self, objects: list[dict[str, Any]], index: int, **key: str) -> dict[str, Any]:
@@ -174,7 +181,10 @@ def test_every_refused_record_has_the_reason_that_klar_gave(style: str) -> None:
         ("opaque", "Bad Request"),
         ("nothing", "Klar gave no reason"),
         ("207-opaque", "Klar gave no reason"),
-        ("too-large", "too large"),
+        ("message", "no, thank you"),
+        ("error", "no, thank you"),
+        ("detail", "no, thank you"),
+        ("texts", "no, thank you"),
     ],
 )
 def test_where_klar_tells_nothing_the_refused_record_still_has_a_reason(style: str, reason: str) -> None:
@@ -211,8 +221,10 @@ def test_a_klar_that_refuses_all_of_the_first_batch_is_seen_as_such_in_a_few_req
     klar = Klar({each["id"] for each in sent}, [style])
     bisection, counts = isolate(klar, sent, remaining=remaining, verified=False)
 
-    assert (bisection.all_rejected, counts) == (style != "too-large" or remaining > 0, [])
-    assert klar.requests <= (20 if style == "too-large" else 7)
+    assert (bisection.all_rejected, bisection.stopped, counts) == (True, None, [])
+    assert klar.requests <= 15
+    silent = style in ("nothing", "207-opaque")
+    assert (str(bisection.reason).strip() == "Klar gave no reason") is silent
 
 
 def test_it_is_seen_too_where_a_few_cannot_be_told_apart_while_all_others_are_named() -> None:
@@ -221,7 +233,82 @@ def test_it_is_seen_too_where_a_few_cannot_be_told_apart_while_all_others_are_na
     klar = Klar({each["id"] for each in sent}, ["tree-item"])
     bisection, _ = isolate(klar, sent, remaining=100, verified=False)
 
-    assert (bisection.all_rejected, klar.requests) == (True, 4)
+    assert (bisection.all_rejected, klar.requests) == (True, 12)
+
+
+FIRST_BATCHES: dict[str, tuple[int, set[int]]] = {
+    "one in each quarter": (1000, {0, 250, 500, 750}),
+    "one in each quarter, at its end": (1000, {249, 499, 749, 999}),
+    "one in each eighth, at its start": (1000, set(range(0, 1000, 125))),
+    "one in each eighth, in its middle": (1000, set(range(62, 1000, 125))),
+    "every fifth": (200, set(range(2, 200, 5))),
+    "every other": (64, set(range(0, 64, 2))),
+    "every other, the odd ones": (64, set(range(1, 64, 2))),
+    "all but the last of each quarter": (8, {0, 2, 4, 6}),
+    "all but one of eight": (8, {0, 1, 2, 3, 5, 6, 7}),
+    "all of seven": (7, set(range(7))),
+    "the only one": (1, {0}),
+}
+"""How many records, and which of them are bad."""
+
+
+@pytest.mark.parametrize("style", ["opaque", "nothing", "207-opaque", "message", "everyone"])
+@pytest.mark.parametrize("name", FIRST_BATCHES)
+def test_bad_records_of_a_first_batch_are_single_records_wherever_they_stand(name: str, style: str) -> None:
+    size, bad = FIRST_BATCHES[name]
+    sent = [refund(number) for number in range(size)]
+    klar = Klar({f"R{number}" for number in bad}, [style])
+    bisection, _ = isolate(klar, sent, verified=False)
+
+    assert (bisection.all_rejected, set(bisection.refused)) == (False, bad)
+    assert len(bisection.accepted) == size - len(bad)
+    halved = Klar(klar.bad, [style])
+    isolate(halved, sent)
+    assert klar.requests <= halved.requests + 8
+
+
+@pytest.mark.parametrize("size", [8, 9, 15, 63, 1000])
+@pytest.mark.parametrize("style", ["opaque", "everyone", "207-opaque", "ids"])
+def test_a_first_batch_of_eight_or_more_is_given_up_after_eight_single_records(size: int, style: str) -> None:
+    sent = [refund(number) for number in range(size)]
+    klar = Klar({each["id"] for each in sent}, [style])
+    bisection, _ = isolate(klar, sent, verified=False)
+
+    assert (bisection.all_rejected, klar.requests) == (True, 15)
+    assert len(bisection.refused) == 8
+    if size >= 64:  # one from each eighth
+        assert sorted(position * 8 // size for position in bisection.refused) == list(range(8))
+
+
+@pytest.mark.parametrize("style", UNDELIVERABLE)
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("bad", [0, 1, 499, 500, 999])
+def test_what_is_too_large_or_refused_by_somebody_else_stops_before_it_and_rejects_nothing(
+    style: str, bad: int, *, verified: bool
+) -> None:
+    sent = [refund(number) for number in range(1000)]
+    klar = Klar({f"R{bad}", "R999"}, [style])
+    bisection, _ = isolate(klar, sent, verified=verified)
+
+    assert bisection.stopped is not None
+    assert bisection.stopped[0] == bad
+    assert "413" in bisection.stopped[1] if style == "too-large" else "an HTML page" in bisection.stopped[1]
+    assert (bisection.refused, bisection.all_rejected) == ({}, False)
+    assert set(range(bad)) <= bisection.accepted
+    assert klar.requests <= 25
+
+
+def test_a_stop_leaves_to_the_left_of_it_what_klar_rejects_rejected() -> None:
+    sent = [refund(number) for number in range(100)]
+    klar, page = Klar({"R10"}, ["opaque"]), Klar({"R50"}, ["page"])
+    bisection = Bisection(sent, "id", remaining=5, verified=True)
+    while segment := bisection.next():
+        objects = [sent[position] for position in segment.positions]
+        answer = page(objects)
+        bisection.apply(segment, klar(objects) if answer.verdict is Verdict.ACCEPTED else answer)
+
+    assert (bisection.stopped and bisection.stopped[0], set(bisection.refused)) == (50, {10})
+    assert {*range(10), *range(11, 50)} <= bisection.accepted
 
 
 def test_one_good_record_is_enough_for_the_first_batch_not_to_be_hopeless() -> None:
@@ -238,8 +325,8 @@ def test_a_batch_after_the_first_is_isolated_to_the_end_though_all_of_it_is_refu
     assert (bisection.all_rejected, len(bisection.refused)) == (False, 16)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_up_to_three_records_are_single_records_even_in_the_first_batch(size: int) -> None:
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_fewer_than_eight_records_are_single_records_even_in_the_first_batch(size: int) -> None:
     sent = [refund(number) for number in range(size)]
     bisection, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, verified=False)
 
