@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from target_klar.delivery.dispatcher import Dispatcher
 
 COMMAND = [sys.executable, "-m", "target_klar"]
-# The SDK warns of a Python that is no longer maintained; how long one is depends on the day, what is tested here not.
-OLD_PYTHON = "ignore:Python 3.10 reached its end of life"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
-ENVIRONMENT["PYTHONWARNINGS"] = OLD_PYTHON
 
 
 def invoke(*arguments: str, lines: Iterable[Any] = (), env: dict[str, str] | None = None) -> Ended:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from invocation import OLD_PYTHON, config_file, invoke, unplug
+from invocation import config_file, invoke, unplug
 from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, start, state
 from singer_sdk.exceptions import ConfigValidationError
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from target_klar.sandbox import Sandbox
-
-pytestmark = pytest.mark.filterwarnings(OLD_PYTHON)
 
 TOKEN = "a-token-that-must-not-show"
 ADDRESS = "`api_url` must be an address such as https://open-api.getklar.com, or http:// to a loopback address"
