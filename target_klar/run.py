@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FREQUENT = 3
 
 
-class _Metric(str, enum.Enum):
+class _Metric(enum.StrEnum):
     REJECTED_RECORDS = "rejected_records"
 
 

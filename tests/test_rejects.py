@@ -6,7 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -246,7 +246,7 @@ def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: S
             "lineItems": "[dict(lineItemId='1', refundedQuantity=order['amount'])] if order['amount'] > 1 else 'none'",
         }
     }
-    before = datetime.now(timezone.utc).replace(microsecond=0)
+    before = datetime.now(UTC).replace(microsecond=0)
     ended = run(
         klar, [orders, bad, good, orders, bad, state("end")], rejects_path=str(rejects), stream_maps=json.dumps(maps)
     )
@@ -259,7 +259,7 @@ def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: S
     assert (first["type"], first["source"]) == ("RECORD", "contract")
     assert [error["path"] for error in first["errors"]] == ["lineItems"]
     assert set(first) == {"type", "stream", "record", "errors", "source", "time"}
-    assert before <= datetime.fromisoformat(first["time"]) <= datetime.now(timezone.utc)
+    assert before <= datetime.fromisoformat(first["time"]) <= datetime.now(UTC)
     assert second["record"] == first["record"]
 
 

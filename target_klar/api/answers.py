@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -120,7 +120,7 @@ def _moment(text: str | None) -> datetime | None:
         read = datetime.fromisoformat(_as_written_by_python(text)) if text else None
     except ValueError:
         return None
-    return read.replace(tzinfo=timezone.utc) if read and read.tzinfo is None else read
+    return read.replace(tzinfo=UTC) if read and read.tzinfo is None else read
 
 
 def _as_written_by_python(text: str) -> str:

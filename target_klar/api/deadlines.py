@@ -21,7 +21,7 @@ from urllib3.util import parse_url
 from target_klar.api.framing import WholeResponse
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 _running = threading.local()
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import ConfigurationError, FatalSyncError
@@ -128,7 +128,7 @@ class Rejects:
         rejected = {name: message[name] for name in ("stream", "record")} | {
             "errors": encode([problem._asdict() for problem in problems]),
             "source": quoted(source),
-            "time": quoted(datetime.now(timezone.utc).isoformat(timespec="seconds")),
+            "time": quoted(datetime.now(UTC).isoformat(timespec="seconds")),
         }
         lines = _line("RECORD", rejected)
         stream = decode(message["stream"])

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from target_klar.delivery.unaggregated import UnaggregatedRecords
@@ -47,7 +47,7 @@ class Stream:
     """Which of its records may be parts of one."""
     _started: float = field(default_factory=time.monotonic)
     _told: int = 0
-    _status_time: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    _status_time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
         self.unaggregated = UnaggregatedRecords(self.contract)
@@ -61,7 +61,7 @@ class Stream:
         """Keep a status that was read, if there is one and it is newer than the one that is known."""
         if status is not None and (self.status is None or status.newer_than(self.status)):
             self.status = status
-            self._status_time = datetime.now(timezone.utc)
+            self._status_time = datetime.now(UTC)
 
     def tell_progress(self) -> None:
         """Log how far the stream is, unless nothing has come since the last time."""
