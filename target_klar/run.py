@@ -63,6 +63,11 @@ def load(target: TargetKlar, path: str | None) -> None:
         raise FatalSyncError(
             f"validate_only: refused {refused} of {dispatcher.ledger.number} records. Fix the mapping."
         )
+    if refused and target.config["fail_on_rejects"]:
+        raise FatalSyncError(
+            f"fail_on_rejects: {refused} record{'s' * (refused != 1)} rejected, to be found in "
+            f"{dispatcher.rejects.path}; everything else is at Klar and acknowledged."
+        )
 
 
 def _listen(target: TargetKlar, path: str | None) -> None:

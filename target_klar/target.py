@@ -39,8 +39,9 @@ from target_klar.records.conform import Rejection
 from target_klar.records.formatting import describe, shorten
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
-from target_klar.settings.settings import SETTINGS, checked
+from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmatched_map
+from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
 from target_klar.suggestions import likely_stream, renaming
 
@@ -241,7 +242,7 @@ class TargetKlar(Target):
         patience = [self.dispatcher.poll()]
         for sink in self.sinks.values():
             if sink.batch is not None:
-                left = sink.batch.opened_at + self.config["batch_delay_seconds"] - now
+                left = sink.batch.opened_at + self.config["batch_wait_limit_seconds"] - now
                 if left > 0:
                     patience.append(left)
                 else:

@@ -20,13 +20,16 @@ COMMAND = [sys.executable, "-m", "target_klar"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
 
 
-def invoke(*arguments: str, lines: Iterable[Any] = (), env: dict[str, str] | None = None) -> Ended:
-    """Run the command with these arguments on Singer lines until it ends."""
+def invoke(
+    *arguments: str, lines: Iterable[Any] = (), env: dict[str, str] | None = None, folder: Path | None = None
+) -> Ended:
+    """Run the command with these arguments on Singer lines until it ends, in another folder if one is given."""
     ended = subprocess.run(
         [*COMMAND, *arguments],
         input=b"".join(map(line, lines)),
         capture_output=True,
         timeout=LONGEST_RUN,
+        cwd=folder,
         env=ENVIRONMENT | (env or {}),
         check=False,
     )

@@ -115,7 +115,7 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in lines]
 
 
-@pytest.mark.parametrize("name", ["meltano.yml", "tests/data/hub/target-klar.yml"])
+@pytest.mark.parametrize("name", ["meltano.yml", "docs/target-klar.yml"])
 def test_a_loader_definition_offers_exactly_the_settings_that_the_program_has(name: str, about: dict[str, Any]) -> None:
     offered = [comparable(setting) for setting in loader_of(name)["settings"]]
 
@@ -123,7 +123,7 @@ def test_a_loader_definition_offers_exactly_the_settings_that_the_program_has(na
     assert expected == offered, f"What {name} has to say:\n" + yaml.safe_dump(expected, sort_keys=False, width=1000)
 
 
-@pytest.mark.parametrize("name", ["meltano.yml", "tests/data/hub/target-klar.yml"])
+@pytest.mark.parametrize("name", ["meltano.yml", "docs/target-klar.yml"])
 def test_a_loader_definition_claims_exactly_the_capabilities_that_the_program_has(
     name: str, about: dict[str, Any]
 ) -> None:

@@ -132,7 +132,7 @@ def test_a_state_with_nothing_outstanding_goes_out_at_once_though_the_tap_stays_
 
 
 def test_a_record_waits_no_longer_than_the_batch_delay_though_the_tap_stays_silent(klar: Sandbox) -> None:
-    process = start({"api_token": klar.token, "api_url": klar.url, "batch_delay_seconds": 1})
+    process = start({"api_token": klar.token, "api_url": klar.url, "batch_wait_limit_seconds": 1})
     assert process.stdin
     process.stdin.write(line(REFUNDS) + line(refund("a")) + line(state(1)))
     process.stdin.flush()
