@@ -15,9 +15,6 @@ PREFIX: Final = "TARGET_KLAR_"
 RENAMED: Final = {"batch_delay_seconds": "batch_wait_limit_seconds"}
 """Names that settings had in earlier versions, each with its name today."""
 
-QUALITY_RULES: Final = ("negative_quantity",)
-"""The names of the contract's data quality rules, which `ignore_quality_rules` may hold."""
-
 _DAY = 86_400
 _VERSION = r"^(0[1-9]|1[0-2])\.[0-9]{4}$"
 

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_klar.api.client import is_loopback
+from target_klar.contract.streams import QUALITY_RULES
 from target_klar.records.formatting import is_text, shorten
-from target_klar.settings.settings import PREFIX, QUALITY_RULES, RENAMED, SETTINGS
+from target_klar.settings.settings import PREFIX, RENAMED, SETTINGS
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import map_mistakes
 from target_klar.settings.values import read_text
