@@ -505,3 +505,19 @@ def test_a_refusal_sets_its_one_record_aside_whatever_its_text_is(said: bytes, r
     (told,) = ended.said("refunds R")
     assert f"refunds R\\n2\\x1b[31m{'2' * 25}..." in told
     assert all(text.isprintable() and len(text) < 900 for text in ended.err.splitlines())
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_rejects_fail_the_run_where_asked_with_everything_else_stored_and_acknowledged(
+    klar: Sandbox, rejects: Path, *, fails: bool
+) -> None:
+    lines = [REFUNDS, refund("a"), refund("bad", quantity="two"), refund("b"), state("last")]
+    ended = run(klar, lines, rejects_path=str(rejects), fail_on_rejects=fails)
+    assert (ended.code, ended.states, set(klar.refunds)) == (int(fails), ["last"], {"a", "b"})
+    told = f"fail_on_rejects: 1 record rejected, to be found in {rejects}; everything else is at Klar and acknowledged."
+    assert ended.errors == [told] * fails
+
+
+def test_a_run_that_may_fail_on_rejects_and_has_none_does_not(klar: Sandbox, rejects: Path) -> None:
+    ended = run(klar, [REFUNDS, refund("a"), state(1)], rejects_path=str(rejects), fail_on_rejects=True)
+    assert (ended.code, ended.errors, ended.states) == (0, [], [1])
