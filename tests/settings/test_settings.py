@@ -11,6 +11,7 @@ from invocation import config_file, invoke, unplug
 from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, start, state
 from singer_sdk.exceptions import ConfigValidationError
 
+from target_klar.contract.streams import QUALITY_RULES
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
@@ -280,4 +281,14 @@ def test_null_means_the_default_and_settings_of_the_sdk_that_are_not_offered_hav
     assert klar.transaction_costs == {"c": {"orderId": "c", "transactionCosts": 2}}
     assert [found.split("|", 3)[3].strip() for found in ended.said("WARNING")] == [
         "Settings that target-klar does not have are ignored: _load_schema"
+    ]
+
+
+def test_a_data_quality_rule_that_does_not_exist_stops_the_run_with_the_closest_match_or_all_names() -> None:
+    with pytest.raises(ConfigValidationError, match="not usable") as refused:
+        TargetKlar(config={"api_token": TOKEN, "ignore_quality_rules": ["negativ_quantity", "x", "negative_quantity"]})
+    unknown = "`ignore_quality_rules` has the unknown rule `{}`. {}"
+    assert refused.value.errors == [
+        unknown.format("negativ_quantity", "Did you mean `negative_quantity`?"),
+        unknown.format("x", f"There are {', '.join(sorted(QUALITY_RULES))}."),
     ]
