@@ -213,7 +213,8 @@ def test_an_env_file_is_read_in_the_working_directory_alone_and_only_if_the_envi
 def test_a_folder_named_env_is_no_file_of_variables(klar: Sandbox, tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     env = {"TARGET_KLAR_API_TOKEN": klar.token, "TARGET_KLAR_API_URL": klar.url}
-    assert invoke("--config=ENV", lines=LINES, env=env, folder=tmp_path).code == 0
+    ended = invoke("--config=ENV", lines=LINES, env=env, folder=tmp_path)
+    assert (ended.code, ended.said(".env")) == (0, [])
 
 
 def test_under_meltano_a_missing_token_is_never_looked_for_in_another_loaders_variable() -> None:
