@@ -17,7 +17,9 @@ from target_klar.api.client import KlarError, TokenRefusedError
 from target_klar.contract.streams import CONTRACTS
 from target_klar.run import UnexpectedError, load
 from target_klar.runtime import shutdown
+from target_klar.settings.environment import substitute_log_level, unread_variables
 from target_klar.settings.settings import SETTINGS
+from target_klar.settings.token_claims import TokenClaims
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
@@ -31,6 +33,24 @@ _HELP = {
     "config": "A JSON file with the settings, or ENV for variables named TARGET_KLAR_... . May be given several times.",
     "file_input": "Read this file in place of stdin.",
 }
+_OWN_OPTIONS = (
+    click.Option(
+        ["--preview"],
+        is_flag=True,
+        help="Show what the first records of the input become, and load nothing. Needs no token.",
+    ),
+    click.Option(
+        ["--check"],
+        is_flag=True,
+        help="Show what the token says of itself and what Klar's status says of every stream, and load nothing.",
+    ),
+    click.Option(
+        ["--stream"],
+        metavar="NAME",
+        help="Read plain JSON lines in place of Singer messages: each one is a record of this stream.",
+    ),
+)
+"""The options that are not the SDK's, each a parameter of `invoke`."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,8 +59,14 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: With 130 or 143, where a signal ended the run.
     """
+    variable = substitute_log_level()
+    command = _Command.cli  # which sets up the logging
+    if variable:
+        _logger.warning(
+            "%s has no level that Python knows, so it is INFO. Set it to DEBUG, INFO, WARNING or ERROR.", variable
+        )
     try:
-        _Command.cli.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
+        command.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
     except click.ClickException as error:
         message = error.format_message()
         end = "" if message.endswith((".", "?")) else "."
@@ -70,13 +96,7 @@ class _Command(TargetKlar):
             option.help = _HELP.get(str(option.name), option.help)
             if option.name == "file_input":
                 option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
-        for name, told in {
-            "--preview": "Show what the first records of the input become, and load nothing. Needs no token.",
-            "--check": "Ask Klar for the status of every stream, and load nothing.",
-        }.items():
-            command.params.append(click.Option([name], is_flag=True, help=told))
-        told = "Read plain JSON lines in place of Singer messages: each one is a record of this stream."
-        command.params.append(click.Option(["--stream"], metavar="NAME", help=told))
+        command.params.extend(_OWN_OPTIONS)
         return command
 
     @classmethod
@@ -124,9 +144,12 @@ class _Command(TargetKlar):
             _preview(target, path)
             return
         if not check:
+            if not config.parse_env and (unread := unread_variables(target.config)):
+                _logger.warning("Variables that differ from the configuration are not read: %s", ", ".join(unread))
             load(target, path)
             return
         shutdown.end_at_once()
+        _show_token_claims(target.config["api_token"])
         if not _check(target):
             raise ConfigurationError("Klar shows the status of no stream. The lines above say why.")
 
@@ -154,6 +177,14 @@ def _preview(target: TargetKlar, path: str | None) -> None:
 
     shutdown.end_at_once()
     show(target.config, path)
+
+
+def _show_token_claims(token: str) -> None:
+    claims = TokenClaims.of(token)
+    if claims:
+        click.echo(f"api_token: {claims}")
+        if claims.warning:
+            _logger.warning("%s Klar shows a new one under the data source, tab Access Token.", claims.warning)
 
 
 def _check(target: TargetKlar) -> bool:

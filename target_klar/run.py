@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from target_klar.target import TargetKlar
 
 _FREQUENT = 3
-_Counter = enum.Enum("_Counter", {name: f"{name}_records" for name in COUNTS}, type=str)  # type: ignore[misc]  # named below
+_Counter = enum.StrEnum("_Counter", {name: f"{name}_records" for name in COUNTS})  # type: ignore[misc]  # not literal
 """Our names among the SDK's metrics, whose enum cannot be extended."""
 
 
@@ -67,6 +67,11 @@ def load(target: TargetKlar, path: str | None) -> None:
     if refused and target.config["validate_only"]:
         raise FatalSyncError(
             f"validate_only: refused {refused} of {dispatcher.ledger.number} records. Fix the mapping."
+        )
+    if refused and target.config["fail_on_rejects"]:
+        raise FatalSyncError(
+            f"fail_on_rejects: {refused} record{'s' * (refused != 1)} rejected, to be found in "
+            f"{dispatcher.rejects.path}; everything else is at Klar and acknowledged."
         )
 
 

@@ -35,8 +35,9 @@ from target_klar.records.formatting import describe, shorten
 from target_klar.records.json_codec import members
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
-from target_klar.settings.settings import SETTINGS, checked
+from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmatched_map
+from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
 from target_klar.sources import MappedRoute, PlainRoute, SourceStream
 from target_klar.suggestions import likely_stream, renaming
@@ -82,7 +83,7 @@ class TargetKlar(Target):
         self.sources: list[SourceStream] = []
         """All that came; a changed SCHEMA makes a new one."""
         self._detour = False
-        self._lookahead = Lookahead(config["batch_delay_seconds"], ledger.add_state)
+        self._lookahead = Lookahead(config["batch_wait_limit_seconds"], ledger.add_state)
         self._sources: dict[str, SourceStream] = {}
         self._ignored_versions: set[str] = set()
 
@@ -251,7 +252,7 @@ class TargetKlar(Target):
     def _poll(self) -> float:
         """Act on what came in, flush what has waited long enough, and return how long both can be left alone."""
         now = time.monotonic()
-        wait_limit = self.config["batch_delay_seconds"]
+        wait_limit = self.config["batch_wait_limit_seconds"]
         held = self._lookahead.poll(now)
         if self._detour and self._lookahead.is_idle:
             self._direct_reader()

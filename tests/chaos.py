@@ -100,7 +100,7 @@ class Round:
             "batch_size_rows": chance.choice([1, 3, 10, 50]) if disturbed else 50,
             "max_parallel_requests": chance.choice([1, 2, 4, 8]),
             "checkpoint_interval_seconds": chance.choice([0, 0, 1]),
-            "batch_delay_seconds": chance.choice([0, 1, 60]),
+            "batch_wait_limit_seconds": chance.choice([0, 1, 60]),
             "request_timeout_seconds": chance.choice([1, 2]),
             "retry_timeout_seconds": chance.choice([1, 10]) if disturbed else 10,
             "status_timeout_seconds": 10,

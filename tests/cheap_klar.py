@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 _MARKERS = (b'"lineItems"', b'"orderId"')
 """Each stands once in an object of its stream."""
@@ -107,7 +107,7 @@ class _Server:
     def _status(self) -> bytes:
         time.sleep(self.status_latency)
         with self.lock:
-            moment = datetime.fromtimestamp(self.last_success, timezone.utc)
+            moment = datetime.fromtimestamp(self.last_success, UTC)
             figures: dict[str, Any] = {
                 "total": str(self.objects),
                 "lastBatchCount": str(self.last_batch),

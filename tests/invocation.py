@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from target_klar.delivery.dispatcher import Dispatcher
 
 COMMAND = [sys.executable, "-m", "target_klar"]
-# The SDK warns of a Python that is no longer maintained; how long one is depends on the day, what is tested here not.
-OLD_PYTHON = "ignore:Python 3.10 reached its end of life"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
-ENVIRONMENT["PYTHONWARNINGS"] = OLD_PYTHON
 
 
-def invoke(*arguments: str, lines: Iterable[Any] = (), env: dict[str, str] | None = None) -> Ended:
-    """Run the command with these arguments on Singer lines until it ends."""
+def invoke(
+    *arguments: str, lines: Iterable[Any] = (), env: dict[str, str] | None = None, folder: Path | None = None
+) -> Ended:
+    """Run the command with these arguments on Singer lines until it ends, in another folder if one is given."""
     ended = subprocess.run(
         [*COMMAND, *arguments],
         input=b"".join(map(line, lines)),
         capture_output=True,
         timeout=LONGEST_RUN,
+        cwd=folder,
         env=ENVIRONMENT | (env or {}),
         check=False,
     )

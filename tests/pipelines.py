@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[1]
-RECIPES = ROOT / ".github" / "recipes.md"
+RECIPES = ROOT / "docs" / "recipes.md"
+DEFINITION = ROOT / "docs" / "target-klar.yml"
 MELTANO = "meltano>=4.4,<5"
 RUN_SECONDS = 600
 """The longest run, of 200,000 records, takes a twentieth of it."""
@@ -91,8 +92,8 @@ class Project:
 def project(folder: Path, plugins: str, addresses: Mapping[str, str], **environment: str) -> Project:
     """Makes a project of a text with plugins, whose loaders talk to a local Klar.
 
-    The text stands in meltano.yml as it is. The addresses, one a loader, go into the environment's configuration,
-    where a user would put them too.
+    What the text has of the loader is put under what `meltano add` writes of it, as the recipes say. The addresses, one
+    a loader, go into the environment's configuration, where a user would put them too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     loaders = [{"name": loader, "config": {"api_url": url}} for loader, url in addresses.items()]
@@ -102,7 +103,10 @@ def project(folder: Path, plugins: str, addresses: Mapping[str, str], **environm
         "default_environment": "prod",
         "environments": [{"name": "prod", "config": {"plugins": {"loaders": loaders}}}],
     }
-    text = yaml.safe_dump(head, sort_keys=False) + plugins
+    listed = yaml.safe_load(plugins)["plugins"]
+    added = yaml.safe_load(DEFINITION.read_text(encoding="utf-8"))
+    listed["loaders"] = [added | one if one["name"] == added["name"] else one for one in listed["loaders"]]
+    text = yaml.safe_dump(head | {"plugins": listed}, sort_keys=False)
     (folder / "meltano.yml").write_text(text, encoding="utf-8")
     return with_plugins(folder, environment)
 

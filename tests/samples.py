@@ -8,7 +8,7 @@ every run and every Python writes the same bytes.
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ REFUNDS = 2345
 TRANSACTION_COSTS = 1234
 RECORDS_PER_STATE = 400
 
-_START = datetime(2026, 1, 1, 6, tzinfo=timezone.utc)
+_START = datetime(2026, 1, 1, 6, tzinfo=UTC)
 _REASONS = ("too small", "too large", "arrived damaged", "changed my mind", None)
 _SCHEMAS = {
     "refunds": {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ COSTS = Source(
 
 # Rows of a database
 
-_ZONES = (timezone.utc, None, timezone(timedelta(hours=2)))
+_ZONES = (UTC, None, timezone(timedelta(hours=2)))
 
 
 def _refund_row(position: int) -> dict[str, Any]:
@@ -147,8 +147,8 @@ def _cost_row(position: int) -> dict[str, Any]:
     }
 
 
-def _time(second: int, zone: timezone | None = timezone.utc) -> str:
-    return datetime.fromtimestamp(_START + second, zone or timezone.utc).replace(tzinfo=zone).isoformat()
+def _time(second: int, zone: timezone | None = UTC) -> str:
+    return datetime.fromtimestamp(_START + second, zone or UTC).replace(tzinfo=zone).isoformat()
 
 
 REFUND_ROWS = Source(

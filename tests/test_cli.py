@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -55,13 +57,14 @@ def test_about_lists_the_settings_and_only_the_capabilities_that_are_true() -> N
         "cogs_api_version": "12.2022",
         "orders_api_version": "12.2022",
         "batch_size_rows": 1000,
-        "batch_delay_seconds": 60,
+        "batch_wait_limit_seconds": 60,
         "max_parallel_requests": 4,
         "request_timeout_seconds": 60,
         "retry_timeout_seconds": 300,
         "status_timeout_seconds": 60,
         "checkpoint_interval_seconds": 10,
         "rejects_limit": 100,
+        "fail_on_rejects": False,
         "hard_delete": False,
         "validate_only": False,
         "validate_records": True,
@@ -133,6 +136,47 @@ def test_check_finds_the_status_of_costs_under_either_spelling(klar: Sandbox, tm
     code, rows, _, _ = check(klar, tmp_path)
     assert code == 0
     assert rows == [row + UNUSED for row in (REFUNDS_ROW, COSTS_ROW, *OTHERS)]
+
+
+def jwt(**claims: object) -> str:
+    parts = ({"alg": "HS256", "typ": "JWT"}, claims)
+    coded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*coded, "c2lnbmF0dXJl"])
+
+
+DAY = 86_400
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+
+
+@pytest.mark.parametrize(
+    ("claims", "shown", "warned"),
+    [
+        ({"iat": 1_700_000_000, "exp": time.time() + 30 * DAY}, rf"issued 2023-11-14 22:13 UTC, expires {TIME}", None),
+        ({"exp": time.time() + 6 * DAY}, rf"does not say when it was issued, expires {TIME}", f"expires on {TIME}"),
+        ({"exp": 1_700_000_000}, "does not say when it was issued, expires 2023-11-14 22:13 UTC", "expired on 2023-11"),
+        ({"iat": "x", "exp": True}, "does not say when it was issued, does not say when it expires", None),
+        ({"iat": 1e400, "exp": 10**30}, "does not say when it was issued, does not say when it expires", None),
+    ],
+)
+def test_check_shows_what_a_jwt_says_of_itself_and_warns_in_its_last_week(
+    claims: dict[str, object], shown: str, warned: str | None, klar: Sandbox, tmp_path: Path
+) -> None:
+    klar.token = jwt(**claims)
+    ended = invoke("--check", "--config", config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url}))
+    assert ended.code == 0
+    assert re.fullmatch(f"api_token: {shown}", ended.out.splitlines()[0])
+    found = [text.split("|", 3)[3] for text in ended.said("WARNING")]
+    assert [bool(re.match(f" `api_token` {warned}", text)) for text in found] == ([True] if warned else [])
+    assert klar.token not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    "token", ["a.b.c", "e30.e30", "bnVsbA.bnVsbA.x", "W10.W10.", "e30..e30", "....", "eyJ9.eyJ9.x"]
+)
+def test_check_says_nothing_of_a_token_that_is_no_jwt(token: str, klar: Sandbox, tmp_path: Path) -> None:
+    klar.token = token
+    code, _, below, errors = check(klar, tmp_path)
+    assert (code, below, errors) == (0, [], [])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ TIMES: list[object] = [
     DELETION,
     "2024-01-01 11:00:00+01",
 ]
-TIMES += [datetime(2024, 1, 1, 10, tzinfo=timezone.utc), datetime(2024, 1, 1, 10)]  # noqa: DTZ001  # as maps make them
+TIMES += [datetime(2024, 1, 1, 10, tzinfo=UTC), datetime(2024, 1, 1, 10)]  # noqa: DTZ001  # as maps make them
 TRUE: list[object] = [True, 1, 1.0, Decimal("1.0"), "1", "1.0", "true", "True", " TRUE "]
 UNREADABLE: list[object] = [
     -1,

@@ -115,7 +115,7 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in lines]
 
 
-@pytest.mark.parametrize("name", ["meltano.yml", "tests/data/hub/target-klar.yml"])
+@pytest.mark.parametrize("name", ["meltano.yml", "docs/target-klar.yml"])
 def test_a_loader_definition_offers_exactly_the_settings_that_the_program_has(name: str, about: dict[str, Any]) -> None:
     offered = [comparable(setting) for setting in loader_of(name)["settings"]]
 
@@ -123,7 +123,7 @@ def test_a_loader_definition_offers_exactly_the_settings_that_the_program_has(na
     assert expected == offered, f"What {name} has to say:\n" + yaml.safe_dump(expected, sort_keys=False, width=1000)
 
 
-@pytest.mark.parametrize("name", ["meltano.yml", "tests/data/hub/target-klar.yml"])
+@pytest.mark.parametrize("name", ["meltano.yml", "docs/target-klar.yml"])
 def test_a_loader_definition_claims_exactly_the_capabilities_that_the_program_has(
     name: str, about: dict[str, Any]
 ) -> None:
@@ -208,7 +208,7 @@ def test_the_readme_stays_short() -> None:
 
 
 def test_the_page_of_the_streams_is_what_the_contract_says() -> None:
-    assert read(".github/streams.md") == page(), "python tests/streams_page.py > .github/streams.md"
+    assert read("docs/streams.md") == page(), "python tests/streams_page.py > docs/streams.md"
 
 
 def test_the_readme_names_what_each_stream_requires() -> None:

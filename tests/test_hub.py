@@ -1,4 +1,4 @@
-"""The loader's definition for the Meltano Hub is one that the Hub can take.
+"""The loader's definition, docs/target-klar.yml, is one that the Meltano Hub can take.
 
 Its settings and capabilities are compared with the program in test_docs.py. The Hub's schemas are not part of
 this project: TARGET_KLAR_HUB_SCHEMAS names a folder that has them, `shared/hub` beside the checkout if unset.
@@ -24,7 +24,7 @@ SCHEMAS = Path(os.environ.get("TARGET_KLAR_HUB_SCHEMAS", ROOT.parent / "shared" 
 
 @pytest.fixture
 def definition() -> dict[str, Any]:
-    text = (ROOT / "tests" / "data" / "hub" / "target-klar.yml").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "target-klar.yml").read_text(encoding="utf-8")
     answer: dict[str, Any] = yaml.safe_load(text)
     return answer
 

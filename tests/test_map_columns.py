@@ -167,7 +167,7 @@ def test_what_is_held_goes_on_in_order_across_streams_and_states(klar: Sandbox) 
 
 
 def test_a_silent_tap_delays_what_is_held_no_longer_than_a_batch(klar: Sandbox) -> None:
-    with Watched(klar, batch_delay_seconds=1, checkpoint_interval_seconds=0, **MAPS) as silent:
+    with Watched(klar, batch_wait_limit_seconds=1, checkpoint_interval_seconds=0, **MAPS) as silent:
         silent.feed([schema("returns"), returned(1, "others"), returned(2), state(1)], ends=False)
         silent.until(lambda: silent.states == [1])
     assert set(klar.refunds) == {"1", "2"}

@@ -1,13 +1,14 @@
-"""A clone of this repository loads its sample rows under the real Meltano, which keeps the state."""
+"""Under the real Meltano: a clone loads its sample rows, the state is kept, and the loader's settings arrive."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pipelines import ROOT, Project
+from pipelines import ROOT, Project, recipe
 
 from target_klar.sandbox import Sandbox
 
@@ -47,7 +48,8 @@ def test_a_clone_loads_its_sample_rows_and_later_only_what_is_new(tmp_path: Path
     shutil.copytree(ROOT, tmp_path / "clone", ignore=leave)
     with Sandbox() as klar:
         clone = Project(tmp_path / "clone", {"TARGET_KLAR_API_URL": klar.url, "TARGET_KLAR_API_TOKEN": klar.token})
-        first = clone.meltano("run", "tap-jsonfile", "target-klar")
+        maps = json.dumps({"refunds": {"__filter__": "bool(id)"}})  # which Meltano exports in several variables
+        first = clone.meltano("run", "tap-jsonfile", "target-klar", TARGET_KLAR_STREAM_MAPS=maps)
         kept = clone.state(STATE)
         posts = len(klar.posts())
 
@@ -84,3 +86,37 @@ def hashes(state: dict[str, Any] | None) -> dict[str, str]:
     assert state is not None
     read: dict[str, str] = state["bookmarks"]["rows"]["file_hashes"]
     return read
+
+
+def test_the_loader_is_added_from_its_definition_as_often_as_one_likes_and_its_settings_arrive(tmp_path: Path) -> None:
+    leave = shutil.ignore_patterns(".*", "__pycache__", "output", "plugins", "build", "dist")
+    shutil.copytree(ROOT, tmp_path / "target-klar", ignore=leave)
+    (tmp_path / "meltano.yml").write_text("project_id: a-shop\n", encoding="ascii")
+    first, _ = recipe("The loader in a Meltano project", "console").splitlines()
+    maps = {"rows": {"__alias__": "refunds", "__filter__": "bool(id)"}}
+    lines = [
+        {"type": "SCHEMA", "stream": "rows", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]},
+        {"type": "RECORD", "stream": "rows", "record": REFUNDS["880101"]},
+    ]
+    (tmp_path / "tap.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="ascii")
+    with Sandbox() as klar:
+        shop = Project(tmp_path, {"TARGET_KLAR_API_TOKEN": klar.token, "TARGET_KLAR_API_URL": klar.url})
+        added = [shop.meltano(*first.removeprefix("$ meltano ").split()) for _ in range(2)]
+
+        assert [one.code for one in added] == [0, 0], added[-1].log
+
+        checked = shop.meltano("invoke", "target-klar", "--check")
+
+        assert checked.code == 0, checked.log
+        assert checked.output.count("accepted") == 5
+
+        load = ("invoke", "target-klar", "--input", "tap.jsonl")
+        settings = {"TARGET_KLAR_STREAM_MAPS": json.dumps(maps), "TARGET_KLAR_EXTRA_FIELDS": '["note"]'}
+        dry = shop.meltano(*load, TARGET_KLAR_VALIDATE_ONLY="True", **settings)
+
+        assert (dry.code, klar.refunds) == (0, {}), dry.log
+
+        loaded = shop.meltano(*load, **settings, TARGET_KLAR_BATCH_SIZE_ROWS="60")
+
+        assert (loaded.code, klar.refunds) == (0, {"880101": REFUNDS["880101"]}), loaded.log
+        assert loaded.lines("[warning") == []

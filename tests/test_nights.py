@@ -1,4 +1,4 @@
-"""Eight nights: what an operator finds in the morning, and what one command later.
+"""Nine nights: what an operator finds in the morning, and what one command later.
 
 Each is a story under the real `meltano run` with Meltano's own state, without a terminal: the exit code, the STATE that
 is kept, what Klar holds, and the one line that says what happened.
@@ -328,6 +328,29 @@ def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Pa
         assert summary_of(morning) == "refunds: 2500 stored"
         assert len(klar.refunds) == 2500
         assert files_read(project) == ["refunds"]
+
+
+def test_ninth_night_rejects_make_the_job_red_and_the_state_is_kept(tmp_path: Path) -> None:
+    with Sandbox() as klar:
+        project = shop(tmp_path, klar, rejects_path="rejects.jsonl", fail_on_rejects="true")
+        rows = refunds(1, 50)
+        rows[10]["line_items"][0]["refunded_quantity"] = "two"
+        put(project, "refunds", rows)
+        night = project.run(*PIPELINE)
+
+        assert night.code == 1
+        assert error_of(night) == (
+            "fail_on_rejects: 1 record rejected, to be found in rejects.jsonl; everything else is at Klar and "
+            "acknowledged."
+        )
+        assert len(klar.refunds) == 49
+        assert files_read(project) == ["refunds"]
+
+        posts = len(klar.posts())
+        morning = project.run(*PIPELINE)
+
+        assert morning.code == 0, morning.log
+        assert len(klar.posts()) == posts
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 300) -> None:

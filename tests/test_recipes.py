@@ -1,4 +1,4 @@
-"""Each recipe of .github/recipes.md, read out of the document and run as it stands there."""
+"""Each recipe of docs/recipes.md, read out of the document and run as it stands there."""
 
 from __future__ import annotations
 
@@ -210,12 +210,21 @@ def test_costs_and_refunds_go_to_two_data_sources_with_a_token_each(tmp_path: Pa
             "Two tokens",
             {"target-klar": klar.url, "target-klar-returns": returns.url},
             TARGET_KLAR_API_TOKEN=klar.token,
-            TARGET_KLAR_RETURNS_API_TOKEN=returns.token,
             **database.tap_settings,
         )
-        loaded = shop.run("tap-postgres-costs", "target-klar", "tap-postgres-refunds", "target-klar-returns")
+        blocks = ("tap-postgres-costs", "target-klar", "tap-postgres-refunds", "target-klar-returns")
+        unset = shop.run(*blocks)
+
+        assert unset.code == 1
+        (told,) = unset.lines("[error    ] target-klar-returns")
+        assert "`api_token` is not set. Meltano passes on TARGET_KLAR_RETURNS_API_TOKEN if " in told
+        assert "--config=ENV" not in unset.log
+        assert (list(klar.transaction_costs), list(klar.refunds), returns.requests) == (["7", "8"], [], [])
+
+        loaded = shop.run(*blocks, TARGET_KLAR_RETURNS_API_TOKEN=returns.token)
 
         assert loaded.code == 0, loaded.log
+        assert "are not read" not in loaded.log
         assert (list(klar.transaction_costs), list(klar.refunds)) == (["7", "8"], [])
         assert (list(returns.transaction_costs), list(returns.refunds)) == ([], ["1", "2"])
         assert shop.state("prod:tap-postgres-costs-to-target-klar") is not None
@@ -298,14 +307,3 @@ def test_a_source_with_one_row_an_order_needs_only_a_stream_map(tmp_path: Path) 
 
         assert loaded.returncode == 0, loaded.stderr
         assert klar.transaction_costs == {"1001": {"orderId": "1001", "transactionCosts": Decimal("1.10")}}
-
-
-def test_the_loader_alone_gets_its_token_and_checks_it(tmp_path: Path) -> None:
-    with Sandbox() as klar:
-        block = recipe("Meltano, the loader alone", "meltano")
-        shop = project(tmp_path, block, {"target-klar": klar.url}, TARGET_KLAR_API_TOKEN=klar.token)
-        checked = shop.meltano("invoke", "--no-install", "target-klar", "--check")
-
-    assert checked.code == 0, checked.log
-    assert checked.output.count("accepted") == 5
-    assert "Warning" not in checked.log + checked.output

@@ -99,3 +99,31 @@ def test_the_batch_configuration_is_one_that_taps_of_the_sdk_take() -> None:
         {"format": "jsonl", "compression": "gzip"},
         "file",
     )
+
+
+def test_what_went_into_the_wrong_data_source_is_undone_as_far_as_klar_can(klar: Sandbox) -> None:
+    lines = [
+        schema("refunds"),
+        record("refunds", id="r", createdAt=DAY, lineItems=[{"lineItemId": "1", "refundedQuantity": 2}]),
+        schema("orders"),
+        record("orders", id="o", createdAt=DAY, lineItems=[{"id": "1", "quantity": 2}]),
+        schema("transaction_costs"),
+        record("transaction_costs", orderId="o", transactionCosts="1.10"),
+        schema("logistics_costs", "orderId"),
+        record("logistics_costs", orderId="o", totalLogisticsCosts="4.90"),
+        schema("cogs", "orderId"),
+        record("cogs", orderId="o", sku="a", productCogs="7.00"),
+    ]
+
+    assert run(klar, lines).code == 0
+    assert klar.transaction_costs["o"]["transactionCosts"] != 0
+
+    undone = run(klar, lines, **settings("A load went into the wrong data source"))
+
+    assert (undone.code, undone.errors) == (0, [])
+    assert klar.refunds["r"]["lineItems"] == []
+    assert "cancelledAt" in klar.orders["o"]
+    assert klar.orders["o"]["lineItems"] == [{"id": "1", "quantity": 2}]
+    assert klar.transaction_costs["o"]["transactionCosts"] == 0
+    assert [held["totalLogisticsCosts"] for held in klar.held("logistics_costs").values()] == [0]
+    assert [held["productCogs"] for held in klar.held("cogs").values()] == [0]

@@ -6,7 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -351,7 +351,7 @@ def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: S
             "lineItems": "[dict(lineItemId='1', refundedQuantity=order['amount'])] if order['amount'] > 1 else 'none'",
         }
     }
-    before = datetime.now(timezone.utc).replace(microsecond=0)
+    before = datetime.now(UTC).replace(microsecond=0)
     ended = run(
         klar, [orders, bad, good, orders, bad, state("end")], rejects_path=str(rejects), stream_maps=json.dumps(maps)
     )
@@ -364,7 +364,7 @@ def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: S
     assert (first["type"], first["source"]) == ("RECORD", "contract")
     assert [error["path"] for error in first["errors"]] == ["lineItems"]
     assert set(first) == {"type", "stream", "record", "errors", "source", "time"}
-    assert before <= datetime.fromisoformat(first["time"]) <= datetime.now(timezone.utc)
+    assert before <= datetime.fromisoformat(first["time"]) <= datetime.now(UTC)
 
 
 def test_numbers_are_set_aside_digit_for_digit(klar: Sandbox, rejects: Path) -> None:
@@ -607,3 +607,19 @@ def test_a_refusal_sets_its_one_record_aside_whatever_its_text_is(said: bytes, r
     (told,) = ended.said("refunds R")
     assert f"refunds R\\n2\\x1b[31m{'2' * 25}..." in told
     assert all(text.isprintable() and len(text) < 900 for text in ended.err.splitlines())
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_rejects_fail_the_run_where_asked_with_everything_else_stored_and_acknowledged(
+    klar: Sandbox, rejects: Path, *, fails: bool
+) -> None:
+    lines = [REFUNDS, refund("a"), refund("bad", quantity="two"), refund("b"), state("last")]
+    ended = run(klar, lines, rejects_path=str(rejects), fail_on_rejects=fails)
+    assert (ended.code, ended.states, set(klar.refunds)) == (int(fails), ["last"], {"a", "b"})
+    told = f"fail_on_rejects: 1 record rejected, to be found in {rejects}; everything else is at Klar and acknowledged."
+    assert ended.errors == [told] * fails
+
+
+def test_a_run_that_may_fail_on_rejects_and_has_none_does_not(klar: Sandbox, rejects: Path) -> None:
+    ended = run(klar, [REFUNDS, refund("a"), state(1)], rejects_path=str(rejects), fail_on_rejects=True)
+    assert (ended.code, ended.errors, ended.states) == (0, [], [1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from invocation import OLD_PYTHON, unplug
+from invocation import unplug
 from singer_sdk.testing import SuiteConfig, TargetTestRunner
 from singer_sdk.testing.suites import target_tests
 from singer_sdk.testing.target_tests import TargetCliPrintsTest, TargetMultipleStateMessages
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Sandbox
 
-pytestmark = pytest.mark.filterwarnings(OLD_PYTHON)
 
 EXCLUDED = {
     # Expects the SDK's MissingKeyPropertiesError for a key of the tap's. Here the key is Klar's, and a record without

@@ -337,7 +337,7 @@ def test_a_second_signal_changes_nothing(stream: str) -> None:
 
 def test_the_last_records_of_a_silent_tap_are_sent_and_covered_after_the_batch_delay(klar: Sandbox) -> None:
     lines = [REFUNDS, COSTS, *numbered(1, 7, every=1), cost("C-1"), state(8)]
-    with Watched(klar, batch_delay_seconds=1, checkpoint_interval_seconds=0) as run:
+    with Watched(klar, batch_wait_limit_seconds=1, checkpoint_interval_seconds=0) as run:
         run.feed(lines, ends=False)
         run.until(lambda: run.states and run.states[-1] == 8)
         assert run.process.poll() is None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from invocation import OLD_PYTHON
 from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, start, state
 from program import run as run_afresh
 from samples import REFUNDS as SAMPLE_REFUNDS
@@ -50,7 +49,7 @@ def rejected(path: Path) -> list[dict[str, Any]]:
 
 
 def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state_comes_out(klar: Sandbox) -> None:
-    ended = run_afresh(klar, SAMPLE, env={"PYTHONWARNINGS": OLD_PYTHON})
+    ended = run_afresh(klar, SAMPLE)
     assert ended.code == 0
     wanted = [message for message in MESSAGES if message["type"] == "RECORD"]
     assert klar.refunds.keys() == {str(each["record"]["id"]) for each in wanted if each["stream"] == "refunds"}
@@ -133,7 +132,7 @@ def test_a_state_with_nothing_outstanding_goes_out_at_once_though_the_tap_stays_
 
 
 def test_a_record_waits_no_longer_than_the_batch_delay_though_the_tap_stays_silent(klar: Sandbox) -> None:
-    process = start({"api_token": klar.token, "api_url": klar.url, "batch_delay_seconds": 1})
+    process = start({"api_token": klar.token, "api_url": klar.url, "batch_wait_limit_seconds": 1})
     assert process.stdin
     process.stdin.write(line(REFUNDS) + line(refund("a")) + line(state(1)))
     process.stdin.flush()

@@ -116,7 +116,7 @@ def test_a_retry_after_that_lies_far_away_gives_up_at_once(klar: Sandbox) -> Non
 
 def test_a_record_waits_for_its_batch_no_longer_than_the_batch_delay(klar: Sandbox) -> None:
     lines = [REFUNDS, COSTS, *numbered(1, 2, every=1), cost("C-1"), state(3)]
-    with Watched(klar, batch_delay_seconds=1, checkpoint_interval_seconds=0) as run:
+    with Watched(klar, batch_wait_limit_seconds=1, checkpoint_interval_seconds=0) as run:
         run.feed(lines, ends=False)
         run.until(lambda: run.states and run.states[-1] == 3, within=3 * 1 + START_UP)
         took = time.monotonic() - run.started
@@ -129,7 +129,7 @@ def test_a_record_waits_for_its_batch_no_longer_than_the_batch_delay(klar: Sandb
 
 def test_a_steady_trickle_of_records_does_not_put_the_batch_delay_off(klar: Sandbox) -> None:
     """The oldest record counts, not the newest."""
-    with Watched(klar, batch_delay_seconds=2, checkpoint_interval_seconds=0) as run, ThreadPoolExecutor(1) as tap:
+    with Watched(klar, batch_wait_limit_seconds=2, checkpoint_interval_seconds=0) as run, ThreadPoolExecutor(1) as tap:
 
         def drip() -> None:
             for number in range(1, 200):
@@ -147,7 +147,7 @@ def test_a_steady_trickle_of_records_does_not_put_the_batch_delay_off(klar: Sand
 
 def test_an_interval_between_checkpoints_holds_back_no_longer_than_it_says(klar: Sandbox) -> None:
     """A covered STATE leaves after the interval, though the tap goes silent and the batch behind it stays open."""
-    settings = SMALL | {"checkpoint_interval_seconds": 2, "batch_delay_seconds": 3600}
+    settings = SMALL | {"checkpoint_interval_seconds": 2, "batch_wait_limit_seconds": 3600}
     with Watched(klar, **settings) as run:
         run.feed([REFUNDS, *numbered(1, 13, every=1)], ends=False)
         run.until(lambda: run.states and run.states[-1] == 10, within=3 * 2 + START_UP)

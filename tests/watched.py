@@ -19,10 +19,10 @@ import program
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterable
+    from typing import Self
 
     from forked import Forked
     from scripted_klar import ScriptedKlar
-    from typing_extensions import Self
 
     from target_klar.sandbox import Sandbox
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -165,7 +165,7 @@ def seconds_to_wait(value: str | None) -> float:
     except (ValueError, OverflowError):
         return 0
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, moment.timestamp() - time.time())
 
 
@@ -204,7 +204,7 @@ def _moment(text: str | None) -> datetime | None:
         read = datetime.fromisoformat(_as_written_by_python(text)) if text else None
     except ValueError:
         return None
-    return read.replace(tzinfo=timezone.utc) if read and read.tzinfo is None else read
+    return read.replace(tzinfo=UTC) if read and read.tzinfo is None else read
 
 
 def _as_written_by_python(text: str) -> str:

@@ -23,7 +23,8 @@ from urllib3.util import parse_url
 from target_klar.api.framing import NothingReceivedError, WholeResponse
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
+
     from urllib3.response import HTTPResponse
 
 _running = threading.local()

@@ -154,3 +154,6 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
         )
     }
 )
+
+QUALITY_RULES: Final = frozenset({"negative_quantity"})
+"""The names of all data quality rules."""

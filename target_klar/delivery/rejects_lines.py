@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -117,7 +117,7 @@ def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence
         fields["klar"] = b'{"stream":%b,"key":%b}' % (quoted(stream), quoted(key))
     if problems is not None:
         fields["errors"] = encode([problem._asdict() for problem in problems])
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     return _line("RECORD", fields | {"source": quoted(source), "time": quoted(now)})
 
 

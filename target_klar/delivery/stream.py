@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from target_klar.delivery.batch import MAX_BYTES, Batch
@@ -65,7 +65,7 @@ class Stream:
         self._max_records = max_records
         self._started = time.monotonic()
         self._reported = 0
-        self._status_time = datetime.now(timezone.utc)
+        self._status_time = datetime.now(UTC)
 
     @property
     def name(self) -> str:
@@ -158,7 +158,7 @@ class Stream:
         """Keep a status that was read, if there is one and it is newer than the one that is known."""
         if status is not None and (self.status is None or status.newer_than(self.status)):
             self.status = status
-            self._status_time = datetime.now(timezone.utc)
+            self._status_time = datetime.now(UTC)
 
     def report_progress(self) -> None:
         """Log how far the stream is, unless nothing has come since the last time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -172,5 +172,5 @@ def _hint(schema: Mapping[str, Any], value: object) -> str:
         return ", which looks like a date, not seconds" if 1 <= value < _EARLIEST else ""
     if parse_time(value) is None:
         return ""
-    first, last = (datetime.fromtimestamp(bound, timezone.utc).year for bound in (_EARLIEST, _LATEST))
+    first, last = (datetime.fromtimestamp(bound, UTC).year for bound in (_EARLIEST, _LATEST))
     return f", which is not between {first} and {last}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 Moment: TypeAlias = tuple[int, bool]
 """Whole Unix seconds, and whether the zone was missing, so that UTC had to be assumed."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_UNZONED: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # what is read has no zone either
 _EPOCH_DAY: Final = _EPOCH.toordinal()
 _SECOND: Final = timedelta(seconds=1)
@@ -52,7 +52,7 @@ def parse_time(value: object) -> Moment | None:
         return _usual(value) or _any(value.strip(_BLANKS))
     if isinstance(value, datetime):
         zoned = value.utcoffset() is not None
-        aware = value if zoned else value.replace(tzinfo=timezone.utc)
+        aware = value if zoned else value.replace(tzinfo=UTC)
         return (aware - _EPOCH) // _SECOND, not zoned
     if isinstance(value, date):
         return (value.toordinal() - _EPOCH_DAY) * 86_400, True

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from target_klar.sandbox.answers import Answer, Style, acceptance, json_answer, key_of, partial, refusal
@@ -268,5 +268,5 @@ def dotted(path: Iterable[str | int]) -> str:
 
 def utc(moment: int) -> str:
     """Writes milliseconds since 1970 as `2023-03-11T12:13:31.193Z`."""
-    at = datetime.fromtimestamp(moment // 1000, tz=timezone.utc)
+    at = datetime.fromtimestamp(moment // 1000, tz=UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{moment % 1000:03d}Z"

@@ -21,8 +21,7 @@ from target_klar.sandbox.wire import deliver, gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from typing_extensions import Self
+    from typing import Self
 
     from target_klar.sandbox.shapes import Json
 

@@ -1,71 +1,103 @@
-"""Settings from the environment: every variable that begins with `TARGET_KLAR_`, also from a `.env` file."""
+"""The environment: variables that begin with `TARGET_KLAR_`, a `.env` file, and what Meltano sets there."""
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-import re
-from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.configuration._dict_config import parse_environment_config
+from dotenv import dotenv_values
 from singer_sdk.exceptions import ConfigurationError
 
 from target_klar.settings.settings import PREFIX, SETTINGS
+from target_klar.settings.values import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAMES = {f"{PREFIX}{name.upper()}": name for name in SETTINGS["properties"]}
-_OF_LOGGING = f"{PREFIX}LOGLEVEL"
-"""The one variable of this prefix that the SDK reads and that is no setting."""
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
-_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_logger = logging.getLogger("target-klar")
+_VARIABLES = {f"{PREFIX}{name.upper()}": name for name in SETTINGS["properties"]}
+_LOG_LEVELS = (f"{PREFIX}LOGLEVEL", "LOGLEVEL")
+"""The variables that the SDK takes its log level from, the first one that is set; neither is a setting."""
+_ONE_VALUE = {"string", "integer", "boolean"}
 
 
 def variables() -> dict[str, str]:
-    """Return the variables of this process and of the `.env` file that the SDK finds, which win unless they are empty.
+    """Return the variables of this process, and those of a `.env` file in the working directory that it does not have.
+
+    An empty variable counts as one that is not there: containers and CI pass what is not set that way.
 
     Raises:
         ConfigurationError: There is such a file and it cannot be read.
     """
-    given = dict(os.environ)
-    try:
-        # Without settings to look for, all it does is to put the file's variables into os.environ.
-        parse_environment_config({}, PREFIX)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"The .env file cannot be read ({error}).") from None
-    return given | {variable: text for variable, text in os.environ.items() if text}
+    file = Path(".env").absolute()
+    given: dict[str, str | None] = {}
+    if file.is_file():
+        try:
+            given = dotenv_values(file, encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{file} cannot be read ({error}).") from None
+        _logger.info("Variables are read from %s too; those of the environment win.", file)
+    return {name: text for name, text in (given | _set_variables()).items() if text}
 
 
-def settings_in(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the variables set, by the setting's name; one that is no setting has its own name and no value.
-
-    An empty variable sets nothing: containers and CI pass what is not there that way. A text that is no number, true
-    or false where one is wanted stays the text, to be refused like one in a file; the SDK would take any other word for
-    false.
-
-    Raises:
-        ConfigurationError: A variable is not the JSON that its setting wants.
-    """
+def settings_in(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the text of each setting that a variable sets; one that is no setting has its own name and no value."""
     return {
-        _NAMES.get(variable, variable): _value(variable, text, SETTINGS["properties"][_NAMES[variable]]["type"])
-        if variable in _NAMES
-        else None
+        _VARIABLES.get(variable, variable): text if variable in _VARIABLES else None
         for variable, text in environment.items()
-        if variable.startswith(PREFIX) and text and variable != _OF_LOGGING
+        if variable.startswith(PREFIX) and variable not in _LOG_LEVELS
     }
 
 
-def _value(variable: str, text: str, types: list[str]) -> Any:
-    if "string" in types:
-        return text
-    if "integer" in types:
-        return int(text) if _INTEGER.fullmatch(text) else text
-    if "boolean" in types:
-        return _BOOLEANS.get(text.lower(), text)
-    try:
-        return json.loads(text, parse_float=Decimal)  # as the SDK reads a configuration file
-    except (ValueError, RecursionError) as error:
-        why = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else "too deep"
-        raise ConfigurationError(f"The variable {variable} cannot be read as JSON ({why}).") from None
+def unread_variables(config: Mapping[str, Any]) -> list[str]:
+    """Return the variables that a run without `--config=ENV` does not read and that say something else than `config`.
+
+    Compared are settings of one value: maps and lists are spread over several variables by Meltano.
+
+    Raises:
+        ConfigurationError: One of them asks for a dry run or for another address: the run would load, or load there.
+    """
+    unread = {}
+    for variable, text in _set_variables().items():
+        name = _VARIABLES.get(variable)
+        if name and _ONE_VALUE.intersection(SETTINGS["properties"][name]["type"]):
+            value = read_text(name, text)
+            if _comparable(name, value) != _comparable(name, config.get(name)):
+                unread[variable] = name, value
+    ignored = [
+        variable
+        for variable, (name, value) in unread.items()
+        if name == "api_url" or (name == "validate_only" and value is True)
+    ]
+    if ignored:
+        raise ConfigurationError(
+            f"{' and '.join(ignored)} would be ignored: the configuration says something else. {_way_out()}"
+        )
+    return list(unread)
+
+
+def substitute_log_level() -> str | None:
+    """Put INFO in the place of a log level that Python does not have, and return the variable that asked for it."""
+    variable = next((name for name in _LOG_LEVELS if os.environ.get(name)), None)
+    if variable is None or os.environ[variable].upper() in logging.getLevelNamesMapping():
+        return None
+    os.environ[variable] = "INFO"
+    return variable
+
+
+def _set_variables() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if text}
+
+
+def _comparable(name: str, value: object) -> object:
+    return value.rstrip("/") if name == "api_url" and isinstance(value, str) else value
+
+
+def _way_out() -> str:
+    if os.environ.get("MELTANO_LOADER_NAME"):
+        return (
+            "Declare the setting for this loader in meltano.yml, so that Meltano passes it on, or unset the variable."
+        )
+    return "Add `--config=ENV`, which reads the environment, or unset the variable."

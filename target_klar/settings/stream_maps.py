@@ -20,7 +20,7 @@ from singer_sdk.mapper import (
 )
 
 from target_klar.records.formatting import shorten
-from target_klar.settings.spelling import meant
+from target_klar.settings.spelling import closest_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -56,7 +56,7 @@ def unused_maps(maps: Mapping[str, Any], came: Collection[str]) -> str:
     """Name the streams that have a map and did not come, each with the one that came and was perhaps meant."""
     names = []
     for source in _missing(maps, came):
-        right = meant(source, came)
+        right = closest_match(source, came)
         names.append(f"{shorten(source)} (did you mean {shorten(right)}?)" if right else shorten(source))
     return ", ".join(names)
 
@@ -64,7 +64,7 @@ def unused_maps(maps: Mapping[str, Any], came: Collection[str]) -> str:
 def unmatched_map(maps: Mapping[str, Any], came: Collection[str], stream: str) -> str | None:
     """Return the stream whose map was perhaps meant for this one, which comes now and has no map of its own."""
     mapped = any(_meets(stream, source) for source in _sources(maps))
-    return None if mapped or stream in came else meant(stream, _missing(maps, came))
+    return None if mapped or stream in came else closest_match(stream, _missing(maps, came))
 
 
 def _missing(maps: Mapping[str, Any], came: Collection[str]) -> list[str]:
@@ -97,11 +97,13 @@ def _wrong_entry(place: str, entry: dict[str, Any]) -> Iterator[str]:
 
 
 def _looks_like_option(name: str, options: Iterable[str]) -> bool:
-    return name.startswith("__") or meant(name, options) is not None
+    """Tell whether a name has the form of an option, or nearly so; `_source` may well be a column."""
+    framed = name.endswith("__") or name[:1] == name[-1:] == "_"
+    return name.startswith("__") or (framed and closest_match(name, options) is not None)
 
 
 def _unknown(place: str, name: str, options: Iterable[str]) -> str:
-    right = meant(name, options)
+    right = closest_match(name, options)
     hint = f" Did you mean `{right}`?" if right else ""
     return f"`{place}` is no option of a stream map.{hint} There are {', '.join(options)}."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -160,7 +160,7 @@ def test_zero_and_negative_amounts_are_amounts(amount: object) -> None:
 
 
 TIMES = ["2024-01-01T10:00:00Z", "2024-01-01 10:00:00+00", "1704103200", "1704103200.000000", 1704103200]
-TIMES += [datetime(2024, 1, 1, 10, tzinfo=timezone.utc)]
+TIMES += [datetime(2024, 1, 1, 10, tzinfo=UTC)]
 
 
 @pytest.mark.parametrize("written", TIMES, ids=str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -35,7 +35,7 @@ ZONED = {
     "digits and a fraction": ("1704103200.000000", TEN),
     "datetime": (datetime(2024, 1, 1, 12, 0, 0, 999999, tzinfo=timezone(timedelta(hours=2))), TEN),
     "before 1970": ("1969-12-31T23:59:59Z", -1),
-    "datetime before 1970": (datetime(1969, 12, 31, 23, 59, 59, 500000, tzinfo=timezone.utc), -1),
+    "datetime before 1970": (datetime(1969, 12, 31, 23, 59, 59, 500000, tzinfo=UTC), -1),
 }
 UNZONED = {
     "ISO 8601": ("2024-01-01T10:00:00", TEN),

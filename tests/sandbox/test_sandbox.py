@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -53,7 +53,7 @@ def test_times_are_utc_with_milliseconds_and_every_load_has_its_own() -> None:
 
         assert sorted(set(seen)) == seen
         for moment in (*seen, failed):
-            read = datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+            read = datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
             assert len(moment) == 24
             assert abs(read.timestamp() - time.time()) < 60
 

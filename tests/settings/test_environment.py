@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from env_file import above_the_sdk, beside_the_sdk
 from forked import run
-from invocation import COMMAND, config_file, invoke
-from program import REFUNDS, Ended, line, refund, state
+from invocation import config_file, invoke
+from program import REFUNDS, Ended, refund, state
 
 from target_klar.settings.environment import settings_in
 
@@ -22,9 +21,13 @@ LINES = [REFUNDS, refund("a"), state(1)]
 HINT = "TARGET_KLAR_API_TOKEN is set: add `--config=ENV`, which reads it."
 
 
-def with_env_file(folder: Path, text: str | bytes, **variables: str) -> Ended:
-    (above_the_sdk(folder) / ".env").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return beside_the_sdk(folder, [*COMMAND, "--config=ENV"], b"".join(map(line, LINES)), **variables)
+def with_env_file(folder: Path, text: str | bytes, *arguments: str, **variables: str) -> Ended:
+    (folder / ".env").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return invoke(*(arguments or ["--config=ENV"]), lines=LINES, env=variables, folder=folder)
+
+
+def own(klar: Sandbox, folder: Path, **settings: object) -> str:
+    return config_file(folder, {"api_token": klar.token, "api_url": klar.url, **settings})
 
 
 def stopped(ended: Ended, told: str) -> None:
@@ -63,10 +66,84 @@ def test_a_token_that_nothing_reads_is_pointed_out(tmp_path: Path) -> None:
 
 
 def test_variables_are_judged_only_where_they_are_read_and_by_their_exact_prefix(klar: Sandbox, tmp_path: Path) -> None:
-    file = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
-    ended = invoke("--config", file, lines=LINES, env={"TARGET_KLAR_VALIDATE_ONY": "true"})
+    ended = invoke("--config", own(klar, tmp_path), lines=LINES, env={"TARGET_KLAR_VALIDATE_ONY": "true"})
     assert (ended.code, warnings(ended)) == (0, [])
     assert settings_in({"TARGET_KLR_VALIDATE_ONLY": "true", "target_klar_validate_only": "true"}) == {}
+
+
+IGNORED = "{} would be ignored: the configuration says something else. "
+HERE = "Add `--config=ENV`, which reads the environment, or unset the variable."
+MELTANO = "Declare the setting for this loader in meltano.yml, so that Meltano passes it on, or unset the variable."
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"VALIDATE_ONLY": "true"}, "TARGET_KLAR_VALIDATE_ONLY"),
+        ({"VALIDATE_ONLY": "Yes"}, "TARGET_KLAR_VALIDATE_ONLY"),
+        ({"API_URL": "http://127.0.0.1:9"}, "TARGET_KLAR_API_URL"),
+        ({"API_URL": "https://open-api.getklar.com"}, "TARGET_KLAR_API_URL"),
+        (
+            {"API_URL": "http://127.0.0.1:9", "VALIDATE_ONLY": "1"},
+            "TARGET_KLAR_API_URL and TARGET_KLAR_VALIDATE_ONLY",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("meltano", "way_out"), [({}, HERE), ({"MELTANO_LOADER_NAME": "target-klar"}, MELTANO)], ids=["alone", "meltano"]
+)
+def test_a_dry_run_or_another_address_that_nothing_reads_stops_the_run(
+    variables: dict[str, str], named: str, meltano: dict[str, str], way_out: str, klar: Sandbox, tmp_path: Path
+) -> None:
+    env = {f"TARGET_KLAR_{name}": text for name, text in variables.items()} | meltano
+    stopped(invoke("--config", own(klar, tmp_path), lines=LINES, env=env), IGNORED.format(named) + way_out)
+    assert klar.requests == []
+
+
+def test_variables_that_say_what_the_configuration_says_and_maps_and_empty_ones_are_no_matter(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    config = own(
+        klar, tmp_path, validate_only="false", hard_delete=True, batch_size_rows=60, refunds_api_version="12.2022"
+    )
+    same = {"API_TOKEN": f"{klar.token}\n", "API_URL": f"{klar.url}/", "VALIDATE_ONLY": "False", "HARD_DELETE": "True"}
+    same |= {"BATCH_SIZE_ROWS": "60", "REFUNDS_API_VERSION": "12.2022", "RETRY_TIMEOUT_SECONDS": "300"}
+    spread = {
+        "STREAM_MAPS": '{"x": 1}',
+        "STREAM_MAPS__X": "1",
+        "EXTRA_FIELDS": "a,b",
+        "REJECTS_PATH": "",
+        "SERVICE": "x",
+    }
+    env = {f"TARGET_KLAR_{name}": text for name, text in (same | spread).items()}
+    ended = invoke("--config", config, lines=LINES, env=env)
+    assert (ended.code, warnings(ended), ended.states) == (0, [], [1])
+
+
+def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_without_values(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    differ = {"API_TOKEN": TOKEN, "REJECTS_PATH": TOKEN, "BATCH_SIZE_ROWS": "ten", "VALIDATE_ONLY": "false"}
+    env = {f"TARGET_KLAR_{name}": text for name, text in differ.items()}
+    ended = invoke("--config", own(klar, tmp_path), lines=LINES, env=env)
+    assert (ended.code, ended.states) == (0, [1])
+    assert warnings(ended) == [
+        (
+            "Variables that differ from the configuration are not read: TARGET_KLAR_API_TOKEN, "
+            "TARGET_KLAR_REJECTS_PATH, TARGET_KLAR_BATCH_SIZE_ROWS"
+        )
+    ]
+    assert TOKEN not in ended.err
+
+
+@pytest.mark.parametrize("variable", ["TARGET_KLAR_LOGLEVEL", "LOGLEVEL"])
+def test_an_unknown_log_level_is_info_and_one_warning(variable: str, klar: Sandbox, tmp_path: Path) -> None:
+    ended = invoke("--config", own(klar, tmp_path), lines=LINES, env={variable: "trace"})
+    assert (ended.code, ended.states) == (0, [1])
+    assert [text for text in warnings(ended) if variable in text] == warnings(ended)
+    assert len(ended.said("INFO")) > 1
+    quiet = invoke("--config", own(klar, tmp_path), lines=LINES, env={variable: "error"})
+    assert (quiet.code, quiet.err) == (0, "")
 
 
 def test_foreign_variables_and_settings_are_one_warning_without_values_and_those_of_the_sdk_none(
@@ -85,26 +162,74 @@ def test_foreign_variables_and_settings_are_one_warning_without_values_and_those
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("TARGET_KLAR_BATCH_SIZE_ROWS=abc", "`batch_size_rows` must be a whole number from 1 to 1000 (found abc)."),
-        ("TARGET_KLAR_VALIDATE_ONLY=ture", "`validate_only` must be true or false (found ture)."),
         (
-            "TARGET_KLAR_STREAM_MAPS={",
-            "The variable TARGET_KLAR_STREAM_MAPS cannot be read as JSON (Expecting property ",
+            "TARGET_KLAR_BATCH_SIZE_ROWS=abc",
+            '`batch_size_rows` must be a whole number from 1 to 1000 (found the text "abc").',
         ),
-        (f"TARGET_KLAR_VALIDATE_ONY={TOKEN}", "`TARGET_KLAR_VALIDATE_ONY` is no setting. Did you mean `validate_only`"),
-        (b"TARGET_KLAR_API_TOKEN=\xff", "The .env file cannot be read ("),
-        (b"TARGET_KLAR_API_TOKEN=a\0b", "The .env file cannot be read ("),
+        ("TARGET_KLAR_VALIDATE_ONLY=ture", '`validate_only` must be true or false (found the text "ture").'),
+        ("TARGET_KLAR_STREAM_MAPS={", "`stream_maps` must be an object in the form that the Singer SDK documents"),
+        (
+            f"TARGET_KLAR_VALIDATE_ONY={TOKEN}",
+            "Unknown setting `TARGET_KLAR_VALIDATE_ONY`. Did you mean `validate_only`",
+        ),
+        (
+            "TARGET_KLAR_BATCH_DELAY_SECONDS=1",
+            "Unknown setting `TARGET_KLAR_BATCH_DELAY_SECONDS`. Did you mean `batch_wa",
+        ),
+        (b"TARGET_KLAR_REJECTS_PATH=a\0b", "`rejects_path` must not have a NUL or half a surrogate pair in its text."),
+        (b"TARGET_KLAR_API_TOKEN=\xff", "{}/.env cannot be read ("),
     ],
 )
 def test_an_env_file_is_checked_as_the_environment_is(
     text: str | bytes, told: str, klar: Sandbox, tmp_path: Path
 ) -> None:
-    stopped(with_env_file(tmp_path, text, TARGET_KLAR_API_TOKEN=klar.token, TARGET_KLAR_API_URL=klar.url), told)
+    ended = with_env_file(tmp_path, text, TARGET_KLAR_API_TOKEN=klar.token, TARGET_KLAR_API_URL=klar.url)
+    stopped(ended, told.format(tmp_path))
     assert klar.requests == []
 
 
-def test_an_env_file_wins_over_the_environment_unless_it_is_empty(klar: Sandbox, tmp_path: Path) -> None:
-    text = f"TARGET_KLAR_API_TOKEN=\nTARGET_KLAR_REJECTS_PATH=\nTARGET_KLAR_API_URL={klar.url}\n"
-    elsewhere = "http://127.0.0.1:9"
-    ended = with_env_file(tmp_path, text, TARGET_KLAR_API_TOKEN=klar.token, TARGET_KLAR_API_URL=elsewhere)
+def test_the_environment_wins_over_an_env_file_which_is_named_and_an_empty_variable_is_in_neither(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    text = (
+        f"\ufeffTARGET_KLAR_API_TOKEN={klar.token}\nTARGET_KLAR_REJECTS_PATH=\nTARGET_KLAR_API_URL=http://127.0.0.1:9\n"
+    )
+    ended = with_env_file(tmp_path, text, TARGET_KLAR_API_TOKEN="", TARGET_KLAR_API_URL=klar.url)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
+    assert len(ended.said(f"Variables are read from {tmp_path}/.env too")) == 1
+
+
+def test_an_env_file_is_read_in_the_working_directory_alone_and_only_if_the_environment_is(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    (tmp_path / ".env").write_text(f"TARGET_KLAR_API_TOKEN={TOKEN}\n")
+    stopped(invoke("--config=ENV", lines=LINES, folder=below), "`api_token` is not set.")
+    ended = with_env_file(tmp_path, "TARGET_KLAR_VALIDATE_ONLY=true\n", "--config", own(klar, tmp_path))
+    assert (ended.code, ended.states, ended.said(".env")) == (0, [1], [])
+
+
+def test_a_folder_named_env_is_no_file_of_variables(klar: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    env = {"TARGET_KLAR_API_TOKEN": klar.token, "TARGET_KLAR_API_URL": klar.url}
+    ended = invoke("--config=ENV", lines=LINES, env=env, folder=tmp_path)
+    assert (ended.code, ended.said(".env")) == (0, [])
+
+
+def test_under_meltano_a_missing_token_is_never_looked_for_in_another_loaders_variable() -> None:
+    env = {"TARGET_KLAR_API_TOKEN": TOKEN, "MELTANO_LOADER_NAME": "target-klar-returns"}
+    ended = invoke("--config", "/dev/null", lines=LINES, env=env)
+    assert ended.code == 1
+    assert "--config=ENV" not in ended.err
+
+
+@pytest.mark.parametrize("name", ["batch_delay_seconds", "BATCH_DELAY_SECONDS", "batch-delay-seconds"])
+def test_a_renamed_setting_stops_the_run_with_its_name_today(name: str, klar: Sandbox, tmp_path: Path) -> None:
+    told = f"Unknown setting `{name}`. Did you mean `batch_wait_limit_seconds`?"
+    stopped(invoke("--config", own(klar, tmp_path, **{name: 60}), lines=LINES), told)
+    ended = run(klar, LINES, batch_delay_seconds=60)
+    stopped(
+        ended, "Unknown setting `TARGET_KLAR_BATCH_DELAY_SECONDS`. Did you mean `batch_wait_limit_seconds` (in the env"
+    )
+    assert klar.requests == []

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from invocation import OLD_PYTHON, config_file, invoke, unplug
+from invocation import config_file, invoke, unplug
 from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, start, state
 from singer_sdk.exceptions import ConfigValidationError
 
+from target_klar.contract.streams import QUALITY_RULES
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from target_klar.sandbox import Sandbox
-
-pytestmark = pytest.mark.filterwarnings(OLD_PYTHON)
 
 TOKEN = "a-token-that-must-not-show"
 ADDRESS = "`api_url` must be an address such as https://open-api.getklar.com, or http:// to a loopback address"
@@ -29,14 +28,18 @@ NO_TOKEN = (
     "`api_token` is not set. The access token of a data source in Klar: Settings, Store Configurator, the store, Data "
     "Sources, the data source, tab Access Token. One token belongs to one data source."
 )
-VERSION = "`{}` must be a version such as 12.2022 (MM.YYYY) (found {})."
+VERSION = "`{}` must be a version such as 12.2022, MM.YYYY (found {})."
 WHOLE = "`{}` must be a whole number from {} to {} (found {})."
-SDKS = "`{}` must be an object in the form that the Singer SDK documents, as JSON{}."
+SDKS = "`{}` must be an object in the form that the Singer SDK documents, as JSON ({})."
+HALF = "`{}` must not have a NUL or half a surrogate pair in its text."
+QUOTES = "; put it in quotes"
+TOO_LONG = f"a text of {len(TOKEN)} characters"
 
 WRONG: list[tuple[str, Any, str]] = [
     ("api_token", None, NO_TOKEN),
-    ("api_token", 12345678, "`api_token` must be text."),
-    ("api_token", [TOKEN], "`api_token` must be text."),
+    ("api_token", 12345678, "`api_token` must be text (found a number of 8 characters; put it in quotes)."),
+    ("api_token", [TOKEN], "`api_token` must be text (found a list)."),
+    ("api_token", f"{TOKEN}\0", HALF.format("api_token")),
     ("api_token", "", ODD_TOKEN),
     ("api_token", f"{TOKEN}\nX-Evil: 1", ODD_TOKEN),
     ("api_token", f" {TOKEN}", ODD_TOKEN),
@@ -54,42 +57,55 @@ WRONG: list[tuple[str, Any, str]] = [
     ("api_url", "https://example.com:99999", ODD_ADDRESS),
     ("api_url", "https://[::1", ODD_ADDRESS),
     ("api_url", "open-api.getklar.com", ODD_ADDRESS),
-    ("api_url", 5, "`api_url` must be text (found 5)."),
-    ("refunds_api_version", "13.2022", VERSION.format("refunds_api_version", "13.2022")),
-    ("refunds_api_version", "2022", VERSION.format("refunds_api_version", "2022")),
-    ("refunds_api_version", "../12.2022", VERSION.format("refunds_api_version", "../12.2022")),
-    ("transaction_costs_api_version", 6.2024, VERSION.format("transaction_costs_api_version", "6.2024")),
-    ("logistics_costs_api_version", "4.2024", VERSION.format("logistics_costs_api_version", "4.2024")),
-    ("cogs_api_version", "", VERSION.format("cogs_api_version", "")),
-    ("orders_api_version", "12-2022", VERSION.format("orders_api_version", "12-2022")),
-    ("batch_size_rows", 1001, WHOLE.format("batch_size_rows", 1, 1000, 1001)),
-    ("batch_size_rows", 0, WHOLE.format("batch_size_rows", 1, 1000, 0)),
-    ("batch_size_rows", "abc", WHOLE.format("batch_size_rows", 1, 1000, "abc")),
-    ("batch_size_rows", 1.5, WHOLE.format("batch_size_rows", 1, 1000, 1.5)),
-    ("batch_delay_seconds", -1, WHOLE.format("batch_delay_seconds", 0, 86400, -1)),
-    ("max_parallel_requests", 0, WHOLE.format("max_parallel_requests", 1, 16, 0)),
-    ("max_parallel_requests", 17, WHOLE.format("max_parallel_requests", 1, 16, 17)),
-    ("request_timeout_seconds", 0, WHOLE.format("request_timeout_seconds", 1, 86400, 0)),
-    ("retry_timeout_seconds", -1, WHOLE.format("retry_timeout_seconds", 0, 86400, -1)),
-    ("status_timeout_seconds", -1, WHOLE.format("status_timeout_seconds", 0, 86400, -1)),
-    ("checkpoint_interval_seconds", -1, WHOLE.format("checkpoint_interval_seconds", 0, 86400, -1)),
-    ("rejects_path", "", "`rejects_path` must be text that is not empty (found )."),
-    ("rejects_path", ["a"], "`rejects_path` must be text that is not empty."),
-    ("rejects_limit", -1, WHOLE.format("rejects_limit", 0, 1_000_000_000, -1)),
-    ("extra_fields", "note", "`extra_fields` must be a list of names, as JSON (found note)."),
-    ("extra_fields", [1], "`extra_fields` must be a list of names, as JSON (found 1)."),
-    ("hard_delete", "yes", "`hard_delete` must be true or false (found yes)."),
-    ("validate_only", 1, "`validate_only` must be true or false (found 1)."),
-    ("validate_records", "no", "`validate_records` must be true or false (found no)."),
+    ("api_url", 5, "`api_url` must be text (found the number 5; put it in quotes)."),
+    ("refunds_api_version", "13.2022", VERSION.format("refunds_api_version", 'the text "13.2022"')),
+    ("refunds_api_version", "2022", VERSION.format("refunds_api_version", 'the text "2022"')),
+    ("refunds_api_version", "../12.2022", VERSION.format("refunds_api_version", 'the text "../12.2022"')),
+    (
+        "transaction_costs_api_version",
+        6.2024,
+        VERSION.format("transaction_costs_api_version", f"the number 6.2024{QUOTES}"),
+    ),
+    ("logistics_costs_api_version", "4.2024", VERSION.format("logistics_costs_api_version", 'the text "4.2024"')),
+    ("cogs_api_version", "", VERSION.format("cogs_api_version", 'the text ""')),
+    ("orders_api_version", "12-2022", VERSION.format("orders_api_version", 'the text "12-2022"')),
+    ("batch_size_rows", 1001, WHOLE.format("batch_size_rows", 1, 1000, "the number 1001")),
+    ("batch_size_rows", 0, WHOLE.format("batch_size_rows", 1, 1000, "the number 0")),
+    ("batch_size_rows", "abc", WHOLE.format("batch_size_rows", 1, 1000, 'the text "abc"')),
+    ("batch_size_rows", 1.5, WHOLE.format("batch_size_rows", 1, 1000, "the number 1.5")),
+    ("batch_wait_limit_seconds", -1, WHOLE.format("batch_wait_limit_seconds", 0, 86400, "the number -1")),
+    ("max_parallel_requests", 0, WHOLE.format("max_parallel_requests", 1, 16, "the number 0")),
+    ("max_parallel_requests", 17, WHOLE.format("max_parallel_requests", 1, 16, "the number 17")),
+    ("request_timeout_seconds", 0, WHOLE.format("request_timeout_seconds", 1, 86400, "the number 0")),
+    ("retry_timeout_seconds", -1, WHOLE.format("retry_timeout_seconds", 0, 86400, "the number -1")),
+    ("status_timeout_seconds", -1, WHOLE.format("status_timeout_seconds", 0, 86400, "the number -1")),
+    ("checkpoint_interval_seconds", -1, WHOLE.format("checkpoint_interval_seconds", 0, 86400, "the number -1")),
+    ("rejects_path", "", '`rejects_path` must be text that is not empty (found the text "").'),
+    ("rejects_path", ["a"], "`rejects_path` must be text that is not empty (found a list)."),
+    ("rejects_path", "a\0b", HALF.format("rejects_path")),
+    ("rejects_path", "a\ud800", HALF.format("rejects_path")),
+    ("rejects_limit", -1, WHOLE.format("rejects_limit", 0, 1_000_000_000, "the number -1")),
+    ("extra_fields", "note", "`extra_fields` must be a list of names, as JSON (Expecting value at character 1)."),
+    ("extra_fields", [1], "`extra_fields` must be a list of names, as JSON (found the number 1; put it in quotes)."),
+    ("extra_fields", ["a", {"b": "\ud800"}], HALF.format("extra_fields")),
+    ("fail_on_rejects", "ja", '`fail_on_rejects` must be true or false (found the text "ja").'),
+    (
+        "ignore_quality_rules",
+        "all",
+        "`ignore_quality_rules` must be a list of names, as JSON (Expecting value at character 1).",
+    ),
+    ("hard_delete", "maybe", '`hard_delete` must be true or false (found the text "maybe").'),
+    ("validate_only", 1, "`validate_only` must be true or false (found the number 1)."),
+    ("validate_records", "nein", '`validate_records` must be true or false (found the text "nein").'),
     ("stream_maps", [], "`stream_maps` must be an object with an entry for each stream, as JSON."),
-    ("stream_map_config", "x", SDKS.format("stream_map_config", " (found x)")),
-    ("stream_map_config", [TOKEN], SDKS.format("stream_map_config", "")),
-    ("faker_config", "x", SDKS.format("faker_config", " (found x)")),
-    ("faker_config", {"seed": [TOKEN]}, SDKS.format("faker_config.seed", "")),
-    ("refunds_api_version", TOKEN, VERSION.format("refunds_api_version", f"{len(TOKEN)} characters")),
-    ("batch_size_rows", TOKEN, WHOLE.format("batch_size_rows", 1, 1000, f"{len(TOKEN)} characters")),
-    ("hard_delete", TOKEN, f"`hard_delete` must be true or false (found {len(TOKEN)} characters)."),
-    ("extra_fields", TOKEN, f"`extra_fields` must be a list of names, as JSON (found {len(TOKEN)} characters)."),
+    ("stream_map_config", "x", SDKS.format("stream_map_config", "Expecting value at character 1")),
+    ("stream_map_config", [TOKEN], SDKS.format("stream_map_config", "found a list")),
+    ("faker_config", "5", SDKS.format("faker_config", "found the number 5")),
+    ("faker_config", {"seed": [TOKEN]}, SDKS.format("faker_config.seed", "found a list")),
+    ("refunds_api_version", TOKEN, VERSION.format("refunds_api_version", TOO_LONG)),
+    ("batch_size_rows", TOKEN, WHOLE.format("batch_size_rows", 1, 1000, TOO_LONG)),
+    ("hard_delete", TOKEN, f"`hard_delete` must be true or false (found {TOO_LONG})."),
+    ("extra_fields", TOKEN, "`extra_fields` must be a list of names, as JSON (Expecting value at character 1)."),
     ("api_url", TOKEN, ODD_ADDRESS),
     ("api_url", f"http://example.com/{TOKEN}", OPEN_ADDRESS.format("http://example.com")),
 ]
@@ -134,8 +150,8 @@ def test_a_wrong_configuration_ends_the_run_before_anything_is_read_or_sent(klar
     assert out == b""
     assert [found.split("|", 3)[3].strip() for found in err.splitlines() if "ERROR" in found] == [
         (
-            "`batch_size_rows` must be a whole number from 1 to 1000 (found 1001). `max_parallel_requests` must be a "
-            f"whole number from 1 to 16 (found 0). {ODD_TOKEN}"
+            "`batch_size_rows` must be a whole number from 1 to 1000 (found the number 1001). "
+            f"`max_parallel_requests` must be a whole number from 1 to 16 (found the number 0). {ODD_TOKEN}"
         )
     ]
     assert "Traceback" not in err
@@ -174,13 +190,14 @@ def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("BATCH_SIZE_ROWS", "abc", "`batch_size_rows` must be a whole number from 1 to 1000 (found abc)."),
-        ("BATCH_SIZE_ROWS", "1_0", "`batch_size_rows` must be a whole number from 1 to 1000 (found 1_0)."),
-        ("VALIDATE_ONLY", "ture", "`validate_only` must be true or false (found ture)."),
-        ("EXTRA_FIELDS", "a,b", "The variable TARGET_KLAR_EXTRA_FIELDS cannot be read as JSON (Expecting value at "),
-        ("EXTRA_FIELDS", '"a"', "`extra_fields` must be a list of names, as JSON"),
-        ("STREAM_MAPS", "{orders", "The variable TARGET_KLAR_STREAM_MAPS cannot be read as JSON (Expecting property "),
-        ("FAKER_CONFIG", "[" * 2_000, "The variable TARGET_KLAR_FAKER_CONFIG cannot be read as JSON ("),
+        ("BATCH_SIZE_ROWS", "abc", '`batch_size_rows` must be a whole number from 1 to 1000 (found the text "abc").'),
+        ("BATCH_SIZE_ROWS", "1_0", '`batch_size_rows` must be a whole number from 1 to 1000 (found the text "1_0").'),
+        ("VALIDATE_ONLY", "ture", '`validate_only` must be true or false (found the text "ture").'),
+        ("EXTRA_FIELDS", "a,b", "`extra_fields` must be a list of names, as JSON (Expecting value at "),
+        ("EXTRA_FIELDS", '"a"', '`extra_fields` must be a list of names, as JSON (found the text "a").'),
+        ("STREAM_MAPS", "{orders", f"{SDKS.format('stream_maps', 'Expecting property name')[:-2]} "),
+        ("FAKER_CONFIG", "[" * 100_000, SDKS.format("faker_config", "too deep, or a number too long")),
+        ("REJECTS_PATH", "a\udcff", HALF.format("rejects_path")),
     ],
 )
 def test_an_environment_variable_that_cannot_be_read_is_a_configuration_error(name: str, value: str, line: str) -> None:
@@ -202,7 +219,7 @@ def test_every_setting_can_come_from_the_environment_and_takes_effect(klar: Sand
         "cogs_api_version": "04.2034",
         "orders_api_version": "05.2035",
         "batch_size_rows": "2",
-        "batch_delay_seconds": "30",
+        "batch_wait_limit_seconds": "30",
         "max_parallel_requests": "1",
         "request_timeout_seconds": "20",
         "retry_timeout_seconds": "30",
@@ -210,6 +227,8 @@ def test_every_setting_can_come_from_the_environment_and_takes_effect(klar: Sand
         "checkpoint_interval_seconds": "0",
         "rejects_path": str(rejects),
         "rejects_limit": "1",
+        "fail_on_rejects": "true",
+        "ignore_quality_rules": '["negative_quantity"]',
         "extra_fields": '["note"]',
         "hard_delete": "true",
         "validate_only": "false",
@@ -262,4 +281,14 @@ def test_null_means_the_default_and_settings_of_the_sdk_that_are_not_offered_hav
     assert klar.transaction_costs == {"c": {"orderId": "c", "transactionCosts": 2}}
     assert [found.split("|", 3)[3].strip() for found in ended.said("WARNING")] == [
         "Settings that target-klar does not have are ignored: _load_schema"
+    ]
+
+
+def test_a_data_quality_rule_that_does_not_exist_stops_the_run_with_the_closest_match_or_all_names() -> None:
+    with pytest.raises(ConfigValidationError, match="not usable") as refused:
+        TargetKlar(config={"api_token": TOKEN, "ignore_quality_rules": ["negativ_quantity", "x", "negative_quantity"]})
+    unknown = "`ignore_quality_rules` has the unknown rule `{}`. {}"
+    assert refused.value.errors == [
+        unknown.format("negativ_quantity", "Did you mean `negative_quantity`?"),
+        unknown.format("x", f"There are {', '.join(sorted(QUALITY_RULES))}."),
     ]

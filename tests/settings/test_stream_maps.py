@@ -9,7 +9,7 @@ import pytest
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invocation import OLD_PYTHON, unplug
+from invocation import unplug
 from program import COSTS, REFUNDS, line, record, refund, schema, state
 from singer_sdk.exceptions import ConfigValidationError, FatalSyncError, StreamMapConfigError
 from singer_sdk.mapper import MAPPER_FILTER_OPTION
@@ -22,7 +22,7 @@ from target_klar.target import TargetKlar
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
 
-pytestmark = pytest.mark.filterwarnings(OLD_PYTHON, "ignore::SyntaxWarning", "ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
 
 OPTIONS = "There are __alias__, __else__, __filter__, __key_properties__, __source__."
 NO_OPTION = "`stream_maps.refunds.{}` is no option of a stream map.{} " + OPTIONS
