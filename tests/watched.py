@@ -90,12 +90,11 @@ class Watched:
 
     def feed(self, lines: Iterable[Any], *, ends: bool = True) -> Self:
         """Write lines to its stdin; where the tap does not end, it falls silent after them."""
-        data = b"".join(map(program.line, lines))
-
         def write() -> None:
             assert self.process.stdin is not None
             with suppress(BrokenPipeError):  # it ended before it read everything
-                self.process.stdin.write(data)
+                for line in lines:
+                    self.process.stdin.write(program.line(line))
                 self.process.stdin.flush()
                 if ends:
                     self.process.stdin.close()
