@@ -1,0 +1,7 @@
+"""What a tap's stream and its columns may stand for at Klar: advice for a person, on which nothing is loaded."""
+
+from target_klar.suggestions.advice import advice
+from target_klar.suggestions.candidates import is_line, likely, likely_stream, missing, renaming
+from target_klar.suggestions.stream_map import map_for
+
+__all__ = ["advice", "is_line", "likely", "likely_stream", "map_for", "missing", "renaming"]
