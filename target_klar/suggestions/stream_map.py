@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_klar.records.convert import fold
-from target_klar.suggestions.candidates import missing_of
 from target_klar.suggestions.choices import Columns, lines_of
+from target_klar.suggestions.fields import missing_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

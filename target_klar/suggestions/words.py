@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import groupby
 from typing import Final
 
 
@@ -17,14 +18,14 @@ def word_set(text: str) -> frozenset[str]:
 # do compounds whose parts are all known (Auftragsnummer, ordernumber).
 _SPELLINGS: Final = {
     "amount": "betrag",
-    "article": "",
+    "balance": "",
     "cancellation": "storno stornierung",
     "charge": "",
     "code": "",
     "cogs": "wareneinsatz",
     "cost": "kosten",
     "cost price": "selbstkosten",
-    "created": "erstellt creation erstellung angelegt",
+    "created": "erstellt erstell creation erstellung angelegt",
     "credit": "",
     "credit note": "gutschrift creditmemo",
     "currency": "waehrung",
@@ -56,7 +57,7 @@ _SPELLINGS: Final = {
     "position": "pos",
     "postage": "porto",
     "price": "preis",
-    "product": "artikel produkt",
+    "product": "article artikel produkt",
     "product number": "artnr",
     "purchase": "einkauf",
     "purchase price": "ek ekpreis einstandspreis",
@@ -102,12 +103,13 @@ def words_of(name: str) -> tuple[str, ...]:
     text = unicodedata.normalize("NFC", name)
     spelled = (text.lower() if text.isupper() else text).translate(_UMLAUTS)
     words = (word.lower() for word in _WORD.findall(spelled))
-    return tuple(part for word in words if word not in _SAY_NOTHING for part in _meaning(word) or (word,))
+    said = (part for word in words if word not in _SAY_NOTHING for part in _meaning(word) or (word,))
+    return tuple(word for word, _ in groupby(said))  # an EK-Preis is an EK
 
 
 def phrases(text: str) -> list[tuple[str, ...]]:
     """Return the phrases of a list of them, each as its words."""
-    return [tuple(phrase.split()) for phrase in text.split(", ") if phrase]
+    return [tuple(phrase.split()) for phrase in text.split(",") if phrase.strip()]
 
 
 def _meaning(word: str) -> tuple[str, ...] | None:
