@@ -132,6 +132,7 @@ def _is_empty_list(value: object) -> bool:
 
 def lines_of(values: Sequence[object]) -> Lines | None:
     """Return the list of objects that the values hold, all in the same form; None if one holds something else."""
+    values = [value for value in values if value != "null"]
     is_text = bool(values) and isinstance(values[0], str)
     if any(isinstance(value, str) != is_text for value in values):
         return None
