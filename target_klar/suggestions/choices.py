@@ -42,14 +42,16 @@ class Lines:
     def source(self, read: str) -> str:
         """Return the expression of the list; `read` is that of the column."""
         if self.is_text:
-            return f"json.loads({read} or '[]')"
+            return f"json.loads({read} or 'null')"
         return f"({read} or {{}}).get({self.wrapper!r})" if self.wrapper else read
 
-    def read(self, path: Path, *, required: bool = True) -> str:
-        """Return the expression of a column of one `line`."""
-        *above, last = ["node", *path] if self.wrapper == "edges" else path
-        start = "line" + "".join(f"[{name!r}]" for name in above)
-        return f"{start}[{last!r}]" if required else f"{start}.get({last!r})"
+    def read(self, path: Path) -> str:
+        """Return the expression of a column of one `line`, or of a member of it; None where a line has none."""
+        line = "line['node']" if self.wrapper == "edges" else "line"
+        if all(_has(item, path) for item in self.items):
+            return line + "".join(f"[{name!r}]" for name in path)
+        column, *members = path
+        return f"({line}.get({column!r}) or {{}}).get({members[0]!r})" if members else f"{line}.get({column!r})"
 
 
 class Columns:
@@ -73,6 +75,14 @@ class Columns:
     def has(self, column: str) -> bool:
         """Tell whether there is a column of this name."""
         return (column,) in self.values
+
+    def lacks(self, path: Path) -> bool:
+        """Tell whether a record has null in a column, or no such column."""
+        column, *members = path
+        held = [record.get(column) for record in self._records]
+        for name in members:
+            held = [each.get(name) if isinstance(each, dict) else None for each in held]
+        return None in held
 
     def empty_list(self, field: str) -> tuple[Path, Lines | None]:
         """Return a column that has the name of a field, and the form of the list in it where one of them is empty."""
@@ -124,6 +134,11 @@ class Columns:
     def within(self, field: str, lines: Lines) -> Columns:
         """Return the columns of the lines that a field of Klar's is made of."""
         return Columns(f"{self.place}.{field}", lines.items, self._fits)
+
+
+def _has(item: Mapping[str, Any], path: Path) -> bool:
+    column, *members = path
+    return column in item and all(isinstance(item[column], dict) and name in item[column] for name in members)
 
 
 def _is_empty_list(value: object) -> bool:

@@ -34,22 +34,22 @@ def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fi
     return made | {"__filter__": kept} if kept else made
 
 
-def lines_expression(field: str, node: Node, lines: Lines, read: str, columns: Columns) -> tuple[str, list[str]]:
+def lines_expression(field: str, node: Node, path: Path, lines: Lines, columns: Columns) -> tuple[str, list[str]]:
     """Return what makes Klar's array of a list, and the required fields for which it has `...`: nothing is known."""
     inner, within = node["items"], columns.within(field, lines)
-    parts, unknown = [], []
+    parts: list[str] = []
+    unknown: list[str] = []
     for name, wanted in inner["properties"].items():
         required = name in inner["required"]
-        path = within.choose(name, wanted) if required else within.optional(name, wanted)
-        if path is not None:
-            parts.append(f"{name!r}: {lines.read(path, required=required)}")
+        found = within.choose(name, wanted) if required else within.optional(name, wanted)
+        if found is not None:
+            parts.append(f"{name!r}: {lines.read(found)}")
         elif required:
             unknown.append(name)
             parts.append(f"{name!r}: ...")
-    source = lines.source(read)
-    until = f" if {source} else None" if columns.deletion_field else ""  # a deletion brings the key alone
+    source = lines.source(columns.read(path))
     made = f"[{{{', '.join(parts)}}} for line in {source}]"
-    return made + until, unknown
+    return made + (f" if {source} is not None else None" if columns.lacks(path) else ""), unknown
 
 
 def _of_objects(node: Node) -> bool:
@@ -74,12 +74,11 @@ def _array(field: str, node: Node, columns: Columns) -> str | None:
     lines = lines_of(columns.values[paths[0]]) if len(paths) == 1 else None
     if lines is None or (lines.is_text and columns.has("json")):  # which would hide the module that reads the text
         return None
-    read = columns.read(paths[0])
-    made, unknown = lines_expression(field, node, lines, read, columns)
+    made, unknown = lines_expression(field, node, paths[0], lines, columns)
     if unknown:
         return None
     if lines.wrapper is None and not missing_of(node["items"], {name for line in lines.items for name in line}):
-        return None if _is_named(field, paths[0]) else read
+        return None if _is_named(field, paths[0]) else columns.read(paths[0])
     return made
 
 
