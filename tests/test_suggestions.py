@@ -25,7 +25,7 @@ from target_klar.records.explain import explain
 from target_klar.records.json_codec import decode
 from target_klar.sandbox import Sandbox
 from target_klar.settings.stream_maps import map_mistakes
-from target_klar.suggestions import advice, is_line, likely, likely_stream, map_for, missing
+from target_klar.suggestions import advice, is_line, likely, likely_stream, map_for, missing, renaming
 
 if TYPE_CHECKING:
     from target_klar.contract.schema import Node
@@ -110,6 +110,7 @@ def test_a_stream_of_something_else_gets_none_whatever_columns_it_shares(name: s
         ("sales", SHOP, "orders"),
         ("refunds_eu", SHOP, "refunds"),
         ("rechnungen", ["ORDER_ID", "TRANSACTION_COSTS"], "transaction_costs"),
+        ("shipments", ["ORDER_ID", "TRANSACTION_COSTS"], "transaction_costs"),
     ],
 )
 def test_a_name_that_could_be_more_than_one_thing_counts_where_the_columns_agree(
@@ -137,6 +138,7 @@ def test_a_name_that_could_be_more_than_one_thing_counts_where_the_columns_agree
         ("refunds", "createdAt", "erstellt_am", "2026-05-04"),
         ("orders", "id", "Bestellnummer", "A-1"),
         ("orders", "createdAt", "Bestelldatum", "2026-05-04"),
+        ("orders", "createdAt", "orderDateTime", "2026-05-04"),
     ],
 )
 def test_a_column_is_proposed_that_is_called_what_the_field_is_and_converts(
@@ -166,6 +168,13 @@ def test_a_column_is_proposed_that_is_called_what_the_field_is_and_converts(
 )
 def test_what_could_only_be_guessed_is_not_proposed(stream: str, records: list[dict[str, Any]]) -> None:
     assert suggested(stream, *records) == {}
+
+
+def test_a_stream_that_fits_nothing_is_not_renamed_to_one_of_klars() -> None:
+    rename, drop = renaming("carts", None)
+
+    assert rename == '{"stream_maps": {"carts": {"__alias__": "<one of these>"}}}'
+    assert drop == '{"stream_maps": {"carts": "__NULL__"}}'
 
 
 def test_two_columns_that_are_equally_near_are_named() -> None:

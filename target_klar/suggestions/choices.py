@@ -98,6 +98,7 @@ class Columns:
             path for path, held in self.values.items() if (lines_of(held) if "items" in node else held)
         ]
         named: list[Path] = [path for path in usable if len(path) == 1 and fold(path[0]) == fold(field)]
+        named = [(field,)] if (field,) in named else named
         called = certain(f"{self.place}.{field}", usable)
         if named and is_time(node) and is_local(self.values[named[0]]):
             # A sibling that says that it is UTC tells the same time without a guess.

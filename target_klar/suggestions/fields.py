@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from target_klar.suggestions.values import Path
 
 _ORDER_ID: Final = "; order number"
-_CREATED: Final = "created date; =date, =timestamp"
+_CREATED: Final = "created date; =date, =date time, =timestamp"
 _LINE_ITEM_ID: Final = (
     "order line item id, order line id, order item id; position id, order position id, position number, "
     "order position number, =line item, =position, =order position"

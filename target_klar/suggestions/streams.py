@@ -54,21 +54,27 @@ _IN_EVERY_STREAM: Final = {"id", "createdAt"}
 
 
 def likely_stream(name: str, columns: Iterable[str]) -> Contract | None:
-    """Return the stream of Klar's that a tap's stream may be, by its name and its columns; None where nothing says."""
+    """Return the stream of Klar's that a tap's stream may be; None where its name and its columns do not say.
+
+    A name that is clear counts alone; one that is not, only with a column for the lines or the costs; without a name
+    count columns that have the names of all that one stream alone requires.
+    """
     columns = list(columns)
     stream, sure = _named(name)
-    if stream is not None:
-        contract = CONTRACTS.get(stream)
-        return contract if contract and (sure or _agrees(contract, columns)) else None
+    contract = CONTRACTS.get(stream) if stream else None
+    if contract and (sure or _agrees(contract, columns)):
+        return contract
     folded = {fold(column) for column in columns}
     own = [each for each in CONTRACTS.values() if {fold(field) for field in _own_fields(each)} <= folded]
     return own[0] if len(own) == 1 else None
 
 
 def renaming(stream: str, contract: Contract | None) -> tuple[str, str]:
-    """Return two settings as JSON: one that renames a tap's stream, and one that drops it."""
-    alias = (contract or next(iter(CONTRACTS.values()))).stream
-    maps: tuple[object, ...] = ({"__alias__": alias}, "__NULL__")
+    """Return two settings as JSON: one that renames a tap's stream, and one that drops it.
+
+    Without a contract the name is left to be filled in.
+    """
+    maps: tuple[object, ...] = ({"__alias__": contract.stream if contract else "<one of these>"}, "__NULL__")
     rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=False) for each in maps)
     return rename, drop
 
