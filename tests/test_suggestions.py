@@ -207,6 +207,7 @@ def test_of_two_clocks_the_one_that_says_utc_is_proposed(record: dict[str, str],
         ([{"fee": 199}, {"fee": "1.99"}], False),
         ([{"fee": "199.00"}], False),
         ([{"amount": 5998, "fee": 199, "currency": "jpy"}], False),
+        ([{"amount": "0", "fee": "0"}], False),
     ],
 )
 def test_amounts_that_look_like_cents_are_named_and_not_proposed(records: list[dict[str, Any]], minor: bool) -> None:  # noqa: FBT001

@@ -8,14 +8,7 @@ from target_klar.contract.schema import is_time
 from target_klar.records.formatting import shorten
 from target_klar.suggestions.choices import Columns, lines_of
 from target_klar.suggestions.stream_map import lines_expression
-from target_klar.suggestions.values import (
-    decimal_comma,
-    dotted_date,
-    is_money,
-    is_quantity,
-    minor_units,
-    negative,
-)
+from target_klar.suggestions.values import decimal_comma, dotted_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,10 +64,10 @@ def _of_values(field: str, node: Node, path: Path, columns: Columns, read: str) 
     elif node.get("type") == "number" and not is_time(node) and (comma := decimal_comma(held)):
         told, replaced = comma
         yield f"{may_be}, with a decimal comma ({shorten(told)}). `str({read}){replaced}` reads it, with all digits."
-    elif is_quantity(field) and (below := negative(held)) is not None:
+    elif (below := columns.negative(field, path)) is not None:
         number = f"float({read})" if isinstance(below, str) else read
         yield f"{may_be}, and is negative ({shorten(str(below))}). If it counts pieces, `-{number}` makes it positive."
-    elif is_money(field, node) and (amount := minor_units(path, columns.values)) is not None:
+    elif (amount := columns.minor_units(field, node, path)) is not None:
         number = f"int({read})" if isinstance(held[0], str) else read
         yield (
             f"{may_be}, and looks like minor units ({amount} for {amount / 100:.2f}). If it is, divide it in SQL, or "

@@ -94,16 +94,13 @@ class Columns:
 
     def nearest(self, field: str, node: Node) -> list[Path]:
         """Return the columns that have a value and are called what the field is; more than one if none is nearer."""
-        usable: list[Path] = [
-            path for path, held in self.values.items() if (lines_of(held) if "items" in node else held)
-        ]
-        named: list[Path] = [path for path in usable if len(path) == 1 and fold(path[0]) == fold(field)]
-        named = [(field,)] if (field,) in named else named
-        called = certain(f"{self.place}.{field}", usable)
+        groups = [self._named(field), *certain(f"{self.place}.{field}", self.values)]
+        usable = [[path for path in group if self._is_usable(path, node)] for group in groups]
+        named, *called = usable
         if named and is_time(node) and is_local(self.values[named[0]]):
             # A sibling that says that it is UTC tells the same time without a guess.
-            named = next((group for group in called if "utc" in words_of(" ".join(group[0]))), named)
-        return named or next(iter(called), [])
+            named = next((group for group in called if group and "utc" in words_of(" ".join(group[0]))), named)
+        return named or next(filter(None, called), [])
 
     def choose(self, field: str, node: Node) -> Path | None:
         """Return the one column for the field, if every value of it converts and means what Klar means by it."""
@@ -111,14 +108,21 @@ class Columns:
         if len(paths) != 1:
             return None
         held = self.values[paths[0]]
-        doubtful = (is_quantity(field) and negative(held) is not None) or (
-            is_money(field, node) and fold(paths[0][0]) != fold(field) and minor_units(paths[0], self.values)
-        )
-        return None if doubtful or not all(self._fits(node, value) for value in held) else paths[0]
+        if self.negative(field, paths[0]) is not None or self.minor_units(field, node, paths[0]) is not None:
+            return None
+        return paths[0] if all(self._fits(node, value) for value in held) else None
+
+    def negative(self, field: str, path: Path) -> object | None:
+        """Return a value below zero of a column that would be a quantity."""
+        return negative(self.values[path]) if is_quantity(field) else None
+
+    def minor_units(self, field: str, node: Node, path: Path) -> int | None:
+        """Return an amount of a column that looks like minor units; not of one that has the field's own name."""
+        return minor_units(path, self.values) if is_money(field, node) and path not in self._named(field) else None
 
     def optional(self, field: str, node: Node) -> Path | None:
         """Return the column for a field that need not be there: one of its very name."""
-        named = [path for path in self.values if len(path) == 1 and fold(path[0]) == fold(field)]
+        named = self._named(field)
         return named[0] if len(named) == 1 and self.choose(field, node) == named[0] else None
 
     def read(self, path: Path) -> str:
@@ -135,6 +139,15 @@ class Columns:
     def within(self, field: str, lines: Lines) -> Columns:
         """Return the columns of the lines that a field of Klar's is made of."""
         return Columns(f"{self.place}.{field}", lines.items, self._fits)
+
+    def _named(self, field: str) -> list[Path]:
+        """Return the columns that have the name of a field, as it is or as names are folded."""
+        folded: list[Path] = [path for path in self.values if len(path) == 1 and fold(path[0]) == fold(field)]
+        return [(field,)] if (field,) in folded else folded
+
+    def _is_usable(self, path: Path, node: Node) -> bool:
+        held = self.values[path]
+        return bool(held) if "items" not in node else lines_of(held) is not None
 
 
 def _has(item: Mapping[str, Any], path: Path) -> bool:

@@ -23,7 +23,7 @@ _LINE_ITEM_ID: Final = (
 _FIELDS: Final = {
     "refunds.id": "; =number",
     "refunds.createdAt": _CREATED,
-    "refunds.lineItems": "; =line, =item, =position",
+    "refunds.lineItems": "; =line, =item, =position, =product",
     "refunds.lineItems.lineItemId": _LINE_ITEM_ID,
     "refunds.lineItems.refundedQuantity": "return quantity; quantity, piece",
     "orders.id": "; =number",
