@@ -146,7 +146,8 @@ def test_a_column_is_proposed_that_is_called_what_the_field_is_and_converts(
 ) -> None:
     for form in ("NFC", "NFD"):
         name = unicodedata.normalize(form, column)
-        assert suggested(stream, {name: value})[field] in (name, f"record[{name!r}]")
+        made = {field: suggested(stream, {name: value})[field]}
+        assert _mapped(CONTRACTS[stream], made, {name: value})[field] == value
 
 
 @pytest.mark.parametrize(
