@@ -98,12 +98,13 @@ def _listen(target: TargetKlar, path: str | None) -> None:
 
 def _conclude(target: TargetKlar) -> None:
     """Say what became of the records of each stream, and of those that were rejected."""
-    for stream in (sink.stream for sink in target.sinks.values()):
-        target.logger.info("%s", stream.summary())
+    for sink in target.sinks.values():
+        stream = sink.stream
+        sink.logger.info("%s", stream.summary())
         if stream.conformer.assumed_utc:
-            target.logger.info("%s: times without a zone were read as UTC", stream.name)
+            sink.logger.info("%s: times without a zone were read as UTC", stream.name)
         for warning in stream.warnings():
-            target.logger.warning("%s", warning)
+            sink.logger.warning("%s", warning)
         for name in COUNTS:
             metric = cast("metrics.Metric", _Counter[name])
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})

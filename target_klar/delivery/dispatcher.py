@@ -199,10 +199,9 @@ class Dispatcher:
             self.checkpoints.accepted(stream, report.status or baseline)
         looked_at = outcome.refused or outcome.stopped or self.rejects.follows
         entries = list(batch.entries.items()) if looked_at else []
-        if self.rejects.follows:
-            for position in sorted(outcome.accepted):
-                key, entry = entries[position]
-                self.rejects.accept(entry.origin, stream.name, key)
+        for position in sorted(outcome.accepted) if self.rejects.follows else ():
+            key, entry = entries[position]
+            self.rejects.accept(entry.origin, stream.name, key)
         if report.error is not None:
             raise report.error
         if outcome.all_rejected:
