@@ -67,7 +67,7 @@ def test_a_load_of_a_file_is_one_line_with_its_percent_that_is_gone_at_the_end(f
     assert all("%" in line and " records, " in line and "\n" not in line for line in lines)
     assert all(len(line.strip("\r")) <= 80 for line in lines)
     assert "Loading" not in shown[-1], "what is said at the end has the line for itself"
-    assert "3000 stored, 3000 read" in "".join(shown)
+    assert "3000 read, 3000 stored" in "".join(shown)
     assert shown[-1].startswith("\x1b[?25h"), "the cursor is back"
 
 

@@ -202,7 +202,7 @@ class Dispatcher:
         if outcome.all_rejected:
             problem = next(iter(outcome.refused.values()))[0] if outcome.refused else "no reason given"
             raise KlarError(
-                f"Klar refused all {len(entries)} records of the first request of {stream.name}, in "
+                f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "
                 f"{report.requests} requests, so it is not a single record ({problem}). Nothing of it was stored; "
                 f"check the mapping and `{stream.contract.version_setting}`."
             )
