@@ -244,6 +244,7 @@ def _record(line: bytes) -> bytes:
 
 def _is_json(text: bytes) -> bool:
     try:
+        text.decode()  # what is inside of it, the other one does not look at
         _decode_raw(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         try:

@@ -196,7 +196,7 @@ def set_aside(path: Path) -> list[Any]:
 def counted(ended: Any, stream: str) -> dict[str, int]:
     """The counts in the summary of a stream."""
     last = [text for text in ended.err.splitlines() if f"| {stream}: " in text and " read, " in text][-1]
-    return {name: int(number) for number, name in re.findall(r"(\d+) (read|stored|merged|deleted|filtered|rejected)", last)}
+    return {name: int(number) for number, name in re.findall(r"(\d+) (read|stored|merged|deleted|rejected)", last)}
 
 
 LINES_MADE = {number: made for number in range(LINES) if (made := mutated(number)).strip(b" \t\r")}

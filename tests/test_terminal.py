@@ -153,7 +153,7 @@ def test_the_loads_that_the_documentation_shows_are_what_is_said(tmp_path: Path)
     assert len(shown) == 6
     assert shown - progress <= said
     assert {line.replace("so far, ", "") for line in progress} <= {
-        re.sub(r" N (merged|cancelled|deleted|rejected|retries),", "", line) for line in said
+        re.sub(r" N (merged|deleted|filtered|rejected|cancelled|retries),", "", line) for line in said
     }
 
 

@@ -66,13 +66,13 @@ def test_a_request_that_hangs_holds_sending_back_for_seconds_and_the_state_until
     over = threading.Event()
     hold_third(klar, over)
     with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
-        run.feed([REFUNDS, *numbered(1, 8 * BATCH, every=1)])
-        run.until(lambda: len(klar.refunds) == 7 * BATCH)
+        run.feed([REFUNDS, *numbered(1, 6 * BATCH, every=1)])
+        run.until(lambda: len(klar.refunds) >= 4 * BATCH, within=60)
         assert run.states == [] or run.states[-1] <= 2 * BATCH
         over.set()
         assert run.ended() == 0, run.err
 
-    assert run.states[-1] == 8 * BATCH
+    assert run.states[-1] == 6 * BATCH
 
 
 def test_after_a_signal_a_covered_state_leaves_though_a_later_request_hangs_to_the_end(klar: Sandbox) -> None:
