@@ -150,7 +150,7 @@ def test_the_loads_that_the_documentation_shows_are_what_is_said(tmp_path: Path)
         said |= {without_numbers(line) for piece in pieces for line in piece.splitlines()}
 
     progress = {line for line in shown if "so far, " in line}
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert shown - progress <= said
     assert {line.replace("so far, ", "") for line in progress} <= {
         re.sub(r" N (merged|deleted|filtered|rejected|cancelled|retries),", "", line) for line in said
