@@ -78,6 +78,7 @@ def _record(line: bytes) -> bytes:
 
 def _is_json(text: bytes) -> bool:
     try:
+        text.decode()  # what is inside of a text, the decoder does not look at
         _decode_raw(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         try:

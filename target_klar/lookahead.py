@@ -134,6 +134,10 @@ class Lookahead:
             self._bytes -= held.size
             if held.source is None:
                 self.add_state(bytes(held.record))
-            else:
-                self._counts[held.source] -= 1
+                continue
+            self._counts[held.source] -= 1
+            try:
                 held.source.add(held.record, held.line)
+            except Exception:
+                self._held.clear()  # the run stops before this record, and nothing behind it leaves
+                raise

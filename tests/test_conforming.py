@@ -253,7 +253,7 @@ def test_20_extra_columns_never_reach_klar_and_one_warning_names_them(klar: Sand
     assert {frozenset(held) for held in klar.refunds.values()} == {frozenset({"id", "createdAt", "lineItems"})}
     assert not any(b"column_" in body or b"example.com" in body for body in klar.bodies)
     assert [text.split("|", 3)[3].strip() for text in ended.said("WARNING")] == [
-        "refunds: fields that Klar does not know were left out: " + ", ".join(extra)
+        "refunds: fields that Klar does not know were omitted: " + ", ".join(extra)
     ]
     assert "value-" not in ended.err
     assert "anna@example.com" not in ended.err
@@ -264,7 +264,7 @@ def test_times_without_a_zone_are_utc_which_is_said_once_a_stream(klar: Sandbox)
     ended = run(klar, lines)
     assert {held["createdAt"] for held in klar.refunds.values()} == {NOON}
     assert (
-        len(ended.said("INFO     | target-klar.refunds            | refunds: times without a zone were read as UTC"))
+        len(ended.said("INFO     | target-klar                    | refunds: times without a zone were read as UTC"))
         == 1
     )
     assert len(ended.said("read as UTC")) == 1

@@ -60,8 +60,8 @@ def test_a_clone_loads_its_sample_rows_and_later_only_what_is_new(tmp_path: Path
         assert [Path(name).name for name in hashes(kept)] == ["refunds.jsonl", "transaction_costs.jsonl"]
         assert klar.token not in first.log + first.output
         assert [line for line in first.lines("[warning") if "target-klar" in line] == [
-            "[warning  ] target-klar  refunds: fields that Klar does not know were left out: order_id, customer_email",
-            "[warning  ] target-klar  transaction_costs: fields that Klar does not know were left out: currency",
+            "[warning  ] target-klar  refunds: fields that Klar does not know were omitted: order_id, customer_email",
+            "[warning  ] target-klar  transaction_costs: fields that Klar does not know were omitted: currency",
         ]
         assert first.lines("Warning") == [], "Python's own warnings, which Meltano turns on"
 

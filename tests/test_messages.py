@@ -360,9 +360,9 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
         r"(refunds|transaction_costs): no answer from Klar at .* \(HTTP 503\); next try in \d+\.\d s",
         r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502 with an HTML page .*\); next .*",
         r"refunds c: .* Written to .*\.",
-        r"refunds: fields that Klar does not know were left out: customer_email",
+        r"refunds: fields that Klar does not know were omitted: customer_email",
         r"transaction_costs: 1 key \(orderId\) came again with other transactionCosts, and at Klar the last record .*",
-        r"Records refused: 2, to be found in .*\. Most often: .*",
+        r"Records rejected: 2, to be found in .*\. Most often: .*",
     ]
     assert [pattern for pattern in wanted if not any(re.fullmatch(pattern, text) for text in warnings)] == []
     assert [text for text in warnings if not any(re.fullmatch(pattern, text) for pattern in wanted)] == []

@@ -73,9 +73,9 @@ def error_of(finished: Finished) -> str:
 
 
 def summary_of(finished: Finished) -> str:
-    """Returns how the one line about refunds begins."""
+    """Returns what the one line about refunds says that was stored."""
     (line,) = (line for line in said(finished, "info") if line.startswith("refunds: ") and " stored, " in line)
-    return line.partition(",")[0]
+    return f"refunds: {line.split(', ')[1]}"
 
 
 def said(finished: Finished, level: str, plugin: str = "target-klar") -> list[str]:
@@ -166,7 +166,7 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
         assert said(morning, "warning") == [
             'refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). Written to rejects.jsonl.',
             (
-                "Records refused: 1, to be found in rejects.jsonl. Most often: "
+                "Records rejected: 1, to be found in rejects.jsonl. Most often: "
                 "1 x lineItems[].refundedQuantity must be a number"
             ),
         ]
@@ -211,7 +211,7 @@ def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_fixed(tmp_path: 
 
         assert night.code == 0, night.log
         assert said(night, "warning")[-1] == (
-            "Records refused: 10, to be found in rejects.jsonl. Most often: "
+            "Records rejected: 10, to be found in rejects.jsonl. Most often: "
             "10 x lineItems[].refundedQuantity must be a number"
         )
         assert len(klar.refunds) == 40

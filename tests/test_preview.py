@@ -57,7 +57,7 @@ LOG = [
         refund_lines=[{"line_item_id": 1, "quantity": 1}],
         _sdc_deleted_at=None,
     ),
-    record("public-refunds", id=1, _sdc_deleted_at="2026-05-05T09:30:00+00:00"),
+    record("public-refunds", id=2, _sdc_deleted_at="2026-05-05T09:30:00+00:00"),
 ]
 
 

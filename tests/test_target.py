@@ -436,13 +436,13 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
     rejects = tmp_path / "rejects.jsonl"
     ended = run(klar, lines, rejects_path=str(rejects))
     assert (ended.code, ended.states) == (0, [1])
-    zero = {"cancelled": 0, "deleted": 0}
+    zero = {"cancelled": 0, "deleted": 0, "filtered": 0}
     one = {"stored": 1, "read": 3, "merged": 1, "rejected": 1, "requests": 1, "retries": 0} | zero
     two = {"stored": 2, "read": 5, "merged": 3, "rejected": 0, "requests": 2, "retries": 1} | zero
     assert one.items() <= summary(ended, "refunds").items()
     assert two.items() <= summary(ended, "transaction_costs").items()
     ends = [text for text in told(ended, "INFO") if " read, " in text]
-    submitted = [re.search(r"(\d) ever submitted, says Klar's status of \d\d:\d\d:\d\d UTC$", line) for line in ends]
+    submitted = [re.search(r"Klar's total: (\d) \(as of \d\d:\d\d:\d\d UTC\)$", line) for line in ends]
     assert [found and found[1] for found in submitted] == ["1", "2"]
     assert (
         "transaction_costs: 1 key (orderId) came again with other transactionCosts, and at Klar the last record of a "
@@ -450,7 +450,7 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
         "target-klar"
     ) in told(ended, "WARNING")
     assert told(ended, "WARNING")[-1] == (
-        f"Records refused: 1, to be found in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or "
+        f"Records rejected: 1, to be found in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or "
         "as a date"
     )
     metrics = [json.loads(text.partition("METRIC: ")[2]) for text in ended.said("rejected_records")]

@@ -67,7 +67,7 @@ def test_a_load_of_a_file_is_one_line_with_its_percent_that_is_gone_at_the_end(f
     assert all("%" in line and " records, " in line and "\n" not in line for line in lines)
     assert all(len(line.strip("\r")) <= 80 for line in lines)
     assert "Loading" not in shown[-1], "what is said at the end has the line for itself"
-    assert "3000 stored, 3000 read" in "".join(shown)
+    assert "3000 read, 3000 stored" in "".join(shown)
     assert shown[-1].startswith("\x1b[?25h"), "the cursor is back"
 
 
@@ -150,10 +150,10 @@ def test_the_loads_that_the_documentation_shows_are_what_is_said(tmp_path: Path)
         said |= {without_numbers(line) for piece in pieces for line in piece.splitlines()}
 
     progress = {line for line in shown if "so far, " in line}
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert shown - progress <= said
     assert {line.replace("so far, ", "") for line in progress} <= {
-        re.sub(r" N (merged|cancelled|deleted|rejected|retries),", "", line) for line in said
+        re.sub(r" N (merged|deleted|filtered|rejected|cancelled|retries),", "", line) for line in said
     }
 
 

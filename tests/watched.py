@@ -90,6 +90,7 @@ class Watched:
 
     def feed(self, lines: Iterable[Any], *, ends: bool = True) -> Self:
         """Write lines to its stdin; where the tap does not end, it falls silent after them."""
+
         def write() -> None:
             assert self.process.stdin is not None
             with suppress(BrokenPipeError):  # it ended before it read everything

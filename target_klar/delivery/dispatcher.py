@@ -17,7 +17,7 @@ from target_klar.delivery.batch_delivery import BatchDelivery
 from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.records.formatting import shorten
 from target_klar.runtime import shutdown
-from target_klar.runtime.endings import StopNowError, StopSendingError
+from target_klar.runtime.endings import DeliverEarlierError, StopNowError, StopSendingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,16 +102,18 @@ class Dispatcher:
         An entry is the number of its batch, and that of the first record with its key there.
 
         Raises:
-            RecordRejectedError: It may not be written there, so no STATE from it on leaves.
+            DeliverEarlierError: It may not be written there, or cannot be; no STATE from it on leaves.
         """
         try:
             if entry is None:
                 self.rejects.reject(origin, stream.name, None, problems, "contract", name=key)
             else:
                 self.rejects.reject(origin, stream.name, key, problems, "klar")
-        except RecordRejectedError as error:
-            batch, error.number = entry or (None, origin.number)
-            self.ledger.pin(error.number, batch)
+        except DeliverEarlierError as error:
+            batch, number = entry or (None, origin.number)
+            if isinstance(error, RecordRejectedError):
+                error.number = number
+            self.ledger.pin(number, batch)
             raise
         stream.rejected += 1
 

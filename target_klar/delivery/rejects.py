@@ -125,7 +125,7 @@ class Rejects:
 
         Raises:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
-            StopSendingError: The file cannot be written any more.
+            DeliverEarlierError: The file cannot be written any more.
         """
         shown = shorten(key) if key is not None else name or "(no key)"
         message = f"{stream} {shown}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
@@ -147,7 +147,7 @@ class Rejects:
         """Write a record that Klar accepted if it is a newer version of one that the file has.
 
         Raises:
-            StopSendingError: The file cannot be written any more.
+            DeliverEarlierError: The file cannot be written any more.
         """
         self._write_settled(origin, stream, key, ACCEPTED)
 
@@ -155,7 +155,7 @@ class Rejects:
         """Write a deletion that is not sent to Klar if it is about a record that the file has.
 
         Raises:
-            StopSendingError: The file cannot be written any more.
+            DeliverEarlierError: The file cannot be written any more.
         """
         self._write_settled(origin, stream, key, DELETED)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from singer_sdk.exceptions import ConfigurationError
 
 from target_klar.records.json_codec import NotJSONError, decode
-from target_klar.runtime.endings import StopNowError, StopSendingError
+from target_klar.runtime.endings import DeliverEarlierError, StopNowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,15 +91,15 @@ class RejectsFile:
         """Write whole lines behind its last one, all or none of them, and return the place where they begin.
 
         Raises:
-            StopSendingError: They cannot be written, or another program has changed the file.
+            DeliverEarlierError: They cannot be written, or another program has changed the file.
         """
         if self._failure:
-            raise StopSendingError(self._broken(self._failure))
+            raise DeliverEarlierError(self._broken(self._failure))
         left = memoryview(lines)
         self._synced = False
         try:
             if self.locked and os.fstat(self._file).st_size != self._size:
-                raise StopSendingError(self._replaced())
+                raise DeliverEarlierError(self._replaced())
             while left:
                 left = left[os.write(self._file, left) :]
             self._size = os.lseek(self._file, 0, os.SEEK_CUR)
@@ -109,7 +109,7 @@ class RejectsFile:
                 if self.locked:  # else what is behind it may be another run's
                     os.ftruncate(self._file, self._size)
                     self._failure = ""
-            raise StopSendingError(self._broken(error.strerror)) from error
+            raise DeliverEarlierError(self._broken(error.strerror)) from error
         return self._size - len(lines)
 
     def sync(self) -> None:
