@@ -360,3 +360,15 @@ def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_give
         bisection.apply(segment, Answer(Verdict.TOO_LARGE if len(segment.positions) > 13 else Verdict.ACCEPTED))
 
     assert (len(bisection.accepted), bisection.refused, bisection.all_rejected) == (100, {}, False)
+
+
+def test_a_first_batch_too_large_for_klar_is_given_up_if_what_fits_is_rejected() -> None:
+    bisection = Bisection([refund(number) for number in range(1000)], "id", remaining=100, verified=False)
+    requests = 0
+    while segment := bisection.next():
+        too_large = len(segment.positions) > 250
+        bisection.apply(segment, Answer(Verdict.TOO_LARGE) if too_large else Answer(Verdict.REFUSED, {"error": "no"}))
+        requests += 1
+
+    assert (bisection.all_rejected, bisection.accepted, len(bisection.refused)) == (True, set(), 8)
+    assert (str(bisection.reason), requests) == ("no", 3 + 4 * 7 + 8)
