@@ -168,7 +168,8 @@ class Client:
             foreign += tried.foreign is not None
             if self._stop.is_set() or foreign == _FOREIGN_TRIES:
                 return True
-            if tried.frozen and not frozen:  # the limit is for tries, and there were none meanwhile
+            # The limit is for tries, and there were none while the process stood still.
+            if tried.frozen and not frozen and tried.retry_after <= self._connection.retry_timeout:
                 frozen = True
                 return False
             return state.upcoming_sleep >= self._remaining(state)

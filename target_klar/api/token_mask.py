@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PIECE: Final = 8
 """Characters in a row that give the token away; a shorter token is not masked: any answer may hold its letters."""
@@ -20,15 +23,16 @@ class TokenMask:
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
-        self._pieces = {self._token[start : start + _PIECE] for start in range(len(self._token) - _PIECE + 1)}
+        self._pieces = set(_pieces(self._token))
+        self._candidates = re.compile(rb"[%b]{%d,}" % (re.escape(self._token or b"?"), _PIECE))
 
     def __call__(self, text: bytes) -> bytes:
         """Return the text with `***` for the token; JSON stays JSON."""
         plain = _ESCAPE.sub(self._unescaped, text)
-        present = [re.escape(piece) for piece in self._pieces if piece in plain]
+        present = {piece for run in self._candidates.findall(plain) for piece in _pieces(run) if piece in self._pieces}
         if not present:
             return text
-        return re.sub(rb"(?s)(?:(?=%b).)+.{%d}" % (b"|".join(present), _PIECE - 1), _MASK, plain)
+        return re.sub(rb"(?s)(?:(?=%b).)+.{%d}" % (b"|".join(map(re.escape, present)), _PIECE - 1), _MASK, plain)
 
     def __repr__(self) -> str:
         """Show nothing of the token."""
@@ -40,3 +44,7 @@ class TokenMask:
         code = int(digits, 16) if digits else int(escape[4] or ord("/"))
         character = bytes([code]) if code <= 0xFF else b""  # noqa: PLR2004  # a byte
         return character if character and character in self._token and character not in _NEVER_UNESCAPED else escape[0]
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    return (text[start : start + _PIECE] for start in range(len(text) - _PIECE + 1))

@@ -111,7 +111,8 @@ class Bisection:
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted.update(segment)
         elif answer.verdict in (Verdict.TOO_LARGE, Verdict.NOT_KLARS):
-            self._may_reject_all = False  # whose word this is, or which size fits, one record shows
+            if answer.verdict is Verdict.NOT_KLARS:
+                self._may_reject_all = False  # it is not Klar that rejects, which one record shows as well
             if len(segment) > 1:
                 self._halve(level, segment)
             elif segment[0] < self._end():

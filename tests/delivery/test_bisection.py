@@ -237,10 +237,10 @@ def test_it_is_seen_too_where_a_few_cannot_be_told_apart_while_all_others_are_na
 
 
 FIRST_BATCHES: dict[str, tuple[int, set[int]]] = {
-    "one in each quarter": (1000, {0, 250, 500, 750}),
-    "one in each quarter, at its end": (1000, {249, 499, 749, 999}),
-    "one in each eighth, at its start": (1000, set(range(0, 1000, 125))),
-    "one in each eighth, in its middle": (1000, set(range(62, 1000, 125))),
+    "one in each quarter": (400, {0, 100, 200, 300}),
+    "one in each quarter, at its end": (400, {99, 199, 299, 399}),
+    "one in each eighth, at its start": (400, set(range(0, 400, 50))),
+    "one in each eighth, in its middle": (400, set(range(25, 400, 50))),
     "every fifth": (200, set(range(2, 200, 5))),
     "every other": (64, set(range(0, 64, 2))),
     "every other, the odd ones": (64, set(range(1, 64, 2))),
@@ -360,3 +360,15 @@ def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_give
         bisection.apply(segment, Answer(Verdict.TOO_LARGE if len(segment.positions) > 13 else Verdict.ACCEPTED))
 
     assert (len(bisection.accepted), bisection.refused, bisection.all_rejected) == (100, {}, False)
+
+
+def test_a_first_batch_too_large_for_klar_is_given_up_if_what_fits_is_rejected() -> None:
+    bisection = Bisection([refund(number) for number in range(1000)], "id", remaining=100, verified=False)
+    requests = 0
+    while segment := bisection.next():
+        too_large = len(segment.positions) > 250
+        bisection.apply(segment, Answer(Verdict.TOO_LARGE) if too_large else Answer(Verdict.REFUSED, {"error": "no"}))
+        requests += 1
+
+    assert (bisection.all_rejected, bisection.accepted, len(bisection.refused)) == (True, set(), 8)
+    assert (str(bisection.reason), requests) == ("no", 3 + 4 * 7 + 8)
