@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
 
 
+_EXCLUDED: Final = "a value that is excluded"
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError)
 """What a typed reader raises where JSON does not meet its schema, or is none."""
 
@@ -32,6 +34,8 @@ def _type(node: Node, name: str) -> Any:
             return _struct(node, {field: _type(wanted, f"{name}_{field}") for field, wanted in fields.items()}, name)
         case {"type": "array", "items": item}:
             return list[_type(item, name)]  # type: ignore[misc]  # a type that is made at run time
+        case {"not": {}, "type": "string"}:
+            pass  # values that are none, which `_struct` asks for
         case {"not": _}:
             return msgspec.UnsetType  # which no value is
     leaves = {
@@ -51,14 +55,42 @@ def _struct(node: Node, types: dict[str, Any], name: str) -> type[msgspec.Struct
         names[attribute] = field
         required = field in node["required"]
         members.append((attribute, kind) if required else (attribute, kind | msgspec.UnsetType, msgspec.UNSET))
-    closed = not node.get("additionalProperties", True)
-    wanted = [each["required"] for each in node.get("anyOf", ())]
+    check = _check(node)
+    return msgspec.defstruct(
+        name,
+        members,
+        rename=names,
+        namespace={"__post_init__": check} if check else {},
+        kw_only=True,
+        forbid_unknown_fields=not node.get("additionalProperties", True),
+        gc=False,
+    )
+
+
+def _check(node: Node) -> Callable[[Any], None] | None:
+    """Return what raises a `ValueError` for an object that meets its types and not its schema; None if there is none.
+
+    That is one without any of the fields of which one is required, or with a value that a field excludes.
+    """
+    wanted = [name for each in node.get("anyOf", ()) for name in each["required"]]
+    excluded = [
+        (attrgetter(name), frozenset(field["not"]["enum"]))
+        for name, field in node["properties"].items()
+        if "enum" in field.get("not", {})
+    ]
 
     def check(read: Any) -> None:
-        if not any(all(getattr(read, field) is not msgspec.UNSET for field in fields) for fields in wanted):
+        for value, values in excluded:
+            if value(read) in values:
+                raise ValueError(_EXCLUDED)
+        if wanted and all(getattr(read, name) is msgspec.UNSET for name in wanted):
             raise ValueError("none of the fields of which one is required")
 
-    namespace = {"__post_init__": check} if wanted else {}
-    return msgspec.defstruct(
-        name, members, rename=names, namespace=namespace, kw_only=True, forbid_unknown_fields=closed, gc=False
-    )
+    def check_one(read: Any) -> None:  # as `check` does, in half the time
+        if value(read) in values:
+            raise ValueError(_EXCLUDED)
+
+    if len(excluded) == 1 and not wanted:
+        ((value, values),) = excluded
+        return check_one
+    return check if wanted or excluded else None
