@@ -10,8 +10,9 @@ from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 
-from target_klar.records.conform import Rejection, deletion_fields
+from target_klar.records.conform import Rejection
 from target_klar.records.convert import fold
+from target_klar.records.deletions import deletion_fields
 from target_klar.records.formatting import Problem, shorten
 
 if TYPE_CHECKING:

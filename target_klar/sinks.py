@@ -10,8 +10,10 @@ from target_klar.contract.streams import CONTRACTS, Record
 from target_klar.delivery.batch import MAX_HELD, Batch
 from target_klar.delivery.stream import Stream
 from target_klar.reader import LINE
-from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Deleted, Rejection
+from target_klar.records.conform import Conformed, Conformer, Rejection
+from target_klar.records.deletions import DELETED_AT, Deleted
 from target_klar.records.json_codec import decode
+from target_klar.records.quality import QualityReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +48,11 @@ class KlarSink(BatchSink):
         self._ask_again = 0
         self._sending = target.dispatcher
         self._ledger = target.dispatcher.ledger
+        ignored = self.config.get("ignore_quality_rules", ())
+        self.stream.quality = QualityReport(contract, ignored, enabled=self.config["validate_records"])
         self.conformer = Conformer(
             contract,
+            ignored_rules=ignored,
             extra_fields=self.config.get("extra_fields", ()),
             validate=self.config["validate_records"],
             hard_delete=self.config["hard_delete"],
@@ -72,11 +77,17 @@ class KlarSink(BatchSink):
                 self._take(conformed, line, pass_through=True)
                 return
             self._ask_again = self._ledger.number + _NOT_ASKED
-        self._take(self.conformer.conform(decode(record)), line)
+        self._take_living(decode(record), line, frozenset())
 
     def take_without(self, columns: frozenset[str], record: msgspec.Raw, line: bytes) -> None:
         """Add a record to the batch without these columns; raises what `take` does."""
-        self._take(self.conformer.conform(decode(record), columns), line)
+        self._take_living(decode(record), line, columns)
+
+    def _take_living(self, record: Any, line: bytes, columns: frozenset[str]) -> None:
+        conformed = self.conformer.conform(record, columns)
+        if isinstance(conformed, Conformed) and not conformed.cancels:
+            self.stream.other_marks.add(self.stream_name, record)
+        self._take(conformed, line)
 
     def process_record(self, record: object, context: dict[str, Any]) -> None:
         """Conform one record and add it to the batch; `context` is the tap's own message, with its line.
@@ -84,7 +95,11 @@ class KlarSink(BatchSink):
         Raises:
             RecordRefusedError: Klar would not take it, and it may not be set aside.
         """
-        self._take(self.conformer.conform(record), context[LINE])
+        conformed = self.conformer.conform(record)
+        own = context["record"]
+        if isinstance(conformed, Conformed) and not conformed.cancels and isinstance(record, dict):
+            self.stream.other_marks.add(context["stream"], own, record)
+        self._take(conformed, context[LINE])
 
     def _count(self) -> int:
         self.stream.read += 1
@@ -100,13 +115,13 @@ class KlarSink(BatchSink):
         self.stream.read += 1
         if conformed.cancels:
             self.stream.cancelled += 1
-        if conformed.quality_warnings:
-            self.stream.quality_warnings.update(conformed.quality_warnings)
+        if self.stream.quality is not None:
+            self.stream.quality.add(conformed)
         if batch is None:
             batch = self.batch = Batch(self.stream, ledger.begin_batch(number))
         else:
             batch.numbers.append(number)
-        batch.add(number, conformed.key, conformed.text, None if pass_through else line)
+        batch.add(number, conformed.key, conformed.text, None if pass_through else line, conformed.amounts)
         if len(batch.numbers) >= self._max_records or batch.held >= MAX_HELD:
             self.flush()
 
@@ -116,6 +131,7 @@ class KlarSink(BatchSink):
         else:
             self._count()
             self.stream.deleted += 1
+            self.stream.without_lines += left is Deleted.WITHOUT_LINES
 
     def count_filtered(self, record: Record) -> None:
         """Count a record that a `__filter__` dropped if it is a deletion, which nobody would hear of otherwise."""
@@ -159,14 +175,17 @@ class KlarSink(BatchSink):
             names = ", ".join(self.conformer.dropped)
             say.warning("%s: fields that Klar does not know were left out: %s", self.stream_name, names)
         cancels = stream.contract.cancels_by or stream.contract.cancelled_at
-        if stream.deleted > stream.filtered:
+        number = stream.deleted - stream.filtered - stream.without_lines
+        if number:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
-            number = stream.deleted - stream.filtered
             say.warning("%s: %d deleted records were skipped%s", self.stream_name, number, advice)
         if stream.filtered:
             advice = f"; to let them pass, begin it with `record.get('{DELETED_AT}') or`" if cancels else ""
             say.warning("%s: %d deletions were dropped by `__filter__`%s", self.stream_name, stream.filtered, advice)
-        for doubt, number in stream.quality_warnings.items():
-            say.warning("%s: %d with %s", self.stream_name, number, doubt)
-        if told := stream.unaggregated.told():
-            say.warning("%s: %s", self.stream_name, told)
+        if stream.without_lines:
+            why = "they came without lines, and would have replaced the orders with nothing"
+            say.warning("%s: %d deleted records were skipped: %s", self.stream_name, stream.without_lines, why)
+        for level, text in stream.quality.lines() if stream.quality else ():
+            say.log(level, "%s", text)
+        for text in [*stream.other_marks.lines(), *stream.unaggregated.lines()]:
+            say.warning("%s", text)

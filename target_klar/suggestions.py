@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.conform import DELETED_AT, deletion_fields
 from target_klar.records.convert import fold
+from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:

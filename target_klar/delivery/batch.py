@@ -10,8 +10,9 @@ import msgspec
 from target_klar.records.json_codec import decode, quoted
 
 if TYPE_CHECKING:
-    from target_klar.contract.streams import Record
+    from target_klar.contract.streams import Amounts, Record
     from target_klar.delivery.stream import Stream
+    from target_klar.delivery.unaggregated import SourceKey
 
 
 MAX_HELD: Final = 16 << 20
@@ -32,6 +33,10 @@ class Entry(msgspec.Struct, gc=False):
     """What Klar gets, as JSON."""
     origin: bytes | None
     """The tap's own line; None where its record is what Klar gets."""
+    amounts: Amounts
+    """What it adds to the control totals."""
+    source_key: SourceKey | None = None
+    """Its key in the source, where that is not Klar's."""
 
     @property
     def record(self) -> Record:
@@ -61,7 +66,15 @@ class Batch:
         """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
 
-    def add(self, number: int, key: str, text: bytes, origin: bytes | None) -> None:
+    def add(
+        self,
+        number: int,
+        key: str,
+        text: bytes,
+        origin: bytes | None,
+        amounts: Amounts = 0.0,
+        source_key: SourceKey | None = None,
+    ) -> None:
         """Take a record in, with `text` as its JSON, in the place of an earlier one with the same `key`.
 
         `origin` is the line it came in, unless its record there is the same.
@@ -72,10 +85,10 @@ class Batch:
             number = before.earliest
             self.held -= before.held
             self.stream.merged += 1
-            self.stream.unaggregated.add({key: before.sent})
-        entries[key] = Entry(number, text, origin)
+            self.stream.unaggregated.add({key: (before.sent, before.source_key)})
+        entries[key] = Entry(number, text, origin, amounts, source_key)
         self.held += len(text) if origin is None else len(text) + len(origin)
 
     def close(self) -> None:
         """Look at what its records replace, once no more come."""
-        self.stream.unaggregated.add({key: entry.sent for key, entry in self.entries.items()})
+        self.stream.unaggregated.add({key: (entry.sent, entry.source_key) for key, entry in self.entries.items()})

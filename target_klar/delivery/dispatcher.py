@@ -180,6 +180,10 @@ class Dispatcher:
         stream.requests += report.requests
         stream.retries += report.retries
         stream.stored += len(outcome.accepted)
+        accepted = (
+            entry.amounts for position, entry in enumerate(batch.entries.values()) if position in outcome.accepted
+        )
+        stream.totals.add(accepted)
         stream.update_status(report.status)
         if outcome.accepted:
             if not report.confirmed:
@@ -197,6 +201,6 @@ class Dispatcher:
         entries = list(batch.entries.items()) if outcome.refused else []
         for position in sorted(outcome.refused):
             key, entry = entries[position]
-            rejection = Rejection(shorten(key), outcome.refused[position])
+            rejection = Rejection(shorten(stream.contract.readable_key(key)), outcome.refused[position])
             self.refuse(stream, entry.earliest, entry.line(stream.name), rejection, batch=batch.numbers[0])
         self.ledger.complete(batch.numbers[0])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from target_klar.delivery.unaggregated import UnaggregatedRecords
+from target_klar.records.deletions import OtherMarks
+from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
+    from target_klar.records.quality import QualityReport
 
 _logger = logging.getLogger("target-klar")
 
@@ -41,8 +43,14 @@ class Stream:
     """Klar took its first request, and counted it."""
     status: Status | None = None
     """The newest status read."""
-    quality_warnings: Counter[str] = field(default_factory=Counter)
-    """How many of its records are allowed and look like a mistake, by what it is."""
+    quality: QualityReport | None = None
+    """Which of its records are allowed and look like a mistake; it may not be asked for."""
+    totals: ControlTotals = field(init=False)
+    """What is stored, added up."""
+    other_marks: OtherMarks = field(init=False)
+    """Which of its records look deleted by a column that is not the mark."""
+    without_lines: int = 0
+    """How many of the deleted ones would have replaced an order with one that has no lines."""
     unaggregated: UnaggregatedRecords = field(init=False)
     """Which of its records may be parts of one."""
     _started: float = field(default_factory=time.monotonic)
@@ -51,6 +59,8 @@ class Stream:
 
     def __post_init__(self) -> None:
         self.unaggregated = UnaggregatedRecords(self.contract)
+        self.totals = ControlTotals(self.contract)
+        self.other_marks = OtherMarks(self.contract.stream)
 
     @property
     def name(self) -> str:
@@ -74,14 +84,12 @@ class Stream:
         seconds = time.monotonic() - self._started
         names = ("stored", "read", "merged", "cancelled", "deleted", "rejected", "requests", "retries")
         counts = {name: getattr(self, name) for name in names}
-        unaggregated = [
+        parts = [
             f"{count} {'valid' if name == 'stored' and self.dry_run else name}"
             for name, count in counts.items()
             if count or zeros
         ]
-        unaggregated += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
+        parts += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
         if self.status is not None and self.status.total is not None:
-            unaggregated.append(
-                f"{self.status.total} ever submitted, says Klar's status of {self._status_time:%H:%M:%S} UTC"
-            )
-        return f"{self.name}: {', '.join(unaggregated)}"
+            parts.append(f"{self.status.total} ever submitted, says Klar's status of {self._status_time:%H:%M:%S} UTC")
+        return f"{self.name}: {', '.join(parts)}"

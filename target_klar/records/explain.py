@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, TypeChecker
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import create
 
-from target_klar.contract.schema import UNIX_SECONDS, is_time
+from target_klar.contract.schema import LARGEST_NUMBER, UNIX_SECONDS, is_time
 from target_klar.records.convert import LARGEST_EXACT
 from target_klar.records.formatting import MAX_BITS, Problem, Unwritable, describe, is_text, shorten
 from target_klar.records.times import parse_time
@@ -190,7 +190,7 @@ def _expected(schema: Mapping[str, Any]) -> str:
 
 def _is_inexact(value: Any) -> bool:
     """Tell whether a number was written with an exponent or a fraction, and is too large to be exact then."""
-    return not isinstance(value, int) and abs(value) > LARGEST_EXACT
+    return not isinstance(value, int) and LARGEST_EXACT < abs(value) <= LARGEST_NUMBER
 
 
 def _hint(schema: Mapping[str, Any], value: object) -> str:

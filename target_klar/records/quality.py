@@ -75,6 +75,7 @@ class QualityReport:
 
     def lines(self) -> list[QualityLine]:
         """Return a line for each rule that holds for the run so far: number, share, one key, and what to do."""
+        self._look()
         return [
             _line(self._contract, rule, count)
             for rule, count in self._counts.items()
