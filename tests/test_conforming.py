@@ -104,7 +104,7 @@ REFUND_CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | str]] = {
     "a negative quantity": (
         {"createdAt": NOON} | item(refundedQuantity=-2),
         (
-            "lineItems[0].refundedQuantity must be a number, 0 or more (found number -2) [negative_quantity]; "
+            "lineItems[0].refundedQuantity must be a number, 0 or more [negative_quantity] (found number -2); "
             "WooCommerce, for one, writes refunds negative: use `abs(...)` in a stream map"
         ),
     ),

@@ -127,9 +127,8 @@ def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
             for name in value:
                 if name not in schema["properties"]:
                     yield Problem(_path([*place, name]), "is no field that Klar knows")
-        case "not":
-            by_rule = f'must not be "{value}"{_rule(schema["refusal"])}' if "refusal" in schema else ""
-            yield Problem(_path(place), by_rule or schema["description"])
+        case "not" if "enum" not in schema["not"]:
+            yield Problem(_path(place), schema["description"])
         case _ if "propertyNames" in error.absolute_schema_path:
             yield Problem(_path(place), "has a field whose name is not text")
         case _:
@@ -139,16 +138,14 @@ def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
 def _mismatch(error: ValidationError, root: Node) -> str:
     """Say what was expected, what is there, and which data quality rule wants it, if one does."""
     schema: Any = error.schema
-    refusal, by_rule = schema.get("refusal"), ""
+    refusal, rule, advice = schema.get("refusal"), "", ""
     if refusal and error.validator in refusal["limits"]:
-        by_rule = _rule(refusal)
+        rule, advice = f" [{refusal['rule']}]", f"; {refusal['advice']}"
     elif refusal:
         schema = refusal["otherwise"]
-    return f"{_expected(schema)} (found {_describe(error, root)}{_hint(schema, error.instance)}){by_rule}"
-
-
-def _rule(refusal: Mapping[str, Any]) -> str:
-    return f" [{refusal['rule']}]; {refusal['advice']}"
+    if error.validator == "not":
+        return f'must not be "{error.instance}"{rule}{advice}'
+    return f"{_expected(schema)}{rule} (found {_describe(error, root)}{_hint(schema, error.instance)}){advice}"
 
 
 def _describe(error: ValidationError, root: Node) -> str:
