@@ -570,7 +570,7 @@ def test_a_record_with_another_mark_goes_on_and_the_map_that_the_warning_gives_c
 ) -> None:
     source = "returns" if mapping else "refunds"
     maps = {source: {"__alias__": "refunds"} | mapping} if mapping else {}
-    own = row("R", stream=source, **{"__deleted": "true"}, createdAt=REFUND_TIME, lineItems=OWN["lineItems"])
+    own = row("R", stream=source, __deleted="true", createdAt=REFUND_TIME, lineItems=OWN["lineItems"])
     source_schema = schema(source, created={"type": "integer"}, createdAt={}, lineItems={}, __deleted={})
     lines = [source_schema, own, state(1)]
     ended = run(klar, lines, hard_delete=hard_delete, stream_maps=maps)

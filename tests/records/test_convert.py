@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conforming import rejection, sent
@@ -12,6 +13,9 @@ from msgspec import Raw
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import Conformer
 from target_klar.records.json_codec import decode, encode
+
+if TYPE_CHECKING:
+    from target_klar.contract.streams import Contract
 
 REFUNDS = CONTRACTS["refunds"]
 COSTS = CONTRACTS["transaction_costs"]
@@ -320,7 +324,7 @@ def test_each_line_item_is_refused_at_its_place() -> None:
 
 ORDERS = CONTRACTS["orders"]
 ORDER = {"id": "1", "createdAt": 1704103200, "lineItems": [{"id": "a", "quantity": 1}]}
-EMPTY_FIELDS = {
+EMPTY_FIELDS: dict[str, tuple[dict[str, Any], Contract, dict[str, Any]]] = {
     "a number": ({"lineItems": [{"id": "a", "quantity": 1, "product_cogs": ""}]}, ORDERS, ORDER),
     "a boolean": (
         {"customer": {"id": "7", "isNewsletterSubscriberAtTimeOfCheckout": ""}},
@@ -341,7 +345,7 @@ EMPTY_FIELDS = {
 @pytest.mark.parametrize("name", EMPTY_FIELDS)
 def test_an_empty_field_of_any_type_is_left_out_where_it_is_not_required(name: str) -> None:
     written, contract, expected = EMPTY_FIELDS[name]
-    whole = ORDER if contract is ORDERS else {"orderId": "1", "productCogs": 1}
+    whole: dict[str, Any] = ORDER if contract is ORDERS else {"orderId": "1", "productCogs": 1}
     assert sent(whole | written, contract) == whole | expected
 
 
