@@ -289,6 +289,14 @@ def test_a_value_that_no_merchant_can_mean_is_rejected_or_warned_of_and_its_neig
     assert judge(stream, records, validate=False)[1:] == ({}, [], []), "without validation Klar is left to judge"
 
 
+def test_a_rule_that_is_ignored_leaves_those_beside_it() -> None:
+    records = [refund_of(" "), refund_of("")]
+    judged = judge("refunds", records, ignored=["empty_line_item_id"])
+    assert (judged.rejected, set(judged.warned)) == ([], {"unmatchable_id"})
+    judged = judge("refunds", records, ignored=["unmatchable_id"])
+    assert (len(judged.rejected), judged.warned) == (1, {})
+
+
 def test_each_rule_has_a_row_and_no_row_names_another() -> None:
     assert len(ROWS) >= 80
     assert {name.strip("()") for *_, expected in ROWS.values() for name in expected.split()} == QUALITY_RULES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.quality import ORDER_NAME, UNMATCHABLE_ID, cost, not_a_placeholder, questioned
+from target_klar.contract.quality import ORDER_NAME, UNMATCHABLE_ID, cost, not_a_placeholder, with_rules
 from target_klar.contract.schema import closed, key, number, one_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _order_id(description: str, *rules: Rule) -> Node:
-    return questioned(not_a_placeholder(key(description)), UNMATCHABLE_ID, *rules)
+    return with_rules(not_a_placeholder(key(description)), UNMATCHABLE_ID, *rules)
 
 
 TRANSACTION_COSTS: Final = closed(
@@ -43,7 +43,7 @@ COGS: Final = one_of(
         "What one product in one order cost the merchant.",
         ["orderId", "productCogs"],
         orderId=_order_id("the order's id at Klar"),
-        lineItemId=questioned(not_a_placeholder(key("the line item in the order, by its `id`")), UNMATCHABLE_ID),
+        lineItemId=with_rules(not_a_placeholder(key("the line item in the order, by its `id`")), UNMATCHABLE_ID),
         sku=not_a_placeholder(key("the product, where there is no line item to name")),
         productCogs=cost(number("landed cost of one piece, without VAT")),
     ),

@@ -20,7 +20,7 @@ from target_klar.contract.order_rules import (
     NO_PIECES,
     TAX_RATE_ABOVE_1,
 )
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, not_a_placeholder, questioned
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, not_a_placeholder, with_rules
 from target_klar.contract.refunds import REFUNDED_LINE_ITEM
 from target_klar.contract.schema import array, boolean, closed, key, number, personal, since, text, time
 
@@ -33,7 +33,7 @@ DISCOUNT: Final = closed(
     voucherCode=text("the code that was used"),
     voucherType=text("the kind of voucher"),
     isVoucher=boolean("whether a voucher gave it"),
-    discountAmount=questioned(amount(number("for one piece, positive")), NEGATIVE_DISCOUNT),
+    discountAmount=with_rules(amount(number("for one piece, positive")), NEGATIVE_DISCOUNT),
 )
 
 TAX: Final = closed(
@@ -41,7 +41,7 @@ TAX: Final = closed(
     [],
     title=text("such as VAT"),
     descriptor=text("what it is known by in the shop"),
-    taxRate=questioned(number("a fraction: 0.19 for 19 %"), TAX_RATE_ABOVE_1),
+    taxRate=with_rules(number("a fraction: 0.19 for 19 %"), TAX_RATE_ABOVE_1),
     taxAmount=amount(number("for one piece, after discounts")),
 )
 
@@ -57,7 +57,7 @@ _LINE_ITEM_FIELDS: Final = {
     "productCogs": amount(number("landed cost of one piece, without VAT")),
     "productGmv": amount(number("list price of one piece, with tax [M]")),
     "productShippingWeightInGrams": number("of one piece"),
-    "quantity": questioned(number("pieces"), NO_PIECES),
+    "quantity": with_rules(number("pieces"), NO_PIECES),
     "productTags": array(text("a tag"), "tags of the product"),
     "discounts": array(DISCOUNT, "discounts on the line"),
     "taxes": array(TAX, "taxes on the line"),
@@ -71,10 +71,10 @@ _LINE_ITEM_FIELDS: Final = {
     "totalLogisticsCosts": amount(number("what it cost to ship the whole line")),
 }
 _LINE_ITEM_REQUIRED: Final = ["id", "quantity"]
-BUNDLED_PRODUCT: Final = questioned(
+BUNDLED_PRODUCT: Final = with_rules(
     closed("One product of a bundle.", _LINE_ITEM_REQUIRED, **_LINE_ITEM_FIELDS), NET_ABOVE_GROSS
 )
-LINE_ITEM: Final = questioned(
+LINE_ITEM: Final = with_rules(
     closed(
         "One line of an order.",
         _LINE_ITEM_REQUIRED,
@@ -92,7 +92,7 @@ SHIPPING: Final = closed(
     provinceOrState=personal(text("of the address")),
     countryCodeIso3Letter=personal(text("such as DEU")),
     countryCodeIso2Letter=personal(text("such as DE")),
-    currencyCodeIso3Letter=questioned(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
+    currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
     zipOrPostalCode=personal(text("of the address")),
     providerDescriptor=text("who ships it"),
     # Spelled "Tax" here and "Taxes" in a line item.
@@ -130,17 +130,17 @@ OPTIONAL_IDENTIFIERS: Final = closed(
     isFirstSubscriptionOrder=boolean("whether it is the first of the subscription"),
 )
 
-ORDER: Final = questioned(
+ORDER: Final = with_rules(
     closed(
         "What one customer ordered at one time.",
         ["id", "createdAt", "lineItems"],
         id=not_a_placeholder(key("unique; sent again, the order replaces the one that Klar has")),
-        createdAt=questioned(time("when it was placed"), IMPLAUSIBLE_TIME),
-        updatedAt=questioned(time("when it was changed last"), IMPLAUSIBLE_TIME),
+        createdAt=with_rules(time("when it was placed"), IMPLAUSIBLE_TIME),
+        updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
         processedAt=time("when it was fulfilled"),
         closedAt=time("when it was closed"),
         cancelledAt=time("when it was cancelled"),
-        currencyCodeIso3Letter=questioned(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
+        currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
         financialStatus=text("such as paid, partially_refunded"),
         shipmentStatus=text("such as shipped, not_shipped"),
         paymentGatewayName=text("who handled the payment"),
@@ -148,7 +148,7 @@ ORDER: Final = questioned(
         orderName=text("such as #1001 [M]"),
         orderNumber=text("such as 1001 [M]"),
         tags=text("tags of the order [M]"),
-        lineItems=questioned(array(LINE_ITEM, "its lines"), DUPLICATE_LINE_IDS, NO_AMOUNTS),
+        lineItems=with_rules(array(LINE_ITEM, "its lines"), DUPLICATE_LINE_IDS, NO_AMOUNTS),
         refundedLineItems=array(REFUNDED_LINE_ITEM, "what of them was refunded"),
         shipping=SHIPPING,
         customer=personal(CUSTOMER),

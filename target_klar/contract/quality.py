@@ -1,7 +1,8 @@
 """Data quality rules: what Klar would take and no merchant can mean. Each stands in the contract beside what it judges.
 
-No page of Klar's says any of this: it is our reading. A rule either refuses a record (`refused`) or is counted over a
-run (`questioned` with a `Rule`); both have a name that their message shows and that `ignore_quality_rules` turns off.
+No page of Klar's says any of this: it is our reading. A rule is either a limit, beyond which a record is
+rejected (`limited`), or a `Rule`, which is counted over a run (`with_rules`). Each has a name, which its message shows
+and `ignore_quality_rules` turns off.
 """
 
 from __future__ import annotations
@@ -51,20 +52,21 @@ class Rule:
         return met > 0 and of >= self.least and (met > self.share * of or (self.or_equal and met == self.share * of))
 
 
-def questioned(node: Node, *rules: Rule) -> Node:
+def with_rules(node: Node, *rules: Rule) -> Node:
     """Return a node whose values are asked about by these rules."""
     return node | {"quality": (*node.get("quality", ()), *rules)}
 
 
-def refused(node: Node, rule: str, advice: str, **limits: Any) -> Node:
-    """Return a node that has these limits as well, as a data quality rule; `advice` says the way out of it."""
-    return node | limits | {"refusal": {"rule": rule, "advice": advice, "limits": [*limits], "otherwise": node}}
+def limited(node: Node, rule: str, advice: str, **limits: Any) -> Node:
+    """Return a node with these limits, as a data quality rule; `advice` says what to do about a value beyond them."""
+    return node | limits | {"rule": {"name": rule, "advice": advice, "limits": [*limits], "without": node}}
 
 
 def without_rules(node: Node, ignored: Collection[str]) -> Node:
     """Return a node without the rules of these names, at any level."""
-    while node.get("refusal", {}).get("rule") in ignored:
-        node = node["refusal"]["otherwise"]
+    if "rule" in node and node["rule"]["name"] in ignored:
+        limits, plain = node["rule"]["limits"], node["rule"]["without"]
+        node = plain | {name: value for name, value in node.items() if name != "rule" and name not in limits}
     if "quality" in node:
         node = node | {"quality": tuple(rule for rule in node["quality"] if rule.name not in ignored)}
     match node:
@@ -77,9 +79,8 @@ def without_rules(node: Node, ignored: Collection[str]) -> Node:
 
 def rule_names(node: Node) -> Iterator[str]:
     """Yield the name of each rule of a node, at any level; one may come several times."""
-    if "refusal" in node:
-        yield node["refusal"]["rule"]
-        yield from rule_names(node["refusal"]["otherwise"])
+    if "rule" in node:
+        yield node["rule"]["name"]
     yield from (rule.name for rule in node.get("quality", ()))
     for field in [*node.get("properties", {}).values(), *([node["items"]] if "items" in node else ())]:
         yield from rule_names(field)
@@ -102,7 +103,7 @@ _SUSPICIOUS: Final = ("| ", " |", ".0|", "e+", "E+", _GLOBAL_ID)
 def not_a_placeholder(node: Node) -> Node:
     """Return a node for a key, of which `None`, `nan`, `null` and `undefined` are none."""
     advice = "records with it would overwrite each other: drop them with `__filter__`, or map another column"
-    return refused(node, "placeholder_key", advice, **{"not": {"enum": sorted(PLACEHOLDERS)}})
+    return limited(node, "placeholder_key", advice, **{"not": {"enum": sorted(PLACEHOLDERS)}})
 
 
 def _matches_nothing(text: str) -> bool:
@@ -218,9 +219,9 @@ def amounts_in_cents(
 
 def amount(node: Node) -> Node:
     """Return a node for an amount in major units."""
-    return questioned(node, FLOAT_NOISE)
+    return with_rules(node, FLOAT_NOISE)
 
 
 def cost(node: Node) -> Node:
     """Return a node for the one amount of an object that is a cost."""
-    return questioned(amount(node), NEGATIVE_COSTS, amounts_in_cents(lambda each: each, _any_fraction, 50))
+    return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(lambda each: each, _any_fraction, 50))

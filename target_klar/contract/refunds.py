@@ -8,35 +8,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from target_klar.contract.quality import (
-    IMPLAUSIBLE_TIME,
-    UNMATCHABLE_ID,
-    Rule,
-    not_a_placeholder,
-    questioned,
-    refused,
-)
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, UNMATCHABLE_ID, Rule, limited, not_a_placeholder, with_rules
 from target_klar.contract.schema import array, closed, key, number, text, time
+
+_EMPTY_LINE_ITEM_ID: Final = "it is the id of no line: leave such lines out, or map the column that has it"
+_NEGATIVE_QUANTITY: Final = "WooCommerce, for one, writes refunds negative: use `abs(...)` in a stream map"
 
 REFUNDED_LINE_ITEM: Final = closed(
     "What was refunded of one line of an order.",
     ["lineItemId", "refundedQuantity"],
     id=text("of this refunded line"),
-    lineItemId=questioned(
-        refused(
-            text("the `id` of the line item in the order"),
-            "empty_line_item_id",
-            "it belongs to no line of the order: leave such lines out, or map the column that has it",
-            minLength=1,
-        ),
+    lineItemId=with_rules(
+        limited(text("the `id` of the line item in the order"), "empty_line_item_id", _EMPTY_LINE_ITEM_ID, minLength=1),
         UNMATCHABLE_ID,
     ),
-    refundedQuantity=refused(
-        number("pieces"),
-        "negative_quantity",
-        "WooCommerce, for one, writes refunds negative: use `abs(...)` in a stream map",
-        minimum=0,
-    ),
+    refundedQuantity=limited(number("pieces"), "negative_quantity", _NEGATIVE_QUANTITY, minimum=0),
     reasonDescriptor=text("why, in any words"),
     createdAt=time("when the line was refunded"),
     processedAt=time("when the refund of the line was carried out"),
@@ -57,9 +43,9 @@ REFUND: Final = closed(
     "What was refunded of one order at one time.",
     ["id", "createdAt", "lineItems"],
     id=not_a_placeholder(key("unique; sent again, the refund replaces the one that Klar has")),
-    createdAt=questioned(time("when the refund was made"), IMPLAUSIBLE_TIME),
-    updatedAt=questioned(time("when it was changed last"), IMPLAUSIBLE_TIME),
-    lineItems=questioned(
+    createdAt=with_rules(time("when the refund was made"), IMPLAUSIBLE_TIME),
+    updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
+    lineItems=with_rules(
         array(REFUNDED_LINE_ITEM, "the refunded lines; none of them cancels the refund"), ZERO_QUANTITIES
     ),
 )

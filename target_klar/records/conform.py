@@ -6,6 +6,7 @@ is judged as the JSON that it gets.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -100,8 +101,10 @@ class Conformer:
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
         self._validate = validate
         self._schema = accepted | {"$defs": _DEFS}
-        self._read = decoder_for(self._schema)
-        self._read_strictly = decoder_for(known)
+        self._read = decoder_for(_with_any_key(self._schema, contract.key))
+        self._read_strictly = decoder_for(_with_any_key(known, contract.key))
+        self._first_key_of = attrgetter(contract.key)
+        self._excluded = frozenset(known["properties"][contract.key].get("not", {}).get("enum", ()))
         self._conversions = Conversions(extras, validate)
         fields = known["properties"] | DELETION_MARK["properties"]
         self._converter = self._conversions.of_object(known | {"properties": fields})
@@ -164,18 +167,24 @@ class Conformer:
             typed = self._read(text)
         except _REFUSED:
             return self._rejection(converted, self.explain(converted))
-        return self._conformed(typed, text) if self._validate else self._unvalidated(typed, text)
+        if not self._validate:
+            return self._unvalidated(typed, text)
+        return self._conformed(typed, text) or self._rejection(converted, self.explain(converted))
 
-    def _conformed(self, typed: Any, text: bytes) -> Conformed:
+    def _conformed(self, typed: Any, text: bytes) -> Conformed | None:
+        if self._first_key_of(typed) in self._excluded:
+            return None
         cancels = self._cancels_by is not None and not getattr(typed, self._cancels_by)
         return Conformed(self._key_of(typed), text, cancels, typed, self._amounts_of(typed))
 
     def _unvalidated(self, loose: Any, text: bytes) -> Conformed:
         try:
-            return self._conformed(self._read_strictly(text), text)
+            typed = self._read_strictly(text)
+            amounts = self._amounts_of(typed)
         except DECODE_ERRORS:
-            cancels = self._cancels_by is not None and getattr(loose, self._cancels_by) == []
-            return Conformed(self._key_of(loose), text, cancels, None, self._contract.no_amounts)
+            typed, amounts = None, self._contract.no_amounts
+        cancels = self._cancels_by is not None and getattr(loose, self._cancels_by) == []
+        return Conformed(self._key_of(loose), text, cancels, typed, amounts)
 
     def _rejection(self, converted: Record, problems: list[Problem]) -> Rejection:
         key = self._contract.describe_key(converted)
@@ -201,6 +210,12 @@ def _explain(schema: Node, record: object) -> list[Problem]:
     from target_klar.records.explain import explain  # noqa: PLC0415  # jsonschema takes long, and most runs need none
 
     return explain(schema, record)
+
+
+def _with_any_key(node: Node, key: str) -> Node:
+    """Return an object schema for the decoder, whose key excludes no value: to ask for that there takes far longer."""
+    plain = {name: limit for name, limit in node["properties"][key].items() if name != "not"}
+    return node | {"properties": node["properties"] | {key: plain}}
 
 
 def _with_extras(node: Node, extras: Sequence[str]) -> Node:

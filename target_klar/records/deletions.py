@@ -101,9 +101,9 @@ def _meets(read: Callable[[bytes], object], value: object) -> bool:
 # one nothing else may stand: `customer_deleted_at` and `deleted_lines` are of something else.
 _PIPELINES_MARK: Final = re.compile(r"_.*delet(?:ed|ion).*", re.DOTALL)
 _SOURCES_MARK: Final = re.compile(
-    r"(?:is|was|has|been|soft|hard|row|record|source|src|sys|system|date|datetime|time|timestamp|ts)*"
+    r"(?:is|was|has|been|soft|hard|row|record|source|src|sys|system|date|time|timestamp|ts)*"
     r"(?:deleted?|deletion)"
-    r"(?:at|on|date|datetime|time|timestamp|ts|utc|flag|ind|indicator|mark|marker|row|record)*"
+    r"(?:at|on|date|time|timestamp|ts|utc|flag|ind|indicator|mark|marker|row|record)*"
 )
 _NEITHER: Final = re.compile(r"[^a-z]")
 

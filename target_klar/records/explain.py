@@ -138,14 +138,14 @@ def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
 def _mismatch(error: ValidationError, root: Node) -> str:
     """Say what was expected, what is there, and which data quality rule wants it, if one does."""
     schema: Any = error.schema
-    refusal, rule, advice = schema.get("refusal"), "", ""
-    if refusal and error.validator in refusal["limits"]:
-        rule, advice = f" [{refusal['rule']}]", f"; {refusal['advice']}"
-    elif refusal:
-        schema = refusal["otherwise"]
+    rule, name, advice = schema.get("rule"), "", ""
+    if rule and error.validator in rule["limits"]:
+        name, advice = f" [{rule['name']}]", f"; {rule['advice']}"
+    elif rule:
+        schema = rule["without"]
     if error.validator == "not":
-        return f'must not be "{error.instance}"{rule}{advice}'
-    return f"{_expected(schema)}{rule} (found {_describe(error, root)}{_hint(schema, error.instance)}){advice}"
+        return f'must not be "{error.instance}"{name}{advice}'
+    return f"{_expected(schema)}{name} (found {_describe(error, root)}{_hint(schema, error.instance)}){advice}"
 
 
 def _describe(error: ValidationError, root: Node) -> str:

@@ -29,8 +29,10 @@ _Path: TypeAlias = tuple[_Step, ...]
 """From a column of objects to the column of a field, or of the items of an array, below them."""
 
 _TOGETHER: Final = 250
-_BYTES_TOGETHER: Final = 65_536
-"""Of JSON: typed objects take several times as much, and are fast to read while the processor still has them."""
+_LARGE: Final = 256
+_LARGE_TOGETHER: Final = 65_536
+"""Bytes of JSON, those of records of fewer than `_LARGE` not counted: typed objects take several times as much, and are
+fast to read while the processor still has them."""
 _ONE_IN: Final = 20
 """A rule is warned of if it is met by one record in so many, or if there are fewer."""
 
@@ -68,9 +70,12 @@ class QualityReport:
 
     def add(self, conformed: Conformed) -> None:
         """Ask the rules about a record that is going to be sent."""
-        self._waiting.append(conformed)
-        self._bytes += len(conformed.text)
-        if len(self._waiting) == _TOGETHER or self._bytes > _BYTES_TOGETHER:
+        waiting = self._waiting
+        waiting.append(conformed)
+        size = len(conformed.text)
+        if size >= _LARGE:
+            self._bytes += size
+        if len(waiting) >= _TOGETHER or self._bytes > _LARGE_TOGETHER:
             self._look()
 
     def lines(self) -> list[QualityLine]:
