@@ -105,7 +105,8 @@ _SOURCES_MARK: Final = re.compile(
     r"(?:deleted?|deletion)"
     r"(?:at|on|date|time|timestamp|ts|utc|flag|ind|indicator|mark|marker|row|record)*"
 )
-_NEITHER: Final = re.compile(r"[^a-z]")
+_NO_LETTER: Final = re.compile(r"[^a-z]")
+_MAX_MARKS: Final = 20
 
 
 @lru_cache(maxsize=64)
@@ -115,7 +116,7 @@ def _other_marks_among(names: tuple[Any, ...]) -> list[str]:
         for name in names
         if isinstance(name, str)
         and fold(name) != _FOLDED_DELETED_AT
-        and (_PIPELINES_MARK.match(name.lower()) or _SOURCES_MARK.fullmatch(_NEITHER.sub("", name.lower())))
+        and (_PIPELINES_MARK.match(name.lower()) or _SOURCES_MARK.fullmatch(_NO_LETTER.sub("", name.lower())))
     ]
 
 
@@ -127,7 +128,7 @@ class OtherMarks:
 
     def __init__(self, stream: str) -> None:
         self._stream = stream
-        self._counts: Counter[tuple[str, str]] = Counter()  # of source stream and column, of which there are few
+        self._counts: Counter[tuple[str, str]] = Counter()  # by source stream and column
         schema = DELETION_MARK | {"required": []}
         self._converter = Conversions().of_object(schema)
 
@@ -141,7 +142,8 @@ class OtherMarks:
             return
         for name in names:
             mark = self._converter.convert({DELETED_AT: record[name]}).get(DELETED_AT, MISSING)
-            if mark is not MISSING and is_mark(mark):
+            is_known = (source, name) in self._counts or len(self._counts) < _MAX_MARKS
+            if mark is not MISSING and is_mark(mark) and is_known:
                 self._counts[source, name] += 1
 
     def lines(self) -> list[str]:
