@@ -583,3 +583,11 @@ def test_a_record_with_another_mark_goes_on_and_the_map_that_the_warning_gives_c
     assert again.code == 0
     assert not [text for text in told(again) if "__deleted set" in text]
     assert [len(each["lineItems"]) for each in klar.refunds.values()] == [0 if hard_delete else 1]
+
+
+def test_a_field_that_a_map_sets_counts_and_not_the_taps_own_column_in_another_spelling(klar: Sandbox) -> None:
+    maps = {"returns": {"__alias__": "refunds", "lineItems": "[{'lineItemId': 'L', 'refundedQuantity': 1}]"}}
+    own = record("returns", id="R", created_at=REFUND_TIME, line_items=[{"sku": "S"}], LINEITEMS="x")
+    ended = run(klar, [schema("returns", created_at={}, line_items={}), own, state(1)], stream_maps=maps)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds["R"]["lineItems"] == [{"lineItemId": "L", "refundedQuantity": 1}]

@@ -145,6 +145,7 @@ class OtherMarks:
             is_known = (source, name) in self._counts or len(self._counts) < _MAX_MARKS
             if mark is not MISSING and is_mark(mark) and is_known:
                 self._counts[source, name] += 1
+                return  # one mark of a record says enough
 
     def lines(self) -> list[str]:
         """Return a warning for each column: the number of records, and the map that makes a mark of it."""
