@@ -355,7 +355,7 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     warnings = [text.split("|", 3)[3].strip() for text in ended.said("WARNING")]
     wanted = [
-        r"refunds b: createdAt must be a time, as Unix seconds or as a date \(found text of 4 characters\)\. Written to .*\.",
+        r"refunds b: createdAt must be a time, as Unix seconds or as a date \(found text of .*\)\. Written to .*\.",
         r"(refunds|transaction_costs): no answer from Klar at .* \(HTTP 503\); next try in \d+\.\d s",
         r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502\); next try in \d+\.\d s",
         r"refunds c: .* Written to .*\.",

@@ -224,4 +224,4 @@ def amount(node: Node) -> Node:
 
 def cost(node: Node) -> Node:
     """Return a node for the one amount of an object that is a cost."""
-    return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(lambda each: each, _any_fraction, 50))
+    return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(abs, _any_fraction, 50))

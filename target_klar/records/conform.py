@@ -57,7 +57,8 @@ class Conformed(msgspec.Struct, gc=False):
     cancels: bool
     """Whether it cancels what Klar holds under the key."""
     typed: Any
-    """What the JSON is as the contract's type; None where it is sent unvalidated and is none."""
+    """What the JSON is as the contract's type; None where it is sent unvalidated and is none. It is not for keeping: it
+    takes several times the memory of the JSON."""
     amounts: Amounts
     """What it adds to the control totals of its stream; nothing where it is no such type."""
 
