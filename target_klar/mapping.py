@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from fnmatch import fnmatch
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 
-from target_klar.records.conform import Rejection, deletion_fields
+from target_klar.records.conform import Rejection
 from target_klar.records.convert import fold
+from target_klar.records.deletions import deletion_fields
 from target_klar.records.formatting import Problem, shorten
 
 if TYPE_CHECKING:
@@ -60,8 +62,22 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
         told = shorten(str(own_key)) if type(own_key) in (str, int) else None
         return Rejection(told, [_problem(stream_map, record, definitions, error)])
+    for column in _overruled(tuple(made), _set_by(definitions)):
+        del made[column]
     own = deletion_fields(record)
     return made | own if own and not deletion_fields(made) else made
+
+
+def _set_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
+    """Return the fields that maps set by an expression."""
+    return frozenset(name for each in definitions for name, _ in _expressions(each)) - {"__filter__"}
+
+
+@lru_cache(maxsize=64)
+def _overruled(names: tuple[Any, ...], set_by_map: frozenset[str]) -> list[str]:
+    """Return the columns that are another spelling of a field that the map sets: what the map makes of it counts."""
+    folded = {fold(name) for name in set_by_map}
+    return [name for name in names if isinstance(name, str) and name not in set_by_map and fold(name) in folded]
 
 
 def _problem(

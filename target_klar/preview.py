@@ -23,8 +23,9 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.map_columns import expressions_of
 from target_klar.mapping import definitions_of, mapped, names_of, registered
 from target_klar.reader import MAX_LINE
-from target_klar.records.conform import DELETED_AT, Conformed, Conformer, Rejection
+from target_klar.records.conform import Conformed, Conformer, Rejection
 from target_klar.records.convert import Conversions, fold
+from target_klar.records.deletions import DELETED_AT
 from target_klar.records.explain import explain
 from target_klar.records.formatting import describe, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, NotJSONError, decode, encode

@@ -103,8 +103,8 @@ def _conclude(target: TargetKlar) -> None:
         sink.logger.info("%s", stream.summary())
         if stream.conformer.assumed_utc:
             sink.logger.info("%s: times without a zone were read as UTC", stream.name)
-        for warning in stream.warnings():
-            sink.logger.warning("%s", warning)
+        for level, text in stream.lines():
+            sink.logger.log(level, "%s", text)
         for name in COUNTS:
             metric = cast("metrics.Metric", _Counter[name])
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from target_klar.delivery.unaggregated import SourceKey
 from target_klar.map_columns import drops_all, missing_columns
 from target_klar.mapping import mapped
-from target_klar.records.conform import Filtered, Rejection
+from target_klar.records.conform import Conformed, Filtered, Rejection
+from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
+    from target_klar.contract.streams import Contract
     from target_klar.delivery.stream import Stream
     from target_klar.map_columns import Expression, Missing
     from target_klar.records.conform import Outcome
@@ -31,10 +34,11 @@ _CONVERTED_UNASKED: Final = 100
 class PlainRoute:
     """Leads to one of Klar's streams by another name at most, and without some columns."""
 
-    def __init__(self, source: str, stream: Stream, removed: frozenset[str]) -> None:
+    def __init__(self, source: str, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
         self._source = source
         self._stream = stream
         self._removed = removed
+        self._key_of = _SourceKeys(source, keys, stream.contract)
         self._unasked = 0
 
     def add(self, record: Text, line: bytes) -> None:
@@ -53,14 +57,23 @@ class PlainRoute:
                 stream.add(passed, self._source, None)
                 return
             self._unasked = _CONVERTED_UNASKED
-        stream.add(stream.conformer.conform(decode(record), self._removed), self._source, line)
+        read = decode(record)
+        outcome = stream.conformer.conform(read, self._removed)
+        if isinstance(outcome, Conformed) and not outcome.cancels:
+            stream.other_marks.add(self._source, read)
+        stream.add(outcome, self._source, line, self._key_of(read))
 
 
 class MappedRoute:
     """Leads to one of Klar's streams through expressions of a stream map."""
 
     def __init__(
-        self, source: str, stream: Stream, stream_map: StreamMap, definitions: Sequence[dict[str, Any]]
+        self,
+        source: str,
+        keys: Sequence[str],
+        stream: Stream,
+        stream_map: StreamMap,
+        definitions: Sequence[dict[str, Any]],
     ) -> None:
         self.stream_map = stream_map
         self.read = self.filtered = 0
@@ -68,6 +81,7 @@ class MappedRoute:
         self._source = source
         self._stream = stream
         self._definitions = definitions
+        self._key_of = _SourceKeys(source, keys, stream.contract)
 
     @property
     def required(self) -> Collection[str]:
@@ -82,17 +96,35 @@ class MappedRoute:
             RecordRejectedError: Klar would not take it, and it may not be written to the rejects file.
             NotJSONError: It is not JSON.
         """
-        conformer, read = self._stream.conformer, decode(record)
+        stream, read = self._stream, decode(record)
         self.read += 1
         outcome: Outcome
         if not isinstance(read, dict):
-            outcome = conformer.conform(read)
-        elif (made := mapped(self.stream_map, read, self._definitions, self._stream.contract.key)) is None:
+            outcome = stream.conformer.conform(read)
+        elif (made := mapped(self.stream_map, read, self._definitions, stream.contract.key)) is None:
             self.filtered += 1
-            outcome = Filtered(conformer.is_deleted(read))
+            outcome = Filtered(stream.conformer.is_deleted(read))
+        elif isinstance(made, Rejection):
+            outcome = made
         else:
-            outcome = made if isinstance(made, Rejection) else conformer.conform(made)
-        self._stream.add(outcome, self._source, line)
+            outcome = stream.conformer.conform(made)
+            if isinstance(outcome, Conformed) and not outcome.cancels:
+                stream.other_marks.add(self._source, read, made)
+        stream.add(outcome, self._source, line, self._key_of(read))
+
+
+class _SourceKeys:
+    """Tells what a record is to its tap, where the tap's own key is not Klar's."""
+
+    def __init__(self, source: str, columns: Sequence[str], contract: Contract) -> None:
+        self._source = source
+        ours = {fold(name) for name in (contract.key, *contract.also_key)}
+        self._columns = () if {fold(column) for column in columns} <= ours else tuple(columns)
+
+    def __call__(self, record: object) -> SourceKey | None:
+        if not self._columns or not isinstance(record, dict):
+            return None
+        return SourceKey(self._source, self._columns, tuple(record.get(column) for column in self._columns))
 
 
 class SourceStream:

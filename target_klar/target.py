@@ -33,6 +33,7 @@ from target_klar.reader import LINE, KlarReader, record_line, state_of
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten
 from target_klar.records.json_codec import members
+from target_klar.records.quality import QualityReport
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
 from target_klar.settings.settings import SETTINGS
@@ -145,9 +146,9 @@ class TargetKlar(Target):
             klar_stream = self.get_sink(each.stream_alias).stream
             klar_stream.conformer.expect(column for expression in expressions for column in expression.columns)
             routes.append(
-                MappedRoute(stream, klar_stream, each, definitions)
+                MappedRoute(stream, keys, klar_stream, each, definitions)
                 if removed is None
-                else PlainRoute(stream, klar_stream, removed)
+                else PlainRoute(stream, keys, klar_stream, removed)
             )
         source = self._sources[stream] = SourceStream(stream, schema, routes, expressions)
         self.sources.append(source)
@@ -199,8 +200,10 @@ class TargetKlar(Target):
 
     def _stream(self, contract: Contract) -> Stream:
         config = self.config
+        ignored = config.get("ignore_quality_rules", ())
         conformer = Conformer(
             contract,
+            ignored_rules=ignored,
             extra_fields=config.get("extra_fields", ()),
             validate=config["validate_records"],
             hard_delete=config["hard_delete"],
@@ -209,6 +212,7 @@ class TargetKlar(Target):
         return Stream(
             contract,
             conformer,
+            QualityReport(contract, ignored, enabled=config["validate_records"]),
             self.dispatcher,
             max_records=config["batch_size_rows"],
             dry_run=config["validate_only"],

@@ -19,7 +19,9 @@ _HEAD = """\
 What Klar takes, field by field, as `target_klar/contract/` has it and checks it; `python tests/streams_page.py` prints
 this page. Names of columns are compared without case and underscores, so `line_items` is `lineItems`. Bold fields are
 required: which ones Klar requires is our reading, since Klar's help pages do not say it. An empty optional field is
-left out. [M] marks what Klar's own Magento module shows and no help page says."""
+left out. [M] marks what Klar's own Magento module shows and no help page says. A name such as `negative_quantity` is
+that of a data quality rule: what Klar would take and no merchant can mean is rejected, or counted and warned of, unless
+`ignore_quality_rules` has the name."""
 
 
 def page() -> str:
@@ -40,6 +42,9 @@ def _section(contract: Contract) -> str:
         facts.append("Klar has no endpoint that checks it without loading: a dry run checks it here alone.")
     if contract.private:
         facts.append("No message shows a value of what is marked personal.")
+    facts.append(f"Control totals: {' and '.join(contract.totals)}.")
+    if _own_rules(contract.schema):
+        facts.append(f"Rules for the whole: {', '.join(_own_rules(contract.schema))}.")
     rows = ["| field | type | meaning |", "|---|---|---|", *_rows(contract.schema, "", personal=False)]
     return f"## {contract.stream}\n\n{contract.schema['description']} {' '.join(facts)}\n\n" + "\n".join(rows)
 
@@ -57,11 +62,19 @@ def _rows(node: Node, at: str, *, personal: bool) -> Iterator[str]:
             told.append(f"from version {field['since']} on")
         if private:
             told.append("personal")
-        yield f"| {shown} | {_kind(field)} | {'; '.join(told)} |"
         inner = field.get("items", field)
+        rules = [*_own_rules(field), *(_own_rules(inner) if inner is not field else ())]
+        if rules:
+            told.append(f"rules: {', '.join(rules)}")
+        yield f"| {shown} | {_kind(field)} | {'; '.join(told)} |"
         if "properties" in inner:
             below = f"{at}{name}{'[]' if 'items' in field else ''}."
             yield from _rows(inner, below, personal=private)
+
+
+def _own_rules(node: Node) -> list[str]:
+    names = [node["rule"]["name"]] if "rule" in node else []
+    return [f"`{name}`" for name in (*names, *(rule.name for rule in node.get("quality", ())))]
 
 
 def _kind(node: Node) -> str:

@@ -16,7 +16,8 @@ from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, s
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.conform import Conformed, Conformer, Deleted, Rejection
+from target_klar.records.conform import Conformed, Conformer, Rejection
+from target_klar.records.deletions import Deleted, OtherMarks
 from target_klar.records.formatting import Problem
 from target_klar.records.json_codec import decode
 
@@ -106,7 +107,7 @@ def test_a_mark_that_says_no_is_that_of_a_living_record(mark: object, *, hard_de
 @pytest.mark.parametrize("mark", TIMES + TRUE, ids=repr)
 def test_a_mark_that_says_when_or_yes_is_that_of_a_deleted_record(mark: object, *, validate: bool) -> None:
     deleted = OWN | {MARK: mark}
-    assert Conformer(CONTRACTS["refunds"], validate=validate).conform(deleted) == Deleted("R")
+    assert Conformer(CONTRACTS["refunds"], validate=validate).conform(deleted) is Deleted.SKIPPED
     assert sent(deleted, Conformer(CONTRACTS["refunds"], validate=validate, hard_delete=True)) == CANCELLED
     assert Conformer(CONTRACTS["refunds"]).is_deleted({MARK: mark})
 
@@ -128,13 +129,13 @@ def test_a_record_with_any_other_mark_is_refused_with_words(mark: object, *, har
 def test_the_mark_is_known_however_it_is_spelled_also_among_the_extra_fields(name: str) -> None:
     for extra in (name, MARK):
         conformer = Conformer(CONTRACTS["refunds"], extra_fields=[extra, "currency"])
-        assert conformer.conform(OWN | {"currency": "EUR", name: DELETION}) == Deleted("R")
+        assert conformer.conform(OWN | {"currency": "EUR", name: DELETION}) is Deleted.SKIPPED
         assert sent(OWN | {"currency": "EUR", name: None}, conformer) == OWN | {"currency": "EUR"}
         assert conformer.dropped == []
 
 
 def test_two_spellings_of_the_mark_that_differ_are_refused() -> None:
-    result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK.upper(): DELETION, "_sdc_deletedAt": None})
+    result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK.upper(): DELETION, "_sdc_deletedAt": DELETION[:10]})
     assert isinstance(result, Rejection)
     assert "different values in _SDC_DELETED_AT and _sdc_deletedAt" in str(result.problems[0])
 
@@ -204,7 +205,7 @@ LIVING: dict[str, dict[str, Any]] = {
     "transaction_costs": cost("R")["record"],
     "logistics_costs": {"orderId": "R", "totalLogisticsCosts": 1},
     "cogs": {"orderId": "R", "sku": "S", "productCogs": 1},
-    "orders": {"id": "R", "createdAt": SECONDS, "lineItems": []},
+    "orders": {"id": "R", "createdAt": SECONDS, "lineItems": [{"id": "L", "quantity": 1}]},
 }
 
 
@@ -221,7 +222,8 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
         if says_alive(mark):
             seen["alive"] += 1
             assert isinstance(skipped, Conformed)
-            assert skipped == cancelled
+            assert isinstance(cancelled, Conformed)
+            assert skipped.text == cancelled.text
             assert decode(skipped.text) == own
         elif isinstance(skipped, Rejection):
             seen["refused"] += 1
@@ -230,7 +232,7 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
         else:
             seen["deleted"] += 1
             assert says_when_or_yes(mark), mark
-            assert skipped == Deleted("R")
+            assert skipped is Deleted.SKIPPED
             if isinstance(cancelled, Rejection):  # an order has no other time to stand in for that of its deletion
                 assert stream == "orders"
                 return
@@ -240,7 +242,7 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
                 assert stream == "refunds" or 100_000_000 <= cancellation.pop("cancelledAt") <= 9_999_999_999
                 assert cancellation == (CANCELLED if stream == "refunds" else LIVING["orders"])
             else:
-                assert cancelled == Deleted("R")
+                assert cancelled is Deleted.SKIPPED
 
     holds()
     assert min(seen.values()) > 40, seen
@@ -448,3 +450,145 @@ def test_a_refund_without_lines_that_klar_is_left_to_judge_is_no_cancellation(kl
     ended = run(klar, [*lines, COSTS, cost("c")], validate_records=False, rejects_path=str(rejects))
     assert ended.code == 0
     assert counts(ended)["cancelled"] == 1
+
+
+# Orders
+
+
+LINES = [{"id": "L", "quantity": 1}]
+
+
+@pytest.mark.parametrize("own", [{}, {"line_items": None}, {"line_items": []}, {"lineItems": "[]"}, {"lineItems": ""}])
+@pytest.mark.parametrize("mark", [SECONDS, True])
+def test_a_deleted_order_that_comes_without_lines_is_skipped_also_with_hard_delete(
+    mark: object, own: dict[str, Any]
+) -> None:
+    record = {"id": "R", "createdAt": SECONDS, **own, MARK: mark}
+    assert Conformer(CONTRACTS["orders"], hard_delete=True).conform(record) is Deleted.WITHOUT_LINES
+    assert Conformer(CONTRACTS["orders"]).conform(record) is Deleted.SKIPPED
+
+
+def test_a_deleted_order_that_comes_with_lines_and_without_its_time_is_a_bad_record() -> None:
+    result = Conformer(CONTRACTS["orders"], hard_delete=True).conform({"id": "R", "line_items": LINES, MARK: SECONDS})
+    assert isinstance(result, Rejection)
+    assert [str(problem) for problem in result.problems] == ["createdAt is required"]
+
+
+@pytest.mark.parametrize("positions", [None, []])
+def test_an_order_keeps_its_lines_when_its_deletion_brings_none_and_the_run_says_so(
+    klar: Sandbox, positions: list[Any] | None
+) -> None:
+    own = {"id": "5", "createdAt": SECONDS}
+    maps = {"sales": {"__alias__": "orders", "lineItems": "[{'id': each, 'quantity': 1} for each in positions or []]"}}
+    lines = [record("sales", **own, positions=[1]), record("sales", **own, positions=positions, **{MARK: DELETION})]
+    ended = run(klar, [schema("sales"), *lines, state(1)], hard_delete=True, stream_maps=maps)
+    assert (ended.code, ended.states) == (0, [1])
+    assert [len(each["lineItems"]) for each in klar.orders.values()] == [1]
+    why = "they came without lines, and would have replaced the orders with nothing"
+    assert [text for text in told(ended) if "deleted" in text] == [f"orders: 1 deleted records were skipped: {why}"]
+
+
+# Other marks
+
+LOOK_DELETED = [
+    "_sdc_lsn_deleted_at",
+    "__deleted",
+    "_ab_cdc_deleted_at",
+    "_fivetran_deleted",
+    "IsDeleted",
+    "is_deleted",
+]
+LOOK_DELETED += [
+    "isdeleted",
+    "IS_DELETED",
+    "deleted",
+    "Deleted",
+    "deleted_at",
+    "deletedAt",
+    "DELETED_ON",
+    "row_deleted",
+]
+LOOK_DELETED += [
+    "deletion_date",
+    "softDeletedAt",
+    "_airbyte_deleted",
+    "record deleted",
+    "delete_flag",
+    "_DELETED_BY_CDC",
+]
+LOOK_ALIVE = [
+    "customer_deleted_at",
+    "deleted_lines",
+    "undeleted",
+    "deleted_by",
+    "deletable",
+    "contains_deleted",
+    "is_delta",
+]
+LOOK_ALIVE += ["delivered_at", "on_delete", "updated_at", "_sdc_batched_at", "cancelled_at", "is_deleted_customer"]
+
+
+@pytest.mark.parametrize("column", LOOK_DELETED)
+@pytest.mark.parametrize("mark", [True, 1, "true", "1", DELETION, SECONDS], ids=repr)
+def test_a_column_that_looks_like_a_mark_and_is_set_is_warned_of_with_the_map_that_makes_one_of_it(
+    column: str, mark: object
+) -> None:
+    marks = OtherMarks("refunds")
+    for _ in range(2):
+        marks.add("returns", OWN | {column: mark})
+    assert marks.lines() == [
+        f"refunds: 2 records of returns went on as living with {column} set, which looks like a mark of deletion. If "
+        "it is one, add it to the stream's map: " + json.dumps({"returns": {MARK: f"record.get({column!r})"}})
+    ]
+
+
+@pytest.mark.parametrize("column", LOOK_ALIVE)
+def test_a_column_that_is_of_something_else_is_no_mark(column: str) -> None:
+    marks = OtherMarks("refunds")
+    marks.add("returns", OWN | {column: True})
+    assert marks.lines() == []
+
+
+@pytest.mark.parametrize("mark", [*ALIVE, *UNREADABLE], ids=lambda mark: ascii(mark)[:30])
+def test_a_column_that_looks_like_a_mark_and_says_neither_yes_nor_when_is_not_warned_of(mark: object) -> None:
+    marks = OtherMarks("refunds")
+    marks.add("returns", OWN | {"is_deleted": mark})
+    assert marks.lines() == []
+
+
+def test_a_mark_that_a_map_sets_itself_is_the_last_word() -> None:
+    marks = OtherMarks("refunds")
+    marks.add("returns", OWN | {"is_deleted": True}, OWN | {MARK: None})
+    assert marks.lines() == []
+    marks.add("returns", OWN | {"is_deleted": True, MARK: None}, OWN | {MARK: None})
+    assert len(marks.lines()) == 1, "it only handed on what the tap wrote"
+
+
+@pytest.mark.parametrize("hard_delete", [True, False])
+@pytest.mark.parametrize("mapping", [None, EXPLICIT], ids=["no map", "a map that lists its fields"])
+def test_a_record_with_another_mark_goes_on_and_the_map_that_the_warning_gives_cancels_it(
+    klar: Sandbox, mapping: dict[str, Any] | None, *, hard_delete: bool
+) -> None:
+    source = "returns" if mapping else "refunds"
+    maps = {source: {"__alias__": "refunds"} | mapping} if mapping else {}
+    own = row("R", stream=source, __deleted="true", createdAt=REFUND_TIME, lineItems=OWN["lineItems"])
+    source_schema = schema(source, created={"type": "integer"}, createdAt={}, lineItems={}, __deleted={})
+    lines = [source_schema, own, state(1)]
+    ended = run(klar, lines, hard_delete=hard_delete, stream_maps=maps)
+    assert (ended.code, ended.states, [len(each["lineItems"]) for each in klar.refunds.values()]) == (0, [1], [1])
+    (warning,) = [text for text in told(ended) if "__deleted set" in text]
+    assert warning.startswith(f"refunds: 1 record of {source} went on as living with __deleted set")
+
+    added = json.loads(warning.partition("add it to the stream's map: ")[2])
+    again = run(klar, lines, hard_delete=hard_delete, stream_maps={source: maps.get(source, {}) | added[source]})
+    assert again.code == 0
+    assert not [text for text in told(again) if "__deleted set" in text]
+    assert [len(each["lineItems"]) for each in klar.refunds.values()] == [0 if hard_delete else 1]
+
+
+def test_a_field_that_a_map_sets_counts_and_not_the_taps_own_column_in_another_spelling(klar: Sandbox) -> None:
+    maps = {"returns": {"__alias__": "refunds", "lineItems": "[{'lineItemId': 'L', 'refundedQuantity': 1}]"}}
+    own = record("returns", id="R", created_at=REFUND_TIME, line_items=[{"sku": "S"}], LINEITEMS="x")
+    ended = run(klar, [schema("returns", created_at={}, line_items={}), own, state(1)], stream_maps=maps)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds["R"]["lineItems"] == [{"lineItemId": "L", "refundedQuantity": 1}]

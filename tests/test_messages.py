@@ -136,8 +136,8 @@ FAILURES: dict[str, Failure] = {
     ),
     # Single records
     "a bad record": Failure(
-        'refunds b: updatedAt must be a time, as Unix seconds or as a date (found text "soon"); '
-        'lineItems[0].refundedQuantity must be a number (found text "many"). '
+        "refunds b: updatedAt must be a time, as Unix seconds or as a date (found text of 4 characters); "
+        "lineItems[0].refundedQuantity must be a number (found text of 4 characters). "
         f"{STOPS} {KEPT.format(2)}",
         lines=after_a(planted("b", quantity="many", updatedAt="soon")),
         states=[1],
@@ -160,10 +160,10 @@ FAILURES: dict[str, Failure] = {
             states=[1],
         )
         for style, told in {
-            "index": '<any>id is not wanted (found text "b")',
-            "tree": '<any>id is not wanted (found text "b")',
+            "index": "<any>id is not wanted (found text of 1 character)",
+            "tree": "<any>id is not wanted (found text of 1 character)",
             "tree-item": "<any>refundedQuantity is not wanted (found number 1)",
-            "ids": 'id is not wanted (found text "b")',
+            "ids": "id is not wanted (found text of 1 character)",
             "failed-ids": "Klar named it among those that failed",
             "opaque": "Bad Request",
             "207": "Klar named it among those that failed",
@@ -356,12 +356,12 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     warnings = [text.split("|", 3)[3].strip() for text in ended.said("WARNING")]
     wanted = [
-        r"refunds b: createdAt must be a time, as Unix seconds or as a date \(found text \"soon\"\)\. Written to .*\.",
+        r"refunds b: createdAt must be a time, as Unix seconds or as a date \(found text of .*\)\. Written to .*\.",
         r"(refunds|transaction_costs): no answer from Klar at .* \(HTTP 503\); next try in \d+\.\d s",
         r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502 with an HTML page .*\); next .*",
         r"refunds c: .* Written to .*\.",
         r"refunds: fields that Klar does not know were omitted: customer_email",
-        r"transaction_costs: 1 key \(orderId\) came again with other transactionCosts, and at Klar the last record .*",
+        r"transaction_costs: 1 key \(orderId\) came again with other transactionCosts, and Klar keeps the last .*",
         r"Records rejected: 2, to be found in .*\. Most often: .*",
     ]
     assert [pattern for pattern in wanted if not any(re.fullmatch(pattern, text) for text in warnings)] == []

@@ -445,9 +445,8 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
     submitted = [re.search(r"Klar's total: (\d) \(as of \d\d:\d\d:\d\d UTC\)$", line) for line in ends]
     assert [found and found[1] for found in submitted] == ["1", "2"]
     assert (
-        "transaction_costs: 1 key (orderId) came again with other transactionCosts, and at Klar the last record of a "
-        "key replaces the others. If these are updates, all is well; if rows are parts of one, aggregate them before "
-        "target-klar"
+        "transaction_costs: 1 key (orderId) came again with other transactionCosts, and Klar keeps the last record of "
+        "a key. If rows are parts of one, aggregate them before target-klar. Ignore this if they are updates."
     ) in told(ended, "WARNING")
     assert told(ended, "WARNING")[-1] == (
         f"Records rejected: 1, to be found in {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or "

@@ -6,22 +6,34 @@ From Klar's pages Transaction Costs, Logistics Costs and COGS, and the objects n
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from target_klar.contract.quality import ORDER_NAME, UNMATCHABLE_ID, cost, not_a_placeholder, with_rules
 from target_klar.contract.schema import closed, key, number, one_of
+
+if TYPE_CHECKING:
+    from target_klar.contract.quality import Rule
+    from target_klar.contract.schema import Node
+
+
+def _order_id(description: str, *rules: Rule) -> Node:
+    return with_rules(not_a_placeholder(key(description)), UNMATCHABLE_ID, *rules)
+
 
 TRANSACTION_COSTS: Final = closed(
     "What the merchant paid the payment providers for one order.",
     ["orderId", "transactionCosts"],
-    orderId=key("the order's id, on Shopify not its name; sent again, the costs replace those that Klar has"),
-    transactionCosts=number("all of it"),
+    orderId=_order_id(
+        "the order's id, on Shopify not its name; sent again, the costs replace those that Klar has", ORDER_NAME
+    ),
+    transactionCosts=cost(number("all of it")),
 )
 
 LOGISTICS_COSTS: Final = closed(
     "What the merchant paid to ship one order.",
     ["orderId", "totalLogisticsCosts"],
-    orderId=key("the order's id at Klar; sent again, the costs replace those that Klar has"),
-    totalLogisticsCosts=number("all of it without tax; 0 is allowed (the page's example)"),
+    orderId=_order_id("the order's id at Klar; sent again, the costs replace those that Klar has"),
+    totalLogisticsCosts=cost(number("all of it without tax; 0 is allowed (the page's example)")),
 )
 
 # That `orderId` with `lineItemId` or `sku` is the key, and that both may be there, is our reading.
@@ -30,9 +42,9 @@ COGS: Final = one_of(
     closed(
         "What one product in one order cost the merchant.",
         ["orderId", "productCogs"],
-        orderId=key("the order's id at Klar"),
-        lineItemId=key("the line item in the order, by its `id`"),
-        sku=key("the product, where there is no line item to name"),
-        productCogs=number("landed cost of one piece, without VAT"),
+        orderId=_order_id("the order's id at Klar"),
+        lineItemId=with_rules(not_a_placeholder(key("the line item in the order, by its `id`")), UNMATCHABLE_ID),
+        sku=not_a_placeholder(key("the product, where there is no line item to name")),
+        productCogs=cost(number("landed cost of one piece, without VAT")),
     ),
 )

@@ -6,13 +6,23 @@ and in the currency of the order. A line's totals are for the whole line, everyt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from target_klar.contract.order_rules import (
+    DUPLICATE_LINE_IDS,
+    IN_CENTS,
+    MALFORMED_CURRENCY,
+    MISSING_CURRENCY,
+    NEGATIVE_DISCOUNT,
+    NET_ABOVE_GROSS,
+    NO_AMOUNTS,
+    NO_LINES,
+    NO_PIECES,
+    TAX_RATE_ABOVE_1,
+)
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, not_a_placeholder, with_rules
 from target_klar.contract.refunds import REFUNDED_LINE_ITEM
 from target_klar.contract.schema import array, boolean, closed, key, number, personal, since, text, time
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DISCOUNT: Final = closed(
     "A discount on one line, or on the shipping.",
@@ -23,7 +33,7 @@ DISCOUNT: Final = closed(
     voucherCode=text("the code that was used"),
     voucherType=text("the kind of voucher"),
     isVoucher=boolean("whether a voucher gave it"),
-    discountAmount=number("for one piece, positive"),
+    discountAmount=with_rules(amount(number("for one piece, positive")), NEGATIVE_DISCOUNT),
 )
 
 TAX: Final = closed(
@@ -31,8 +41,8 @@ TAX: Final = closed(
     [],
     title=text("such as VAT"),
     descriptor=text("what it is known by in the shop"),
-    taxRate=number("a fraction: 0.19 for 19 %"),
-    taxAmount=number("for one piece, after discounts"),
+    taxRate=with_rules(number("a fraction: 0.19 for 19 %"), TAX_RATE_ABOVE_1),
+    taxAmount=amount(number("for one piece, after discounts")),
 )
 
 _LINE_ITEM_FIELDS: Final = {
@@ -44,28 +54,36 @@ _LINE_ITEM_FIELDS: Final = {
     "productBrand": text("the maker"),
     "productCollection": text("a group of products"),
     "sku": text("the article number"),
-    "productCogs": number("landed cost of one piece, without VAT"),
-    "productGmv": number("list price of one piece, with tax [M]"),
+    "productCogs": amount(number("landed cost of one piece, without VAT")),
+    "productGmv": amount(number("list price of one piece, with tax [M]")),
     "productShippingWeightInGrams": number("of one piece"),
-    "quantity": number("pieces"),
+    "quantity": with_rules(number("pieces"), NO_PIECES),
     "productTags": array(text("a tag"), "tags of the product"),
     "discounts": array(DISCOUNT, "discounts on the line"),
     "taxes": array(TAX, "taxes on the line"),
-    "totalAmountBeforeTaxesAndDiscounts": number("the whole line, gross: 2 x 3.50 = 7.00 (the page's example)"),
-    "totalAmountAfterTaxesAndDiscounts": number(
-        "the whole line, without discounts and tax, 0 or more [M]: 2 x (3.50 - 0.98) / 1.07 = 4.71 (its example)",
-        least=0,
+    "totalAmountBeforeTaxesAndDiscounts": amount(number("the whole line, gross: 2 x 3.50 = 7.00 (the page's example)")),
+    "totalAmountAfterTaxesAndDiscounts": amount(
+        number(
+            "the whole line, without discounts and tax, 0 or more [M]: 2 x (3.50 - 0.98) / 1.07 = 4.71 (its example)",
+            least=0,
+        )
     ),
-    "totalLogisticsCosts": number("what it cost to ship the whole line"),
+    "totalLogisticsCosts": amount(number("what it cost to ship the whole line")),
 }
 _LINE_ITEM_REQUIRED: Final = ["id", "quantity"]
-BUNDLED_PRODUCT: Final = closed("One product of a bundle.", _LINE_ITEM_REQUIRED, **_LINE_ITEM_FIELDS)
-LINE_ITEM: Final = closed(
-    "One line of an order.",
-    _LINE_ITEM_REQUIRED,
-    **_LINE_ITEM_FIELDS,
-    bundledProducts=since("07.2025", array(BUNDLED_PRODUCT, "what the bundle holds [M]")),
+BUNDLED_PRODUCT: Final = with_rules(
+    closed("One product of a bundle.", _LINE_ITEM_REQUIRED, **_LINE_ITEM_FIELDS), NET_ABOVE_GROSS
 )
+LINE_ITEM: Final = with_rules(
+    closed(
+        "One line of an order.",
+        _LINE_ITEM_REQUIRED,
+        **_LINE_ITEM_FIELDS,
+        bundledProducts=since("07.2025", array(BUNDLED_PRODUCT, "what the bundle holds [M]")),
+    ),
+    NET_ABOVE_GROSS,
+)
+
 
 SHIPPING: Final = closed(
     "Where the order goes to, and what its shipping costs the customer.",
@@ -74,13 +92,13 @@ SHIPPING: Final = closed(
     provinceOrState=personal(text("of the address")),
     countryCodeIso3Letter=personal(text("such as DEU")),
     countryCodeIso2Letter=personal(text("such as DE")),
-    currencyCodeIso3Letter=text("ISO 4217, such as EUR"),
+    currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
     zipOrPostalCode=personal(text("of the address")),
     providerDescriptor=text("who ships it"),
     # Spelled "Tax" here and "Taxes" in a line item.
-    shippingTotalAmountBeforeTaxAndDiscounts=number("gross"),
-    shippingTotalAmountAfterTaxAndDiscounts=number("without discounts and tax"),
-    totalLogisticsCosts=number("what it cost the merchant, without tax [M]"),
+    shippingTotalAmountBeforeTaxAndDiscounts=amount(number("gross")),
+    shippingTotalAmountAfterTaxAndDiscounts=amount(number("without discounts and tax")),
+    totalLogisticsCosts=amount(number("what it cost the merchant, without tax [M]")),
     discounts=array(DISCOUNT, "discounts on the shipping"),
     taxes=array(TAX, "taxes on the shipping"),
 )
@@ -112,38 +130,40 @@ OPTIONAL_IDENTIFIERS: Final = closed(
     isFirstSubscriptionOrder=boolean("whether it is the first of the subscription"),
 )
 
-ORDER: Final = closed(
-    "What one customer ordered at one time.",
-    ["id", "createdAt", "lineItems"],
-    id=key("unique; sent again, the order replaces the one that Klar has"),
-    createdAt=time("when it was placed"),
-    updatedAt=time("when it was changed last"),
-    processedAt=time("when it was fulfilled"),
-    closedAt=time("when it was closed"),
-    cancelledAt=time("when it was cancelled"),
-    currencyCodeIso3Letter=text("ISO 4217, such as EUR"),
-    financialStatus=text("such as paid, partially_refunded"),
-    shipmentStatus=text("such as shipped, not_shipped"),
-    paymentGatewayName=text("who handled the payment"),
-    paymentMethodName=text("how it was paid"),
-    orderName=text("such as #1001 [M]"),
-    orderNumber=text("such as 1001 [M]"),
-    tags=text("tags of the order [M]"),
-    lineItems=array(LINE_ITEM, "its lines"),
-    refundedLineItems=array(REFUNDED_LINE_ITEM, "what of them was refunded"),
-    shipping=SHIPPING,
-    customer=personal(CUSTOMER),
-    optionalIdentifiers=OPTIONAL_IDENTIFIERS,
+ORDER: Final = with_rules(
+    closed(
+        "What one customer ordered at one time.",
+        ["id", "createdAt", "lineItems"],
+        id=not_a_placeholder(key("unique; sent again, the order replaces the one that Klar has")),
+        createdAt=with_rules(time("when it was placed"), IMPLAUSIBLE_TIME),
+        updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
+        processedAt=time("when it was fulfilled"),
+        closedAt=time("when it was closed"),
+        cancelledAt=time("when it was cancelled"),
+        currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
+        financialStatus=text("such as paid, partially_refunded"),
+        shipmentStatus=text("such as shipped, not_shipped"),
+        paymentGatewayName=text("who handled the payment"),
+        paymentMethodName=text("how it was paid"),
+        orderName=text("such as #1001 [M]"),
+        orderNumber=text("such as 1001 [M]"),
+        tags=text("tags of the order [M]"),
+        lineItems=with_rules(array(LINE_ITEM, "its lines"), DUPLICATE_LINE_IDS, NO_AMOUNTS),
+        refundedLineItems=array(REFUNDED_LINE_ITEM, "what of them was refunded"),
+        shipping=SHIPPING,
+        customer=personal(CUSTOMER),
+        optionalIdentifiers=OPTIONAL_IDENTIFIERS,
+    ),
+    NO_LINES,
+    MISSING_CURRENCY,
+    IN_CENTS,
 )
 
 
-def quality_warnings_of(order: Any) -> Iterator[str]:
-    """Yield what in an order, read as its type, shops often get wrong: each kind once."""
-    taxed = [*order.lineItems, *([order.shipping] if order.shipping else [])]
-    if any(tax.taxRate and tax.taxRate > 1 for each in taxed for tax in each.taxes or ()):
-        yield "a tax rate above 1, where Klar wants a fraction: 0.19 for 19 %"
+def pieces_and_net_of(order: Any) -> tuple[float, float]:
+    """Return how many pieces were ordered, and for how much after taxes and discounts."""
+    pieces = net = 0.0
     for line in order.lineItems:
-        net, gross = line.totalAmountAfterTaxesAndDiscounts, line.totalAmountBeforeTaxesAndDiscounts
-        if net and gross and net > gross:
-            yield "a line whose total after taxes and discounts is above the one before them"
-            return
+        pieces += line.quantity
+        net += line.totalAmountAfterTaxesAndDiscounts or 0
+    return pieces, net

@@ -6,26 +6,54 @@ amounts.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, UNMATCHABLE_ID, Rule, limited, not_a_placeholder, with_rules
 from target_klar.contract.schema import array, closed, key, number, text, time
+
+_EMPTY_LINE_ITEM_ID: Final = "it is the id of no line: leave such lines out, or map the column that has it"
+_NEGATIVE_QUANTITY: Final = "WooCommerce, for one, writes refunds negative: negate it in a stream map (`-quantity`)"
 
 REFUNDED_LINE_ITEM: Final = closed(
     "What was refunded of one line of an order.",
     ["lineItemId", "refundedQuantity"],
     id=text("of this refunded line"),
-    lineItemId=text("the `id` of the line item in the order"),
-    refundedQuantity=number("pieces"),
+    lineItemId=with_rules(
+        limited(text("the `id` of the line item in the order"), "empty_line_item_id", _EMPTY_LINE_ITEM_ID, minLength=1),
+        UNMATCHABLE_ID,
+    ),
+    refundedQuantity=limited(number("pieces"), "negative_quantity", _NEGATIVE_QUANTITY, minimum=0),
     reasonDescriptor=text("why, in any words"),
     createdAt=time("when the line was refunded"),
     processedAt=time("when the refund of the line was carried out"),
 )
 
+ZERO_QUANTITIES: Final = Rule(
+    "zero_quantities",
+    "no refunded piece on any line",
+    "A goodwill refund has no pieces, but half of all refunds are no goodwill: check the column of `refundedQuantity`.",
+    lambda lines: bool(lines) and not any(line.refundedQuantity for line in lines),
+    lambda refunds: 0 not in [line.refundedQuantity for lines in refunds for line in lines],
+    counted=lambda refunds: sum(map(bool, refunds)),  # a cancelled one has no lines, and says nothing
+    share=0.5,
+    or_equal=True,
+)
+
 REFUND: Final = closed(
     "What was refunded of one order at one time.",
     ["id", "createdAt", "lineItems"],
-    id=key("unique; sent again, the refund replaces the one that Klar has"),
-    createdAt=time("when the refund was made"),
-    updatedAt=time("when it was changed last"),
-    lineItems=array(REFUNDED_LINE_ITEM, "the refunded lines; none of them cancels the refund"),
+    id=not_a_placeholder(key("unique; sent again, the refund replaces the one that Klar has")),
+    createdAt=with_rules(time("when the refund was made"), IMPLAUSIBLE_TIME),
+    updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
+    lineItems=with_rules(
+        array(REFUNDED_LINE_ITEM, "the refunded lines; none of them cancels the refund"), ZERO_QUANTITIES
+    ),
 )
+
+
+def pieces_of(refund: Any) -> float:
+    """Return how many pieces were refunded."""
+    pieces = 0.0
+    for line in refund.lineItems:
+        pieces += line.refundedQuantity
+    return pieces

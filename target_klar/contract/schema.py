@@ -26,41 +26,41 @@ UNIX_SECONDS: Final[Node] = {
 }
 
 
-def text(told: str) -> Node:
+def text(description: str) -> Node:
     """Return a node for text, also empty."""
-    return {"type": "string", "description": told}
+    return {"type": "string", "description": description}
 
 
-def key(told: str) -> Node:
+def key(description: str) -> Node:
     """Return a node for text that is not empty."""
-    return {"type": "string", "minLength": 1, "description": told}
+    return {"type": "string", "minLength": 1, "description": description}
 
 
-def number(told: str, *, least: float = -LARGEST_NUMBER) -> Node:
+def number(description: str, *, least: float = -LARGEST_NUMBER) -> Node:
     """Return a node for a number that a double can hold."""
-    return {"type": "number", "minimum": least, "maximum": LARGEST_NUMBER, "description": told}
+    return {"type": "number", "minimum": least, "maximum": LARGEST_NUMBER, "description": description}
 
 
-def boolean(told: str) -> Node:
+def boolean(description: str) -> Node:
     """Return a node for true or false."""
-    return {"type": "boolean", "description": told}
+    return {"type": "boolean", "description": description}
 
 
-def time(told: str) -> Node:
+def time(description: str) -> Node:
     """Return a node for a time in Unix seconds."""
-    return UNIX_SECONDS | {"description": told}
+    return UNIX_SECONDS | {"description": description}
 
 
-def array(item: Node, told: str) -> Node:
+def array(item: Node, description: str) -> Node:
     """Return a node for an array, also empty."""
-    return {"type": "array", "items": item, "description": told}
+    return {"type": "array", "items": item, "description": description}
 
 
-def closed(told: str, required: Sequence[str], /, **fields: Node) -> Node:
+def closed(description: str, required: Sequence[str], /, **fields: Node) -> Node:
     """Return a node for an object of these fields and no others."""
     return {
         "type": "object",
-        "description": told,
+        "description": description,
         "properties": fields,
         "required": list(required),
         "additionalProperties": False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from msgspec import UNSET
 
 from target_klar.contract.costs import COGS, LOGISTICS_COSTS, TRANSACTION_COSTS
-from target_klar.contract.orders import ORDER, quality_warnings_of
-from target_klar.contract.refunds import REFUND
+from target_klar.contract.orders import ORDER, pieces_and_net_of
+from target_klar.contract.quality import rule_names
+from target_klar.contract.refunds import REFUND, pieces_of
 from target_klar.contract.schema import private_names
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
 
 Record: TypeAlias = dict[str, Any]
+Amounts: TypeAlias = "float | tuple[float, ...]"
+"""What one object adds to the control totals of its stream: one number, or one for each of several."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,12 @@ class Contract:
     schema: Node
     unaggregated: str
     """What a source may spread over several rows of one key, of which Klar keeps the last: a number, or an array."""
-    part_ids: tuple[str, ...] = ()
-    """The fields that tell the items of that array apart; none where it is a number."""
+    totals: tuple[str, ...]
+    """The names of its control totals: what is added up over the stored objects, to compare with the source."""
+    amounts_of: Callable[[Any], Amounts]
+    """Returns what an object, read as its type, adds to them."""
+    part_id: str | None = None
+    """The field that tells the items of that array apart; None where it is a number."""
     envelope: str | None = None
     """The name of the array in the body; None where the body is the array itself."""
     validates: bool = False
@@ -54,8 +62,11 @@ class Contract:
     """The array that, sent empty, cancels what Klar holds under the key."""
     cancelled_at: str | None = None
     """The time that, in an object that is otherwise whole, says that it was cancelled."""
-    quality_warnings: Callable[[Any], Iterable[str]] | None = None
-    """Returns what in an object, read as its type, is allowed and looks like a mistake."""
+
+    @property
+    def no_amounts(self) -> Amounts:
+        """What an object adds to the control totals of which no amount can be read."""
+        return 0.0 if len(self.totals) == 1 else (0.0,) * len(self.totals)
 
     @property
     def private(self) -> frozenset[str]:
@@ -81,6 +92,25 @@ class Contract:
         fields = {name: getattr(read, name) for name in (self.key, *self.also_key)}
         return json.dumps({name: str(value) for name, value in fields.items() if value is not UNSET})
 
+    def key_in(self, record: Mapping[str, Any]) -> str | None:
+        """Return what `key_of` would return for a conformed record that may lack other fields; None without its key."""
+        if not isinstance(record.get(self.key), str) or not record[self.key]:
+            return None
+        names = [name for name in (self.key, *self.also_key) if name in record]
+        return json.dumps({name: str(record[name]) for name in names}) if self.also_key else str(record[self.key])
+
+    def describe_key(self, record: Mapping[str, Any]) -> str | None:
+        """Return the whole key of a conformed record for a message, such as `1001 (sku A-1)`; None if it has none."""
+        key, *others = (record.get(name) for name in (self.key, *self.also_key))
+        if not isinstance(key, str) or not key:
+            return None
+        also = [f"{name} {other}" for name, other in zip(self.also_key, others, strict=True) if other]
+        return f"{key} ({', '.join(also)})" if also else key
+
+    def readable_key(self, key: str) -> str:
+        """Return for a message what `key_of` returned."""
+        return self.describe_key(json.loads(key)) or key if self.also_key else key
+
     def body(self, objects: Iterable[bytes | memoryview]) -> bytes:
         """Return the body of a request that carries these objects, each as JSON, in this order."""
         array = b"[%b]" % b",".join(objects)
@@ -100,7 +130,9 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 validates=True,
                 cancels_by="lineItems",  # Klar's Refunds page
                 unaggregated="lineItems",
-                part_ids=("lineItemId", "id"),
+                part_id="lineItemId",
+                totals=("pieces",),
+                amounts_of=pieces_of,
                 schema=REFUND,
             ),
             Contract(
@@ -113,6 +145,8 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 # The page says that an object holds the array, and not under which name: ours is that of its siblings.
                 envelope="items",
                 unaggregated="transactionCosts",
+                totals=("amount",),
+                amounts_of=attrgetter("transactionCosts"),
                 schema=TRANSACTION_COSTS,
             ),
             Contract(
@@ -124,6 +158,8 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 validates=True,
                 envelope="items",
                 unaggregated="totalLogisticsCosts",
+                totals=("amount",),
+                amounts_of=attrgetter("totalLogisticsCosts"),
                 schema=LOGISTICS_COSTS,
             ),
             Contract(
@@ -136,6 +172,8 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 validates=True,
                 envelope="items",
                 unaggregated="productCogs",
+                totals=("amount",),
+                amounts_of=attrgetter("productCogs"),
                 schema=COGS,
             ),
             Contract(
@@ -147,13 +185,14 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 validates=True,
                 cancelled_at="cancelledAt",
                 unaggregated="lineItems",
-                part_ids=("id",),
+                part_id="id",
+                totals=("pieces", "net"),
+                amounts_of=pieces_and_net_of,
                 schema=ORDER,
-                quality_warnings=quality_warnings_of,
             ),
         )
     }
 )
 
-QUALITY_RULES: Final = frozenset({"negative_quantity"})
+QUALITY_RULES: Final = frozenset(chain.from_iterable(rule_names(contract.schema) for contract in CONTRACTS.values()))
 """The names of all data quality rules."""

@@ -11,7 +11,9 @@ from target_klar.delivery.rejects_lines import Origin
 from target_klar.records.json_codec import members
 
 if TYPE_CHECKING:
+    from target_klar.contract.streams import Amounts
     from target_klar.delivery.stream import Stream
+    from target_klar.delivery.unaggregated import SourceKey
     from target_klar.records.conform import Conformed
 
 MAX_BYTES: Final = 16 << 20
@@ -33,6 +35,10 @@ class Entry(msgspec.Struct, gc=False):
     """The tap's own line; None where its record is what Klar gets."""
     cancels: bool
     """Whether it cancels what Klar holds under the key."""
+    amounts: Amounts
+    """What it adds to the control totals."""
+    source_key: SourceKey | None
+    """Its key in the source, where that is not Klar's."""
 
     @property
     def size(self) -> int:
@@ -60,7 +66,9 @@ class Batch:
         """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
 
-    def add(self, number: int, conformed: Conformed, source: str, line: bytes | None) -> Entry | None:
+    def add(
+        self, number: int, conformed: Conformed, source: str, line: bytes | None, source_key: SourceKey | None = None
+    ) -> Entry | None:
         """Add a record in the place of an earlier one with the same key, which is returned.
 
         `line` is the one that it came in; None if its record there is the JSON that Klar gets.
@@ -71,7 +79,9 @@ class Batch:
         if before is not None:
             earliest = before.earliest
             self.bytes -= before.size
-        self.entries[conformed.key] = Entry(number, earliest, text, source, line, conformed.cancels)
+        self.entries[conformed.key] = Entry(
+            number, earliest, text, source, line, conformed.cancels, conformed.amounts, source_key
+        )
         self.bytes += len(text) if line is None else len(text) + len(line)
         self.read += 1
         return before

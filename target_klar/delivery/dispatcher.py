@@ -95,20 +95,18 @@ class Dispatcher:
         problems: Sequence[Problem],
         origin: Origin,
         *,
+        name: str | None,
         entry: tuple[int, int] | None = None,
     ) -> None:
         """Write a record to the rejects file: the contract rejects it, or Klar, as the `entry` of a batch.
 
-        An entry is the number of its batch, and that of the first record with its key there.
+        Messages call it by `name`. An entry is the number of its batch, and that of the first record with its key.
 
         Raises:
             DeliverEarlierError: It may not be written there, or cannot be; no STATE from it on leaves.
         """
         try:
-            if entry is None:
-                self.rejects.reject(origin, stream.name, None, problems, "contract", name=key)
-            else:
-                self.rejects.reject(origin, stream.name, key, problems, "klar")
+            self.rejects.reject(origin, stream.name, key, problems, "contract" if entry is None else "klar", name=name)
         except DeliverEarlierError as error:
             batch, number = entry or (None, origin.number)
             if isinstance(error, RecordRejectedError):
@@ -216,10 +214,12 @@ class Dispatcher:
         for position in sorted(outcome.refused):
             if position < end:
                 key, entry = entries[position]
-                place = batch.number, entry.earliest
-                self.reject(stream, key, outcome.refused[position], entry.origin, entry=place)
+                place, name = (batch.number, entry.earliest), shorten(stream.contract.readable_key(key))
+                self.reject(stream, key, outcome.refused[position], entry.origin, name=name, entry=place)
         if outcome.stopped:
             key, entry = entries[end]
             self.ledger.pin(entry.earliest, batch.number)
-            raise RecordRejectedError(f"{stream.name} {shorten(key)}: {message}", entry.earliest)
+            raise RecordRejectedError(
+                f"{stream.name} {shorten(stream.contract.readable_key(key))}: {message}", entry.earliest
+            )
         self.ledger.complete(batch.number)

@@ -25,7 +25,6 @@ from target_klar.delivery.rejects_lines import (
     record_line,
     schema_line,
 )
-from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import members
 from target_klar.runtime.endings import DeliverEarlierError
 
@@ -116,19 +115,18 @@ class Rejects:
         problems: Sequence[Problem],
         source: str,
         *,
-        name: str | None = None,
+        name: str | None,
     ) -> None:
         """Count a record that the `source`, `contract` or `klar`, rejects, and write it unless the file has it.
 
         The file has it if its last line about one of the record's keys is the same record, or one that was read later.
-        `key` is Klar's, where it is known in full; messages call the record by `name` where it is not.
+        `key` is Klar's, where it is known; messages call the record by `name`.
 
         Raises:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
             DeliverEarlierError: The file cannot be written any more.
         """
-        shown = shorten(key) if key is not None else name or "(no key)"
-        message = f"{stream} {shown}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
+        message = f"{stream} {name or '(no key)'}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
             raise RecordRejectedError(f"{message} {self._advice()}", origin.number)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from target_klar.delivery.batch import MAX_BYTES, Batch
 from target_klar.delivery.rejects_lines import Origin
 from target_klar.delivery.unaggregated import UnaggregatedRecords
-from target_klar.records.conform import DELETED_AT, Conformed, Deleted, Filtered
+from target_klar.records.conform import Conformed, Deleted, Filtered
+from target_klar.records.deletions import DELETED_AT, OtherMarks, Skip
 from target_klar.records.json_codec import members
+from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from target_klar.contract.streams import Contract
     from target_klar.delivery.batch_delivery import DeliveryReport
     from target_klar.delivery.dispatcher import Dispatcher
+    from target_klar.delivery.unaggregated import SourceKey
     from target_klar.records.conform import Conformer, Outcome, Rejection
+    from target_klar.records.quality import QualityReport
 
 COUNTS: Final = ("read", "stored", "merged", "deleted", "filtered", "rejected", "open")
 """What became of the records of a stream: those read are the sum of the others."""
@@ -35,7 +38,14 @@ class Stream:
     """
 
     def __init__(
-        self, contract: Contract, conformer: Conformer, dispatcher: Dispatcher, *, max_records: int, dry_run: bool
+        self,
+        contract: Contract,
+        conformer: Conformer,
+        quality: QualityReport,
+        dispatcher: Dispatcher,
+        *,
+        max_records: int,
+        dry_run: bool,
     ) -> None:
         self.contract = contract
         self.conformer = conformer
@@ -59,7 +69,11 @@ class Stream:
         self.answered_at = 0.0
         """When Klar answered last, on the monotonic clock."""
         self.unaggregated = UnaggregatedRecords(contract)
-        self.quality_warnings: Counter[str] = Counter()
+        self.quality = quality
+        self.totals = ControlTotals(contract)
+        self.other_marks = OtherMarks(contract.stream)
+        self.without_lines = 0
+        """How many of the deleted ones would have replaced an order with one that has no lines."""
         self._dispatcher = dispatcher
         self._ledger = dispatcher.ledger
         self._max_records = max_records
@@ -77,10 +91,11 @@ class Stream:
         """How many records are not settled: still in a batch, in flight, or left when the run ended."""
         return self.read - self.stored - self.merged - self.deleted - self.filtered - self.rejected
 
-    def add(self, outcome: Outcome, source: str, line: bytes | None) -> None:
+    def add(self, outcome: Outcome, source: str, line: bytes | None, source_key: SourceKey | None = None) -> None:
         """Add what a record of the tap's stream `source` became; a full batch is flushed.
 
-        `line` is the tap's own line; None if the record in it is the JSON that Klar gets.
+        `line` is the tap's own line; None if the record in it is the JSON that Klar gets. `source_key` is its key in
+        the source, where that is not Klar's.
 
         Raises:
             RecordRejectedError: The record is rejected, and may not be written to the rejects file.
@@ -95,12 +110,11 @@ class Stream:
             batch = self.batch = Batch(self, number)
         else:
             number = self._ledger.add(batch.number)
-        replaced = batch.add(number, outcome, source, line)
+        replaced = batch.add(number, outcome, source, line, source_key)
         if replaced is not None:
             self.merged += 1
-            self.unaggregated.add({outcome.key: replaced.sent})
-        if outcome.quality_warnings:
-            self.quality_warnings.update(outcome.quality_warnings)
+            self.unaggregated.add({outcome.key: (replaced.sent, replaced.source_key)})
+        self.quality.add(outcome)
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
             self.flush()
 
@@ -114,21 +128,22 @@ class Stream:
             self._skip_deleted(outcome, number, source, line)
         else:
             origin = Origin(source, members(line)["record"], number)
-            self._dispatcher.reject(self, outcome.key, outcome.problems, origin)
+            self._dispatcher.reject(self, outcome.identity, outcome.problems, origin, name=outcome.key)
 
     def _skip_deleted(self, deleted: Deleted, number: int, source: str, line: bytes) -> None:
         self.deleted += 1
-        if deleted.key is not None and self.batch is not None and self.batch.remove(deleted.key):
+        self.without_lines += deleted.reason is Skip.WITHOUT_LINES
+        if deleted.identity is not None and self.batch is not None and self.batch.remove(deleted.identity):
             self.merged += 1
         rejects = self._dispatcher.rejects
         if rejects.follows:
-            rejects.delete(Origin(source, members(line)["record"], number), self.name, deleted.key)
+            rejects.delete(Origin(source, members(line)["record"], number), self.name, deleted.identity)
 
     def flush(self) -> None:
         """Submit the batch, if there is one; a new one begins with the next record."""
         batch, self.batch = self.batch, None
         if batch is not None:
-            self.unaggregated.add({key: entry.sent for key, entry in batch.entries.items()})
+            self.unaggregated.add({key: (entry.sent, entry.source_key) for key, entry in batch.entries.items()})
             self._dispatcher.submit(batch)
 
     def poll(self, now: float, wait_limit: float) -> float:
@@ -151,7 +166,9 @@ class Stream:
         self.update_status(report.status)
         accepted = report.bisection.accepted
         self.stored += len(accepted)
-        self.cancelled += sum(entry.cancels for at, entry in enumerate(batch.entries.values()) if at in accepted)
+        entries = [entry for position, entry in enumerate(batch.entries.values()) if position in accepted]
+        self.cancelled += sum(entry.cancels for entry in entries)
+        self.totals.add(entry.amounts for entry in entries)
         self.verified = self.verified or (bool(accepted) and report.error is None)
 
     def update_status(self, status: Status | None) -> None:
@@ -175,23 +192,27 @@ class Stream:
             for name, count in counts.items()
             if count or (zeros and name != "open")
         ]
-        words += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
+        words += [str(self.totals), f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
         if self.status is not None and self.status.total is not None:
             words.append(f"Klar's total: {self.status.total} (as of {self._status_time:%H:%M:%S} UTC)")
         return f"{self.name}: {', '.join(words)}"
 
-    def warnings(self) -> Iterator[str]:
-        """Yield a line for each thing about the stream's records that somebody should look into."""
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Yield a log level and a line for each thing about the stream's records that somebody should look into."""
+        warnings = [*self._omissions(), *self.other_marks.lines(), *self.unaggregated.lines()]
+        yield from ((logging.WARNING, text) for text in warnings)
+        yield from self.quality.lines()
+
+    def _omissions(self) -> Iterator[str]:
         if self.conformer.dropped:
             yield f"{self.name}: fields that Klar does not know were omitted: {', '.join(self.conformer.dropped)}"
         cancels = self.contract.cancels_by or self.contract.cancelled_at
-        if self.deleted:
+        if skipped := self.deleted - self.without_lines:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
-            yield f"{self.name}: {self.deleted} deleted records were skipped{advice}"
+            yield f"{self.name}: {skipped} deleted records were skipped{advice}"
+        if self.without_lines:
+            why = "they came without lines, and would have replaced the orders with nothing"
+            yield f"{self.name}: {self.without_lines} deleted records were skipped: {why}"
         if self.deletions_filtered:
             advice = f"; to let them pass, begin it with `record.get('{DELETED_AT}') or`" if cancels else ""
             yield f"{self.name}: {self.deletions_filtered} deletions were dropped by `__filter__`{advice}"
-        for warning, number in self.quality_warnings.items():
-            yield f"{self.name}: {number} with {warning}"
-        if told := self.unaggregated.told():
-            yield f"{self.name}: {told}"

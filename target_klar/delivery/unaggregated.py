@@ -2,78 +2,132 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from target_klar.contract.streams import Contract
 
 _MAX_KEYS: Final = 10_000
 _MAX_BYTES: Final = 8_000_000
 _MAX_COUNTED: Final = 100_000
+_UPDATED_AT: Final = "updatedAt"
+
+
+class SourceKey(NamedTuple):
+    """What a record is to its tap: the source stream, its `key_properties`, and the values of the record there."""
+
+    stream: str
+    columns: tuple[str, ...]
+    values: tuple[Any, ...]
+
+
+Sent: TypeAlias = tuple[bytes, "SourceKey | None"]
+"""The JSON of a record, and its key in the source; None where that is Klar's key, or is not known."""
+
+
+class _Kind(enum.Enum):
+    """What a record may be to the one that it replaced; where it can only be an update, there is none."""
+
+    PART = enum.auto()
+    """The tap itself tells the two apart."""
+    STALE = enum.auto()
+    """It is older than the one that it replaced."""
+    PERHAPS_PART = enum.auto()
+    """It has another amount, or other lines."""
 
 
 class UnaggregatedRecords:
     """Counts the keys of which a record may have been a part, and not an update, of the one that it replaced.
 
     A record is compared with the one sent last under its key, if that is among the last 10,000 keys of the stream, or
-    as many as 8 MB of JSON hold. A key is counted once; counting ends at 100,000.
+    as many as 8 MB of JSON hold. A key is counted once a kind; counting ends at 100,000.
     """
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
+        self._has_updates = _UPDATED_AT in contract.schema["properties"]
         # Two generations: once the newer one is full it becomes the older one, whose records are then forgotten
         # together. A key is in one of them alone.
-        self._newer: dict[str, bytes] = {}
-        self._older: dict[str, bytes] = {}
+        self._newer: dict[str, Sent] = {}
+        self._older: dict[str, Sent] = {}
         self._bytes = 0
-        self._counted: set[int] = set()
+        self._counted: dict[_Kind, set[int]] = {kind: set() for kind in _Kind}
+        self._columns: tuple[str, ...] = ()
 
-    def add(self, sent: Mapping[str, bytes]) -> None:
-        """Compare records with those last sent under the same keys, and remember them; `sent` is JSON by key."""
+    def add(self, sent: Mapping[str, Sent]) -> None:
+        """Compare records with those last sent under the same keys, and remember them."""
         for known in (self._newer, self._older):
             for key in known.keys() & sent.keys():
                 before = known.pop(key)
-                self._bytes -= len(before) if known is self._newer else 0
+                self._bytes -= len(before[0]) if known is self._newer else 0
                 if before != sent[key]:
                     self._compare(key, before, sent[key])
         self._newer.update(sent)
-        self._bytes += sum(map(len, sent.values()))
+        self._bytes += sum([len(text) for text, _ in sent.values()])
         if len(self._newer) >= _MAX_KEYS or self._bytes >= _MAX_BYTES:
             self._newer, self._older, self._bytes = {}, self._newer, 0
 
-    def told(self) -> str:
-        """Return what to tell of the keys that were counted; empty if there are none."""
-        number = len(self._counted)
-        if not number:
-            return ""
-        key, unaggregated, ids = self._contract.key, self._contract.unaggregated, self._contract.part_ids
-        keys = f"{'more than ' * (number == _MAX_COUNTED)}{number} key{'s' * (number > 1)} ({key})"
-        apart = f" (no {' or '.join(ids)} in common)" if ids else ""
-        return (
-            f"{keys} came again with other {unaggregated}{apart}, and at Klar the last record of a key replaces the "
-            "others. If these are updates, all is well; if rows are parts of one, aggregate them before target-klar"
-        )
+    def lines(self) -> list[str]:
+        """Return a warning for each kind that was counted: the number of keys, what happened, and what to do."""
+        contract, part_id = self._contract, self._contract.part_id
+        stale = f"an older `{_UPDATED_AT}`, and Klar keeps the last record of a key, here the older one"
+        apart = f" (no {part_id} in common)" if part_id else ""
+        keeps = "and Klar keeps the last record of a key"
+        columns = ", ".join(self._columns)
+        what = {
+            _Kind.PART: f"different values of the tap's own key ({columns}), {keeps}. They look like parts of one: "
+            "aggregate them before target-klar. Ignore this if they are updates.",
+            _Kind.STALE: f"{stale}. Sort the source by it.",
+            _Kind.PERHAPS_PART: f"other {contract.unaggregated}{apart}, {keeps}. If rows are parts of one, aggregate "
+            "them before target-klar. Ignore this if they are updates.",
+        }
+        names = ", ".join((contract.key, *contract.also_key))
+        return [
+            f"{contract.stream}: {_number_of(counted)} ({names}) came again with {what[kind]}"
+            for kind, counted in self._counted.items()
+            if counted
+        ]
 
-    def _compare(self, key: str, before: bytes, after: bytes) -> None:
-        known = hash(key)  # whose size does not depend on the key's
-        if known in self._counted or len(self._counted) == _MAX_COUNTED:
-            return
-        one, other = ((read_strictly(each) or {}).get(self._contract.unaggregated) for each in (before, after))
-        ids = self._contract.part_ids
-        if _share_nothing(one, other, ids) if ids else one != other:
-            self._counted.add(known)
+    def _compare(self, key: str, before: Sent, after: Sent) -> None:
+        kind = self._kind(before, after)
+        if kind is not None and len(self._counted[kind]) < _MAX_COUNTED:
+            self._counted[kind].add(hash(key))  # whose size does not depend on the key's
+
+    def _kind(self, before: Sent, after: Sent) -> _Kind | None:
+        (old_text, old_key), (new_text, new_key) = before, after
+        if old_key and new_key and old_key[:2] == new_key[:2] and old_key.values != new_key.values:
+            self._columns = new_key.columns
+            return _Kind.PART
+        old, new = read_strictly(old_text) or {}, read_strictly(new_text) or {}
+        if self._has_updates and _is_older(new.get(_UPDATED_AT), old.get(_UPDATED_AT)):
+            return _Kind.STALE
+        one, other = old.get(self._contract.unaggregated), new.get(self._contract.unaggregated)
+        part_id = self._contract.part_id
+        return _Kind.PERHAPS_PART if (_share_nothing(one, other, part_id) if part_id else one != other) else None
 
 
-def _share_nothing(one: Any, other: Any, ids: Sequence[str]) -> bool:
-    """Tell whether two arrays both hold items, and none of the same; an empty id says nothing."""
+def _number_of(keys: set[int]) -> str:
+    number = len(keys)
+    return f"{'more than ' * (number == _MAX_COUNTED)}{number:,} key{'s' * (number != 1)}"
+
+
+def _is_older(time: Any, than: Any) -> bool:
+    try:
+        return bool(time < than)
+    except TypeError:  # one of them is missing, or is no number, which Klar is left to judge
+        return False
+
+
+def _share_nothing(one: Any, other: Any, part_id: str) -> bool:
+    """Tell whether two arrays both hold items, and none of the same id; an empty id says nothing."""
     if not (one and other and isinstance(one, list) and isinstance(other, list)):
         return False
     mine, others = (
-        {(name, str(item[name])) for item in items if isinstance(item, dict) for name in ids if item.get(name)}
-        for items in (one, other)
+        {str(item[part_id]) for item in items if isinstance(item, dict) and item.get(part_id)} for items in (one, other)
     )
     return mine.isdisjoint(others)

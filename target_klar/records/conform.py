@@ -6,29 +6,34 @@ is judged as the JSON that it gets.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from target_klar.contract.schema import UNIX_SECONDS, at_version, is_time, number
-from target_klar.records.convert import Conversions, fold
+from target_klar.contract.quality import without_rules
+from target_klar.contract.schema import at_version, is_time, number
+from target_klar.contract.streams import QUALITY_RULES
+from target_klar.records.convert import Conversions
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
+from target_klar.records.deletions import (
+    DELETED_AT,
+    DELETION_MARK,
+    Cancellations,
+    Skip,
+    deletion_fields,
+    is_mark,
+)
 from target_klar.records.formatting import Problem, describe, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from target_klar.contract.schema import Node
-    from target_klar.contract.streams import Contract, Record
+    from target_klar.contract.streams import Amounts, Contract, Record
 
-DELETED_AT: Final = "_sdc_deleted_at"
-"""By which a tap says that its source has deleted the record; where it says false, or no time, the record is alive."""
 _REFUSED: Final = (*ENCODE_ERRORS, *DECODE_ERRORS)
-_read_mark: Final = decoder_for(UNIX_SECONDS)
-_MARKED: Final[Node] = {"properties": {DELETED_AT: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
-_FOLDED_DELETED_AT: Final = fold(DELETED_AT)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
 """Where the judge says no and the schema finds nothing; a property test says that this does not happen."""
 
@@ -51,21 +56,29 @@ class Conformed(msgspec.Struct, gc=False):
     text: bytes
     cancels: bool
     """Whether it cancels what Klar holds under the key."""
-    quality_warnings: Collection[str] = ()
-    """What in it is allowed and looks like a mistake."""
+    typed: Any
+    """What the JSON is as the contract's type; None where it is sent unvalidated and is none. It is not for keeping: it
+    takes several times the memory of the JSON."""
+    amounts: Amounts
+    """What it adds to the control totals of its stream; nothing where it is no such type."""
 
 
 class Rejection(NamedTuple):
-    """A record that Klar would not take: its key, if there is one to read, and what is wrong with it."""
+    """A record that Klar would not take: its whole key, if there is one to read, and what is wrong with it."""
 
     key: str | None
+    """For messages: shortened, of several fields in words."""
     problems: list[Problem]
+    identity: str | None = None
+    """The key itself, as `Conformed` has it; None where it cannot be read."""
 
 
 class Deleted(NamedTuple):
-    """A record that its source has deleted and that Klar is not to be told about: its key, if there is one to read."""
+    """A record that its source has deleted and that Klar is not to be told about."""
 
-    key: str | None
+    identity: str | None
+    """Its key, as `Conformed` has it; None where it cannot be read."""
+    reason: Skip
 
 
 class Filtered(NamedTuple):
@@ -75,18 +88,8 @@ class Filtered(NamedTuple):
     """Whether it is a deletion, which nobody would hear of otherwise."""
 
 
-Outcome: TypeAlias = "Conformed | Rejection | Deleted | Filtered"
+Outcome: TypeAlias = Conformed | Rejection | Deleted | Filtered
 """What a record of a tap becomes."""
-
-
-def deletion_fields(record: Mapping[Any, Any]) -> Record:
-    """Return the fields of a record that may say that its source has deleted it, however they are spelled."""
-    return {name: record[name] for name in _deletion_fields_among(tuple(record))}
-
-
-@lru_cache(maxsize=64)
-def _deletion_fields_among(names: tuple[Any, ...]) -> list[str]:
-    return [name for name in names if isinstance(name, str) and fold(name) == _FOLDED_DELETED_AT]
 
 
 class Conformer:
@@ -95,6 +98,7 @@ class Conformer:
     `extra_fields` pass as they are at every level, by their exact names. Without `validate` a record is
     refused only if it cannot be sent: no key, two values for one field, a time that cannot be read, what JSON
     cannot express. With `hard_delete` a deleted record becomes a cancellation, where Klar has such a thing.
+    Data quality rules of the names in `ignored_rules` refuse nothing.
     """
 
     def __init__(
@@ -105,23 +109,28 @@ class Conformer:
         validate: bool = True,
         hard_delete: bool = False,
         version: str | None = None,
+        ignored_rules: Collection[str] = (),
     ) -> None:
         self._contract = contract
         self._key_of = contract.key_of
+        self._amounts_of = contract.amounts_of
         self._cancels_by = contract.cancels_by
-        self._hard_delete = hard_delete
-        known = at_version(contract.schema, version, contract.version_setting) if version else contract.schema
+        self._cancellations = Cancellations(contract) if hard_delete else None
+        known = without_rules(contract.schema, ignored_rules if validate else QUALITY_RULES)
+        if version:
+            known = at_version(known, version, contract.version_setting)
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in deletion_fields({name: True})]
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
+        self._validate = validate
         self._schema = accepted | {"$defs": _DEFS}
-        self._read = decoder_for(self._schema)
-        self._read_strictly = decoder_for(known)
-        self._quality_warnings = contract.quality_warnings if validate else None
-        fields = known["properties"]
-        self._times = {name: decoder_for(node) for name, node in fields.items() if is_time(node)}
+        self._read = decoder_for(_with_any_key(self._schema, contract.key))
+        self._read_strictly = decoder_for(_with_any_key(known, contract.key))
+        self._first_key_of = attrgetter(contract.key)
+        self._excluded = frozenset(known["properties"][contract.key].get("not", {}).get("enum", ()))
         self._conversions = Conversions(extras, validate)
-        self._converter = self._conversions.of_object(known | {"properties": fields | _MARKED["properties"]})
+        fields = known["properties"] | DELETION_MARK["properties"]
+        self._converter = self._conversions.of_object(known | {"properties": fields})
 
     @property
     def dropped(self) -> Sequence[str]:
@@ -161,23 +170,13 @@ class Conformer:
     def conform(self, record: object, without: frozenset[str] = frozenset()) -> Conformed | Rejection | Deleted:
         """Return what Klar takes of a record `without` some columns, or why it would take none."""
         if not isinstance(record, dict):
-            return Rejection(None, [Problem("record", f"must be an object (found {describe(record, of_many=True)})")])
-        conversions = self._conversions
-        conversions.unwritable = False
+            description = describe(record, of_many=True)
+            return Rejection(None, [Problem("record", f"must be an object (found {description})")])
         converted = self._converter.convert(record, without)
         mark = converted.pop(DELETED_AT, None)
-        if mark is not None:
-            return self._deleted(converted, mark)
-        try:
-            text = encode(converted)
-            typed = self._read(text)
-        except _REFUSED:
-            typed = None
-        if typed is None or conversions.unwritable:
-            return self._refusal(converted, self.explain(converted))
-        return self._conformed(typed, text)
+        return self._judged(converted) if mark is None else self._deleted(converted, mark)
 
-    def is_deleted(self, record: Mapping[Any, Any]) -> bool:
+    def is_deleted(self, record: Mapping[str, Any]) -> bool:
         """Tell whether a record bears the mark of deletion, or one that cannot be read."""
         return DELETED_AT in self._converter.convert(deletion_fields(record))
 
@@ -185,47 +184,47 @@ class Conformer:
         """Return what keeps a conformed record from being sent, in words."""
         return _explain(self._schema, record)
 
-    def _conformed(self, typed: Any, text: bytes) -> Conformed:
-        cancels = self._cancels_by is not None and getattr(typed, self._cancels_by) == []
-        quality_warnings = () if self._quality_warnings is None else tuple(self._quality_warnings(typed))
-        return Conformed(self._key_of(typed), text, cancels, quality_warnings)
+    def _judged(self, converted: Record) -> Conformed | Rejection:
+        try:
+            text = encode(converted)
+            typed = self._read(text)
+        except _REFUSED:
+            return self._rejection(converted, self.explain(converted))
+        if not self._validate:
+            return self._unvalidated(typed, text)
+        return self._conformed(typed, text) or self._rejection(converted, self.explain(converted))
 
-    def _refusal(self, converted: Record, problems: list[Problem]) -> Rejection:
-        key = converted.get(self._contract.key)
-        told = shorten(key) if isinstance(key, str) and key else None
-        return Rejection(told, problems or [UNEXPLAINED])
+    def _conformed(self, typed: Any, text: bytes) -> Conformed | None:
+        if self._first_key_of(typed) in self._excluded:
+            return None
+        cancels = self._cancels_by is not None and not getattr(typed, self._cancels_by)
+        return Conformed(self._key_of(typed), text, cancels, typed, self._amounts_of(typed))
+
+    def _unvalidated(self, loose: Any, text: bytes) -> Conformed:
+        try:
+            typed = self._read_strictly(text)
+            amounts = self._amounts_of(typed)
+        except DECODE_ERRORS:
+            typed, amounts = None, self._contract.no_amounts
+        cancels = self._cancels_by is not None and getattr(loose, self._cancels_by) == []
+        return Conformed(self._key_of(loose), text, cancels, typed, amounts)
+
+    def _rejection(self, converted: Record, problems: list[Problem]) -> Rejection:
+        key = self._contract.describe_key(converted)
+        identity = self._contract.key_in(converted)
+        return Rejection(shorten(key) if key else None, problems or [UNEXPLAINED], identity)
 
     def _deleted(self, converted: Record, mark: object) -> Conformed | Rejection | Deleted:
-        if mark is not True and not _meets(_read_mark, mark):
-            problems = [Problem(DELETED_AT, each.message) for each in _explain(_MARKED, {DELETED_AT: mark})]
-            return self._refusal(converted, problems)
-        contract = self._contract
-        if self._hard_delete and contract.cancels_by:
-            return self._cancellation(converted, mark, {contract.cancels_by: []}, contract.schema["required"])
-        whole = all(name in converted for name in contract.schema["required"])
-        if self._hard_delete and contract.cancelled_at and whole:  # else Klar would hold an order without its lines
-            return self._cancellation(converted, mark, converted, [contract.cancelled_at])
-        return Deleted(key if isinstance(key := converted.get(contract.key), str) else None)
-
-    def _cancellation(
-        self, converted: Record, mark: object, cancelled: Record, times: Sequence[str]
-    ) -> Conformed | Rejection | Deleted:
-        """Conform the object that cancels a record, whose source often tells no more than its key.
-
-        The time of the deletion stands in for one of these times that the record does not bring. A mark that is no time
-        leaves nothing to stand in: then the record is refused.
-        """
-        own = {
-            name: converted[name]
-            for name, read in self._times.items()
-            if name in converted and _meets(read, converted[name])
-        }
-        missing = [name for name in self._times if name in times and name not in own]
-        if missing and mark is True:
-            why = "must be a time, since the record has no {} (found true)"
-            return self._refusal(converted, [Problem(DELETED_AT, why.format(name)) for name in missing])
-        key = {name: converted[name] for name in (self._contract.key,) if name in converted}
-        result = self.conform(key | cancelled | dict.fromkeys(missing, mark) | own)
+        if not is_mark(mark):
+            problems = [Problem(DELETED_AT, each.message) for each in _explain(DELETION_MARK, {DELETED_AT: mark})]
+            return self._rejection(converted, problems)
+        match self._cancellations.of(converted, mark) if self._cancellations else Skip.SKIPPED:
+            case Skip() as reason:
+                return Deleted(self._contract.key_in(converted), reason)
+            case Problem() as problem:
+                return self._rejection(converted, [problem])
+            case cancellation:
+                result = self._judged(cancellation)
         if isinstance(result, Conformed):
             result.cancels = True
         return result
@@ -237,12 +236,10 @@ def _explain(schema: Node, record: object) -> list[Problem]:
     return explain(schema, record)
 
 
-def _meets(read: Callable[[bytes], object], value: object) -> bool:
-    try:
-        read(encode(value))
-    except _REFUSED:
-        return False
-    return True
+def _with_any_key(node: Node, key: str) -> Node:
+    """Return an object schema for the decoder, whose key excludes no value: to ask for that there takes far longer."""
+    plain = {name: limit for name, limit in node["properties"][key].items() if name != "not"}
+    return node | {"properties": node["properties"] | {key: plain}}
 
 
 def _with_extras(node: Node, extras: Sequence[str]) -> Node:

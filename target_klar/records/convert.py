@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from target_klar.contract.schema import is_time
-from target_klar.records.formatting import Ambiguous, shorten
+from target_klar.records.formatting import Ambiguous, Unwritable, shorten
 from target_klar.records.json_codec import NotJSONError, decode
 from target_klar.records.times import is_empty_time, parse_time
 
@@ -28,7 +28,8 @@ _FALSE: Final = re.compile(r"[ \t\r\n]*(?:false|0(?:\.0*)?)[ \t\r\n]*", re.ASCII
 _TRUE: Final = re.compile(r"[ \t\r\n]*(?:true|1(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
 _LARGEST: Final = 10**_MAX_DIGITS
-_LARGEST_EXACT: Final = 2**53  # a larger float may be the neighbour of the integer that was meant
+LARGEST_EXACT: Final = 2**53
+"""A larger number that has an exponent or a fraction may be the neighbour of the integer that it was once."""
 _MAX_DROPPED: Final = 100  # enough names to tell what happens
 _MAX_LEARNED: Final = 1 << 20  # bytes of names, about; then learning begins anew
 _NAME_SIZE: Final = 64
@@ -52,17 +53,14 @@ class Conversions:
     """Columns that are left out without being told."""
     assumed_utc: bool = False
     """Turns True with the first time that has no zone."""
-    unwritable: bool = False
-    """Turns True with a value that JSON does not have; whoever converts a record sets it back."""
 
     def of_object(self, schema: Mapping[str, Any], *, at: str = "") -> ObjectConverter:
         """Return the converter of an object schema."""
         return ObjectConverter(
             {name: self._of(node, at + name) for name, node in schema["properties"].items()},
             required=schema["required"] if self.validate else (),
-            extra=dict.fromkeys(self.extras, self._as_is),
+            extra=dict.fromkeys(self.extras, _as_is),
             drop=lambda name: self._drop(at + name),
-            other=self._as_is,
         )
 
     def _of(self, node: Mapping[str, Any], path: str) -> Convert:
@@ -73,18 +71,10 @@ class Conversions:
                 return self.of_object(node, at=f"{path}.")
             case {"type": "array"}:
                 return self._array(self._of(node["items"], f"{path}[]"))
-            case {"not": _}:  # may not be there, and an empty one is not
-                return lambda value: self._as_is(value) if value else MISSING
-        leaves: dict[str, Convert] = {"string": self._text, "number": self._number, "boolean": self._boolean}
+            case {"not": _} if "type" not in node:  # may not be there, and an empty one is not
+                return lambda value: _as_is(value) if value else MISSING
+        leaves: dict[str, Convert] = {"string": _text, "number": _number, "boolean": _boolean}
         return leaves[node["type"]]
-
-    def _as_is(self, value: object) -> object:
-        """Return the value, and note if JSON does not have it, or something in it."""
-        try:
-            self.unwritable = self.unwritable or not _is_json(value)
-        except RecursionError:
-            self.unwritable = True
-        return value
 
     def _array(self, item: Convert) -> Convert:
         """Arrays item by item, also of one that comes as JSON text."""
@@ -93,45 +83,9 @@ class Conversions:
             items = _parsed(value) if type(value) is str else value
             if type(items) is list or type(items) is tuple:
                 return [found if (new := item(found)) is MISSING else new for found in items]
-            return MISSING if value is None else self._as_is(value)
+            return MISSING if items is None else _as_is(value)
 
         return convert
-
-    def _text(self, value: object) -> object:
-        """Ids are numbers in many sources: whole ones become their digits."""
-        whole: int | None = None
-        if type(value) is str:
-            return value
-        if type(value) is int:
-            return str(value) if -_LARGEST < value < _LARGEST else self._as_is(value)
-        if type(value) is Decimal:
-            if value.is_finite() and value.adjusted() < _MAX_DIGITS and value == int(value):
-                whole = int(value)
-        elif type(value) is float and abs(value) <= _LARGEST_EXACT and value.is_integer():
-            whole = int(value)
-        elif value is None:
-            return MISSING
-        return self._as_is(value) if whole is None or abs(whole) >= _LARGEST else str(whole)
-
-    def _number(self, value: object) -> object:
-        """Text that spells a number becomes that number with all of its digits."""
-        if type(value) is int or type(value) is Decimal:
-            return value
-        if type(value) is str and not value.strip(_NUMERIC):
-            try:
-                return Decimal(value)
-            except InvalidOperation:  # such as `1-2`, or an exponent beyond all reason
-                return value
-        return MISSING if value is None else self._as_is(value)
-
-    def _boolean(self, value: object) -> object:
-        """True and false, 0 and 1, and these as text."""
-        text = value if type(value) is str else ""
-        if value is False or _same(value, 0) or _FALSE.fullmatch(text):
-            return False
-        if value is True or _same(value, 1) or _TRUE.fullmatch(text):
-            return True
-        return MISSING if value is None else self._as_is(value)
 
     def _time(self, node: Mapping[str, Any]) -> Convert:
         earliest, latest = node["minimum"], node["maximum"]
@@ -146,9 +100,9 @@ class Conversions:
                     return seconds
             if _is_no_time(value):
                 return MISSING
-            # Klar cannot judge a time that only its source can read.
-            self.unwritable |= not self.validate and type(value) not in (int, float, Decimal)
-            return self._as_is(value)
+            if not self.validate and type(value) not in (int, float, Decimal):
+                return Unwritable(value)  # Klar cannot judge a time that only its source can read
+            return _as_is(value)
 
         return convert
 
@@ -170,9 +124,57 @@ class Conversions:
             self.dropped.append(path)
 
 
-_Column: TypeAlias = tuple[str, str, Convert, bool, tuple[str, ...]]
-"""One field of Klar's in records of one shape: its spelling, its name, its converter, whether it is required, and other
-spellings of it, which have to hold the same value. A plain tuple, since Python takes that apart fastest."""
+def _as_is(value: object) -> object:
+    """Return the value, in an `Unwritable` if JSON does not have it, or something in it."""
+    try:
+        return value if _is_json(value) else Unwritable(value)
+    except RecursionError:
+        return Unwritable(value)
+
+
+def _text(value: object) -> object:
+    """Ids are numbers in many sources: whole ones become their digits, unless they went through a float."""
+    if type(value) is str:
+        return value or MISSING
+    if type(value) is int and -_LARGEST < value < _LARGEST:
+        return str(value)
+    if _is_exactly_whole(value):
+        return str(int(cast("float", value)))
+    return MISSING if value is None else _as_is(value)
+
+
+def _is_exactly_whole(value: Any) -> bool:
+    is_finite = value.is_finite() if type(value) is Decimal else type(value) is float and math.isfinite(value)
+    return is_finite and abs(value) <= LARGEST_EXACT and bool(value == int(value))
+
+
+def _number(value: object) -> object:
+    """Text that spells a number becomes that number with all of its digits."""
+    if type(value) is str:
+        if value.strip(_NUMERIC):
+            return value
+        try:
+            return Decimal(value) if value else MISSING
+        except InvalidOperation:  # such as `1-2`, or an exponent beyond all reason
+            return value
+    if type(value) is int or type(value) is Decimal:
+        return value
+    return MISSING if value is None else _as_is(value)
+
+
+def _boolean(value: object) -> object:
+    """True and false, 0 and 1, and these as text."""
+    text = value if type(value) is str else ""
+    if value is False or _same(value, 0) or _FALSE.fullmatch(text):
+        return False
+    if value is True or _same(value, 1) or _TRUE.fullmatch(text):
+        return True
+    return MISSING if _is_empty(value) else _as_is(value)
+
+
+_Column: TypeAlias = tuple[str | tuple[str, ...], str, Convert, bool]
+"""One field of Klar's in records of one shape: its spelling, or several that have to hold one value, its name, its
+converter, whether it is required. A plain tuple, since Python takes that apart fastest."""
 
 
 class ObjectConverter:
@@ -188,22 +190,23 @@ class ObjectConverter:
         required: Collection[str],
         extra: Mapping[str, Convert],
         drop: Callable[[str], None],
-        other: Convert,
     ) -> None:
         self._fields = {**extra, **fields}
         self._folded = {fold(name): name for name in fields}
         self._required = frozenset(required)
         self._drop = drop
-        self._other = other
         self._shapes: dict[tuple[object, ...], list[_Column]] = {}
         self._names_learned = 0
 
     def __call__(self, value: object) -> object:
         """Convert a value that should be an object, maybe as JSON text, and may be anything."""
+        if type(value) is dict:
+            return self.convert(value)
         held = _parsed(value) if type(value) is str else value
         if type(held) is dict:
             return self.convert(held)
-        return MISSING if value is None else self._other(value)
+        # PHP writes an empty array for an object that is not there.
+        return MISSING if held is None or (type(held) is list and not held) else _as_is(value)
 
     def convert(self, record: Mapping[Any, object], without: frozenset[str] = frozenset()) -> dict[str, Any]:
         """Return a new object that has Klar's fields alone; the columns that it is `without` are not looked at."""
@@ -212,11 +215,9 @@ class ObjectConverter:
         if columns is None:
             columns = self._learn(shape)
         converted: dict[str, Any] = {}
-        for spelling, name, convert, required, rivals in columns:
-            value = record[spelling]
+        for spelling, name, convert, required in columns:
+            value = record[spelling] if type(spelling) is str else _agreed(record, spelling, convert)
             new = convert(value)
-            if rivals and (other := next((each for each in rivals if not _same(record[each], value)), None)):
-                new = Ambiguous(spelling, other)
             if new is not MISSING:
                 converted[name] = new
             elif required:
@@ -236,8 +237,8 @@ class ObjectConverter:
                 spelled.setdefault(name, []).append(spelling)
         columns: list[_Column] = []
         for name, spellings in spelled.items():
-            first, *rivals = [name] if name in spellings else spellings
-            columns.append((first, name, self._fields[name], name in self._required, tuple(rivals)))
+            spelling = spellings[0] if len(spellings) == 1 else tuple(spellings)
+            columns.append((spelling, name, self._fields[name], name in self._required))
         self._names_learned += sum(len(str(name)) + _NAME_SIZE for name in shape)
         if self._names_learned > _MAX_LEARNED:
             self._names_learned = 0
@@ -256,11 +257,26 @@ def fold(name: str) -> str:
     return name.replace("_", "").lower()
 
 
+def _agreed(record: Mapping[Any, object], spellings: Sequence[str], convert: Convert) -> object:
+    """Return the one value that several spellings of a field hold, or what says that they hold two."""
+    first, *others = [each for each in spellings if not _is_empty(record[each])] or spellings
+    for other in others:
+        one, two = record[first], record[other]
+        if not (_same(one, two) or _same(convert(one), convert(two))):
+            return Ambiguous(first, other)
+    return record[first]
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (type(value) is str and not value)
+
+
 def _parsed(text: str) -> object:
+    """Return the JSON of a text, None for an empty one, and the text where it is no JSON."""
     try:
-        return decode(text)
+        return decode(text) if text else None
     except NotJSONError:
-        return None
+        return text
 
 
 def _same(one: object, other: object) -> bool:

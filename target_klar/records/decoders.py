@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -32,6 +33,8 @@ def _type(node: Node, name: str) -> Any:
             return _struct(node, {field: _type(wanted, f"{name}_{field}") for field, wanted in fields.items()}, name)
         case {"type": "array", "items": item}:
             return list[_type(item, name)]  # type: ignore[misc]  # a type that is made at run time
+        case {"not": {}, "type": "string"}:
+            pass  # values that are none, which `_struct` asks for
         case {"not": _}:
             return msgspec.UnsetType  # which no value is
     leaves = {
@@ -51,14 +54,35 @@ def _struct(node: Node, types: dict[str, Any], name: str) -> type[msgspec.Struct
         names[attribute] = field
         required = field in node["required"]
         members.append((attribute, kind) if required else (attribute, kind | msgspec.UnsetType, msgspec.UNSET))
-    closed = not node.get("additionalProperties", True)
-    wanted = [each["required"] for each in node.get("anyOf", ())]
+    check = _check(node)
+    return msgspec.defstruct(
+        name,
+        members,
+        rename=names,
+        namespace={"__post_init__": check} if check else {},
+        kw_only=True,
+        forbid_unknown_fields=not node.get("additionalProperties", True),
+        gc=False,
+    )
+
+
+def _check(node: Node) -> Callable[[Any], None] | None:
+    """Return what raises a `ValueError` for an object that meets its types and not its schema; None if there is none.
+
+    That is one without any of the fields of which one is required, or with a value that a field excludes.
+    """
+    wanted = [name for each in node.get("anyOf", ()) for name in each["required"]]
+    excluded = [
+        (attrgetter(name), frozenset(field["not"]["enum"]))
+        for name, field in node["properties"].items()
+        if "enum" in field.get("not", {})
+    ]
 
     def check(read: Any) -> None:
-        if not any(all(getattr(read, field) is not msgspec.UNSET for field in fields) for fields in wanted):
+        for value, values in excluded:
+            if value(read) in values:
+                raise ValueError("a value that is excluded")
+        if wanted and all(getattr(read, name) is msgspec.UNSET for name in wanted):
             raise ValueError("none of the fields of which one is required")
 
-    namespace = {"__post_init__": check} if wanted else {}
-    return msgspec.defstruct(
-        name, members, rename=names, namespace=namespace, kw_only=True, forbid_unknown_fields=closed, gc=False
-    )
+    return check if wanted or excluded else None

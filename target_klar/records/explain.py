@@ -16,8 +16,9 @@ from jsonschema import Draft202012Validator, TypeChecker
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import create
 
-from target_klar.contract.schema import UNIX_SECONDS, is_time
-from target_klar.records.formatting import MAX_BITS, Problem, describe, is_text, shorten
+from target_klar.contract.schema import LARGEST_NUMBER, UNIX_SECONDS, is_time
+from target_klar.records.convert import LARGEST_EXACT
+from target_klar.records.formatting import MAX_BITS, Problem, Unwritable, describe, is_text, shorten
 from target_klar.records.times import parse_time
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def explain(schema: Node, record: object) -> list[Problem]:
     """Return what keeps the record from meeting the schema, one problem a field and 20 at the most."""
     problems: dict[str, Problem] = {}
     try:
-        for error in Validator(schema).iter_errors(record):
+        for error in Validator(schema).iter_errors(_unwrapped(record)):
             for problem in _problems(error, schema):
                 problems.setdefault(problem.path, problem)
             if len(problems) >= _MAX_PROBLEMS:
@@ -96,6 +97,18 @@ def explain(schema: Node, record: object) -> list[Problem]:
         # An integer of 5,000 digits, which jsonschema cannot show, or nesting deeper than it can go.
         return [Problem("record", "holds a value that JSON cannot express")]
     return list(problems.values())[:_MAX_PROBLEMS]
+
+
+def _unwrapped(record: object) -> object:
+    """Return a converted record with the values that JSON does not have, each in its place."""
+    match record:
+        case Unwritable():
+            return record.value
+        case dict():
+            return {name: _unwrapped(value) for name, value in record.items()}
+        case list():
+            return list(map(_unwrapped, record))
+    return record
 
 
 def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
@@ -114,17 +127,29 @@ def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
             for name in value:
                 if name not in schema["properties"]:
                     yield Problem(_path([*place, name]), "is no field that Klar knows")
-        case "not":
+        case "not" if "enum" not in schema["not"]:
             yield Problem(_path(place), schema["description"])
         case _ if "propertyNames" in error.absolute_schema_path:
             yield Problem(_path(place), "has a field whose name is not text")
         case _:
-            found_there = f"found {_told(error, root)}{_hint(schema, value)}"
-            yield Problem(_path(place), f"{_expected(schema)} ({found_there})")
+            yield Problem(_path(place), _mismatch(error, root))
 
 
-def _told(error: ValidationError, root: Node) -> str:
-    """Say what was found, and of personal data no more than the kind and the length."""
+def _mismatch(error: ValidationError, root: Node) -> str:
+    """Say what was expected, what is there, and which data quality rule wants it, if one does."""
+    schema: Any = error.schema
+    rule, name, advice = schema.get("rule"), "", ""
+    if rule and error.validator in rule["limits"]:
+        name, advice = f" [{rule['name']}]", f"; {rule['advice']}"
+    elif rule:
+        schema = rule["without"]
+    if error.validator == "not":
+        return f'must not be "{error.instance}"{name}{advice}'
+    return f"{_expected(schema)}{name} (found {_describe(error, root)}{_hint(schema, error.instance)}){advice}"
+
+
+def _describe(error: ValidationError, root: Node) -> str:
+    """Describe the value, of personal data no more than the kind and the length."""
     value: Any = error.instance
     personal = _is_personal(error, root)
     if personal and isinstance(value, int | float | Decimal | date):
@@ -160,8 +185,15 @@ def _expected(schema: Mapping[str, Any]) -> str:
     return f"{expected} that is not empty" if schema.get("minLength") else expected
 
 
+def _is_inexact(value: Any) -> bool:
+    """Tell whether a number was written with an exponent or a fraction, and is too large to be exact then."""
+    return not isinstance(value, int) and LARGEST_EXACT < abs(value) <= LARGEST_NUMBER
+
+
 def _hint(schema: Mapping[str, Any], value: object) -> str:
-    """Say what a value that is no time looks like instead, where that is plain to see."""
+    """Say what a value that is no time, or no id, looks like instead, where that is plain to see."""
+    if schema.get("type") == "string" and _is_number(None, value) and _is_inexact(value):
+        return ", which went through a float, so that it may be another id now"
     if not is_time(schema):
         return ""
     if isinstance(value, str) and (digits := _DIGITS.fullmatch(value)):

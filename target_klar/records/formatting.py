@@ -1,6 +1,7 @@
-"""Words for what was found in a record: shortened, on one line, and nothing that may be a whole customer.
+"""Words for what is in a record: shortened, on one line, and nothing that may be a customer.
 
-Of an object, an array, and of text that is JSON or stands where one of them should, only the size is shown.
+Text is shown only if it holds a digit and no `@`. Of any other text, of an object, an array, and of text that is JSON
+or stands where one of them should, only the size is.
 """
 
 from __future__ import annotations
@@ -32,8 +33,19 @@ class Ambiguous:
     """Stands in a record where two spellings of a field hold different values. JSON has no such thing."""
 
     def __init__(self, one: str, other: str) -> None:
-        self.told = f"different values in {shorten(one)} and {shorten(other)}"
+        self.description = f"different values in {shorten(one)} and {shorten(other)}"
+
+
+class Unwritable:
+    """Stands in a record for a value that JSON does not have, which msgspec refuses to write."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    @property
+    def description(self) -> str:
         """What it is, in words."""
+        return describe(self.value)
 
 
 def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:
@@ -46,7 +58,7 @@ def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:
 
 
 def describe(value: object, *, of_many: bool = False) -> str:
-    """Say what a value is, and show the beginning of it unless it holds others, as text does `of_many`."""
+    """Say what a value is, and show the beginning of it, unless it holds others, as text does `of_many`."""
     match value:
         case None:
             shown = "null"
@@ -58,8 +70,8 @@ def describe(value: object, *, of_many: bool = False) -> str:
             shown = f"number {shorten(str(value))}"
         case str():
             shown = _describe_text(value, of_many=of_many)
-        case Ambiguous() | UnrepresentableNumber():
-            shown = value.told
+        case Ambiguous() | Unwritable() | UnrepresentableNumber():
+            shown = value.description
         case dict():
             shown = f"an object with {len(value)} field{'s' * (len(value) != 1)}"
         case list() | tuple():
@@ -74,10 +86,10 @@ def describe(value: object, *, of_many: bool = False) -> str:
 def _describe_text(text: str, *, of_many: bool) -> str:
     broken = "" if is_text(text) else " with a broken character"
     is_json = text.lstrip().startswith(_JSON_OF_MANY)
-    if is_json or of_many:
-        size = f"{len(text):,} character{'s' * (len(text) != 1)}"
-        return f"text{broken} of {size}{' that looks like JSON' * is_json}"
-    return f'text{broken} "{shorten(text)}"'
+    if text and not is_json and not of_many and "@" not in text and any(map(str.isdigit, text)):
+        return f'text{broken} "{shorten(text)}"'
+    size = f"{len(text):,} character{'s' * (len(text) != 1)}"
+    return f"text{broken} of {size}{' that looks like JSON' * is_json}" if text else "empty text"
 
 
 def is_text(text: str) -> bool:

@@ -22,8 +22,7 @@ class UnrepresentableNumber:
     """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Is never written."""
 
     def __init__(self, text: str) -> None:
-        self.told = f"a number of {len(text):,} characters, beyond all reason"
-        """What it is, in words."""
+        self.description = f"a number of {len(text):,} characters, beyond all reason"
 
     def __str__(self) -> str:
         # As Python itself has it for a long integer: a stream map must not make an id out of this.

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from target_klar.contract.schema import is_time
-from target_klar.records.conform import deletion_fields
 from target_klar.records.convert import fold
+from target_klar.records.deletions import deletion_fields
 from target_klar.records.json_codec import read_strictly
 from target_klar.suggestions.fields import certain
 from target_klar.suggestions.values import is_local, is_money, is_quantity, minor_units, negative, values_of

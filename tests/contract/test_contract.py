@@ -38,8 +38,8 @@ def test_the_fields_a_contract_names_are_fields_of_its_schema(contract: Contract
     fields = contract.schema["properties"]
     named = {contract.key, contract.unaggregated, contract.cancels_by} - {None}
     assert named <= set(fields)
-    assert set(contract.part_ids) <= set(fields[contract.unaggregated].get("items", {}).get("properties", {}))
-    assert bool(contract.part_ids) == (fields[contract.unaggregated]["type"] == "array")
+    assert {contract.part_id} - {None} <= set(fields[contract.unaggregated].get("items", {}).get("properties", {}))
+    assert bool(contract.part_id) == (fields[contract.unaggregated]["type"] == "array")
 
 
 def test_refunds_are_sent_as_a_bare_array_in_order() -> None:

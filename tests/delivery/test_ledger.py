@@ -257,7 +257,8 @@ def test_one_hot_key_updated_any_number_of_times_between_two_others_keeps_three_
     ]
     assert stream.merged == MANY - 1
     stream.flush()
-    assert stream.unaggregated.told().startswith("1 key (orderId) came again with other transactionCosts")
+    (line,) = stream.unaggregated.lines()
+    assert line.startswith("transaction_costs: 1 key (orderId) came again with other transactionCosts")
 
 
 def test_states_that_wait_are_bounded_in_bytes_and_the_newest_is_never_dropped() -> None:

@@ -9,13 +9,14 @@ import pytest
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Raw
-from nowhere import add, stream_to_nowhere
-from program import COSTS, REFUNDS, cost, record, refund, schema, state
+from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, state
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.delivery.unaggregated import UnaggregatedRecords
+from target_klar.delivery.batch import Batch
+from target_klar.delivery.stream import Stream
+from target_klar.delivery.unaggregated import SourceKey, UnaggregatedRecords
+from target_klar.records.json_codec import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,12 +34,12 @@ def warnings(ended: Ended) -> list[str]:
 def told(number: str, stream: str) -> str:
     """The warning about this number of keys."""
     what = {
-        "refunds": "(id) came again with other lineItems (no lineItemId or id in common)",
+        "refunds": "(id) came again with other lineItems (no lineItemId in common)",
         "transaction_costs": "(orderId) came again with other transactionCosts",
     }[stream]
     return (
-        f"{stream}: {number} {what}, and at Klar the last record of a key replaces the others. If these are updates, "
-        "all is well; if rows are parts of one, aggregate them before target-klar"
+        f"{stream}: {number} {what}, and Klar keeps the last record of a key. If rows are parts of one, aggregate them "
+        "before target-klar. Ignore this if they are updates."
     )
 
 
@@ -51,14 +52,16 @@ def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds"
     """The number of keys that are told after these batches of records."""
     all_of_it = stream_to_nowhere(stream)
     for records in batches:
-        for each in records:
-            add(all_of_it, each)
-        all_of_it.flush()
-    return number_of(all_of_it.unaggregated.told())
+        batch = Batch(all_of_it, [1])
+        for number, each in enumerate(records, 1):
+            batch.add(number, each[CONTRACTS[stream].key], encode(each), None)
+        batch.close()
+    return number_of(all_of_it.unaggregated.lines())
 
 
-def number_of(text: str) -> int:
-    return int(text.removeprefix("more than ").split(" ", 1)[0]) if text else 0
+def number_of(lines: list[str]) -> int:
+    """The number of keys in the one line there is, or none."""
+    return int(lines[0].partition(": ")[2].split(" ", 1)[0]) if lines else 0
 
 
 # One key that comes twice: its first and second line items, and whether they may be parts.
@@ -67,7 +70,7 @@ PAIRS: dict[str, tuple[Any, Any, bool]] = {
     "the same line, corrected": (lines("1"), lines("1", reasonDescriptor="late"), False),
     "one line more": (lines("1"), lines("1", "2"), False),
     "one line less": (lines("1", "2"), lines("2"), False),
-    "the same id of the refund's own line": (lines("1", id="9"), lines("2", id="9"), False),
+    "the same id of the refund's own line": (lines("1", id="9"), lines("2", id="9"), True),
     "other lines with other ids": (lines("1", id="8"), lines("2", id="9"), True),
     "an id that is another's lineItemId": (lines("1", id="2"), lines("2", id="1"), True),
     "an empty id on both": (lines("1", id=""), lines("2", id=""), True),
@@ -101,9 +104,10 @@ def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
     for text in (first, second):
         add(stream, f'{{"orderId":"a","transactionCosts":{text}}}'.encode())
         if apart:
-            stream.flush()
-    stream.flush()
-    assert number_of(stream.unaggregated.told()) == may_be
+            batch.close()
+            batch = Batch(stream, [1])
+    batch.close()
+    assert number_of(stream.unaggregated.lines()) == may_be
 
 
 # In runs of rows that are each another record of one of a few keys, an order of values, cut into batches.
@@ -119,7 +123,7 @@ def expected(values: Sequence[tuple[str, Any]], stream: str) -> int:
     keys = set()
     for key, value in values:
         before = last.get(key, value)
-        if before and value and not before & value if CONTRACTS[stream].part_ids else before != value:
+        if before and value and not before & value if CONTRACTS[stream].part_id else before != value:
             keys.add(key)
         last[key] = value
     return len(keys)
@@ -135,10 +139,13 @@ def test_the_number_of_keys_is_that_of_every_two_records_in_a_row_however_they_a
     @given(rows, cuts)
     def holds(drawn: list[tuple[str, set[str], int]], at: set[int]) -> None:
         contract = CONTRACTS[stream]
-        ids = contract.part_ids
-        values: list[tuple[str, Any]] = [(key, own if ids else amount) for key, own, amount in drawn]
+        part_id = contract.part_id
+        values: list[tuple[str, Any]] = [(key, own if part_id else amount) for key, own, amount in drawn]
         records = [
-            {contract.key: key, contract.unaggregated: [{ids[0]: each} for each in sorted(value)] if ids else value}
+            {
+                contract.key: key,
+                contract.unaggregated: [{part_id: each} for each in sorted(value)] if part_id else value,
+            }
             for key, value in values
         ]
         edges = [0, *sorted(at & set(range(len(records)))), len(records)]
@@ -174,12 +181,12 @@ def test_what_is_remembered_is_bounded_in_keys_and_in_bytes() -> None:
         unaggregated, most_keys, most_bytes = UnaggregatedRecords(CONTRACTS["transaction_costs"]), 0, 0
         batch: dict[str, Any] = {}
         for number, key in enumerate(keys, 1):
-            batch[str(key)] = b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding)
+            batch[str(key)] = (b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding), None)
             if number % 500 == 0:
                 unaggregated.add(batch)
                 batch = {}
                 known = [*unaggregated._newer.values(), *unaggregated._older.values()]
-                most_keys, most_bytes = max(most_keys, len(known)), max(most_bytes, sum(map(len, known)))
+                most_keys, most_bytes = max(most_keys, len(known)), max(most_bytes, sum(len(text) for text, _ in known))
         return unaggregated, most_keys, most_bytes
 
     assert 10_000 <= remembered(range(60_000), 0)[1] <= 20_500
@@ -194,10 +201,65 @@ def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> 
         for amount in b"12":
             names = [str(number) for number in range(start, start + 1000)]
             unaggregated.add(
-                {name: Raw(b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount)) for name in names}
+                {name: (b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount), None) for name in names}
             )
-    assert unaggregated.told().startswith("more than 100000 keys (orderId) came again")
-    assert len(unaggregated._counted) == 100_000
+    (line,) = unaggregated.lines()
+    assert line.startswith("transaction_costs: more than 100,000 keys (orderId) came again")
+
+
+# What the tap's own key tells, and times
+
+
+def compared(stream: str, *records: tuple[dict[str, Any], SourceKey | None]) -> list[str]:
+    """The lines about records of one key, each in a batch of its own."""
+    unaggregated = UnaggregatedRecords(CONTRACTS[stream])
+    for each, source_key in records:
+        unaggregated.add({"a": (encode(each), source_key)})
+    return unaggregated.lines()
+
+
+def parcel(number: object, stream: str = "parcels") -> SourceKey:
+    return SourceKey(stream, ("parcel",), (number,))
+
+
+def shipping(amount: float) -> dict[str, Any]:
+    return {"orderId": "a", "totalLogisticsCosts": amount}
+
+
+@pytest.mark.parametrize(("first", "second"), [(4.9, 4.9), (4.9, 5.1)])
+def test_records_that_the_tap_itself_tells_apart_are_parts_also_of_one_amount(first: float, second: float) -> None:
+    assert compared("logistics_costs", (shipping(first), parcel(1)), (shipping(second), parcel(2))) == [
+        (
+            "logistics_costs: 1 key (orderId) came again with different values of the tap's own key (parcel), and Klar "
+            "keeps the last record of a key. They look like parts of one: aggregate them before target-klar. Ignore "
+            "this if they are updates."
+        )
+    ]
+
+
+def test_a_key_of_the_tap_that_comes_again_says_that_it_is_one_record_and_another_streams_says_nothing() -> None:
+    assert compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(4.9), parcel(1))) == []
+    assert compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(4.9), parcel(2, "others"))) == []
+    assert compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(4.9), None)) == []
+    (line,) = compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(5), parcel(2, "others")))
+    assert "came again with other totalLogisticsCosts, and" in line
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stale"), [(9, 8, True), (8, 9, False), (9, 9, False), (None, 9, False), (9, None, False)]
+)
+def test_an_older_record_over_a_newer_one_is_counted(first: int | None, second: int | None, *, stale: bool) -> None:
+    one, other = (
+        refund("a", **({} if at is None else {"updatedAt": REFUND_TIME + at}), lineItems=lines(str(number)))["record"]
+        for number, at in enumerate((first, second))
+    )
+    (line,) = compared("refunds", (one, None), (other, None))
+    assert line == (
+        "refunds: 1 key (id) came again with an older `updatedAt`, and Klar keeps the last record of a key, here the "
+        "older one. Sort the source by it."
+        if stale
+        else told("1 key", "refunds")
+    )
 
 
 # The whole program
@@ -217,7 +279,7 @@ def test_a_file_with_one_row_for_each_refunded_line_is_warned_of_with_the_number
     }
     ended = run(klar, [source, *table, state(1)], stream_maps=maps)
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 1875)
-    assert warnings(ended) == [told("1250 keys", "refunds")]
+    assert warnings(ended) == [told("1,250 keys", "refunds")]
 
 
 def test_refunds_that_grow_shrink_are_corrected_or_cancelled_are_updates_and_not_warned_of(klar: Sandbox) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conforming import rejection, sent
+from msgspec import Raw
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import Conformer
+from target_klar.records.json_codec import decode, encode
+
+if TYPE_CHECKING:
+    from target_klar.contract.streams import Contract
 
 REFUNDS = CONTRACTS["refunds"]
 COSTS = CONTRACTS["transaction_costs"]
@@ -24,11 +30,17 @@ NAMES = {
     "Snowflake with underscores": {"ORDER_ID": "1", "TRANSACTION_COSTS": 2},
     "Pascal case": {"OrderId": "1", "TransactionCosts": 2},
     "one value in two spellings": {"order_id": "1", "ORDERID": "1", "transactionCosts": 2},
-    "the exact spelling among others": {
-        "order_id": "9",
-        "orderId": "1",
-        "ORDERID": "8",
+    "several spellings, of which one holds something": {
+        "order_id": None,
+        "orderId": "",
+        "ORDERID": "1",
         "transactionCosts": 2,
+    },
+    "one number in two spellings, once as text": {
+        "order_id": 1,
+        "orderId": "1",
+        "transactionCosts": "2.0",
+        "transaction_costs": 2.0,
     },
 }
 
@@ -43,7 +55,7 @@ def test_names_are_found_inside_line_items() -> None:
     assert sent(record, REFUNDS) == REFUND
 
 
-@pytest.mark.parametrize("other", [2, None, True, Decimal("sNaN")], ids=repr)
+@pytest.mark.parametrize("other", [2, "2", True, Decimal("sNaN")], ids=repr)
 def test_two_spellings_with_different_values_are_refused(other: object) -> None:
     why = rejection({"order_id": 1, "ORDERID": other, "transactionCosts": 2}, COSTS)
     assert why == "orderId must be text that is not empty (found different values in order_id and ORDERID)"
@@ -86,7 +98,10 @@ def test_whole_numbers_become_text_where_klar_wants_text(written: object, expect
 NO_TEXTS = {
     "fraction": (Decimal("12.5"), "number 12.5"),
     "float with a fraction": (12.5, "number 12.5"),
-    "float beyond 2**53": (2.0**54, "number 1.8014398509481984e+16"),
+    "float beyond 2**53": (
+        2.0**54,
+        "number 1.8014398509481984e+16, which went through a float, so that it may be another id now",
+    ),
     "a million digits": (Decimal("1e999999"), "number 1E+999999"),
     "forty-one digits": (10**40, "number 1000000000000000000000000000000000000..."),
     "boolean": (True, "boolean true"),
@@ -134,11 +149,11 @@ NO_NUMBERS = {
     "underscore": ("1_000", 'text "1_000"'),
     "digits of another script": ("\u0661", 'text "\u0661"'),
     "hexadecimal": ("0x10", 'text "0x10"'),
-    "NaN": ("NaN", 'text "NaN"'),
-    "inf": ("inf", 'text "inf"'),
+    "NaN": ("NaN", "text of 3 characters"),
+    "inf": ("inf", "text of 3 characters"),
     "an exponent beyond all reason": ("1e99999999999999999999", 'text "1e99999999999999999999"'),
-    "empty": ("", 'text ""'),
-    "sign": ("-", 'text "-"'),
+    "empty": ("", "empty text"),
+    "sign": ("-", "text of 1 character"),
     "boolean": (False, "boolean false"),
     "float NaN": (float("nan"), "number nan"),
     "decimal infinity": (Decimal("-Infinity"), "number -Infinity"),
@@ -218,7 +233,7 @@ REFUSED_TIMES = {
     "boolean": (True, "boolean true"),
     "not a number": (float("nan"), "number nan"),
     "signaling not a number": (Decimal("sNaN"), "number sNaN"),
-    "words": ("yesterday", 'text "yesterday"'),
+    "words": ("yesterday", "text of 9 characters"),
     "a German date": ("01.02.2024", 'text "01.02.2024"'),
     "before 1973": ("1970-01-01", 'text "1970-01-01", which is not between 1973 and 2286'),
     "the end of time": ("9999-12-31", 'text "9999-12-31", which is not between 1973 and 2286'),
@@ -252,7 +267,7 @@ def test_json_text_becomes_the_array_that_it_holds() -> None:
 
 NO_ARRAYS = {
     "no JSON": ("none", "text of 4 characters"),
-    "empty text": ("", "text of 0 characters"),
+    "empty text": ("", "empty text"),
     "an object as text": ('{"a": 1}', "text of 8 characters that looks like JSON"),
     "null as text": ("null", "text of 4 characters"),
     "a trailing comma": ("[1,]", "text of 4 characters that looks like JSON"),
@@ -301,4 +316,112 @@ def test_each_line_item_is_refused_at_its_place() -> None:
         "lineItems[1] must be an object (found null); "
         'lineItems[2].refundedQuantity must be a number (found text "1,10"); '
         "lineItems[2].lineItemId is required"
+    )
+
+
+# What is not there
+
+
+ORDERS = CONTRACTS["orders"]
+ORDER = {"id": "1", "createdAt": 1704103200, "lineItems": [{"id": "a", "quantity": 1}]}
+EMPTY_FIELDS: dict[str, tuple[dict[str, Any], Contract, dict[str, Any]]] = {
+    "a number": ({"lineItems": [{"id": "a", "quantity": 1, "product_cogs": ""}]}, ORDERS, ORDER),
+    "a boolean": (
+        {"customer": {"id": "7", "isNewsletterSubscriberAtTimeOfCheckout": ""}},
+        ORDERS,
+        {"customer": {"id": "7"}},
+    ),
+    "text": ({"financialStatus": "", "tags": None}, ORDERS, {}),
+    "a time": ({"updated_at": "", "closedAt": 0}, ORDERS, {}),
+    "an array": ({"refunded_line_items": ""}, ORDERS, {}),
+    "an array as JSON": ({"refunded_line_items": "null"}, ORDERS, {}),
+    "an object": ({"shipping": ""}, ORDERS, {}),
+    "an object as PHP writes it": ({"shipping": [], "customer": "[]"}, ORDERS, {}),
+    "an object as JSON": ({"shipping": "null"}, ORDERS, {}),
+    "a key": ({"orderId": "1", "lineItemId": "L", "sku": "", "productCogs": 1}, CONTRACTS["cogs"], {"lineItemId": "L"}),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY_FIELDS)
+def test_an_empty_field_of_any_type_is_left_out_where_it_is_not_required(name: str) -> None:
+    written, contract, expected = EMPTY_FIELDS[name]
+    whole: dict[str, Any] = ORDER if contract is ORDERS else {"orderId": "1", "productCogs": 1}
+    assert sent(whole | written, contract) == whole | expected
+
+
+@pytest.mark.parametrize("written", ["", [], "[]", None, "null"], ids=repr)
+def test_an_empty_field_is_refused_where_klar_requires_it(written: object) -> None:
+    assert rejection({**REFUND, "createdAt": written}, REFUNDS).startswith("createdAt must be a time")
+
+
+@pytest.mark.parametrize("written", ["", [], None, {}, False], ids=repr)
+def test_an_empty_key_is_refused(written: object) -> None:
+    assert rejection({**REFUND, "id": written}, REFUNDS).startswith("id must be text that is not empty (found ")
+
+
+# What two spellings hold
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ({"cancelledAt": None, "cancelled_at": "2024-01-01T10:00:00Z"}, 1704103200),
+        ({"cancelledAt": 1704103200, "cancelled_at": None}, 1704103200),
+        ({"cancelledAt": "", "CANCELLED_AT": "1704103200", "cancelled_at": "2024-01-01 10:00:00"}, 1704103200),
+        ({"cancelledAt": None, "cancelled_at": ""}, None),
+    ],
+)
+def test_a_spelling_that_holds_nothing_does_not_count(written: dict[str, object], seconds: int | None) -> None:
+    expected = ORDER if seconds is None else {**ORDER, "cancelledAt": seconds}
+    assert Conformer(ORDERS).pass_through(Raw(encode(ORDER | written))) is None
+    assert sent(ORDER | written, ORDERS) == expected
+
+
+@pytest.mark.parametrize("other", [0, 1704103201, "soon", False, [1704103200]], ids=repr)
+def test_an_exact_spelling_and_another_value_beside_it_are_refused(other: object) -> None:
+    why = rejection({**ORDER, "cancelledAt": 1704103200, "cancelled_at": other}, ORDERS)
+    assert why.endswith("(found different values in cancelledAt and cancelled_at)")
+
+
+# Ids that went through a float
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("9007199254740993", "9007199254740993"), ("9007199254740992.0", "9007199254740992"), ("1.2e3", "1200")],
+)
+def test_an_id_that_is_exact_becomes_its_digits(written: str, expected: str) -> None:
+    assert sent({"orderId": decode(written), "transactionCosts": 1}, COSTS)["orderId"] == expected
+
+
+@pytest.mark.parametrize("written", ["9007199254740994.0", "7.205759406317978e+17", "-1e16"])
+def test_an_id_beyond_2_to_the_53_that_went_through_a_float_is_refused(written: str) -> None:
+    why = rejection({"orderId": decode(written), "transactionCosts": 1}, COSTS)
+    assert why.startswith("orderId must be text that is not empty (found number ")
+    assert why.endswith(", which went through a float, so that it may be another id now)")
+
+
+# What is shown of a text
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("1,10", 'text "1,10"'),
+        ("Annabell", "text of 8 characters"),
+        ("anna1@customer.example", "text of 22 characters"),
+        ('{"name": "Anna 1"}', "text of 18 characters that looks like JSON"),
+        ("\u0967", 'text "\u0967"'),
+    ],
+)
+def test_text_is_shown_only_if_it_holds_a_digit_and_no_address(written: str, found: str) -> None:
+    why = rejection({"orderId": "1", "transactionCosts": written}, COSTS)
+    assert why == f"transactionCosts must be a number (found {found})"
+
+
+def test_of_a_customer_and_an_address_no_message_shows_more_than_kind_and_length() -> None:
+    record = {**ORDER, "customer": {"id": True, "email": 7}, "shipping": {"zipOrPostalCode": 1.5, "city": ["Hof 1"]}}
+    assert rejection(record, ORDERS) == (
+        "shipping.city must be text (found an array of 1); shipping.zipOrPostalCode must be text (found a value that "
+        "is not shown); customer.id must be text (found a value that is not shown)"
     )

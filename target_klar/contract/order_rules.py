@@ -1,0 +1,135 @@
+"""The data quality rules of an order, its lines, discounts and taxes: what Klar would take and no shop can mean."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET
+
+from target_klar.contract.quality import Rule, amounts_in_cents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_klar.contract.quality import Values
+
+# One value
+
+NEGATIVE_DISCOUNT: Final = Rule(
+    "negative_discount",
+    "a `discountAmount` below 0",
+    "Klar wants discounts positive: use `abs(...)` in a stream map.",
+    lambda discount: discount < 0,
+    lambda discounts: not discounts or min(discounts) >= 0,
+)
+TAX_RATE_ABOVE_1: Final = Rule(
+    "tax_rate_above_1",
+    "a tax rate above 1",
+    "Klar wants a fraction, 0.19 for 19 %: divide it by 100 in a stream map.",
+    lambda rate: rate > 1,
+    lambda rates: not rates or max(rates) <= 1,
+)
+NO_PIECES: Final = Rule(
+    "no_pieces",
+    "a line of 0 or fewer pieces",
+    "Leave such lines out in a stream map, or check the column of `quantity`.",
+    lambda pieces: pieces <= 0,
+    lambda pieces: not pieces or min(pieces) > 0,
+)
+
+_CURRENCY: Final = re.compile("[A-Z]{3}", re.ASCII)
+MALFORMED_CURRENCY: Final = Rule(
+    "malformed_currency",
+    "a currency that is not three capitals",
+    "Klar wants ISO 4217, such as EUR: use `upper()` in a stream map, or check the column.",
+    lambda code: bool(code) and _CURRENCY.fullmatch(code) is None,
+    lambda codes: all(_CURRENCY.fullmatch(code) for code in {*codes} if code),
+)
+
+# A line
+
+_ROUNDING: Final = 0.01
+"""How far a net amount that was rounded may be above its gross."""
+
+
+def _is_above_gross(line: Any) -> bool:
+    net, gross = line.totalAmountAfterTaxesAndDiscounts, line.totalAmountBeforeTaxesAndDiscounts
+    return bool(net) and gross is not UNSET and net > gross + _ROUNDING
+
+
+NET_ABOVE_GROSS: Final = Rule(
+    "net_above_gross",
+    "a line whose total after taxes and discounts is above the one before them",
+    "Check which column is which; both are for the whole line.",
+    _is_above_gross,
+)
+
+# All lines
+
+
+def _has_duplicates(lines: Any) -> bool:
+    return len(lines) > 1 and len({line.id for line in lines}) < len(lines)
+
+
+DUPLICATE_LINE_IDS: Final = Rule(
+    "duplicate_line_ids",
+    "two lines of one `id`",
+    "Refunds and COGS name a line by it: map the id of the line, not that of the product.",
+    _has_duplicates,
+)
+
+
+def _has_no_amount(lines: Any) -> bool:
+    return bool(lines) and all(
+        line.totalAmountBeforeTaxesAndDiscounts is UNSET and line.totalAmountAfterTaxesAndDiscounts is UNSET
+        for line in lines
+    )
+
+
+NO_AMOUNTS: Final = Rule(
+    "no_amounts",
+    "no amount on any line",
+    "Map `totalAmountBeforeTaxesAndDiscounts` and `totalAmountAfterTaxesAndDiscounts`; 0 is an amount.",
+    _has_no_amount,
+)
+
+# The whole order
+
+NO_LINES: Final = Rule(
+    "no_lines",
+    "no lines, though not cancelled",
+    "Check the column of `lineItems`; `cancelledAt` cancels an order.",
+    lambda order: not order.lineItems and not order.cancelledAt,
+)
+MISSING_CURRENCY: Final = Rule(
+    "missing_currency",
+    "no currency",
+    "Map `currencyCodeIso3Letter`, such as EUR.",
+    lambda order: not order.currencyCodeIso3Letter,
+)
+
+# In these an amount has no decimals (ISO 4217).
+_WHOLE_CURRENCY: Final = re.compile("BIF|CLP|DJF|GNF|ISK|JPY|KMF|KRW|PYG|RWF|UGX|UYI|VND|VUV|XAF|XOF|XPF")
+_USUAL_CENTS: Final = 1000
+"""What most lines cost, were they in cents; whole prices of 50 and more in major units are usual in many shops."""
+
+
+def _amounts(order: Any) -> Iterator[float]:
+    """Yield the amounts of an order, without those of currencies that have no decimals."""
+    if _WHOLE_CURRENCY.fullmatch(order.currencyCodeIso3Letter or ""):
+        return
+    for line in order.lineItems:
+        yield line.totalAmountBeforeTaxesAndDiscounts or 0
+        yield line.totalAmountAfterTaxesAndDiscounts or 0
+    if shipping := order.shipping:
+        yield shipping.shippingTotalAmountBeforeTaxAndDiscounts or 0
+        yield shipping.shippingTotalAmountAfterTaxAndDiscounts or 0
+
+
+def _any_fraction(orders: Values) -> bool:
+    return any(each % 1 for each in chain.from_iterable(map(_amounts, orders)))
+
+
+IN_CENTS: Final = amounts_in_cents(lambda order: max(_amounts(order), default=0), _any_fraction, _USUAL_CENTS)

@@ -1,0 +1,227 @@
+"""Data quality rules: what Klar would take and no merchant can mean. Each stands in the contract beside what it judges.
+
+No page of Klar's says any of this: it is our reading. A rule is either a limit, beyond which a record is
+rejected (`limited`), or a `Rule`, which is counted over a run (`with_rules`). Each has a name, which its message shows
+and `ignore_quality_rules` turns off.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from target_klar.contract.schema import Node
+
+Values: TypeAlias = Sequence[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A question about a value of the contract, counted over the records of a run.
+
+    A value is what the typed decoder reads at the node that bears the rule, where it is there: text, a number, an
+    array, an object.
+    """
+
+    name: str
+    what: str
+    """What a record that meets the rule has, after "with"."""
+    advice: str
+    """What to do about it, as a sentence."""
+    meets: Callable[[Any], bool]
+    clean: Callable[[Values], bool] | None = None
+    """Whether none of many values meets it, where that is faster to tell than one by one."""
+    disproved: Callable[[Values], bool] | None = None
+    """Whether one of many values shows that the rule does not hold for the run, whatever else comes."""
+    counted: Callable[[Values], int] | None = None
+    """How many of the records that these values are of, one each, may meet it; None: all."""
+    least: int = 1
+    """How many records have to be there."""
+    share: float = 0.0
+    """Which share of them has to be exceeded, or reached with `or_equal`."""
+    or_equal: bool = False
+
+    def holds(self, met: int, of: int) -> bool:
+        """Tell whether so many records of so many are worth a word."""
+        return met > 0 and of >= self.least and (met > self.share * of or (self.or_equal and met == self.share * of))
+
+
+def with_rules(node: Node, *rules: Rule) -> Node:
+    """Return a node whose values are asked about by these rules."""
+    return node | {"quality": (*node.get("quality", ()), *rules)}
+
+
+def limited(node: Node, rule: str, advice: str, **limits: Any) -> Node:
+    """Return a node with these limits, as a data quality rule; `advice` says what to do about a value beyond them."""
+    return node | limits | {"rule": {"name": rule, "advice": advice, "limits": [*limits], "without": node}}
+
+
+def without_rules(node: Node, ignored: Collection[str]) -> Node:
+    """Return a node without the rules of these names, at any level."""
+    if "rule" in node and node["rule"]["name"] in ignored:
+        limits, plain = node["rule"]["limits"], node["rule"]["without"]
+        node = plain | {name: value for name, value in node.items() if name != "rule" and name not in limits}
+    if "quality" in node:
+        node = node | {"quality": tuple(rule for rule in node["quality"] if rule.name not in ignored)}
+    match node:
+        case {"properties": fields}:
+            return node | {"properties": {name: without_rules(field, ignored) for name, field in fields.items()}}
+        case {"items": item}:
+            return node | {"items": without_rules(item, ignored)}
+    return node
+
+
+def rule_names(node: Node) -> Iterator[str]:
+    """Yield the name of each rule of a node, at any level; one may come several times."""
+    if "rule" in node:
+        yield node["rule"]["name"]
+    yield from (rule.name for rule in node.get("quality", ()))
+    for field in [*node.get("properties", {}).values(), *([node["items"]] if "items" in node else ())]:
+        yield from rule_names(field)
+
+
+# Keys and ids
+
+_PLACEHOLDERS: Final = ("none", "nan", "null", "undefined")
+PLACEHOLDERS: Final = frozenset(
+    spelled for word in _PLACEHOLDERS for spelled in (word, word.upper(), word.capitalize(), "NaN")
+)
+"""How programs write that there is nothing, where text is wanted."""
+_FLOAT: Final = re.compile(r"\.0$|\d[eE]\+\d", re.ASCII)
+_GLOBAL_ID: Final = "gid://"
+# What ids that can match nothing hold, once they are joined by `_BETWEEN`: a quick look, which may find too much.
+_BETWEEN: Final = "|"
+_SUSPICIOUS: Final = ("| ", " |", ".0|", "e+", "E+", _GLOBAL_ID)
+
+
+def not_a_placeholder(node: Node) -> Node:
+    """Return a node for a key, of which `None`, `nan`, `null` and `undefined` are none."""
+    advice = "records with it would overwrite each other: drop them with `__filter__`, or map another column"
+    return limited(node, "placeholder_key", advice, **{"not": {"enum": sorted(PLACEHOLDERS)}})
+
+
+def _matches_nothing(text: str) -> bool:
+    return (
+        text in PLACEHOLDERS
+        or text != text.strip()
+        or not text.isprintable()
+        or text.startswith(_GLOBAL_ID)
+        or _FLOAT.search(text) is not None
+    )
+
+
+def _all_may_match(ids: Values) -> bool:
+    joined = _BETWEEN.join(("", *ids, ""))
+    return joined.isprintable() and PLACEHOLDERS.isdisjoint(ids) and not any(part in joined for part in _SUSPICIOUS)
+
+
+UNMATCHABLE_ID: Final = Rule(
+    "unmatchable_id",
+    "an id that can match none of another source",
+    "Blanks, invisible characters, `gid://`, `.0`, `e+17` and words such as `nan` come from the source or a map: "
+    "write the bare id.",
+    _matches_nothing,
+    _all_may_match,
+)
+ORDER_NAME: Final = Rule(
+    "order_name",
+    "an order's name (`#1001`)",
+    "Klar matches these costs by the order's id: map the column that has it.",
+    lambda text: text.startswith("#"),
+    lambda ids: "#" not in "".join(ids),
+)
+
+
+# Times
+
+_DAY: Final = 86_400
+_FIRST: Final = 1_104_537_600  # 2005-01-01
+
+
+def _is_implausible(seconds: float) -> bool:
+    return not _FIRST <= seconds <= time.time() + _DAY
+
+
+IMPLAUSIBLE_TIME: Final = Rule(
+    "implausible_time",
+    "a time before 2005 or more than a day ahead",
+    "Check the column's unit, and whether it is the one that you mean.",
+    _is_implausible,
+    lambda times: not times or (min(times) >= _FIRST and not _is_implausible(max(times))),
+)
+
+
+# Amounts
+
+_MIN_DIGITS: Final = 15
+_NOISE: Final = 1e-9
+_ROUND: Final = 1.5 * 2**52
+
+
+def _is_noisy(amount: float) -> bool:
+    near = round(amount, 4)
+    return near != amount and abs(near - amount) <= _NOISE and len(repr(abs(amount)).replace(".", "")) >= _MIN_DIGITS
+
+
+def _none_is_noisy(amounts: Values) -> bool:
+    # A double that four decimals write is exactly the quotient of a whole number and 10,000; adding a large number
+    # and subtracting it again rounds to a whole one.
+    return not any(map(_is_noisy, [each for each in amounts if (each * 1e4 + _ROUND - _ROUND) / 1e4 != each]))
+
+
+FLOAT_NOISE: Final = Rule(
+    "float_noise",
+    "an amount with the rounding error of a float, such as 1.5499999999999998",
+    "Say `numeric` or `round` at the source.",
+    _is_noisy,
+    _none_is_noisy,
+)
+
+
+def _any_fraction(amounts: Values) -> bool:
+    return any([each % 1 for each in amounts])  # noqa: C419  # a list is faster, and most amounts have a fraction
+
+
+NEGATIVE_COSTS: Final = Rule(
+    "negative_costs",
+    "an amount below 0",
+    "Payment providers book fees negative: turn the sign around in a stream map.",
+    lambda amount: amount < 0,
+    lambda amounts: not amounts or min(amounts) >= 0,
+    least=3,
+    share=0.5,
+)
+
+
+def amounts_in_cents(
+    largest: Callable[[Any], float | None], any_fraction: Callable[[Values], bool], usual: float
+) -> Rule:
+    """Return the rule that whole amounts look like cents, where more than half of 20 or more are `usual` or more.
+
+    `largest` reads the largest amount of a value.
+    """
+    return Rule(
+        "amounts_in_cents",
+        f"an amount of {usual:g} or more, and all amounts of the run are whole",
+        "They look like cents: divide them by 100 in a stream map.",
+        lambda value: (largest(value) or 0) >= usual,
+        disproved=any_fraction,
+        least=20,
+        share=0.5,
+    )
+
+
+def amount(node: Node) -> Node:
+    """Return a node for an amount in major units."""
+    return with_rules(node, FLOAT_NOISE)
+
+
+def cost(node: Node) -> Node:
+    """Return a node for the one amount of an object that is a cost."""
+    return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(abs, _any_fraction, 50))

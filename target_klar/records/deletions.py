@@ -1,0 +1,157 @@
+"""What says that the source has deleted a record, and what becomes of one that it has."""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from target_klar.contract.schema import UNIX_SECONDS, is_time
+from target_klar.records.convert import MISSING, Conversions, fold
+from target_klar.records.decoders import DECODE_ERRORS, decoder_for
+from target_klar.records.formatting import Problem, shorten
+from target_klar.records.json_codec import ENCODE_ERRORS, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from target_klar.contract.schema import Node
+    from target_klar.contract.streams import Contract, Record
+
+DELETED_AT: Final = "_sdc_deleted_at"
+"""By which a tap says that its source has deleted the record; where it says false, or no time, the record is alive."""
+DELETION_MARK: Final[Node] = {"properties": {DELETED_AT: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
+"""The schema of an object with the mark: when, or true."""
+_FOLDED_DELETED_AT: Final = fold(DELETED_AT)
+_read_mark: Final = decoder_for(UNIX_SECONDS)
+
+
+class Skip(enum.Enum):
+    """Why a record that its source has deleted is skipped."""
+
+    SKIPPED = enum.auto()
+    """`hard_delete` is not set, or Klar has nothing that cancels it."""
+    WITHOUT_LINES = enum.auto()
+    """It brings no lines, and would replace an order with one that has none."""
+
+
+def deletion_fields(record: Mapping[Any, Any]) -> Record:
+    """Return the fields of a record that may say that its source has deleted it, however they are spelled."""
+    return {name: record[name] for name in _deletion_fields_among(tuple(record))}
+
+
+@lru_cache(maxsize=64)
+def _deletion_fields_among(names: tuple[Any, ...]) -> list[str]:
+    return [name for name in names if isinstance(name, str) and fold(name) == _FOLDED_DELETED_AT]
+
+
+def is_mark(mark: object) -> bool:
+    """Tell whether a converted mark can be read; one that cannot is neither that of a living nor of a deleted one."""
+    return mark is True or _meets(_read_mark, mark)
+
+
+class Cancellations:
+    """Makes of a deleted record the one that cancels what Klar holds, where there is such a thing."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        fields = contract.schema["properties"]
+        self._times = {name: decoder_for(node) for name, node in fields.items() if is_time(node)}
+
+    def of(self, record: Record, mark: object) -> Record | Problem | Skip:
+        """Return what cancels a converted record, to be conformed, or why it is skipped, or what is wrong with it.
+
+        The time of the deletion stands in for a time that the record does not bring, since log-based taps send the key
+        alone. A mark that is no time leaves nothing to stand in.
+        """
+        contract = self._contract
+        cancelled: Record
+        if contract.cancels_by:
+            cancelled, times = {contract.cancels_by: []}, contract.schema["required"]
+        elif not contract.cancelled_at:
+            return Skip.SKIPPED
+        elif not record.get(contract.unaggregated):
+            return Skip.WITHOUT_LINES
+        else:
+            cancelled, times = record, [contract.cancelled_at]
+        own = {
+            name: record[name] for name, read in self._times.items() if name in record and _meets(read, record[name])
+        }
+        missing = [name for name in self._times if name in times and name not in own]
+        if missing and mark is True:
+            return Problem(DELETED_AT, f"must be a time, since the record has no {missing[0]} (found true)")
+        key = {name: record[name] for name in (contract.key,) if name in record}
+        return key | cancelled | dict.fromkeys(missing, mark) | own
+
+
+def _meets(read: Callable[[bytes], object], value: object) -> bool:
+    try:
+        read(encode(value))
+    except (*ENCODE_ERRORS, *DECODE_ERRORS):
+        return False
+    return True
+
+
+# Other marks
+
+# A column of a pipeline's own begins with an underscore, and any of them that speaks of a deletion is meant; in another
+# one nothing else may stand: `customer_deleted_at` and `deleted_lines` are of something else.
+_PIPELINES_MARK: Final = re.compile(r"_.*delet(?:ed|ion).*", re.DOTALL)
+_SOURCES_MARK: Final = re.compile(
+    r"(?:is|was|has|been|soft|hard|row|record|source|src|sys|system|date|time|timestamp|ts)*"
+    r"(?:deleted?|deletion)"
+    r"(?:at|on|date|time|timestamp|ts|utc|flag|ind|indicator|mark|marker|row|record)*"
+)
+_NO_LETTER: Final = re.compile(r"[^a-z]")
+_MAX_MARKS: Final = 20
+
+
+@lru_cache(maxsize=64)
+def _other_marks_among(names: tuple[Any, ...]) -> list[str]:
+    return [
+        name
+        for name in names
+        if isinstance(name, str)
+        and fold(name) != _FOLDED_DELETED_AT
+        and (_PIPELINES_MARK.match(name.lower()) or _SOURCES_MARK.fullmatch(_NO_LETTER.sub("", name.lower())))
+    ]
+
+
+class OtherMarks:
+    """Counts the records that were sent as living though a column of theirs looks like a mark of deletion, and is set.
+
+    What the tap's own record bears counts: a stream map that lists its fields would lose it.
+    """
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._counts: Counter[tuple[str, str]] = Counter()  # by source stream and column
+        schema = DELETION_MARK | {"required": []}
+        self._converter = Conversions().of_object(schema)
+
+    def add(self, source: str, record: Mapping[Any, Any], made: Mapping[Any, Any] | None = None) -> None:
+        """Look at a record that goes on as living; `source` is the tap's stream, `made` what a stream map made of it.
+
+        A mark that the map sets itself is the last word.
+        """
+        names = _other_marks_among(tuple(record))
+        if not names or (made is not None and deletion_fields(made) != deletion_fields(record)):
+            return
+        for name in names:
+            mark = self._converter.convert({DELETED_AT: record[name]}).get(DELETED_AT, MISSING)
+            is_known = (source, name) in self._counts or len(self._counts) < _MAX_MARKS
+            if mark is not MISSING and is_mark(mark) and is_known:
+                self._counts[source, name] += 1
+                return  # one mark of a record says enough
+
+    def lines(self) -> list[str]:
+        """Return a warning for each column: the number of records, and the map that makes a mark of it."""
+        return [
+            f"{self._stream}: {count} record{'s' * (count != 1)} of {shorten(source)} went on as living with "
+            f"{shorten(column)} set, which looks like a mark of deletion. If it is one, add it to the stream's map: "
+            + json.dumps({source: {DELETED_AT: f"record.get({column!r})"}}, ensure_ascii=False)
+            for (source, column), count in self._counts.items()
+        ]

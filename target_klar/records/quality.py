@@ -1,0 +1,158 @@
+"""The contract's data quality rules at work on the records of a run: how many meet each, one of them, what to do.
+
+Some records are looked at together, column by column: that shows fastest that none of them meets a rule.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from msgspec import UNSET
+
+from target_klar.contract.quality import without_rules
+from target_klar.records.formatting import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from target_klar.contract.quality import Rule
+    from target_klar.contract.schema import Node
+    from target_klar.contract.streams import Contract
+    from target_klar.records.conform import Conformed
+
+_Step: TypeAlias = "Callable[[list[Any]], list[Any]]"
+_Path: TypeAlias = tuple[_Step, ...]
+"""From a column of objects to the column of a field, or of the items of an array, below them."""
+
+_TOGETHER: Final = 250
+_LARGE: Final = 256
+_LARGE_TOGETHER: Final = 65_536
+"""Bytes of JSON, those of records of fewer than `_LARGE` not counted: typed objects take several times as much, and are
+fast to read while the processor still has them."""
+_ONE_IN: Final = 20
+"""A rule is warned of if it is met by one record in so many, or if there are fewer."""
+
+
+class QualityLine(NamedTuple):
+    """What to log about one rule: the level, as `logging` has it, and one line."""
+
+    level: int
+    text: str
+
+
+@dataclass
+class _Count:
+    """What is known of one rule so far."""
+
+    paths: list[_Path]
+    met: int = 0
+    of: int = 0
+    example: str = ""
+
+
+class QualityReport:
+    """Counts the records of one stream in a run that meet the contract's data quality rules.
+
+    A record counts once a rule. The rules of the names in `ignored` are not asked; with `enabled` false none is.
+    """
+
+    def __init__(self, contract: Contract, ignored: Collection[str] = (), *, enabled: bool = True) -> None:
+        self._contract = contract
+        self._counts: dict[Rule, _Count] = {}
+        for rule, path in _rules(without_rules(contract.schema, ignored)) if enabled else ():
+            self._counts.setdefault(rule, _Count([])).paths.append(path)
+        self._waiting: list[Conformed] = []
+        self._bytes = 0
+
+    def add(self, conformed: Conformed) -> None:
+        """Ask the rules about a record that is going to be sent."""
+        waiting = self._waiting
+        waiting.append(conformed)
+        size = len(conformed.text)
+        if size >= _LARGE:
+            self._bytes += size
+        if len(waiting) >= _TOGETHER or self._bytes > _LARGE_TOGETHER:
+            self._look()
+
+    def lines(self) -> list[QualityLine]:
+        """Return a line for each rule that holds for the run so far: number, share, one key, and what to do."""
+        self._look()
+        return [
+            _line(self._contract, rule, count)
+            for rule, count in self._counts.items()
+            if rule.holds(count.met, count.of)
+        ]
+
+    def _look(self) -> None:
+        records, self._waiting, self._bytes = self._waiting, [], 0
+        if not records or not self._counts:
+            return
+        columns = _Columns([each.typed for each in records])
+        for rule, count in [*self._counts.items()]:
+            below = [columns.at(path) for path in count.paths]
+            if rule.disproved is not None and any(map(rule.disproved, below)):
+                del self._counts[rule]
+                continue
+            count.of += len(records) if rule.counted is None else rule.counted(below[0])
+            if not all(rule.clean(values) if rule.clean else not any(map(rule.meets, values)) for values in below):
+                self._count(rule, count, records)
+
+    def _count(self, rule: Rule, count: _Count, records: list[Conformed]) -> None:
+        for record in records:
+            columns = _Columns([record.typed])
+            if any(any(map(rule.meets, columns.at(path))) for path in count.paths):
+                count.met += 1
+                count.example = count.example or record.key
+
+
+class _Columns:
+    """The fields of some objects as columns: each is read once, whatever rules ask about it or below it."""
+
+    def __init__(self, objects: list[Any]) -> None:
+        self._known: dict[_Path, list[Any]] = {(): objects}
+
+    def at(self, path: _Path) -> list[Any]:
+        """Return the values at the end of a path, those that are there."""
+        values = self._known.get(path)
+        if values is None:
+            values = self._known[path] = path[-1](self.at(path[:-1]))
+        return values
+
+
+def _rules(node: Node, path: _Path = ()) -> Iterator[tuple[Rule, _Path]]:
+    for rule in node.get("quality", ()):
+        yield rule, path
+    for name, field in node.get("properties", {}).items():
+        yield from _rules(field, (*path, _field(name, optional=name not in node["required"])))
+    if "items" in node:
+        yield from _rules(node["items"], (*path, _items))
+
+
+def _field(name: str, *, optional: bool) -> _Step:
+    value = attrgetter(name)
+
+    def column(objects: list[Any]) -> list[Any]:
+        values = list(map(value, objects))
+        if optional and UNSET in values:
+            return [] if values.count(UNSET) == len(values) else [each for each in values if each is not UNSET]
+        return values
+
+    return column
+
+
+def _items(arrays: list[Any]) -> list[Any]:
+    return list(chain.from_iterable(arrays))
+
+
+def _line(contract: Contract, rule: Rule, count: _Count) -> QualityLine:
+    is_usual = count.of < _ONE_IN or count.met * _ONE_IN >= count.of
+    key = shorten(contract.readable_key(count.example))
+    return QualityLine(
+        logging.WARNING if is_usual else logging.INFO,
+        f"{contract.stream}: {count.met:,} of {count.of:,} records ({100 * count.met / count.of:.3g} %) with "
+        f"{rule.what}, such as {key} [{rule.name}]. {rule.advice}",
+    )

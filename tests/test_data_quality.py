@@ -1,0 +1,559 @@
+"""What Klar would take and no merchant can mean is warned of or rejected, and what is next to it is neither."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from forked import run
+from msgspec import Raw
+from program import record, schema, state
+from samples import SAMPLE
+from thoroughness import size
+
+from target_klar.contract.streams import CONTRACTS, QUALITY_RULES
+from target_klar.records.conform import Conformed, Conformer, Rejection
+from target_klar.records.json_codec import decode, encode
+from target_klar.records.quality import QualityReport
+from target_klar.records.totals import ControlTotals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from program import Ended
+
+    from target_klar.sandbox import Sandbox
+
+Record = dict[str, Any]
+NOW = int(time.time())
+LINE = {"lineItemId": "L-1", "refundedQuantity": 1}
+
+
+def refund(key: object = "R-1", *quantities: object, **fields: Any) -> Record:
+    lines = [LINE | {"refundedQuantity": each, "lineItemId": f"L-{at}"} for at, each in enumerate(quantities or (1,))]
+    return {"id": key, "createdAt": 1_777_887_000, "lineItems": lines} | fields
+
+
+def refund_of(line_item_id: object) -> Record:
+    return refund(lineItems=[LINE | {"lineItemId": line_item_id}])
+
+
+def fee(key: object = "5300000123", amount: object = 1.25) -> Record:
+    return {"orderId": key, "transactionCosts": amount}
+
+
+def freight(key: object = "5300000123", amount: object = 4.9) -> Record:
+    return {"orderId": key, "totalLogisticsCosts": amount}
+
+
+def cogs(key: object = "5300000123", amount: object = 2.5, **fields: Any) -> Record:
+    return {"orderId": key, "productCogs": amount} | (fields or {"sku": "SHIRT-M"})
+
+
+def line(key: object = "1", gross: object = 11.9, net: object = 10.0, **fields: Any) -> Record:
+    amounts = {"totalAmountBeforeTaxesAndDiscounts": gross, "totalAmountAfterTaxesAndDiscounts": net}
+    return {"id": key, "quantity": 1} | {name: each for name, each in amounts.items() if each is not None} | fields
+
+
+def order(key: object = "5300000123", *lines: Record, **fields: Any) -> Record:
+    usual = {"id": key, "createdAt": 1_777_887_000, "currencyCodeIso3Letter": "EUR"}
+    return usual | {"lineItems": list(lines or [line()])} | fields
+
+
+def many(number: int, make: Callable[[int], Record]) -> list[Record]:
+    return [make(each) for each in range(number)]
+
+
+class Judged(NamedTuple):
+    """What becomes of the records of one stream."""
+
+    arrived: list[Record]
+    warned: dict[str, int]
+    """The level of each rule that has a line."""
+    rejected: list[str]
+    lines: list[str]
+
+
+def judge(stream: str, records: Iterable[object], *, ignored: Iterable[str] = (), validate: bool = True) -> Judged:
+    """Let records go through the conformer and the quality report, as a load does."""
+    contract, rules = CONTRACTS[stream], frozenset(ignored)
+    conformer = Conformer(contract, validate=validate, ignored_rules=rules)
+    report = QualityReport(contract, rules, enabled=validate)
+    arrived, rejected = [], []
+    for each in records:
+        judged = conformer.pass_through(Raw(encode(each))) or conformer.conform(each)
+        if isinstance(judged, Conformed):
+            report.add(judged)
+            arrived.append(decode(judged.text))
+        else:
+            assert isinstance(judged, Rejection)
+            rejected.append("; ".join(map(str, judged.problems)))
+    lines = report.lines()
+    return Judged(arrived, {_rule(text): level for level, text in lines}, rejected, [text for _, text in lines])
+
+
+def _rule(text: str) -> str:
+    (name,) = re.findall(r"\[(\w+)\]", text)
+    return str(name)
+
+
+# Name: the stream, its records, and the rules that warn, or the one that rejects all of them, in brackets.
+ROWS: dict[str, tuple[str, list[Record], str]] = {
+    # Quantities of refunds
+    "a refund as Klar's page has it": ("refunds", [refund()], ""),
+    "a negative quantity": ("refunds", [refund("R", -1)], "(negative_quantity)"),
+    "a negative quantity as text": ("refunds", [refund("R", "-1.00")], "(negative_quantity)"),
+    "one negative line of two": ("refunds", [refund("R", 1, -1)], "(negative_quantity)"),
+    "half a metre": ("refunds", [refund("R", 0.5)], ""),
+    "a refund of 0 pieces, alone": ("refunds", [refund("R", 0)], "zero_quantities"),
+    "half of the refunds are of 0 pieces": ("refunds", [refund("A", 0), refund("B")], "zero_quantities"),
+    "a goodwill refund among others": ("refunds", [refund("A", 0), refund("B"), refund("C")], ""),
+    "a line of 0 pieces beside another": ("refunds", [refund("A", 0, 1)], ""),
+    "refunds of 0 pieces beside cancelled ones": (
+        "refunds",
+        [refund("A", 0), refund("B", lineItems=[]), refund("C", lineItems=[])],
+        "zero_quantities",
+    ),
+    "a cancelled refund": ("refunds", [refund("A", lineItems=[])], ""),
+    # Ids of refunds
+    "an empty line item id": ("refunds", [refund_of("")], "(empty_line_item_id)"),
+    "a key None": ("refunds", [refund("None")], "(placeholder_key)"),
+    "a key null": ("refunds", [refund("null")], "(placeholder_key)"),
+    "a key NaN": ("refunds", [refund("NaN")], "(placeholder_key)"),
+    "a key UNDEFINED": ("refunds", [refund("UNDEFINED")], "(placeholder_key)"),
+    "a key that begins with None": ("refunds", [refund("None-1")], ""),
+    "a key that is a number": ("refunds", [refund(17)], ""),
+    "a key with a blank, which need match nothing": ("refunds", [refund("R 1 ")], ""),
+    "a global id as a refund's own key": ("refunds", [refund("gid://shopify/Refund/1")], ""),
+    "a global id of a line item": ("refunds", [refund_of("gid://shopify/LineItem/1")], "unmatchable_id"),
+    "a line item id that went through a float": ("refunds", [refund_of("4503.0")], "unmatchable_id"),
+    "a line item id with an exponent": ("refunds", [refund_of("7.2e+17")], "unmatchable_id"),
+    "a line item id nan": ("refunds", [refund_of("nan")], "unmatchable_id"),
+    "a line item id with a blank at its end": ("refunds", [refund_of("L-1 ")], "unmatchable_id"),
+    "a line item id with a blank before it": ("refunds", [refund_of(" L-1")], "unmatchable_id"),
+    "a line item id with a zero-width space": ("refunds", [refund_of("L\u200b1")], "unmatchable_id"),
+    "a line item id with a line break": ("refunds", [refund_of("L-1\n")], "unmatchable_id"),
+    "a line item id with a blank inside": ("refunds", [refund_of("L 1")], ""),
+    "a line item id with signs": ("refunds", [refund_of("10023/1|ä:#1001-e+")], ""),
+    "a line item id of a version": ("refunds", [refund_of("v1.05")], ""),
+    # Times of refunds
+    "a refund of the day after tomorrow": ("refunds", [refund(createdAt=NOW + 2 * 86_400)], "implausible_time"),
+    "a refund of tomorrow's time zone": ("refunds", [refund(createdAt=NOW + 43_200)], ""),
+    "a refund of 1999": ("refunds", [refund(createdAt="1999-12-31")], "implausible_time"),
+    "a refund of 2005": ("refunds", [refund(createdAt="2005-01-01")], ""),
+    "a refund changed in 2038": ("refunds", [refund(updatedAt=2**31)], "implausible_time"),
+    # Transaction costs
+    "a fee": ("transaction_costs", [fee()], ""),
+    "an order's name": ("transaction_costs", [fee("#1001")], "order_name"),
+    "an order's id with a prefix": ("transaction_costs", [fee("DE#1001")], ""),
+    "an order id None": ("transaction_costs", [fee("None")], "(placeholder_key)"),
+    "an order id as text that ends in .0": ("transaction_costs", [fee("5301.0")], "unmatchable_id"),
+    "an order id as the number 5301.0": ("transaction_costs", [fee(5301.0)], ""),
+    "a global id of an order": ("transaction_costs", [fee("gid://shopify/Order/1")], "unmatchable_id"),
+    "an order id with a byte order mark": ("transaction_costs", [fee("\ufeff5301")], "unmatchable_id"),
+    "an order id with a no-break space": ("transaction_costs", [fee("5301\u00a0")], "unmatchable_id"),
+    "three negative fees": ("transaction_costs", many(3, lambda n: fee(n, -1.25)), "negative_costs"),
+    "most fees negative": ("transaction_costs", many(5, lambda n: fee(n, -1.25 if n < 3 else 2.5)), "negative_costs"),
+    "two negative fees": ("transaction_costs", many(2, lambda n: fee(n, -1.25)), ""),
+    "the reversal of a fee": ("transaction_costs", many(4, lambda n: fee(n, -1.25 if n < 2 else 1.25)), ""),
+    "fees in cents": ("transaction_costs", many(20, lambda n: fee(n, 199 + n)), "amounts_in_cents"),
+    "negative fees in cents": (
+        "transaction_costs",
+        many(20, lambda n: fee(n, -199)),
+        "amounts_in_cents negative_costs",
+    ),
+    "19 fees in cents": ("transaction_costs", many(19, lambda n: fee(n, 199)), ""),
+    "whole fees, small": ("transaction_costs", many(40, lambda n: fee(n, 2 + n % 5)), ""),
+    "whole fees, half of them below 50": ("transaction_costs", many(40, lambda n: fee(n, 10 + 60 * (n % 2))), ""),
+    "whole fees, and one that is not": ("transaction_costs", [*many(40, lambda n: fee(n, 199)), fee("x", 1.5)], ""),
+    "no fee at all": ("transaction_costs", many(40, lambda n: fee(n, 0)), ""),
+    "a fee that was added up in floats": ("transaction_costs", [fee(amount=1.5499999999999998)], "float_noise"),
+    "0.1 + 0.2": ("transaction_costs", [fee(amount=0.1 + 0.2)], "float_noise"),
+    "a large fee that was added up": ("transaction_costs", [fee(amount=123456.78000000001)], "float_noise"),
+    "a negative fee that was added up": ("transaction_costs", [fee(amount=-1.5499999999999998)], "float_noise"),
+    "a third": ("transaction_costs", [fee(amount=10 / 3)], ""),
+    "a fee of four decimals": ("transaction_costs", [fee(amount=Decimal("1.2345"))], ""),
+    "a fee of ten decimals": ("transaction_costs", [fee(amount=Decimal("1.2345678901"))], ""),
+    "a large fee of two decimals": ("transaction_costs", [fee(amount=Decimal("123456789012.34"))], ""),
+    "a tiny fee": ("transaction_costs", [fee(amount=Decimal("0.00001"))], ""),
+    # Logistics costs
+    "free shipping": ("logistics_costs", [freight(amount=0)], ""),
+    "an own shop's #1001": ("logistics_costs", [freight("#1001")], ""),
+    "freight for an order undefined": ("logistics_costs", [freight("undefined")], "(placeholder_key)"),
+    "freight for an order id with a tab": ("logistics_costs", [freight("5301\t")], "unmatchable_id"),
+    "negative freight": ("logistics_costs", many(3, lambda n: freight(n, -4.9)), "negative_costs"),
+    "freight in cents": ("logistics_costs", many(30, lambda n: freight(n, 490)), "amounts_in_cents"),
+    "one price of whole euros": ("logistics_costs", many(30, lambda n: freight(n, 5)), ""),
+    "freight out of a float": ("logistics_costs", [freight(amount=4.8999999999999995)], "float_noise"),
+    # COGS
+    "a purchase price": ("cogs", [cogs()], ""),
+    "#1001 and a line": ("cogs", [cogs("#1001", lineItemId="1")], ""),
+    "COGS for an article None": ("cogs", [cogs(sku="None")], "(placeholder_key)"),
+    "COGS for a line nan": ("cogs", [cogs(lineItemId="nan")], "(placeholder_key)"),
+    "COGS for an order null": ("cogs", [cogs("null")], "(placeholder_key)"),
+    "COGS of a global line": ("cogs", [cogs(lineItemId="gid://shopify/LineItem/7")], "unmatchable_id"),
+    "COGS of an article that ends in .0": ("cogs", [cogs(sku="4711.0")], ""),
+    "COGS in cents": ("cogs", many(20, lambda n: cogs(n, 250)), "amounts_in_cents"),
+    "COGS out of a float": ("cogs", [cogs(amount=2.4999999999999996)], "float_noise"),
+    "negative COGS": ("cogs", many(4, lambda n: cogs(n, -2.5)), "negative_costs"),
+    "a gift": ("cogs", [cogs(amount=0)], ""),
+    # Orders
+    "an order": ("orders", [order()], ""),
+    "an own shop's order #1001": ("orders", [order("#1001")], ""),
+    "an order None": ("orders", [order("None")], "(placeholder_key)"),
+    "an order without lines": ("orders", [order(lineItems=[])], "no_lines"),
+    "a cancelled order without lines": ("orders", [order(lineItems=[], cancelledAt=1_777_887_001)], ""),
+    "two lines of one id": ("orders", [order("A", line("1"), line("1"))], "duplicate_line_ids"),
+    "two lines": ("orders", [order("A", line("1"), line("2"))], ""),
+    "one line id in two orders": ("orders", [order("A"), order("B")], ""),
+    "a line of 0 pieces": ("orders", [order("A", line(quantity=0))], "no_pieces"),
+    "a line of -1 pieces": ("orders", [order("A", line(quantity="-1"))], "no_pieces"),
+    "no amount on any line": ("orders", [order("A", line("1", None, None), line("2", None, None))], "no_amounts"),
+    "an amount on one line": ("orders", [order("A", line("1", None, None), line("2"))], ""),
+    "a free item": ("orders", [order("A", line("1", 0, 0))], ""),
+    "a gross amount alone": ("orders", [order("A", line("1", 7, None))], ""),
+    "no currency": ("orders", [order(currencyCodeIso3Letter=None)], "missing_currency"),
+    "an empty currency": ("orders", [order(currencyCodeIso3Letter="")], "missing_currency"),
+    "a currency in small letters": ("orders", [order(currencyCodeIso3Letter="eur")], "malformed_currency"),
+    "a currency sign": ("orders", [order(currencyCodeIso3Letter="€")], "malformed_currency"),
+    "a small currency of the shipping": (
+        "orders",
+        [order(shipping={"currencyCodeIso3Letter": "Euro"})],
+        "malformed_currency",
+    ),
+    "Swiss francs": ("orders", [order(currencyCodeIso3Letter="CHF")], ""),
+    "an order of 2001": ("orders", [order(createdAt="2001-01-01")], "implausible_time"),
+    "an order of 2199": ("orders", [order(updatedAt="2199-01-01")], "implausible_time"),
+    "an order that is going to be fulfilled": ("orders", [order(processedAt=NOW + 10 * 86_400)], ""),
+    "net above gross": ("orders", [order("A", line("1", 10, 11.9))], "net_above_gross"),
+    "net above no gross": ("orders", [order("A", line("1", None, 11.9))], ""),
+    "net above a gross of 0": ("orders", [order("A", line("1", 0, 5))], "net_above_gross"),
+    "US prices without tax": ("orders", [order("A", line("1", 19.99, 19.99), currencyCodeIso3Letter="USD")], ""),
+    "a third of a discount": ("orders", [order("A", line("1", 3.33, 10 / 3))], ""),
+    "Klar's example": ("orders", [order("A", line("1", 7.0, 4.71, quantity=2))], ""),
+    "a tax rate of 19": ("orders", [order("A", line(taxes=[{"taxRate": 19}]))], "tax_rate_above_1"),
+    "a tax rate of 19 on the shipping": ("orders", [order(shipping={"taxes": [{"taxRate": 19}]})], "tax_rate_above_1"),
+    "a tax rate of 0.19": ("orders", [order("A", line(taxes=[{"taxRate": 0.19}]))], ""),
+    "a negative discount": ("orders", [order("A", line(discounts=[{"discountAmount": -1}]))], "negative_discount"),
+    "a discount": ("orders", [order("A", line(discounts=[{"discountAmount": 0.98}]))], ""),
+    "orders in cents": ("orders", many(20, lambda n: order(n, line("1", 1190 + n, 1000 + n))), "amounts_in_cents"),
+    "whole yen": (
+        "orders",
+        many(30, lambda n: order(n, line("1", 3300, 3000), currencyCodeIso3Letter="JPY")),
+        "",
+    ),
+    "whole crowns, whose net is not": ("orders", many(30, lambda n: order(n, line("1", 1299, 1039.2))), ""),
+    "whole prices in dollars": ("orders", many(30, lambda n: order(n, line("1", 60 + n, 60 + n))), ""),
+    "a net amount out of a float": ("orders", [order("A", line("1", 20, 10.000000000000002))], "float_noise"),
+    "a tax amount out of a float": ("orders", [order("A", line(taxes=[{"taxAmount": 0.1 + 0.2}]))], "float_noise"),
+    "an order's refund of -1": (
+        "orders",
+        [order(refundedLineItems=[LINE | {"refundedQuantity": -1}])],
+        "(negative_quantity)",
+    ),
+    "an order's refund of no line": (
+        "orders",
+        [order(refundedLineItems=[LINE | {"lineItemId": ""}])],
+        "(empty_line_item_id)",
+    ),
+    "a bundle with a product of 0 pieces": (
+        "orders",
+        [order("A", line(bundledProducts=[line("2", None, None, quantity=0)]))],
+        "no_pieces",
+    ),
+    "two mistakes": (
+        "orders",
+        [order("A", line(quantity=0), currencyCodeIso3Letter="eur")],
+        "no_pieces malformed_currency",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_value_that_no_merchant_can_mean_is_rejected_or_warned_of_and_its_neighbour_is_not(name: str) -> None:
+    stream, records, expected = ROWS[name]
+    judged = judge(stream, records)
+    if expected.startswith("("):
+        assert not judged.arrived
+        assert all(f"[{expected[1:-1]}]" in why and "; " in why for why in judged.rejected), judged.rejected
+        assert not judged.warned
+        assert judge(stream, records, ignored=[expected[1:-1]]).rejected == []
+    else:
+        assert judged.rejected == []
+        assert set(judged.warned) == set(expected.split()), judged.lines
+        assert set(judged.warned.values()) <= {logging.WARNING}
+        assert judge(stream, records, ignored=expected.split()).warned == {}
+    assert judge(stream, records, validate=False)[1:] == ({}, [], []), "without validation Klar is left to judge"
+
+
+def test_a_rule_that_is_ignored_leaves_those_beside_it() -> None:
+    records = [refund_of(" "), refund_of("")]
+    judged = judge("refunds", records, ignored=["empty_line_item_id"])
+    assert (judged.rejected, set(judged.warned)) == ([], {"unmatchable_id"})
+    judged = judge("refunds", records, ignored=["unmatchable_id"])
+    assert (len(judged.rejected), judged.warned) == (1, {})
+
+
+def test_each_rule_has_a_row_and_no_row_names_another() -> None:
+    assert len(ROWS) >= 80
+    assert {name.strip("()") for *_, expected in ROWS.values() for name in expected.split()} == QUALITY_RULES
+
+
+# A search
+
+
+def _cents(chance: random.Random, largest: int = 50_000) -> Decimal:
+    return Decimal(chance.randrange(1, largest)) / 100
+
+
+def _time(chance: random.Random) -> object:
+    seconds = chance.randrange(1_500_000_000, NOW)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return chance.choice(
+        [seconds, str(seconds), moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S}", f"{moment:%Y-%m-%d}"]
+    )
+
+
+def _id(chance: random.Random) -> object:
+    number = chance.randrange(1, 10**13)
+    return chance.choice(
+        [number, str(number), float(number), f"SW{number}", f"#{number}", f"a-{number:x}/{number % 7}"]
+    )
+
+
+def _right_refund(chance: random.Random) -> Record:
+    lines = [
+        {"line_item_id": _id(chance), "refunded_quantity": chance.choice([1, 2, "3.00", 0.5]), "reason_descriptor": ""}
+        for _ in range(chance.randrange(1, 5))
+    ]
+    if chance.random() < 0.1:  # a goodwill refund, or one that was taken back
+        lines = chance.choice([[], [lines[0] | {"refunded_quantity": 0}]])
+    return {
+        "id": _id(chance),
+        "created_at": _time(chance),
+        "updated_at": chance.choice([None, "", _time(chance)]),
+        "line_items": chance.choice([lines, json.dumps(lines)]),
+    }
+
+
+def _right_cost(chance: random.Random, field: str, **fields: object) -> Record:
+    usual = [_cents(chance, 2_000), _cents(chance) / 3, Decimal(0), -_cents(chance, 500), Decimal("1.2345")]
+    amount = chance.choice(usual)
+    key = str(_id(chance)).lstrip("#").removesuffix(".0")
+    return {"order_id": key, field: chance.choice([amount, str(amount), float(round(amount, 4))])} | fields
+
+
+def _right_order(chance: random.Random) -> Record:
+    currency, tax = chance.choice([("EUR", 19), ("USD", 0), ("JPY", 10), ("SEK", 25)])
+    lines = []
+    for number in range(chance.randrange(1, 6)):
+        whole = currency == "JPY"
+        gross = Decimal(chance.randrange(100, 90_000)) if whole else chance.choice([_cents(chance), Decimal(0)])
+        net = round(gross * 100 / (100 + tax), chance.choice([0, 2, 4, 10]) if whole else 10)
+        discounts = [{"discount_amount": _cents(chance, 100)}] * chance.randrange(2)
+        taxes = [{"tax_rate": str(tax / 100), "tax_amount": round(gross - net, 4)}] * chance.randrange(2)
+        lines.append(
+            {"id": f"{number}", "quantity": chance.choice([1, "2", 0.25]), "discounts": discounts, "taxes": taxes}
+            | {"total_amount_before_taxes_and_discounts": gross, "total_amount_after_taxes_and_discounts": net}
+            | {"sku": chance.choice([None, "", "4711.0"]), "product_cogs": _cents(chance)}
+        )
+    return {
+        "id": _id(chance),
+        "created_at": _time(chance),
+        "cancelled_at": chance.choice([None, 0, "0000-00-00 00:00:00", _time(chance)]),
+        "currency_code_iso3_letter": currency,
+        "line_items": chance.choice([lines, json.dumps(lines, default=float)]),
+        "shipping": chance.choice([None, [], "", {"city": "Hof", "total_logistics_costs": "4.90"}]),
+        "customer": {"id": 7, "email": "anna@customer.example"},
+    }
+
+
+RIGHT: dict[str, Callable[[random.Random], Record]] = {
+    "refunds": _right_refund,
+    "transaction_costs": lambda chance: _right_cost(chance, "transaction_costs"),
+    "logistics_costs": lambda chance: _right_cost(chance, "total_logistics_costs"),
+    "cogs": lambda chance: _right_cost(chance, "product_cogs", line_item_id=chance.randrange(10**9), sku=""),
+    "orders": _right_order,
+}
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of(stream: str) -> None:
+    chance = random.Random(f"right {stream}")
+    judged = judge(stream, [RIGHT[stream](chance) for _ in range(size(1_000, 20_000))])
+    assert (judged.rejected, judged.lines) == ([], [])
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_each_mistake_that_is_planted_among_right_records_is_found(stream: str) -> None:
+    chance = random.Random(f"planted {stream}")
+    right = [RIGHT[stream](chance) for _ in range(300)]
+    found = set()
+    for name, (of, records, expected) in ROWS.items():
+        (rule,) = expected.strip("()").split() if of == stream and len(expected.split()) == 1 else [""]
+        if rule and rule not in FOR_THE_WHOLE_RUN:
+            planted = right.copy()
+            for each in records:
+                planted.insert(chance.randrange(len(planted) + 1), each)
+            judged = judge(stream, planted)
+            shown = {rule} if any(f"[{rule}]" in why for why in judged.rejected) else set(judged.warned)
+            assert shown == {rule}, (name, judged.lines, judged.rejected)
+            found.add(rule)
+    assert found
+
+
+FOR_THE_WHOLE_RUN = {"zero_quantities", "negative_costs", "amounts_in_cents"}
+"""Rules that a few records among many others do not meet."""
+
+
+@pytest.mark.parametrize("rule", sorted(FOR_THE_WHOLE_RUN))
+def test_a_mistake_of_a_whole_column_is_found_in_any_number_of_records(rule: str) -> None:
+    chance = random.Random(rule)
+    spoil: dict[str, tuple[str, Callable[[Record], Record]]] = {
+        "zero_quantities": ("refunds", lambda _: refund(chance.randrange(10**9), 0)),
+        "negative_costs": ("transaction_costs", lambda each: each | {"transaction_costs": -_cents(chance)}),
+        "amounts_in_cents": ("transaction_costs", lambda each: each | {"transaction_costs": int(_cents(chance) * 100)}),
+    }
+    stream, spoiled = spoil[rule]
+    for number in (40, 1_000):
+        assert rule in judge(stream, [spoiled(RIGHT[stream](chance)) for _ in range(number)]).warned
+
+
+# What a line says
+
+
+def test_a_warning_gives_the_number_the_share_one_key_and_what_to_do() -> None:
+    records = many(40, lambda n: order(f"A-{n}", line(taxes=[{"taxRate": 19 if n in (7, 8) else 0.19}])))
+    judged = judge("orders", records)
+    (text,) = judged.lines
+    assert text == (
+        "orders: 2 of 40 records (5 %) with a tax rate above 1, such as A-7 [tax_rate_above_1]. Klar wants a fraction, "
+        "0.19 for 19 %: divide it by 100 in a stream map."
+    )
+    assert judged.warned == {"tax_rate_above_1": logging.WARNING}
+
+
+@pytest.mark.parametrize(("records", "level"), [(19, "WARNING"), (20, "WARNING"), (21, "INFO"), (3_000, "INFO")])
+def test_one_record_in_twenty_is_a_warning_and_less_is_said_at_info(records: int, level: str) -> None:
+    assert judge("refunds", many(records, lambda n: refund(n, createdAt=2**31 if n == 1 else NOW))).warned == {
+        "implausible_time": logging.getLevelName(level)
+    }
+
+
+def test_the_key_of_cogs_is_the_whole_one() -> None:
+    (warning,) = judge("cogs", [cogs("5301.0", lineItemId="L", sku="S")]).lines
+    assert ", such as 5301.0 (lineItemId L, sku S) [unmatchable_id]. " in warning
+    result = Conformer(CONTRACTS["cogs"]).conform(cogs("5301", "many", sku="S"))
+    assert isinstance(result, Rejection)
+    assert result.key == "5301 (sku S)"
+
+
+@pytest.mark.parametrize("position", [0, 249, 250, 999])
+def test_a_rule_is_met_wherever_the_record_stands(position: int) -> None:
+    records = many(1_000, lambda n: order(n, line(quantity=0 if n == position else 1)))
+    (warning,) = judge("orders", records).lines
+    assert warning.startswith(
+        f"orders: 1 of 1,000 records (0.1 %) with a line of 0 or fewer pieces, such as {position} ["
+    )
+
+
+def test_large_records_do_not_wait_for_others() -> None:
+    report, conformer = QualityReport(CONTRACTS["orders"]), Conformer(CONTRACTS["orders"])
+    for number in range(20):
+        conformed = conformer.conform(order(number, *(line(str(each)) for each in range(1_000))))
+        assert isinstance(conformed, Conformed)
+        report.add(conformed)
+        assert sum(len(each.text) for each in report._waiting) <= 65_536
+
+
+# Control totals
+
+
+def test_control_totals_add_up_what_the_contract_names_rounded_to_four_decimals() -> None:
+    def totals(stream: str, *records: Record) -> str:
+        conformed = [Conformer(CONTRACTS[stream]).conform(each) for each in records]
+        added = ControlTotals(CONTRACTS[stream])
+        for start in range(0, len(conformed), 2):
+            added.add([each.amounts for each in conformed[start : start + 2] if isinstance(each, Conformed)])
+        return str(added)
+
+    assert totals("refunds", refund("A", 1, 2), refund("B", 0.5), refund("C", lineItems=[])) == "pieces 3.5"
+    assert totals("transaction_costs", *many(10, lambda n: fee(n, 0.1))) == "amount 1"
+    assert totals("logistics_costs", freight("A", 1234.56786), freight("B", -0.5)) == "amount 1,234.0679"
+    assert totals("cogs", cogs()) == "amount 2.5"
+    both = order("A", line("1", quantity=2), line("2", None, None)), order("B", line("1", 7, 4.71))
+    assert totals("orders", *both) == "pieces 4, net 14.71"
+    assert totals("orders") == "pieces 0, net 0"
+
+
+def test_what_klar_is_left_to_judge_adds_to_the_totals_what_can_be_read() -> None:
+    conformer = Conformer(CONTRACTS["transaction_costs"], validate=False)
+    odd, usual = conformer.conform(fee(amount="many")), conformer.conform(fee(amount="1.25"))
+    assert isinstance(odd, Conformed)
+    assert isinstance(usual, Conformed)
+    assert (odd.amounts, usual.amounts) == (0.0, 1.25)
+
+
+# The whole program
+
+
+def _warnings(ended: Ended) -> list[str]:
+    return [text.split("|", 3)[3].strip() for text in ended.err.splitlines() if "| WARNING " in text]
+
+
+def _messages(stream: str, records: Iterable[Record]) -> list[Record]:
+    return [schema(stream, CONTRACTS[stream].key), *(record(stream, **each) for each in records), state(1)]
+
+
+SPOILED: dict[str, list[Record]] = {
+    "refunds": many(20, lambda n: refund(f"R-{n}", 0)),
+    "transaction_costs": many(20, lambda n: fee(f"#{n}", 199)),
+    "logistics_costs": many(20, lambda n: freight(f"{n}", -4.9)),
+    "cogs": many(20, lambda n: cogs(f"{n}.0")),
+    "orders": many(20, lambda n: order(f"{n}", line(quantity=0), currencyCodeIso3Letter="eur")),
+}
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+@pytest.mark.parametrize("options", [{}, {"validate_only": True}], ids=["load", "dry run"])
+def test_a_load_and_a_dry_run_say_the_same(klar: Sandbox, stream: str, options: dict[str, Any]) -> None:
+    ended = run(klar, _messages(stream, SPOILED[stream]), batch_size_rows=7, **options)
+    assert ended.code == 0
+    assert _warnings(ended) == judge(stream, SPOILED[stream]).lines != []
+
+
+def test_a_run_without_validation_leaves_all_of_it_to_klar(klar: Sandbox) -> None:
+    negative = [refund("R-1", -1), refund("R-2", 0)]
+    ended = run(klar, _messages("refunds", negative), validate_records=False)
+    assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 2)
+    assert _warnings(ended) == []
+
+
+def test_a_record_that_a_rule_rejects_is_written_to_the_rejects_file_and_the_others_arrive(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    ended = run(klar, _messages("refunds", [refund("R-1", -1), refund("R-2")]), rejects_path=str(rejects))
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"R-2"})
+    (rejected,) = map(json.loads, rejects.read_text().splitlines()[1:])
+    assert rejected["record"]["id"] == "R-1"
+    assert "[negative_quantity]" in rejected["errors"][0]["message"]
+
+
+def test_a_record_that_a_rule_rejects_stops_a_run_without_a_place_for_it(klar: Sandbox) -> None:
+    ended = run(klar, _messages("transaction_costs", [fee("1"), fee("None"), fee("2")]))
+    assert (ended.code, ended.states, set(klar.transaction_costs)) == (1, [], {"1"})
+    assert 'orderId must not be "None" [placeholder_key]; records with it would overwrite' in ended.errors[0]
+
+
+def test_the_sample_is_loaded_without_a_warning(klar: Sandbox) -> None:
+    ended = run(klar, SAMPLE)
+    assert (ended.code, _warnings(ended)) == (0, [])
