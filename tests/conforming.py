@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from target_klar.records.conform import Conformed, Conformer, Rejection
+from target_klar.records.conform import Conformed, Conformer, Deleted, Rejection
 from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
     from target_klar.contract.streams import Contract
+    from target_klar.records.deletions import Skip
 
 
 def sent(record: object, by: Conformer | Contract) -> Any:
@@ -23,3 +24,9 @@ def rejection(record: object, by: Conformer | Contract) -> str:
     result = (by if isinstance(by, Conformer) else Conformer(by)).conform(record)
     assert isinstance(result, Rejection), result
     return "; ".join(map(str, result.problems))
+
+
+def skip_of(outcome: object) -> Skip:
+    """Return why a record was skipped as deleted."""
+    assert isinstance(outcome, Deleted), outcome
+    return outcome.reason

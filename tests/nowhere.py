@@ -9,6 +9,7 @@ from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.stream import Stream
 from target_klar.records.conform import Conformed, Conformer
 from target_klar.records.json_codec import encode
+from target_klar.records.quality import QualityReport
 
 if TYPE_CHECKING:
     from target_klar.delivery.batch import Batch
@@ -29,10 +30,22 @@ def stream_to_nowhere(name: str) -> Stream:
     """One of Klar's streams, whose batch ends only when it is flushed."""
     contract = CONTRACTS[name]
     dispatcher = cast("Dispatcher", Nowhere())
-    return Stream(contract, Conformer(contract), dispatcher, max_records=1 << 30, dry_run=False)
+    return Stream(
+        contract,
+        Conformer(contract),
+        QualityReport(contract, enabled=False),
+        dispatcher,
+        max_records=1 << 30,
+        dry_run=False,
+    )
 
 
 def add(stream: Stream, record: dict[str, Any] | bytes) -> None:
-    """Add a record in Klar's own form, or its JSON if that is of the key `a`."""
-    key, text = ("a", record) if isinstance(record, bytes) else (record[stream.contract.key], encode(record))
-    stream.add(Conformed(key, text, cancels=False), stream.name, None)
+    """Add a record in Klar's own form, or its JSON; what Klar would not take is added as if it took it."""
+    text = record if isinstance(record, bytes) else encode(record)
+    passed = stream.conformer.pass_through(text)
+    if passed is None:
+        assert isinstance(record, dict)
+        amounts = stream.contract.no_amounts
+        passed = Conformed(record[stream.contract.key], text, cancels=False, typed=None, amounts=amounts)
+    stream.add(passed, stream.name, None)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conforming import sent
+from conforming import sent, skip_of
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import Conformed, Conformer, Rejection
-from target_klar.records.deletions import Deleted, OtherMarks
+from target_klar.records.deletions import OtherMarks, Skip
 from target_klar.records.formatting import Problem
 from target_klar.records.json_codec import decode
 
@@ -107,7 +107,7 @@ def test_a_mark_that_says_no_is_that_of_a_living_record(mark: object, *, hard_de
 @pytest.mark.parametrize("mark", TIMES + TRUE, ids=repr)
 def test_a_mark_that_says_when_or_yes_is_that_of_a_deleted_record(mark: object, *, validate: bool) -> None:
     deleted = OWN | {MARK: mark}
-    assert Conformer(CONTRACTS["refunds"], validate=validate).conform(deleted) is Deleted.SKIPPED
+    assert skip_of(Conformer(CONTRACTS["refunds"], validate=validate).conform(deleted)) is Skip.SKIPPED
     assert sent(deleted, Conformer(CONTRACTS["refunds"], validate=validate, hard_delete=True)) == CANCELLED
     assert Conformer(CONTRACTS["refunds"]).is_deleted({MARK: mark})
 
@@ -129,7 +129,7 @@ def test_a_record_with_any_other_mark_is_refused_with_words(mark: object, *, har
 def test_the_mark_is_known_however_it_is_spelled_also_among_the_extra_fields(name: str) -> None:
     for extra in (name, MARK):
         conformer = Conformer(CONTRACTS["refunds"], extra_fields=[extra, "currency"])
-        assert conformer.conform(OWN | {"currency": "EUR", name: DELETION}) is Deleted.SKIPPED
+        assert skip_of(conformer.conform(OWN | {"currency": "EUR", name: DELETION})) is Skip.SKIPPED
         assert sent(OWN | {"currency": "EUR", name: None}, conformer) == OWN | {"currency": "EUR"}
         assert conformer.dropped == []
 
@@ -232,7 +232,7 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
         else:
             seen["deleted"] += 1
             assert says_when_or_yes(mark), mark
-            assert skipped is Deleted.SKIPPED
+            assert skip_of(skipped) is Skip.SKIPPED
             if isinstance(cancelled, Rejection):  # an order has no other time to stand in for that of its deletion
                 assert stream == "orders"
                 return
@@ -242,7 +242,7 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
                 assert stream == "refunds" or 100_000_000 <= cancellation.pop("cancelledAt") <= 9_999_999_999
                 assert cancellation == (CANCELLED if stream == "refunds" else LIVING["orders"])
             else:
-                assert cancelled is Deleted.SKIPPED
+                assert skip_of(cancelled) is Skip.SKIPPED
 
     holds()
     assert min(seen.values()) > 40, seen
@@ -464,8 +464,8 @@ def test_a_deleted_order_that_comes_without_lines_is_skipped_also_with_hard_dele
     mark: object, own: dict[str, Any]
 ) -> None:
     record = {"id": "R", "createdAt": SECONDS, **own, MARK: mark}
-    assert Conformer(CONTRACTS["orders"], hard_delete=True).conform(record) is Deleted.WITHOUT_LINES
-    assert Conformer(CONTRACTS["orders"]).conform(record) is Deleted.SKIPPED
+    assert skip_of(Conformer(CONTRACTS["orders"], hard_delete=True).conform(record)) is Skip.WITHOUT_LINES
+    assert skip_of(Conformer(CONTRACTS["orders"]).conform(record)) is Skip.SKIPPED
 
 
 def test_a_deleted_order_that_comes_with_lines_and_without_its_time_is_a_bad_record() -> None:

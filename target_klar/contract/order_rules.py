@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NEGATIVE_DISCOUNT: Final = Rule(
     "negative_discount",
     "a `discountAmount` below 0",
-    "Klar wants discounts positive: use `abs(...)` in a stream map.",
+    "Klar wants discounts positive: negate it in a stream map (`-amount`).",
     lambda discount: discount < 0,
     lambda discounts: not discounts or min(discounts) >= 0,
 )

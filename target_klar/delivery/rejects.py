@@ -25,6 +25,7 @@ from target_klar.delivery.rejects_lines import (
     record_line,
     schema_line,
 )
+from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import members
 from target_klar.runtime.endings import DeliverEarlierError
 
@@ -115,18 +116,18 @@ class Rejects:
         problems: Sequence[Problem],
         source: str,
         *,
-        name: str | None,
+        name: str | None = None,
     ) -> None:
         """Count a record that the `source`, `contract` or `klar`, rejects, and write it unless the file has it.
 
         The file has it if its last line about one of the record's keys is the same record, or one that was read later.
-        `key` is Klar's, where it is known; messages call the record by `name`.
+        `key` is Klar's, where it is known; messages call the record by `name` if there is one.
 
         Raises:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
             DeliverEarlierError: The file cannot be written any more.
         """
-        message = f"{stream} {name or '(no key)'}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
+        message = f"{stream} {name or (shorten(key) if key else '(no key)')}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
             raise RecordRejectedError(f"{message} {self._advice()}", origin.number)

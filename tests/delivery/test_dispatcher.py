@@ -21,6 +21,7 @@ from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.records.conform import Conformer
+from target_klar.records.quality import QualityReport
 from target_klar.runtime.pipes import Wakeup
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
 ) -> None:
     caplog.set_level(logging.INFO, "target-klar")
     klar.latency = 0.3
-    stream = Stream(REFUNDS, Conformer(REFUNDS), dispatcher, max_records=1, dry_run=False)
+    stream = Stream(REFUNDS, Conformer(REFUNDS), QualityReport(REFUNDS), dispatcher, max_records=1, dry_run=False)
     for number in range(1, 6):
         add(stream, refund(f"R-{number}"))
     dispatcher.finish()

@@ -9,12 +9,11 @@ import pytest
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nowhere import add, stream_to_nowhere
 from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, state
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.delivery.batch import Batch
-from target_klar.delivery.stream import Stream
 from target_klar.delivery.unaggregated import SourceKey, UnaggregatedRecords
 from target_klar.records.json_codec import encode
 
@@ -52,10 +51,9 @@ def counted(batches: Iterable[Iterable[dict[str, Any]]], stream: str = "refunds"
     """The number of keys that are told after these batches of records."""
     all_of_it = stream_to_nowhere(stream)
     for records in batches:
-        batch = Batch(all_of_it, [1])
-        for number, each in enumerate(records, 1):
-            batch.add(number, each[CONTRACTS[stream].key], encode(each), None)
-        batch.close()
+        for each in records:
+            add(all_of_it, each)
+        all_of_it.flush()
     return number_of(all_of_it.unaggregated.lines())
 
 
@@ -104,9 +102,8 @@ def test_costs_of_one_key_may_be_parts_if_their_amounts_differ(
     for text in (first, second):
         add(stream, f'{{"orderId":"a","transactionCosts":{text}}}'.encode())
         if apart:
-            batch.close()
-            batch = Batch(stream, [1])
-    batch.close()
+            stream.flush()
+    stream.flush()
     assert number_of(stream.unaggregated.lines()) == may_be
 
 

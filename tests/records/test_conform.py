@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from conforming import rejection, sent
+from conforming import rejection, sent, skip_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -19,7 +19,7 @@ from thoroughness import size
 from target_klar.contract.schema import is_time
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import UNEXPLAINED, Conformed, Conformer, Rejection
-from target_klar.records.deletions import Deleted
+from target_klar.records.deletions import Skip
 from target_klar.records.explain import Validator
 from target_klar.records.json_codec import ENCODE_ERRORS, decode, encode
 
@@ -162,8 +162,8 @@ DELETED_AT = "2024-01-01T10:00:00Z"
 @pytest.mark.parametrize("validate", [True, False])
 def test_a_deleted_record_is_not_sent_as_if_it_were_alive(name: str, *, validate: bool) -> None:
     conformer = Conformer(REFUNDS, validate=validate)
-    assert conformer.conform({**REFUND, name: DELETED_AT}) is Deleted.SKIPPED
-    assert conformer.conform({"id": 1, name: DELETED_AT}) is Deleted.SKIPPED
+    assert skip_of(conformer.conform({**REFUND, name: DELETED_AT})) is Skip.SKIPPED
+    assert skip_of(conformer.conform({"id": 1, name: DELETED_AT})) is Skip.SKIPPED
     assert conformer.dropped == []
 
 
@@ -174,7 +174,7 @@ def test_a_record_that_was_not_deleted_is_alive(written: object) -> None:
 
 def test_a_deletion_is_never_an_extra_field() -> None:
     conformer = Conformer(REFUNDS, extra_fields=["_sdc_deleted_at", "currency"])
-    assert conformer.conform({**REFUND, "currency": "EUR", "_sdc_deleted_at": DELETED_AT}) is Deleted.SKIPPED
+    assert skip_of(conformer.conform({**REFUND, "currency": "EUR", "_sdc_deleted_at": DELETED_AT})) is Skip.SKIPPED
 
 
 CANCELLATIONS = {
@@ -217,7 +217,10 @@ def test_a_cancellation_needs_its_key_and_a_time_that_can_be_read() -> None:
 
 def test_a_deleted_cost_is_never_sent_since_klar_cannot_delete_it() -> None:
     conformer = Conformer(COSTS, hard_delete=True)
-    assert conformer.conform({"orderId": "1", "transactionCosts": 2, "_sdc_deleted_at": DELETED_AT}) is Deleted.SKIPPED
+    assert (
+        skip_of(conformer.conform({"orderId": "1", "transactionCosts": 2, "_sdc_deleted_at": DELETED_AT}))
+        is Skip.SKIPPED
+    )
 
 
 LEFT_TO_KLAR = {
