@@ -200,8 +200,6 @@ class ObjectConverter:
 
     def __call__(self, value: object) -> object:
         """Convert a value that should be an object, maybe as JSON text, and may be anything."""
-        if type(value) is dict:
-            return self.convert(value)
         held = _parsed(value) if type(value) is str else value
         if type(held) is dict:
             return self.convert(held)
