@@ -1,6 +1,6 @@
-"""A record as a tap wrote it becomes one that Klar takes, or a refusal with the reasons.
+"""A record as a tap wrote it becomes one that Klar takes, or a rejection with its reasons.
 
-Nothing here knows a field by name: the contract's schema decides what is converted and what is refused. What Klar gets
+Nothing here knows a field by name: the contract's schema decides what is converted and what is rejected. What Klar gets
 is judged as the JSON that it gets.
 """
 
@@ -74,9 +74,9 @@ class Conformer:
     """Conforms the records of one stream to its contract.
 
     `extra_fields` pass as they are at every level, by their exact names. Without `validate` a record is
-    refused only if it cannot be sent: no key, two values for one field, a time that cannot be read, what JSON
+    rejected only if it cannot be sent: no key, two values for one field, a time that cannot be read, what JSON
     cannot express. With `hard_delete` a deleted record becomes a cancellation, where Klar has such a thing.
-    Data quality rules of the names in `ignored_rules` refuse nothing.
+    Data quality rules of the names in `ignored_rules` reject nothing.
     """
 
     def __init__(
