@@ -134,6 +134,12 @@ def test_the_mark_is_known_however_it_is_spelled_also_among_the_extra_fields(nam
         assert conformer.dropped == []
 
 
+def test_a_spelling_of_the_mark_that_holds_nothing_does_not_count() -> None:
+    for mark in (None, ""):
+        result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK: mark, MARK.upper(): DELETION})
+        assert result is Deleted.SKIPPED
+
+
 def test_two_spellings_of_the_mark_that_differ_are_refused() -> None:
     result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK.upper(): DELETION, "_sdc_deletedAt": DELETION[:10]})
     assert isinstance(result, Rejection)

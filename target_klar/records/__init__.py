@@ -1,1 +1,1 @@
-"""How a record as a tap wrote it becomes what Klar takes, or a refusal with its reasons."""
+"""How a record as a tap wrote it becomes what Klar takes, or a rejection with its reasons."""

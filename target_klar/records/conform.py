@@ -1,6 +1,6 @@
-"""A record as a tap wrote it becomes one that Klar takes, or a refusal with the reasons.
+"""A record as a tap wrote it becomes one that Klar takes, or a rejection with its reasons.
 
-Nothing here knows a field by name: the contract's schema decides what is converted and what is refused. What Klar gets
+Nothing here knows a field by name: the contract's schema decides what is converted and what is rejected. What Klar gets
 is judged as the JSON that it gets.
 """
 
@@ -96,9 +96,9 @@ class Conformer:
     """Conforms the records of one stream to its contract.
 
     `extra_fields` pass as they are at every level, by their exact names. Without `validate` a record is
-    refused only if it cannot be sent: no key, two values for one field, a time that cannot be read, what JSON
+    rejected only if it cannot be sent: no key, two values for one field, a time that cannot be read, what JSON
     cannot express. With `hard_delete` a deleted record becomes a cancellation, where Klar has such a thing.
-    Data quality rules of the names in `ignored_rules` refuse nothing.
+    Data quality rules of the names in `ignored_rules` reject nothing.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Conformer:
         self._contract = contract
         self._key_of = contract.key_of
         self._amounts_of = contract.amounts_of
-        self._cancels_by = contract.cancels_by
+        self._cancelling = attrgetter(contract.cancels_by) if contract.cancels_by else None
         self._cancellations = Cancellations(contract) if hard_delete else None
         known = without_rules(contract.schema, ignored_rules if validate else QUALITY_RULES)
         if version:
@@ -124,9 +124,8 @@ class Conformer:
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
         self._validate = validate
         self._schema = accepted | {"$defs": _DEFS}
-        self._read = decoder_for(_with_any_key(self._schema, contract.key))
-        self._read_strictly = decoder_for(_with_any_key(known, contract.key))
-        self._first_key_of = attrgetter(contract.key)
+        self._read = decoder_for(self._decoded(self._schema))
+        self._read_strictly = decoder_for(self._decoded(known))
         self._excluded = frozenset(known["properties"][contract.key].get("not", {}).get("enum", ()))
         self._conversions = Conversions(extras, validate)
         fields = known["properties"] | DELETION_MARK["properties"]
@@ -184,6 +183,13 @@ class Conformer:
         """Return what keeps a conformed record from being sent, in words."""
         return _explain(self._schema, record)
 
+    def _decoded(self, node: Node) -> Node:
+        """Return a schema for the decoder, without what a key excludes: `_conformed` asks for that in far less time."""
+        if self._contract.also_key:  # which is no single text
+            return node
+        key = {name: limit for name, limit in node["properties"][self._contract.key].items() if name != "not"}
+        return node | {"properties": node["properties"] | {self._contract.key: key}}
+
     def _judged(self, converted: Record) -> Conformed | Rejection:
         try:
             text = encode(converted)
@@ -195,10 +201,11 @@ class Conformer:
         return self._conformed(typed, text) or self._rejection(converted, self.explain(converted))
 
     def _conformed(self, typed: Any, text: bytes) -> Conformed | None:
-        if self._first_key_of(typed) in self._excluded:
+        key = self._key_of(typed)
+        if key in self._excluded:
             return None
-        cancels = self._cancels_by is not None and not getattr(typed, self._cancels_by)
-        return Conformed(self._key_of(typed), text, cancels, typed, self._amounts_of(typed))
+        cancels = self._cancelling is not None and not self._cancelling(typed)
+        return Conformed(key, text, cancels, typed, self._amounts_of(typed))
 
     def _unvalidated(self, loose: Any, text: bytes) -> Conformed:
         try:
@@ -206,7 +213,7 @@ class Conformer:
             amounts = self._amounts_of(typed)
         except DECODE_ERRORS:
             typed, amounts = None, self._contract.no_amounts
-        cancels = self._cancels_by is not None and getattr(loose, self._cancels_by) == []
+        cancels = self._cancelling is not None and self._cancelling(loose) == []
         return Conformed(self._key_of(loose), text, cancels, typed, amounts)
 
     def _rejection(self, converted: Record, problems: list[Problem]) -> Rejection:
@@ -234,12 +241,6 @@ def _explain(schema: Node, record: object) -> list[Problem]:
     from target_klar.records.explain import explain  # noqa: PLC0415  # jsonschema takes long, and most runs need none
 
     return explain(schema, record)
-
-
-def _with_any_key(node: Node, key: str) -> Node:
-    """Return an object schema for the decoder, whose key excludes no value: to ask for that there takes far longer."""
-    plain = {name: limit for name, limit in node["properties"][key].items() if name != "not"}
-    return node | {"properties": node["properties"] | {key: plain}}
 
 
 def _with_extras(node: Node, extras: Sequence[str]) -> Node:

@@ -1,7 +1,7 @@
 """How a value as taps write it becomes what Klar wants in its place, without a guess.
 
 A schema is compiled into converters, one a node. A converter returns what Klar wants, `MISSING` where the
-source says that there is no value, and what it cannot convert as it is: the contract then refuses it.
+source says that there is no value, and what it cannot convert as it is: the contract then rejects it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Conversions:
     """The converters of one stream, and what they notice.
 
     Extra fields pass as they are, at every level. A required field without a value is kept, so that the contract
-    refuses what was found there, or else left out. Without `validate` Klar judges what is there, but times have to be
+    rejects what is there; any other is omitted. Without `validate` Klar judges what is there, but times have to be
     read all the same.
     """
 
@@ -50,7 +50,7 @@ class Conversions:
     dropped: list[str] = field(default_factory=list)
     """The fields left out because Klar does not know them, as paths."""
     expected: set[str] = field(default_factory=set)
-    """Columns that are left out without being told."""
+    """Columns that are omitted without a word."""
     assumed_utc: bool = False
     """Turns True with the first time that has no zone."""
 
@@ -91,7 +91,7 @@ class Conversions:
         earliest, latest = node["minimum"], node["maximum"]
 
         def convert(value: object) -> object:
-            """Dates and text become seconds, unless out of bounds: then what was found tells more."""
+            """Dates and text become seconds, unless out of bounds: then the value itself says more."""
             if type(value) is str or isinstance(value, date):
                 known = parse_time(value)
                 if known is not None and earliest <= known[0] <= latest:
@@ -200,8 +200,6 @@ class ObjectConverter:
 
     def __call__(self, value: object) -> object:
         """Convert a value that should be an object, maybe as JSON text, and may be anything."""
-        if type(value) is dict:
-            return self.convert(value)
         held = _parsed(value) if type(value) is str else value
         if type(held) is dict:
             return self.convert(held)

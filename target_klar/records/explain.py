@@ -1,6 +1,6 @@
-"""Why Klar would not take a record: where, what was expected, what was found.
+"""Why Klar would not take a record: where, what was expected, what is there.
 
-jsonschema finds the places, this module has the words. It is imported with the first refusal, since it takes long.
+jsonschema finds the places, this module has the words. It is imported with the first rejection, since it takes long.
 """
 
 from __future__ import annotations

@@ -134,14 +134,9 @@ def _rules(node: Node, path: _Path = ()) -> Iterator[tuple[Rule, _Path]]:
 
 def _field(name: str, *, optional: bool) -> _Step:
     value = attrgetter(name)
-
-    def column(objects: list[Any]) -> list[Any]:
-        values = list(map(value, objects))
-        if optional and UNSET in values:
-            return [] if values.count(UNSET) == len(values) else [each for each in values if each is not UNSET]
-        return values
-
-    return column
+    if optional:
+        return lambda objects: [each for each in map(value, objects) if each is not UNSET]
+    return lambda objects: list(map(value, objects))
 
 
 def _items(arrays: list[Any]) -> list[Any]:
