@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox.klar import Books
 
-Kind = Literal["retry", "stop", "refusal", "accept"]
-"""What a client should make of it: try again, stop, look for the object that Klar does not want, or go on."""
+Kind = Literal["retry", "stop", "refusal", "page", "accept"]
+"""What a client should make of it: try again, stop, look for the object that Klar does not want, or go on.
+
+`page`: not Klar's words, so a client may try again or send less at once, but sets nothing aside.
+"""
 
 Manner = Literal["whole", "reset", "truncated", "hang", "trickle", "trickle-headers", "endless"]
 """How an answer goes onto the wire."""
@@ -38,6 +41,10 @@ class Misbehaviour:
     """What is answered in place of Klar's own words."""
     books: Books | None = None
     """What Klar makes of the load; None: the load never reaches it."""
+    before: float = 0.0
+    """Seconds that Klar takes before it looks at the load."""
+    after: float = 0.0
+    """Seconds between what Klar makes of it and the answer."""
     manner: Manner = "whole"
     retry_after: Literal["seconds", "date"] | None = None
 
@@ -53,10 +60,16 @@ _HTML = b"<!doctype html><html><title>Not Klar</title><p>Something between you a
 _INVALID = json_answer(201, {"status": "INVALID", "errors": []})
 _PARTIALLY_VALID = json_answer(207, {"status": "PARTIALLY_VALID"})
 _LATER = "answers {} and stores nothing"
+_SLOW_SECONDS = 7.0
 
 
 def _answers(status: int, kind: Kind) -> Misbehaviour:
     return Misbehaviour(str(status), _LATER.format(status), kind, reply=failure(status))
+
+
+def _page(status: int, kind: Kind) -> Misbehaviour:
+    sentence = f"answers {status} with the HTML page of something in between and stores nothing"
+    return Misbehaviour(f"{status}-html", sentence, kind, reply=Answer(status, _HTML, "text/html"))
 
 
 FAULTS: tuple[Misbehaviour, ...] = (
@@ -133,6 +146,18 @@ FAULTS: tuple[Misbehaviour, ...] = (
     _answers(409, "stop"),
     _answers(413, "refusal"),
     _answers(422, "refusal"),
+    _page(400, "page"),
+    _page(403, "stop"),
+    _page(404, "stop"),
+    _page(413, "page"),
+    _page(422, "page"),
+    Misbehaviour(
+        "half-page",
+        "answers 400 with half of an HTML page under the length of a whole one and stores nothing",
+        "retry",
+        reply=Answer(400, _HTML[: len(_HTML) // 2], "text/html"),
+        manner="truncated",
+    ),
     Misbehaviour(
         "400-opaque",
         "answers 400 with no more than the words Bad Request and stores nothing",
@@ -174,6 +199,28 @@ FAULTS: tuple[Misbehaviour, ...] = (
         stores=True,
         books="all",
         manner="endless",
+    ),
+    Misbehaviour(
+        "slow",
+        f"waits {_SLOW_SECONDS:g} seconds, then stores the batch and answers",
+        "accept",
+        stores=True,
+        books="all",
+        before=_SLOW_SECONDS,
+    ),
+    Misbehaviour(
+        "slow-answer",
+        f"stores the batch, then waits {_SLOW_SECONDS:g} seconds before it answers",
+        "accept",
+        stores=True,
+        books="all",
+        after=_SLOW_SECONDS,
+    ),
+    Misbehaviour(
+        "never-booked",
+        "answers as if it had stored the batch, stores nothing, and its status never shows the load",
+        "stop",
+        books="never",
     ),
     Misbehaviour(
         "counts-nothing",
