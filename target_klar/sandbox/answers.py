@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 JSON_TYPE = "application/json; charset=utf-8"
 
-Style = Literal["index", "tree", "tree-item", "ids", "failed-ids", "opaque", "207"]
+Style = Literal["index", "tree", "tree-item", "ids", "failed-ids", "unnamed", "opaque", "207"]
 """How a refusal is written.
 
 - `index`: a flat `errors` whose `key` opens with the object's index (Klar's Transaction Costs page).
@@ -25,7 +25,8 @@ Style = Literal["index", "tree", "tree-item", "ids", "failed-ids", "opaque", "20
   may be a line item (our reading).
 - `ids`: a flat `errors` that names ids and no index (our reading).
 - `failed-ids`: `failedOrderIds` and no reason (Klar's Magento module).
-- `opaque`: the words "Bad Request".
+- `unnamed`: the words "Bad Request" as JSON, which name no object (our reading).
+- `opaque`: the same words as plain text.
 - `207`: the other objects are stored, the failed ids named (Klar's Magento module, there for orders).
 """
 STYLES: tuple[Style, ...] = get_args(Style)
@@ -101,6 +102,8 @@ def refusal(stream: Stream, objects: Sequence[Json], violations: Sequence[Violat
     failed = sorted({violation.index for violation in violations})
     if style == "opaque":
         return Answer(400, b"Bad Request", "text/plain")
+    if style == "unnamed":
+        return failure(400)
     if style == "207":
         return partial(stream, objects, set(failed))
     if style == "tree":

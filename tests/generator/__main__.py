@@ -1,0 +1,41 @@
+"""Whole runs at random, as long as one likes: `python tests/generator --minutes 30` prints seeds and what it found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as conftest.py does for the suite
+
+from generator.draw import FOCUSES
+from generator.perform import perform
+from generator.plan import Plan
+from generator.search import search, summary
+
+
+def main() -> int:
+    """Search for some minutes, or perform a plan that was kept; return 1 where a promise was breached."""
+    parser = argparse.ArgumentParser(prog="python tests/generator", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--runs", type=int, help="end after so many plans")
+    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--focus", choices=FOCUSES, help="draw plans of one kind alone")
+    parser.add_argument("--failures", type=Path, default=Path("failures"), help="where failing plans are written")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="perform a plan that was written, and end")
+    asked = parser.parse_args()
+    if asked.replay:
+        done = perform(Plan.from_json(json.loads(asked.replay.read_text())["plan"]))
+        print("\n".join(done.breaches) or "nothing was breached")
+        return int(bool(done.breaches))
+    print(f"seeds from {asked.seed} on", flush=True)
+    found = search(asked.seed, 60 * asked.minutes, asked.at_once, asked.failures, focus=asked.focus, plans=asked.runs)
+    print(summary(found))
+    return int(any(done.breaches for done in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
