@@ -21,9 +21,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/generator", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    parser.add_argument("--runs", type=int, help="end after so many plans")
+    parser.add_argument("--plans", type=int, help="end after so many of each lane")
     parser.add_argument("--at-once", type=int, default=4)
-    parser.add_argument("--focus", choices=FOCUSES, help="draw plans of one kind alone")
+    parser.add_argument("--focus", choices=[*FOCUSES, "slow"], help="draw plans of one kind alone")
     parser.add_argument("--failures", type=Path, default=Path("failures"), help="where failing plans are written")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="perform a plan that was written, and end")
     asked = parser.parse_args()
@@ -32,7 +32,8 @@ def main() -> int:
         print("\n".join(done.breaches) or "nothing was breached")
         return int(bool(done.breaches))
     print(f"seeds from {asked.seed} on", flush=True)
-    found = search(asked.seed, 60 * asked.minutes, asked.at_once, asked.failures, focus=asked.focus, plans=asked.runs)
+    lanes = [(asked.focus, asked.at_once)] if asked.focus else [(None, asked.at_once), ("slow", 2 * asked.at_once)]
+    found = search(asked.seed, 60 * asked.minutes, asked.failures, lanes, asked.plans)
     print(summary(found))
     return int(any(done.breaches for done in found))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from generator.tap import cancelled, identify
-
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -81,9 +80,7 @@ class RecordingKlar(Sandbox):
                     shelf.shown = shelf.to_show[-1][1]
                     shelf.to_show.clear()
 
-    def load(
-        self, stream: Any, objects: list[Any], books: Any, alive: Callable[[], bool]
-    ) -> tuple[Any, int]:
+    def load(self, stream: Any, objects: list[Any], books: Any, alive: Callable[[], bool]) -> tuple[Any, int]:
         """Store a batch, or all of it that is taken, and remember which versions it accepted."""
         post: Post = self._handled.post
         failed = {violation.index for violation in self._violations(stream, objects)}
@@ -99,9 +96,7 @@ class RecordingKlar(Sandbox):
         super()._store(stream, objects)
         if objects:
             self._handled.post.booked = time.monotonic()
-        self.stored += [
-            Stored(stream.name, *identify(sent), cancelled(stream.name, sent)) for sent in objects
-        ]
+        self.stored += [Stored(stream.name, *identify(sent), cancelled(stream.name, sent)) for sent in objects]
 
     def _consider(self, call: Any, request: Any, on: Any, stream: Any) -> tuple[Any, Any]:
         post = Post(request.stream or "", request.started)

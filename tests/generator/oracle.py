@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from generator import tap
-from generator.evidence import read_since, untellable
+from generator.evidence import is_shown
 from generator.rejects_file import RejectsFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from generator.klar import RecordingKlar
+    from generator.klar import Post, RecordingKlar
     from generator.plan import Feed, Plan, Record, Step
 
 # Klar's own words about records, which a run may take at their word where a good record is meant.
@@ -66,11 +66,11 @@ class Oracle:
         covered = [each for each in feed.records if each.version <= version]
         if missing := self._missing(covered, began, now):
             return f"STATE {version} is out, and nobody holds {missing}"
-        seen = {each.version for each in covered if each.version > after}
+        since = {each.version for each in covered if each.version > after}
         for post in self._posts(began):
-            if post.accepted and not seen.isdisjoint(post.versions) and not self._read_since(post, now):
-                versions = sorted(seen & post.versions)
-                return f"STATE {version} is out without a status that was read after the load of {versions}"
+            if post.accepted and not since.isdisjoint(post.versions) and not self._is_shown(post, began, now):
+                versions = sorted(since & post.versions)
+                return f"STATE {version} is out before Klar's status showed a load since that of {versions}"
         return None
 
     def ended(self, run: Ended, read: Iterable[Record], last_state: int | None, now: float) -> None:
@@ -132,10 +132,8 @@ class Oracle:
             if self.plan.dropped(record) or self._settled(record, held, in_file):
                 continue
             later = {each.version for each in self._since(record)}
-            lost = [
-                post for post in self._posts(began) if post.accepted and not post.booked and later & post.versions
-            ]
-            if any(self._untellable(post, began, now) for post in lost):
+            lost = [post for post in self._posts(began) if post.accepted and not post.booked and later & post.versions]
+            if any(self._is_shown(post, began, now) for post in lost):
                 self.forgiven.add(record.version)
             else:
                 why = "lost, and the status could tell" if lost else record.flaw or "good"
@@ -208,18 +206,14 @@ class Oracle:
             for stream in {self.plan.source(each).target for each in bad}
         )
 
-    def _posts(self, began: float) -> list[Any]:
+    def _posts(self, began: float) -> list[Post]:
         with self.klar.lock:
             return [post for post in self.klar.posts_seen if post.began >= began]
 
-    def _read_since(self, post: Any, now: float) -> bool:
-        with self.klar.lock:
-            return read_since(post, self.klar.readings, now) is not None
-
-    def _untellable(self, post: Any, began: float, now: float) -> bool:
+    def _is_shown(self, post: Post, began: float, now: float) -> bool:
         with self.klar.lock:
             readings = [each for each in self.klar.readings if each.began >= began]
-        return untellable(post, self._posts(began), readings, self.klar.status_lag, now)
+        return is_shown(post, self._posts(began), readings, self.klar.status_lag, now)
 
     def _key(self, record: Record) -> tuple[str | None, int]:
         return self.plan.source(record).target, record.key

@@ -14,16 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from watched import Watched
+
 from generator import tap
 from generator.klar import RecordingKlar
 from generator.oracle import Ended, Oracle
-from watched import Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from generator.plan import Feed, Plan, Record, Step
-
     from target_klar.sandbox import Request
 
 LONGEST = 150.0

@@ -16,23 +16,23 @@ from generator.perform import Performed, perform
 from generator.tally import combined
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
 def search(
-    seed: int, seconds: float, at_once: int, failures: Path, *, focus: str | None = None, plans: int | None = None
+    seed: int, seconds: float, failures: Path, lanes: Sequence[tuple[str | None, int]], plans: int | None = None
 ) -> list[Performed]:
-    """Perform the plans of this seed and the following ones until the seconds are over, or so many are done."""
+    """Perform plans of this seed and the following ones until the seconds are over.
+
+    A lane is a focus, or None for all of them, with the number of its plans that are performed at once; each has its
+    own seeds, and with `plans` it ends after so many.
+    """
     over = time.monotonic() + seconds
-    seeds = iter(range(seed, seed + plans) if plans else itertools.count(seed))
     performed: list[Performed] = []
 
-    def work() -> None:
-        while time.monotonic() < over:
-            number = next(seeds, None)
-            if number is None:
-                return
+    def work(focus: str | None, seeds: Iterator[int]) -> None:
+        while time.monotonic() < over and (number := next(seeds, None)) is not None:
             plan = draw(number, focus)
             try:
                 done = perform(plan)
@@ -42,15 +42,19 @@ def search(
             if done.breaches:
                 _tell(done, failures)
 
-    with ThreadPoolExecutor(at_once) as pool:
-        for worker in [pool.submit(work) for _ in range(at_once)]:
+    with ThreadPoolExecutor(sum(at_once for _, at_once in lanes)) as pool:
+        workers = []
+        for focus, at_once in lanes:
+            seeds = iter(range(seed, seed + plans) if plans else itertools.count(seed))
+            workers += [pool.submit(work, focus, seeds) for _ in range(at_once)]
+        for worker in workers:
             worker.result()
     return performed
 
 
 def _tell(done: Performed, failures: Path) -> None:
     failures.mkdir(exist_ok=True, parents=True)
-    file = failures / f"seed-{done.plan.seed}.json"
+    file = failures / f"{done.plan.focus}-{done.plan.seed}.json"
     file.write_text(json.dumps({"breaches": done.breaches, "plan": done.plan.to_json()}, indent=1))
     sys.stdout.write(f"seed {done.plan.seed} ({done.plan.focus}), kept in {file}:\n")
     sys.stdout.writelines(f"  {breach[:1500]}\n" for breach in done.breaches[:3])
