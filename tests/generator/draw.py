@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from generator.plan import Feed, Plan, Record, Source, Step
+from generator.tally import QUARTER
 from target_klar.sandbox import FAULTS
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class _Draw:
             records = [self._record(version, sources, keys, flawed) for version in range(offset + 1, offset + size + 1)]
         if self.quarters:
             for quarter in range(4):
-                place = 5 * quarter + chance.randrange(5)
+                place = QUARTER * quarter + chance.randrange(QUARTER)
                 records[place] = replace(records[place], flaw="klar")
         return Feed(sources, records, every=chance.choice([1, 3, 7]), growth=chance.choice([0, 0, 40]))
 
@@ -164,7 +165,7 @@ class _Draw:
         step = Step(kind, upto=upto, settings=self._settings(calm=calm), weather=weather, calm=calm)
         if self.quarters:
             weather["refuse_style"] = "unnamed"
-            return replace(step, settings=step.settings | {"batch_size_rows": 20, WAIT_LIMIT: 60}, calm=True)
+            return replace(step, settings=step.settings | {"batch_size_rows": 4 * QUARTER, WAIT_LIMIT: 60}, calm=True)
         if self.focus == "slow" and kind == "load":
             return self._slow(step)
         if not (calm or kind == "beside"):

@@ -31,7 +31,7 @@ def is_shown(load: Post, posts: Sequence[Post], readings: Sequence[Reading], lag
     # A second try, and half of a batch, are sent when the first one was.
     sent = min([post.began for post in own if not post.carried.isdisjoint(load.carried)], default=load.began)
     before = max([moment for moment in began if moment < sent], default=float("-inf"))
-    slack = min(MAX_SLACK, lag / 2)
+    slack = min(MAX_SLACK, lag)
     beside = any(post.began < before < (post.answered or now) for post in own)
     known = before - (lag if beside else slack)
     return any(post.booked is not None and known < post.booked < after[-1].ended - (lag - slack) for post in own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from generator.tap import cancelled, identify
@@ -107,9 +108,9 @@ class RecordingKlar(Sandbox):
                 self.posts_seen.append(post)
         answer, manner = super()._consider(call, request, on, stream)
         post.answered = time.monotonic()
-        whole = answer is not None and manner == "whole"
-        post.accepted = whole and answer.takes and bool(post.versions)
-        if on == "status" and whole and answer.status == 200:
-            with self.lock:
-                self.readings.append(Reading(post.stream, post.began, post.answered))
+        if answer is not None and manner == "whole":
+            post.accepted = answer.takes and bool(post.versions)
+            if on == "status" and answer.status == HTTPStatus.OK:
+                with self.lock:
+                    self.readings.append(Reading(post.stream, post.began, post.answered))
         return answer, manner

@@ -11,14 +11,18 @@ from generator.evidence import is_shown
 from generator.rejects_file import RejectsFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from generator.klar import Post, RecordingKlar
     from generator.plan import Feed, Plan, Record, Step
 
+    Say = Callable[[str], None]
+
 # Klar's own words about records, which a run may take at their word where a good record is meant.
 _REFUSES_GOOD_ONES = {"422", "2xx-invalid", "207-ids", "207-opaque"}
+KILLED = -9
+"""The exit code after kill -9."""
 _SAMPLES = 8
 """So many single records are tried before a run may say that Klar refuses everything."""
 
@@ -32,7 +36,8 @@ class Ended:
     code: int
     err: str
     errors: list[str]
-    states: list[Any]
+    states: list[int]
+    """The versions of the STATEs that came out."""
     took: float
 
 
@@ -51,7 +56,7 @@ class Oracle:
         self.rejects = RejectsFile(self.plan, self.path)
         self.again = RejectsFile(self.plan, self.path.with_name("again.jsonl"))
         self._records = {record.version: record for feed in self.plan.feeds for record in feed.records}
-        self._history: dict[tuple[str | None, int], list[Record]] = defaultdict(list)
+        self._history: dict[tuple[str, int], list[Record]] = defaultdict(list)
         for record in self._records.values():
             if not self.plan.dropped(record):
                 self._history[self._key(record)].append(record)
@@ -60,10 +65,10 @@ class Oracle:
 
     def state(self, feed: Feed, after: int, upto: int, value: Any, began: float, now: float) -> str | None:
         """Return what a STATE that has just come out covers and nobody holds, or None."""
-        version = value.get("seq") if isinstance(value, dict) else None
+        version: int = value.get("seq", -1) if isinstance(value, dict) else -1
         if version not in range(after, upto + 1) or value != tap.state(feed, version):
             return f"a STATE that the tap did not write in this run: {str(value)[:100]}"
-        covered = [each for each in feed.records if each.version <= version]
+        covered = _until(feed, version)
         if missing := self._missing(covered, began, now):
             return f"STATE {version} is out, and nobody holds {missing}"
         since = {each.version for each in covered if each.version > after}
@@ -73,32 +78,42 @@ class Oracle:
                 return f"STATE {version} is out before Klar's status showed a load since that of {versions}"
         return None
 
-    def ended(self, run: Ended, read: Iterable[Record], last_state: int | None, now: float) -> None:
-        """Judge a run that has ended: `read` is what it read, if it read everything."""
-        step, say = run.step, self._sayer(run)
+    def ended(self, run: Ended, read: list[Record], last_state: int | None, upto: list[int], now: float) -> None:
+        """Judge a run that has ended.
+
+        Args:
+            run: The run.
+            read: What it read, if it read everything.
+            last_state: The version of the last STATE that it read; None: it read none.
+            upto: Up to which version of each feed the tap need not write again.
+            now: When it had ended.
+        """
+        say = self._sayer(run)
+        self._judge_end(run, say)
+        self._judge_stored(say)
+        if run.code != KILLED:
+            self._judge_file(run, say)
+        if run.step.calm and run.code and not self._may_stop(run.step, read):
+            say("it ended with 1 although nothing was in its way")
+        if run.code == 0 and run.step.kind != "dry run":
+            if missing := self._missing(read, run.began, now):
+                say(f"it ended with 0, and nobody holds {missing}")
+            if last_state is not None and (not run.states or run.states[-1] != last_state):
+                say(f"it ended with 0 without the last STATE, {last_state}: {run.states}")
+            if older := self._older(read, upto):
+                say(f"older than it was: {older}")
+
+    def _judge_end(self, run: Ended, say: Say) -> None:
+        """Look at what a run said, and at its exit code."""
         if "Traceback" in run.err:
             say("a traceback")
         if run.code == 1 and len(run.errors) != 1:
             say(f"{len(run.errors)} ERROR lines")
-        codes = {0, 1} | {"SIGTERM": {143}, "SIGINT": {130}, "kill -9": {-9}}.get(step.end, set())
-        if run.code not in codes:
+        by_signal = {"SIGTERM": {143}, "SIGINT": {130}, "kill -9": {KILLED}}
+        if run.code not in {0, 1} | by_signal.get(run.step.end, set()):
             say(f"exit code {run.code}")
-        sequence = [value.get("seq") for value in run.states]
-        if sequence != sorted(set(sequence)):
-            say(f"STATEs repeated or out of order: {sequence}")
-        self._judge_stored(say)
-        if run.code != -9:
-            self._judge_file(run, say)
-        if step.calm and run.code and not self._may_stop(step, list(read)):
-            say("it ended with 1 although nothing was in its way")
-        if run.code == 0 and step.kind != "dry run":
-            missing = self._missing(read, run.began, now)
-            if missing:
-                say(f"it ended with 0, and nobody holds {missing}")
-            if last_state is not None and (not sequence or sequence[-1] != last_state):
-                say(f"it ended with 0 without the last STATE, {last_state}: {sequence}")
-            if older := self._older():
-                say(f"older than it was: {older}")
+        if run.states != sorted(set(run.states)):
+            say(f"STATEs repeated or out of order: {run.states}")
 
     def dry_run(self, run: Ended, read: list[Record], before: tuple[object, ...], after: tuple[object, ...]) -> None:
         """Judge a dry run, given what Klar and the rejects file held before and after it."""
@@ -120,14 +135,13 @@ class Oracle:
             alive = [each for each in history if not self.plan.skipped(each)]
             last = alive[-1].version if alive else 0
             stays_open = last in self.forgiven or history[-1].version > last
-            if last and held.get((str(key[0]), key[1])) != last and not stays_open:
-                self.breaches.append(f"in the end Klar holds {held.get((str(key[0]), key[1]))} of {key}, not {last}")
+            if last and held.get(key) != last and not stays_open:
+                self.breaches.append(f"in the end Klar holds {held.get(key)} of {key}, not {last}")
 
     def _missing(self, records: Iterable[Record], began: float, now: float) -> dict[int, str]:
         """Return the versions that are neither at Klar nor in a rejects file nor allowed to be nowhere."""
         held = self.klar.held_versions()
-        in_file = {line.record.version for file in (self.rejects, self.again) for line in file.lines()}
-        missing = {}
+        in_file, missing = self._in_file(), {}
         for record in records:
             if self.plan.dropped(record) or self._settled(record, held, in_file):
                 continue
@@ -141,33 +155,41 @@ class Oracle:
         return missing
 
     def _settled(self, record: Record, held: dict[tuple[str, int], int], in_file: set[int]) -> bool:
-        stream, key = self._key(record)
-        if record.version in in_file or held.get((str(stream), key), 0) >= record.version:
+        if record.version in in_file or held.get(self._key(record), 0) >= record.version:
             return True
         return any(
             later.version in self.forgiven
             or self.plan.skipped(later)
-            # Klar refused what replaced it in its batch.
-            or (later.version in in_file and later.flaw != "contract")
+            # Klar refused what replaced it in its batch; of two bad ones the newer word is enough.
+            or (later.version in in_file and (later.flaw != "contract" or record.flaw))
             for later in self._since(record)
         )
 
     def _since(self, record: Record) -> list[Record]:
         return [each for each in self._history[self._key(record)] if each.version >= record.version]
 
-    def _older(self) -> dict[object, str]:
-        """Return the keys of which Klar once held a newer version than it does now."""
+    def _older(self, read: Iterable[Record], upto: list[int]) -> dict[object, str]:
+        """Return the keys of which Klar held a newer version that the tap will not write again."""
         held, newest = self.klar.held_versions(), dict[tuple[str, int], int]()
+        settled = {each.version for feed, end in zip(self.plan.feeds, upto, strict=True) for each in _until(feed, end)}
         for each in list(self.klar.stored):
-            newest[each.stream, each.key] = max(each.version, newest.get((each.stream, each.key), 0))
-        in_file = {line.record.version for file in (self.rejects, self.again) for line in file.lines() if line.rejected}
+            if each.version in settled:
+                newest[each.stream, each.key] = max(each.version, newest.get((each.stream, each.key), 0))
+        elsewhere = self._in_file(rejected=True) | self.forgiven
         return {
-            key: f"{held[key]}, not {version}"
-            for key, version in newest.items()
-            if held[key] < version and version not in in_file | self.forgiven
+            key: f"{held[key]}, not {newest[key]}"
+            for key in {self._key(record) for record in read} & newest.keys()
+            # It, or what replaced it in its batch, is where it can be sent from again.
+            if held[key] < newest[key]
+            and not any(each.version in elsewhere for each in self._history[key] if each.version >= newest[key])
         }
 
-    def _judge_stored(self, say: Any) -> None:
+    def _in_file(self, *, rejected: bool = False) -> set[int]:
+        """Return the versions in the rejects file, and in the one that is being sent again."""
+        lines = [line for file in (self.rejects, self.again) for line in file.lines()]
+        return {line.record.version for line in lines if line.rejected or not rejected}
+
+    def _judge_stored(self, say: Say) -> None:
         """Look at what Klar has stored since the last time: nothing that the maps or the tap's own marks keep away."""
         stored = self.klar.stored[self._judged :]
         self._judged += len(stored)
@@ -180,7 +202,7 @@ class Oracle:
             elif each.cancelled != record.deleted:
                 say(f"version {each.version} is {'cancelled' if each.cancelled else 'alive'} at Klar")
 
-    def _judge_file(self, run: Ended, say: Any) -> None:
+    def _judge_file(self, run: Ended, say: Say) -> None:
         for fault in self.rejects.faults():
             say(fault)
         may_refuse = any(fault.partition("@")[0] in _REFUSES_GOOD_ONES for fault in run.step.faults)
@@ -215,11 +237,21 @@ class Oracle:
             readings = [each for each in self.klar.readings if each.began >= began]
         return is_shown(post, self._posts(began), readings, self.klar.status_lag, now)
 
-    def _key(self, record: Record) -> tuple[str | None, int]:
-        return self.plan.source(record).target, record.key
+    def _key(self, record: Record) -> tuple[str, int]:
+        return self.plan.source(record).target or "", record.key
 
-    def _sayer(self, run: Ended) -> Any:
+    def _sayer(self, run: Ended) -> Say:
         def say(what: str) -> None:
-            self.breaches.append(f"{run.step.kind} with exit code {run.code}: {what}; stderr: {run.err[-1500:]}")
+            self.breaches.append(f"{run.step.kind} with exit code {run.code}: {what}{excerpt(run.err)}")
 
         return say
+
+
+def _until(feed: Feed, end: int) -> list[Record]:
+    return [each for each in feed.records if each.version <= end]
+
+
+def excerpt(err: str) -> str:
+    """Return what of a run's stderr says what went wrong."""
+    telling = [line for line in err.splitlines() if "| INFO " not in line]
+    return "".join(f"\n    {line[:300]}" for line in telling[-6:])

@@ -18,7 +18,7 @@ from watched import Watched
 
 from generator import tap
 from generator.klar import RecordingKlar
-from generator.oracle import Ended, Oracle
+from generator.oracle import Ended, Oracle, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,9 @@ class _Performance:
         feed = self.plan.feeds[step.feed]
         upto = feed.offset + step.upto
         last = upto if upto > after else None
-        self.oracle.ended(run, self._read(feed, after, upto), last, time.monotonic())
+        # A run that ends with 0 has read everything, so that what it read counts as read for good.
+        ends = [upto if number == step.feed else covered for number, covered in enumerate(self.covered)]
+        self.oracle.ended(run, self._read(feed, after, upto), last, ends, time.monotonic())
 
     def _dry_run(self, step: Step) -> None:
         self._prepare(step)
@@ -92,7 +94,8 @@ class _Performance:
         before = self._everything()
         run = self._run(step, validate_only=True)
         read = self._read(feed, after, feed.offset + step.upto)
-        self.oracle.ended(replace_calm(run), read, None, time.monotonic())
+        may_stop = replace(run, step=replace(step, calm=False))  # with what it has to end is judged apart
+        self.oracle.ended(may_stop, read, None, self.covered, time.monotonic())
         self.oracle.dry_run(run, read, before, self._everything())
 
     def _again(self, step: Step) -> None:
@@ -109,7 +112,7 @@ class _Performance:
             run = self._run(attempt)
             if run.code == 0:
                 again.path.unlink()
-            self.oracle.ended(run, read, None, time.monotonic())
+            self.oracle.ended(run, read, None, self.covered, time.monotonic())
             if run.code == 0 or self.oracle.breaches:
                 return
 
@@ -181,16 +184,18 @@ class _Performance:
             try:
                 code = run.ended(LONGEST)
             except subprocess.TimeoutExpired:
-                self.oracle.breaches.append(f"{step.kind} hangs: {run.err[-1500:]}")
-                return Ended(step, began, 1, run.err, [""], run.states, LONGEST)
+                self.oracle.breaches.append(f"{step.kind} hangs{excerpt(run.err)}")
+                return Ended(step, began, 1, run.err, [""], [], LONGEST)
             took = time.monotonic() - began
         self.done.ends[f"{step.kind}{', ' if step.end else ''}{step.end}: {code}"] += 1
-        self.oracle.breaches += [f"{ahead[1]}; exit code {code}, stderr: {run.err[-1500:]}" for ahead in run.ahead]
+        self.oracle.breaches += [f"{ahead[1]}, exit code {code}{excerpt(run.err)}" for ahead in run.ahead]
         if run.signalled and time.monotonic() - run.signalled[0] > LONGEST_AFTER_A_SIGNAL:
-            self.oracle.breaches.append(f"it did not end after {step.end}: {run.err[-1500:]}")
-        if run.states and not again and "validate_only" not in more:
-            self.covered[step.feed] = run.states[-1].get("seq", after)
-        return Ended(step, began, code, run.err, run.errors, run.states, took)
+            self.oracle.breaches.append(f"it did not end after {step.end}{excerpt(run.err)}")
+        # What is no STATE of the tap's is a breach already.
+        states = [value["seq"] for value in run.states if isinstance(value, dict) and "seq" in value]
+        if states and step.kind in ("load", "beside"):
+            self.covered[step.feed] = states[-1]
+        return Ended(step, began, code, run.err, run.errors, states, took)
 
     def _feed(self, run: Watched, step: Step, feed: Feed, after: int, upto: int) -> None:
         """Be the tap: write the feed's next lines, with its pauses, and end."""
@@ -239,8 +244,3 @@ class _Performance:
     @staticmethod
     def _read(feed: Feed, after: int, upto: int) -> list[Record]:
         return [each for each in feed.records if after < each.version <= upto]
-
-
-def replace_calm(run: Ended) -> Ended:
-    """Return a dry run as one that may end with 1: what it has to end with is judged apart."""
-    return replace(run, step=replace(run.step, calm=False))

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 PAUSE = 5.0
 """For how many seconds at least a check holds new requests back (promise 1)."""
 
+QUARTER = 5
+"""How many records a quarter has of a first batch with one bad record in each."""
+
 
 def combined(plan: Plan) -> set[str]:
     """Return the names of what comes together in a plan."""
@@ -31,6 +34,11 @@ def _of_feed(plan: Plan, feed: Feed) -> set[str]:
     for record in feed.records:
         names |= _of_record(plan, record)
     names |= _of_versions(plan, feed)
+    first = [record.version - feed.offset - 1 for record in feed.records if record.flaw]
+    if [place // QUARTER for place in first] == [0, 1, 2, 3] and plan.steps[0].settings[
+        "batch_size_rows"
+    ] == QUARTER * 4:
+        names.add("one bad record in each quarter")
     return names | ({"STATEs that grow"} if feed.growth else set())
 
 

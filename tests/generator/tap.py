@@ -128,10 +128,8 @@ def lines(plan: Plan, feed: Feed, after: int, upto: int, folder: Path) -> Iterat
 
 
 def _key(source: Source, record: Record) -> dict[str, Any]:
-    if source.kind == "cogs":
-        values = [FIRST_KEY + record.key // 2, record.key % 2]
-    else:
-        values = [FIRST_KEY + record.key]
+    parts = divmod(record.key, 2) if source.kind == "cogs" else (record.key,)
+    values = [FIRST_KEY + parts[0], *parts[1:]]
     names = [_name(source, name) for name in key_fields(source.kind)]
     number = source.number_ids and not source.own_form
     return {name: value if number else str(value) for name, value in zip(names, values, strict=True)}
