@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 JSON_TYPE = "application/json; charset=utf-8"
 
-Style = Literal["index", "tree", "tree-item", "ids", "failed-ids", "unnamed", "opaque", "207"]
+Style = Literal["index", "tree", "tree-item", "ids", "failed-ids", "opaque", "207"]
 """How a refusal is written.
 
 - `index`: a flat `errors` whose `key` opens with the object's index (Klar's Transaction Costs page).
@@ -25,8 +25,7 @@ Style = Literal["index", "tree", "tree-item", "ids", "failed-ids", "unnamed", "o
   may be a line item (our reading).
 - `ids`: a flat `errors` that names ids and no index (our reading).
 - `failed-ids`: `failedOrderIds` and no reason (Klar's Magento module).
-- `unnamed`: the words "Bad Request" as JSON, which name no object (our reading).
-- `opaque`: the same words as plain text.
+- `opaque`: the message "Bad Request".
 - `207`: the other objects are stored, the failed ids named (Klar's Magento module, there for orders).
 """
 STYLES: tuple[Style, ...] = get_args(Style)
@@ -101,8 +100,6 @@ def refusal(stream: Stream, objects: Sequence[Json], violations: Sequence[Violat
     style = style or ("tree" if stream.name == "refunds" else "index")
     failed = sorted({violation.index for violation in violations})
     if style == "opaque":
-        return Answer(400, b"Bad Request", "text/plain")
-    if style == "unnamed":
         return failure(400)
     if style == "207":
         return partial(stream, objects, set(failed))

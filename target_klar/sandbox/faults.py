@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from target_klar.sandbox.answers import Answer, failure, json_answer
 
@@ -72,6 +72,10 @@ def _page(status: int, kind: Kind) -> Misbehaviour:
     return Misbehaviour(f"{status}-html", sentence, kind, reply=Answer(status, _HTML, "text/html"))
 
 
+def _stored(name: str, then: str, kind: Kind = "retry", **how: Any) -> Misbehaviour:
+    return Misbehaviour(name, f"stores the batch, then {then}", kind, stores=True, books="all", **how)
+
+
 FAULTS: tuple[Misbehaviour, ...] = (
     _answers(408, "retry"),
     _answers(425, "retry"),
@@ -98,48 +102,13 @@ FAULTS: tuple[Misbehaviour, ...] = (
         reply=Answer(502, _HTML, "text/html"),
     ),
     _answers(503, "retry"),
-    Misbehaviour(
-        "504",
-        "stores the batch, then answers 504 as a gateway that lost patience",
-        "retry",
-        stores=True,
-        books="all",
-        reply=failure(504),
-    ),
+    _stored("504", "answers 504 as a gateway that lost patience", reply=failure(504)),
     Misbehaviour("reset-before", "resets the connection and stores nothing", "retry", manner="reset"),
-    Misbehaviour(
-        "reset-after",
-        "stores the batch, then resets the connection without an answer",
-        "retry",
-        stores=True,
-        books="all",
-        manner="reset",
-    ),
-    Misbehaviour(
-        "truncated",
-        "stores the batch, then sends fewer bytes than it announced",
-        "retry",
-        stores=True,
-        books="all",
-        manner="truncated",
-    ),
+    _stored("reset-after", "resets the connection without an answer", manner="reset"),
+    _stored("truncated", "sends fewer bytes than it announced", manner="truncated"),
     Misbehaviour("hang", "stores nothing and stays silent until the client hangs up", "retry", manner="hang"),
-    Misbehaviour(
-        "trickle",
-        "stores the batch, then sends a body that never ends, a byte now and then",
-        "retry",
-        stores=True,
-        books="all",
-        manner="trickle",
-    ),
-    Misbehaviour(
-        "trickle-headers",
-        "stores the batch, then sends headers that never end, a byte now and then",
-        "retry",
-        stores=True,
-        books="all",
-        manner="trickle-headers",
-    ),
+    _stored("trickle", "sends a body that never ends, a byte now and then", manner="trickle"),
+    _stored("trickle-headers", "sends headers that never end, a byte now and then", manner="trickle-headers"),
     _answers(401, "stop"),
     _answers(403, "stop"),
     _answers(404, "stop"),
@@ -162,7 +131,7 @@ FAULTS: tuple[Misbehaviour, ...] = (
         "400-opaque",
         "answers 400 with no more than the words Bad Request and stores nothing",
         "refusal",
-        reply=Answer(400, b"Bad Request", "text/plain"),
+        reply=failure(400),
     ),
     Misbehaviour(
         "redirect",
@@ -190,16 +159,9 @@ FAULTS: tuple[Misbehaviour, ...] = (
         books="all but the first",
         reply=_PARTIALLY_VALID,
     ),
-    Misbehaviour("202", "stores the batch and answers 202", "accept", stores=True, books="all", reply=Answer(202)),
-    Misbehaviour("204", "stores the batch and answers 204", "accept", stores=True, books="all", reply=Answer(204)),
-    Misbehaviour(
-        "huge-answer",
-        "stores the batch, then sends a body that never ends as fast as it is read",
-        "retry",
-        stores=True,
-        books="all",
-        manner="endless",
-    ),
+    _stored("202", "answers 202", "accept", reply=Answer(202)),
+    _stored("204", "answers 204", "accept", reply=Answer(204)),
+    _stored("huge-answer", "sends a body that never ends as fast as it is read", manner="endless"),
     Misbehaviour(
         "slow",
         f"waits {_SLOW_SECONDS:g} seconds, then stores the batch and answers",
@@ -208,14 +170,7 @@ FAULTS: tuple[Misbehaviour, ...] = (
         books="all",
         before=_SLOW_SECONDS,
     ),
-    Misbehaviour(
-        "slow-answer",
-        f"stores the batch, then waits {_SLOW_SECONDS:g} seconds before it answers",
-        "accept",
-        stores=True,
-        books="all",
-        after=_SLOW_SECONDS,
-    ),
+    _stored("slow-answer", f"waits {_SLOW_SECONDS:g} seconds before it answers", "accept", after=_SLOW_SECONDS),
     Misbehaviour(
         "never-booked",
         "answers as if it had stored the batch, stores nothing, and its status never shows the load",

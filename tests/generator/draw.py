@@ -17,7 +17,7 @@ WAIT_LIMIT = "batch_delay_seconds"
 """The setting that says how long a record waits for its batch to fill."""
 
 TARGETS = ["refunds", "transaction_costs", "logistics_costs", "cogs", "orders"]
-STYLES = ["index", "tree", "tree-item", "ids", "failed-ids", "unnamed", "opaque", "207", None]
+STYLES = ["index", "tree", "tree-item", "ids", "failed-ids", "opaque", "207", None]
 FOCUSES = {"everything": 30, "origin": 12, "rejects": 20, "refusals": 14, "evidence": 10, "beside": 9}
 """What a plan has more of than others, and how often; `slow` plans, which wait most of their time, are drawn apart."""
 NEIGHBOUR = 100_000
@@ -164,7 +164,7 @@ class _Draw:
         }
         step = Step(kind, upto=upto, settings=self._settings(calm=calm), weather=weather, calm=calm)
         if self.quarters:
-            weather["refuse_style"] = "unnamed"
+            weather["refuse_style"] = "opaque"
             return replace(step, settings=step.settings | {"batch_size_rows": 4 * QUARTER, WAIT_LIMIT: 60}, calm=True)
         if self.focus == "slow" and kind == "load":
             return self._slow(step)
@@ -247,7 +247,4 @@ class _Draw:
 
     def _last(self, step: Step) -> Step:
         """Return a step in fair weather, which has to leave everything where it belongs."""
-        weather = step.weather | {"latency": 0.0, "jitter": 0.0, "status_lag": 0.0}
-        if weather["refuse_style"] == "opaque":
-            weather["refuse_style"] = None
-        return replace(step, weather=weather)
+        return replace(step, weather=step.weather | {"latency": 0.0, "jitter": 0.0, "status_lag": 0.0})

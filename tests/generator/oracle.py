@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
 
 # Klar's own words about records, which a run may take at their word where a good record is meant.
-_REFUSES_GOOD_ONES = {"422", "2xx-invalid", "207-ids", "207-opaque"}
+_REFUSES_GOOD_ONES = {"422", "400-opaque", "2xx-invalid", "207-ids", "207-opaque"}
 KILLED = -9
 """The exit code after kill -9."""
 _SAMPLES = 8
@@ -219,9 +219,6 @@ class Oracle:
         """Tell whether a run that nothing disturbs may end with 1: bad records are too many, or have no file."""
         bad = [each for each in read if each.flaw and not self.plan.dropped(each) and not step.fixed]
         if bad and ("rejects_path" not in step.settings or len(bad) > step.settings["rejects_limit"]):
-            return True
-        # Words that are not Klar's set nothing aside.
-        if step.weather.get("refuse_style") == "opaque" and any(each.flaw == "klar" for each in bad):
             return True
         return any(
             sum(each.flaw == "klar" for each in bad if self.plan.source(each).target == stream) >= _SAMPLES

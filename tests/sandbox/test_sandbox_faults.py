@@ -148,7 +148,6 @@ REFUSED = {
     "tree-item": '{"children": [{"target": {"lineItemId": "5", "refundedQuantity": 1}',
     "ids": '{"id": "bad", "message"',
     "failed-ids": '"failedOrderIds": ["bad"]',
-    "unnamed": '{"statusCode": 400, "message": "Bad Request"}',
     "opaque": "Bad Request",
     "207": '"failedOrderIds": ["bad"], "successfulOrderIds": ["good"]',
 }
