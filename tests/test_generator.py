@@ -155,6 +155,18 @@ def test_what_a_map_drops_or_a_rejects_file_has_under_its_own_stream_is_not_miss
     assert covered(oracle, feed, 2) is None
 
 
+def test_what_a_refused_record_replaced_in_its_batch_is_not_missing_and_what_a_bad_one_did_not_replace_is(
+    tmp_path: Path,
+) -> None:
+    good, refused, bad = (Record(version, 1, 5, flaw) for version, flaw in enumerate(["", "klar", "contract"], 1))
+    oracle, feed = judge(tmp_path, good, refused, bad)
+    reject(oracle, "order_refunds", bad, errors=["x"])
+    assert covered(oracle, feed, 3) is None
+
+    oracle, feed = judge(tmp_path, good, Record(2, 1, key=6), bad, stored=(2,))
+    assert "nobody holds {1:" in str(covered(oracle, feed, 3))
+
+
 def test_a_key_that_ends_older_than_it_was_is_a_breach(tmp_path: Path) -> None:
     records = Record(1, 1, key=5, flaw="klar"), Record(2, 1, key=5)
 

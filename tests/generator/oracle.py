@@ -157,13 +157,12 @@ class Oracle:
     def _settled(self, record: Record, held: dict[tuple[str, int], int], in_file: set[int]) -> bool:
         if record.version in in_file or held.get(self._key(record), 0) >= record.version:
             return True
-        return any(
-            later.version in self.forgiven
-            or self.plan.skipped(later)
-            # Klar refused what replaced it in its batch; of two bad ones the newer word is enough.
-            or (later.version in in_file and (later.flaw != "contract" or record.flaw))
-            for later in self._since(record)
-        )
+        later = self._since(record)
+        if any(each.version in self.forgiven or self.plan.skipped(each) for each in later):
+            return True
+        # One that Klar refuses replaces what came before it in its batch; of bad ones the newest word is enough.
+        bad = [each for each in later if each.flaw == "klar" or (each.flaw and each is record)]
+        return bool(bad) and any(each.version in in_file for each in self._since(bad[0]))
 
     def _since(self, record: Record) -> list[Record]:
         return [each for each in self._history[self._key(record)] if each.version >= record.version]
