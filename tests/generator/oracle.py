@@ -56,6 +56,7 @@ class Oracle:
         self.rejects = RejectsFile(self.plan, self.path)
         self.again = RejectsFile(self.plan, self.path.with_name("again.jsonl"))
         self._records = {record.version: record for feed in self.plan.feeds for record in feed.records}
+        self._unsendable = {each.version for each in self._records.values() if each.flaw == "contract"}
         self._history: dict[tuple[str, int], list[Record]] = defaultdict(list)
         for record in self._records.values():
             if not self.plan.dropped(record):
@@ -161,7 +162,8 @@ class Oracle:
         if any(each.version in self.forgiven or self.plan.skipped(each) for each in later):
             return True
         # One that Klar refuses replaces what came before it in its batch; of bad ones the newest word is enough.
-        bad = [each for each in later if each.flaw == "klar" or (each.flaw and each is record)]
+        refused = {each.version for each in later if each.flaw == "klar"} | (in_file - self._unsendable)
+        bad = [each for each in later if each.version in refused or (each.flaw and each is record)]
         return bool(bad) and any(each.version in in_file for each in self._since(bad[0]))
 
     def _since(self, record: Record) -> list[Record]:
