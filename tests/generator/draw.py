@@ -43,6 +43,8 @@ class _Draw:
 
     def __init__(self, seed: int, focus: str, chance: random.Random) -> None:
         self.seed, self.focus, self.chance = seed, focus, chance
+        # All but the last runs: one without the file cannot write into it that there is a newer version.
+        self.without_file = focus in ("everything", "evidence") and chance.random() < 0.1
         # One bad record in each quarter of the first batch, and an answer that names none.
         self.quarters = focus == "refusals" and chance.random() < 0.3
 
@@ -216,7 +218,7 @@ class _Draw:
         }
         if self.focus == "refusals":
             settings["batch_size_rows"] = chance.choice([4, 8, 20, 50])
-        if not calm and chance.random() < 0.08 and self.focus != "beside":
+        if self.without_file:
             del settings["rejects_path"]
         return settings
 
@@ -247,4 +249,8 @@ class _Draw:
 
     def _last(self, step: Step) -> Step:
         """Return a step in fair weather, which has to leave everything where it belongs."""
-        return replace(step, weather=step.weather | {"latency": 0.0, "jitter": 0.0, "status_lag": 0.0})
+        return replace(
+            step,
+            weather=step.weather | {"latency": 0.0, "jitter": 0.0, "status_lag": 0.0},
+            settings=step.settings | {"rejects_path": "rejects.jsonl"},
+        )
