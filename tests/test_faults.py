@@ -20,6 +20,9 @@ from target_klar.sandbox import FAULTS, Misbehaviour, Sandbox
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Pages halve a batch and set nothing aside; whether a load that is never booked can be told depends on what else is
+# loaded between two checks. Neither has one answer for all positions: `generator` meets them.
+ONE_ANSWER = [fault for fault in FAULTS if fault.kind != "page" and fault.books != "never"]
 RECORDS, BATCH, EVERY = 30, 6, 3
 REQUESTS = RECORDS // BATCH
 POSITIONS = {"first": 1, "middle": 3, "last": REQUESTS}
@@ -119,9 +122,9 @@ def test_a_fault_that_strikes_once_loses_nothing_and_ends_as_promised(
         return outcome(stream, f"{fault.name}@{POSITIONS[position]}", case, rejects, max_parallel_requests=parallel)
 
     with ThreadPoolExecutor(AT_ONCE) as cases:
-        ended = list(cases.map(strike, FAULTS))
+        ended = list(cases.map(strike, ONE_ANSWER))
 
-    for fault, end in zip(FAULTS, ended, strict=True):
+    for fault, end in zip(ONE_ANSWER, ended, strict=True):
         assert end.code == expected_code(fault, position), f"{end.case}: {end.err}"
         assert not end.rejected, f"{end.case}: rejected although Klar took it at the next try"
         if fault.name == "counts-nothing":
@@ -141,9 +144,9 @@ def test_a_status_read_that_fails_once_lets_no_state_out_early_and_loses_nothing
         return outcome(stream, f"status:{fault.name}@3", f"{fault.name} at a status read", max_parallel_requests=1)
 
     with ThreadPoolExecutor(AT_ONCE) as cases:
-        ended = list(cases.map(strike, FAULTS))
+        ended = list(cases.map(strike, ONE_ANSWER))
 
-    for fault, end in zip(FAULTS, ended, strict=True):
+    for fault, end in zip(ONE_ANSWER, ended, strict=True):
         end_early = fault.kind == "stop" and fault.books is None
         settled = fault.kind in ("refusal", "accept")
         nothing = fault.reply is not None and fault.reply.status < 300 and not fault.reply.body  # tried again
@@ -159,7 +162,7 @@ def test_a_status_read_that_fails_once_lets_no_state_out_early_and_loses_nothing
 
 
 def unending(kind: str) -> list[Misbehaviour]:
-    return [fault for fault in FAULTS if fault.kind == kind]
+    return [fault for fault in ONE_ANSWER if fault.kind == kind]
 
 
 @pytest.mark.slow

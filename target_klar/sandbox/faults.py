@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from target_klar.sandbox.answers import Answer, failure, json_answer
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox.klar import Books
 
-Kind = Literal["retry", "stop", "refusal", "accept"]
-"""What a client should make of it: try again, stop, look for the object that Klar does not want, or go on."""
+Kind = Literal["retry", "stop", "refusal", "page", "accept"]
+"""What a client should make of it: try again, stop, look for the object that Klar does not want, or go on.
+
+`page`: not Klar's words, so a client may try again or send less at once, but sets nothing aside.
+"""
 
 Manner = Literal["whole", "reset", "truncated", "hang", "trickle", "trickle-headers", "endless"]
 """How an answer goes onto the wire."""
@@ -38,6 +41,10 @@ class Misbehaviour:
     """What is answered in place of Klar's own words."""
     books: Books | None = None
     """What Klar makes of the load; None: the load never reaches it."""
+    before: float = 0.0
+    """Seconds that Klar takes before it looks at the load."""
+    after: float = 0.0
+    """Seconds between what Klar makes of it and the answer."""
     manner: Manner = "whole"
     retry_after: Literal["seconds", "date"] | None = None
 
@@ -53,10 +60,20 @@ _HTML = b"<!doctype html><html><title>Not Klar</title><p>Something between you a
 _INVALID = json_answer(201, {"status": "INVALID", "errors": []})
 _PARTIALLY_VALID = json_answer(207, {"status": "PARTIALLY_VALID"})
 _LATER = "answers {} and stores nothing"
+_SLOW_SECONDS = 7.0
 
 
 def _answers(status: int, kind: Kind) -> Misbehaviour:
     return Misbehaviour(str(status), _LATER.format(status), kind, reply=failure(status))
+
+
+def _page(status: int, kind: Kind) -> Misbehaviour:
+    sentence = f"answers {status} with the HTML page of something in between and stores nothing"
+    return Misbehaviour(f"{status}-html", sentence, kind, reply=Answer(status, _HTML, "text/html"))
+
+
+def _stored(name: str, then: str, kind: Kind = "retry", **how: Any) -> Misbehaviour:
+    return Misbehaviour(name, f"stores the batch, then {then}", kind, stores=True, books="all", **how)
 
 
 FAULTS: tuple[Misbehaviour, ...] = (
@@ -85,54 +102,31 @@ FAULTS: tuple[Misbehaviour, ...] = (
         reply=Answer(502, _HTML, "text/html"),
     ),
     _answers(503, "retry"),
-    Misbehaviour(
-        "504",
-        "stores the batch, then answers 504 as a gateway that lost patience",
-        "retry",
-        stores=True,
-        books="all",
-        reply=failure(504),
-    ),
+    _stored("504", "answers 504 as a gateway that lost patience", reply=failure(504)),
     Misbehaviour("reset-before", "resets the connection and stores nothing", "retry", manner="reset"),
-    Misbehaviour(
-        "reset-after",
-        "stores the batch, then resets the connection without an answer",
-        "retry",
-        stores=True,
-        books="all",
-        manner="reset",
-    ),
-    Misbehaviour(
-        "truncated",
-        "stores the batch, then sends fewer bytes than it announced",
-        "retry",
-        stores=True,
-        books="all",
-        manner="truncated",
-    ),
+    _stored("reset-after", "resets the connection without an answer", manner="reset"),
+    _stored("truncated", "sends fewer bytes than it announced", manner="truncated"),
     Misbehaviour("hang", "stores nothing and stays silent until the client hangs up", "retry", manner="hang"),
-    Misbehaviour(
-        "trickle",
-        "stores the batch, then sends a body that never ends, a byte now and then",
-        "retry",
-        stores=True,
-        books="all",
-        manner="trickle",
-    ),
-    Misbehaviour(
-        "trickle-headers",
-        "stores the batch, then sends headers that never end, a byte now and then",
-        "retry",
-        stores=True,
-        books="all",
-        manner="trickle-headers",
-    ),
+    _stored("trickle", "sends a body that never ends, a byte now and then", manner="trickle"),
+    _stored("trickle-headers", "sends headers that never end, a byte now and then", manner="trickle-headers"),
     _answers(401, "stop"),
     _answers(403, "stop"),
     _answers(404, "stop"),
     _answers(409, "stop"),
     _answers(413, "refusal"),
     _answers(422, "refusal"),
+    _page(400, "page"),
+    _page(403, "stop"),
+    _page(404, "stop"),
+    _page(413, "page"),
+    _page(422, "page"),
+    Misbehaviour(
+        "half-page",
+        "answers 400 with half of an HTML page under the length of a whole one and stores nothing",
+        "retry",
+        reply=Answer(400, _HTML[: len(_HTML) // 2], "text/html"),
+        manner="truncated",
+    ),
     Misbehaviour(
         "400-opaque",
         "answers 400 with no more than the words Bad Request and stores nothing",
@@ -165,15 +159,23 @@ FAULTS: tuple[Misbehaviour, ...] = (
         books="all but the first",
         reply=_PARTIALLY_VALID,
     ),
-    Misbehaviour("202", "stores the batch and answers 202", "accept", stores=True, books="all", reply=Answer(202)),
-    Misbehaviour("204", "stores the batch and answers 204", "accept", stores=True, books="all", reply=Answer(204)),
+    _stored("202", "answers 202", "accept", reply=Answer(202)),
+    _stored("204", "answers 204", "accept", reply=Answer(204)),
+    _stored("huge-answer", "sends a body that never ends as fast as it is read", manner="endless"),
     Misbehaviour(
-        "huge-answer",
-        "stores the batch, then sends a body that never ends as fast as it is read",
-        "retry",
+        "slow",
+        f"waits {_SLOW_SECONDS:g} seconds, then stores the batch and answers",
+        "accept",
         stores=True,
         books="all",
-        manner="endless",
+        before=_SLOW_SECONDS,
+    ),
+    _stored("slow-answer", f"waits {_SLOW_SECONDS:g} seconds before it answers", "accept", after=_SLOW_SECONDS),
+    Misbehaviour(
+        "never-booked",
+        "answers as if it had stored the batch, stores nothing, and its status never shows the load",
+        "stop",
+        books="never",
     ),
     Misbehaviour(
         "counts-nothing",

@@ -28,8 +28,8 @@ KNOWN_VERSIONS: dict[str, Collection[str]] = {
 
 _PERSONAL = {(name,) for name in PERSONAL}
 
-Books = Literal["all", "all but the first", "as nothing"]
-"""What a good load leaves behind; `as nothing` is a load that succeeds with a count of 0."""
+Books = Literal["all", "all but the first", "as nothing", "never"]
+"""What a good load leaves behind: `as nothing` is a load that succeeds with a count of 0, `never` is none at all."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,8 @@ class Klar:
             self._remember(stream, objects, violations)
             if not answer.takes:
                 self._fail(stream)
+                return answer, 0
+            if books == "never":
                 return answer, 0
             self._store(stream, kept)
         return answer, len(kept)

@@ -179,6 +179,7 @@ class Sandbox(Klar):
         self._closing.wait(self.latency + _CHANCE.uniform(0, self.jitter))
         fault = self._schedule.next(on, stream.name)
         request.fault = None if fault is WELL_BEHAVED else fault.name
+        self._closing.wait(fault.before)
         if fault.books is None:
             return fault.answer() or failure(503), fault.manner
         if on == "status":
@@ -191,6 +192,7 @@ class Sandbox(Klar):
             answer, request.stored = self.load(stream, objects, fault.books, lambda: not gone(call.connection))
             if request.stored:
                 self._observe("stored", request)
+        self._closing.wait(fault.after)
         if answer is not None and answer.takes:
             answer = fault.answer() or answer
         return answer, fault.manner

@@ -14,11 +14,16 @@ from calls import COSTS, REFUNDS, VALIDATE, call, cost, item, post, refund, stat
 
 from target_klar.sandbox import FAULTS, Fault, Misbehaviour, Moment, Request, Sandbox
 
-STATUS = {"redirect": 307, "2xx-invalid": 201, "2xx-html": 200, "counts-nothing": 201}
+STATUS = {
+    "redirect": 307,
+    **dict.fromkeys(("2xx-invalid", "counts-nothing", "never-booked", "slow", "slow-answer"), 201),
+    "2xx-html": 200,
+}
 BROKEN = {
     "reset-before": ("reset", 0),
     "reset-after": ("reset", 0),
     "truncated": ("closed", 1),
+    "half-page": ("closed", 1),
     "hang": ("open", 0),
     "trickle": ("open", 1),
     "trickle-headers": ("open", 1),
@@ -80,7 +85,7 @@ def test_every_fault_strikes_once_and_does_what_it_says(fault: Misbehaviour) -> 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_every_fault_is_told_in_one_sentence_and_as_data(fault: Misbehaviour) -> None:
     assert 10 < len(fault.sentence) < 120
-    assert fault.kind in ("retry", "stop", "refusal", "accept")
+    assert fault.kind in ("retry", "stop", "refusal", "page", "accept")
     assert fault.stores or fault.kind != "accept"
 
 
@@ -192,6 +197,38 @@ def test_a_load_that_counts_nothing_looks_like_a_success() -> None:
 
         figures = status(klar)
         assert (figures["total"], figures["lastBatchCount"], "lastSuccess" in figures) == ("0", "0", True)
+        assert klar.refunds == {}
+
+
+def test_a_load_that_is_never_booked_looks_like_a_success_and_leaves_no_trace() -> None:
+    with Sandbox(faults=["never-booked@2"]) as klar:
+        post(klar, REFUNDS, [refund("R1")])
+        before = status(klar)
+        answer = post(klar, REFUNDS, [refund("R2")])
+
+        assert (answer.status_code, answer.text) == (201, "")
+        assert (status(klar), list(klar.refunds)) == (before, ["R1"])
+
+
+def test_what_klar_refuses_is_refused_also_where_a_load_would_never_be_booked() -> None:
+    with Sandbox(faults=["never-booked"], refuse=lambda sent: sent["id"] == "bad") as klar:
+        assert post(klar, REFUNDS, [refund("bad")]).status_code == 400
+
+
+@pytest.mark.parametrize(("fault", "held_meanwhile"), [("slow", []), ("slow-answer", ["R1"])])
+def test_a_slow_load_is_stored_before_its_wait_or_after_it(fault: str, held_meanwhile: list[str]) -> None:
+    with Sandbox(faults=[fault]) as klar:
+        assert raw(klar, refund("R1"), seconds=1) == ("open", b"")
+        assert list(klar.refunds) == held_meanwhile
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 413, 422])
+def test_a_page_in_place_of_klars_answer_is_html_and_stores_nothing(code: int) -> None:
+    with Sandbox(faults=[f"{code}-html"]) as klar:
+        answer = post(klar, REFUNDS, [refund()])
+
+        assert (answer.status_code, answer.headers["Content-Type"]) == (code, "text/html")
+        assert "<title>" in answer.text
         assert klar.refunds == {}
 
 
