@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from simpleeval import DEFAULT_FUNCTIONS
-from singer_sdk.mapper import CustomStreamMap
+from singer_sdk.mapper import NULL_STRING, CustomStreamMap
 
 from target_klar.records.formatting import shorten
 
@@ -53,7 +53,7 @@ def expressions_of(definitions: Iterable[Mapping[str, Any]]) -> list[Expression]
         _expression(field, text)
         for definition in definitions
         for field, text in definition.items()
-        if isinstance(text, str) and (field == FILTER or not field.startswith("__"))
+        if isinstance(text, str) and text != NULL_STRING and (field == FILTER or not field.startswith("__"))
     ]
 
 

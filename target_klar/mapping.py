@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
-from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
+from singer_sdk.mapper import NULL_STRING, CustomStreamMap, SameRecordTransform
 
 from target_klar.records.conform import Rejection
 from target_klar.records.convert import fold
@@ -140,7 +140,9 @@ def _expressions(definition: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (name, expression)
         for name, expression in definition.items()
-        if isinstance(expression, str) and (name == "__filter__" or not name.startswith("__"))
+        if isinstance(expression, str)
+        and expression != NULL_STRING
+        and (name == "__filter__" or not name.startswith("__"))
     ]
 
 

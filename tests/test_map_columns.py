@@ -101,6 +101,10 @@ def test_optional_columns_stop_the_run_where_nothing_right_can_come_of_it(
     assert missing(text, field, all_dropped=all_dropped) == [({"old", "older"}, stops)]
 
 
+def test_a_column_that_a_map_removes_is_not_read() -> None:
+    assert missing("__NULL__", "gone") == []
+
+
 def test_self_is_the_column_of_the_fields_own_name() -> None:
     assert missing("self * 2", "amount") == []
     assert missing("self * 2", "total") == [({"total"}, True)]
