@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[1]
-RECIPES = ROOT / ".github" / "recipes.md"
+RECIPES = ROOT / "docs" / "recipes.md"
 MELTANO = "meltano>=4.4,<5"
 RUN_SECONDS = 600
 """The longest run, of 200,000 records, takes a twentieth of it."""

@@ -1,4 +1,4 @@
-"""Writes `.github/streams.md` out of the contract: `python tests/streams_page.py` prints it."""
+"""Writes `docs/streams.md` out of the contract: `python tests/streams_page.py` prints it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each recipe of .github/recipes.md, read out of the document and run as it stands there."""
+"""Each recipe of docs/recipes.md, read out of the document and run as it stands there."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_in_a_pipe_nothing_is_rewritten(file: Path) -> None:
 @pytest.mark.slow
 def test_the_loads_that_the_documentation_shows_are_what_is_said(tmp_path: Path) -> None:
     """Each line of the page, its numbers aside, is one that such a load says."""
-    page = (Path(__file__).parents[1] / ".github/loads.md").read_text()
+    page = (Path(__file__).parents[1] / "docs/loads.md").read_text()
     shown = {
         without_numbers(line)
         for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL)
