@@ -92,7 +92,7 @@ def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(shop: F
     ],
 )
 def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
-    shop: Followed, klar: Sandbox, file: str, old: str, new: str, why: str
+    shop: Followed, file: str, old: str, new: str, why: str
 ) -> None:
     path = shop.folder / file.partition("_")[0] / file
     before = path.read_text(encoding="utf-8-sig")
