@@ -143,6 +143,14 @@ def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
     assert why in ended.err
 
 
+def test_a_file_that_is_cut_off_stops_the_run_and_is_named(shop: Followed) -> None:
+    (path,) = shop.folder.glob("paypal/june*")
+    path.write_bytes(path.read_bytes()[:-40])
+
+    assert shop.run(shop.command("ORDER BY order_id")).code == 1
+    assert shop.run(shop.command('echo "$file"')).out == f"{path.relative_to(shop.folder)}\n"
+
+
 def test_a_run_that_is_stopped_by_one_row_sends_nothing_and_fails(shop: Followed, klar: Sandbox) -> None:
     shop.configure(klar)
     (path,) = shop.folder.glob("paypal/july*")
@@ -156,7 +164,7 @@ def test_a_run_that_is_stopped_by_one_row_sends_nothing_and_fails(shop: Followed
 
 
 def test_the_comparison_prints_nothing_where_both_are_equal_and_each_difference_otherwise(shop: Followed) -> None:
-    ended = shop.run(shop.command("--export held.jsonl"))
+    ended = shop.run(shop.command("-f compare.sql"))
     _, shown = ended.out.split("At the local Klar:")
     assert ended.code == 0, ended.err
     assert [line for line in shown.splitlines() if line and not line.startswith("  ")] == []
@@ -164,7 +172,7 @@ def test_the_comparison_prints_nothing_where_both_are_equal_and_each_difference_
     exported = (shop.folder / "held.jsonl").read_text()
     changed = exported.replace("1234567890123.45", "1234567890123.46").replace('"2001"', '"2009"')
     (shop.folder / "held.jsonl").write_text(changed)
-    (compare,) = (line for line in shop.command("--export held.jsonl").splitlines() if "compare.sql" in line)
+    (compare,) = (line for line in shop.command("-f compare.sql").splitlines() if "compare.sql" in line)
     assert shop.run(compare).out.splitlines() == [
         "only at the local Klar,1004,1234567890123.4600",
         "only at the local Klar,2009,15.5500",

@@ -27,7 +27,7 @@ def shop(tmp_path: Path, klar: Sandbox) -> Followed:
     for name, file in (("refunds", REFUNDS), ("prices", PRICES)):
         (tmp_path / name).mkdir()
         shutil.copy(DATA / file, tmp_path / name)
-    followed = Followed(tmp_path, "csv-and-excel.md")
+    followed = Followed(tmp_path, "csv-and-excel.md", "compare.md")
     followed.configure(klar)
     return followed
 
@@ -58,11 +58,27 @@ def refunds() -> dict[str, Any]:
 def test_rows_of_refunded_lines_become_refunds_with_exact_quantities_and_times_in_utc(
     shop: Followed, klar: Sandbox
 ) -> None:
-    ended = shop.run(shop.command("--stream refunds"))
+    ended = shop.run(shop.command("refunds --config config"))
 
     assert (ended.code, ended.said("WARNING")) == (0, []), ended.err
     assert klar.refunds == refunds()
     assert [item["lineItemId"] for item in klar.refunds["00017"]["lineItems"]] == ["00101", "00103"]
+
+
+def test_the_comparison_of_refunds_prints_nothing_where_both_are_equal_and_each_difference_otherwise(
+    shop: Followed,
+) -> None:
+    ended = shop.run(shop.command("-f compare-refunds.sql"))
+    _, shown = ended.out.split("At the local Klar:")
+    assert ended.code == 0, ended.err
+    assert [line for line in shown.splitlines() if line and not line.startswith("  ")] == []
+
+    exported = (shop.folder / "held.jsonl").read_text()
+    (shop.folder / "held.jsonl").write_text(exported.replace("1000.25", "1000.24"))
+    assert shop.run("duckdb -csv -noheader -f compare-refunds.sql").out.splitlines() == [
+        "only at the local Klar,00019,1767481200,00104,1000.2400",
+        "only in the source,00019,1767481200,00104,1000.2500",
+    ]
 
 
 def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(shop: Followed, klar: Sandbox) -> None:
@@ -98,7 +114,7 @@ def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
     before = path.read_text(encoding="utf-8-sig")
     assert old in before
     path.write_text(before.replace(old, new), encoding="utf-8-sig")
-    load = shop.command("--stream refunds" if file == REFUNDS else "--stream cogs")
+    load = shop.command("refunds --config config" if file == REFUNDS else "--stream cogs")
     query = next(line.partition(" | ")[0] for line in load.splitlines() if " | " in line)
 
     ended = shop.run(query)
@@ -119,7 +135,7 @@ def test_a_sheet_of_excel_arrives_like_the_csv_file(shop: Followed, klar: Sandbo
     ]
     workbook.write(shop.folder / "refunds.xlsx", sheet)
 
-    ended = shop.run(f"{shop.command('sheet.py')}\n{shop.command('--stream refunds')}")
+    ended = shop.run(f"{shop.command('sheet.py')}\n{shop.command('refunds --config config')}")
 
     assert ended.code == 0, ended.err
     items = {key: [tuple(item.values()) for item in held["lineItems"]] for key, held in klar.refunds.items()}
