@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from followed import Followed
+from followed import DOCUMENTS, Followed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,17 @@ def shop(tmp_path: Path) -> Followed:
     """A folder with the recipes' files and with exports of three months."""
     for provider in ("paypal", "stripe"):
         shutil.copytree(DATA / provider, tmp_path / provider)
-    return Followed(tmp_path, "fees-from-files.md", "compare.md")
+    followed = Followed(tmp_path, "fees-from-files.md", "compare.md")
+    (rate,) = re.findall(r"`(INSERT INTO rates .*?;)`", (DOCUMENTS / "fees-from-files.md").read_text())
+    change(tmp_path / "fees.sql", "rate DECIMAL(12, 8));", f"rate DECIMAL(12, 8));\n{rate}")
+    return followed
+
+
+def change(path: Path, old: str, new: str) -> None:
+    """Replace a text in a file; it has to be there once at least."""
+    before = path.read_text(encoding="utf-8")
+    assert old in before
+    path.write_text(before.replace(old, new), encoding="utf-8")
 
 
 def rows(folder: Path) -> Iterator[tuple[dict[str, str], Callable[[str], Decimal]]]:
@@ -133,9 +144,7 @@ def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
     shop: Followed, file: str, old: str, new: str, why: str
 ) -> None:
     (path,) = shop.folder.glob(f"{file}*")
-    before = path.read_text()
-    assert old in before
-    path.write_text(before.replace(old, new))
+    change(path, old, new)
 
     ended = shop.run(shop.command("ORDER BY order_id"))
 
@@ -154,7 +163,7 @@ def test_a_file_that_is_cut_off_stops_the_run_and_is_named(shop: Followed) -> No
 def test_a_run_that_is_stopped_by_one_row_sends_nothing_and_fails(shop: Followed, klar: Sandbox) -> None:
     shop.configure(klar)
     (path,) = shop.folder.glob("paypal/july*")
-    path.write_text(path.read_text().replace('"EUR"', '"CHF"'))
+    change(path, '"EUR"', '"CHF"')
 
     ended = shop.run(shop.command(LOAD))
 
