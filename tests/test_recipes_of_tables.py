@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -121,6 +122,23 @@ def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
 
     assert (ended.code, ended.out) == (1, "")
     assert why in ended.err
+
+
+@pytest.mark.parametrize(("deleted", "written"), [((1, 2), "1,105"), ((1, 3), "1.105")], ids=["commas", "points"])
+def test_three_decimals_arrive_where_the_other_ways_to_read_them_are_deleted(
+    shop: Followed, klar: Sandbox, deleted: tuple[int, int], written: str
+) -> None:
+    cells = shop.folder / "cells.sql"
+    text = cells.read_text()
+    whens = re.findall(r"\n  WHEN .*?(?=\n  (?:WHEN|ELSE) )", text, re.DOTALL)
+    for number in deleted:
+        text = text.replace(whens[number - 1], "")
+    cells.write_text(text)
+    prices = shop.folder / "prices" / PRICES
+    prices.write_text(f"Bestellnummer;Artikelnummer;Menge;Einkaufspreis\n1;2;3;{written}\n")
+
+    assert shop.run(shop.command("--stream cogs")).code == 0
+    assert [held["productCogs"] for held in klar.by_key("cogs")] == [Decimal("1.105")]
 
 
 def test_a_sheet_of_excel_arrives_like_the_csv_file(shop: Followed, klar: Sandbox) -> None:
