@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from program import Ended
 
+pytestmark = pytest.mark.slow
 TAP = Path(__file__).with_name("tap_of_nights.py")
 
 
