@@ -90,7 +90,7 @@ def test_a_good_night_prints_nothing_and_each_brand_goes_to_its_own_klar(
     )
 
 
-def test_a_brand_that_fails_is_told_keeps_its_state_and_does_not_hold_back_the_next(
+def test_a_brand_that_fails_is_reported_keeps_its_state_and_does_not_hold_back_the_next(
     machine: Followed, klar: Sandbox, south: Sandbox
 ) -> None:
     add_brand(machine, "south", south)

@@ -82,6 +82,20 @@ def test_the_comparison_of_refunds_prints_nothing_where_both_are_equal_and_each_
     ]
 
 
+def test_a_comparison_with_a_stream_map_never_reaches_the_klar_of_the_configuration(
+    shop: Followed, klar: Sandbox
+) -> None:
+    both = "--config config.json --config=ENV"
+    assert f"`{both}`" in (DOCUMENTS / "compare.md").read_text()
+    shop.configure(klar, stream_maps={"refunds": {"id": "'R' + id"}})
+
+    ended = shop.run(shop.command("-f compare-refunds.sql").replace("--config=ENV", both))
+
+    assert ended.code == 0, ended.err
+    assert klar.posts() == []
+    assert "only at the local Klar,R00017,1777879800,00101,2.0000" in ended.out
+
+
 def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(shop: Followed, klar: Sandbox) -> None:
     ended = shop.run(shop.command("--stream cogs"))
 
