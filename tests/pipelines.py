@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "docs" / "recipes.md"
@@ -146,20 +146,24 @@ def clean_environment() -> dict[str, str]:
 
 @functools.cache
 def installation() -> Path:
-    """Installs Meltano, the taps of meltano.yml and the recipes, and this checkout; returns the folder.
-
-    It stays for the next session until one of the texts that say what to install is changed. Two sessions that
-    start at once share it: the second waits for the first.
-    """
+    """Installs Meltano, the taps of meltano.yml and the recipes, and this checkout; returns the folder."""
     plugins = _plugins()
     made_of = "\n".join([sys.version, MELTANO, plugins, (ROOT / "pyproject.toml").read_text(encoding="utf-8")])
-    folder = ROOT / ".cache" / "meltano" / hashlib.sha256(made_of.encode()).hexdigest()[:12]
+    return installed_once("meltano", made_of, lambda folder: _install(folder, plugins))
+
+
+def installed_once(name: str, made_of: str, install: Callable[[Path], None]) -> Path:
+    """Installs into a folder in `.cache/`, unless that has been done; returns the folder.
+
+    It stays for the next session until the text that says what it is made of changes. Two sessions that start at
+    once share it: the second waits for the first.
+    """
+    folder = ROOT / ".cache" / name / hashlib.sha256(made_of.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
-            shutil.rmtree(folder / "plugins", ignore_errors=True)
-            _install(folder, plugins)
+            install(folder)
             (folder / "complete").touch()
     return folder
 
@@ -182,16 +186,18 @@ def _plugins() -> str:
 
 
 def _install(folder: Path, plugins: str) -> None:
+    shutil.rmtree(folder / "plugins", ignore_errors=True)
     (folder / "plugins").mkdir()
     (folder / "plugins" / "meltano.yml").write_text(plugins, encoding="utf-8")
     binaries = folder / "venv" / "bin"
-    _do([sys.executable, "-m", "venv", "--clear", folder / "venv"], folder)
-    _do([binaries / "python", "-m", "pip", "install", "--quiet", "uv"], folder)
-    _do([binaries / "uv", "pip", "install", "--quiet", "--python", binaries / "python", MELTANO], folder)
-    _do([binaries / "meltano", "install"], folder / "plugins")
+    do([sys.executable, "-m", "venv", "--clear", folder / "venv"], folder)
+    do([binaries / "python", "-m", "pip", "install", "--quiet", "uv"], folder)
+    do([binaries / "uv", "pip", "install", "--quiet", "--python", binaries / "python", MELTANO], folder)
+    do([binaries / "meltano", "install"], folder / "plugins")
 
 
-def _do(command: list[str | Path], folder: Path) -> None:
+def do(command: list[str | Path], folder: Path) -> None:
+    """Run one step of an installation in a folder; what it printed is shown if it fails."""
     done = subprocess.run(
         command,
         cwd=folder,

@@ -130,6 +130,16 @@ def test_views_over_a_database_are_loaded_once_and_later_only_what_changed(tmp_p
             "klar-transaction_costs": "2026-05-08T09:00:00.000000+00:00",
         }
 
+        # Neither lets `updated_at` rise, so that an incremental run would not see them.
+        database.execute("""
+            DELETE FROM shop.payment WHERE fee = -0.10;
+            UPDATE shop.payment SET fee = 0.30 WHERE order_id = 8;
+            """)
+        weekly = shop.run("--full-refresh", "tap-postgres", "target-klar")
+
+        assert weekly.code == 0, weekly.log
+        assert costs(klar) == {"7": Decimal("12345678901234569.00"), "8": Decimal("0.30")}
+
 
 def bookmarks(shop: Project) -> dict[str, str]:
     state = shop.state(SQL_STATE)

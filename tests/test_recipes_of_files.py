@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,22 +72,6 @@ def test_a_row_deleted_in_the_log_is_cancelled_at_klar(klar: Sandbox) -> None:
         "1": [{"lineItemId": "7", "refundedQuantity": 1}],
         "2": [],
     }
-
-
-def test_the_rows_of_a_csv_file_become_one_record_a_refund(klar: Sandbox) -> None:
-    rows = "Refund No;Created Date;Line Item;Qty;Amount\nR1;04.05.2026;101;2;19,90\nR2;04.05.2026;102;0,5;1,00\n"
-    rows += "R1;04.05.2026;103;1;5,00\n"
-    script = recipe("A CSV file or a spreadsheet", "python")
-    tap = subprocess.run([sys.executable, "-c", script], input=rows, capture_output=True, text=True, check=True)
-    ended = run(klar, tap.stdout.splitlines())
-
-    assert (ended.code, ended.said("WARNING")) == (0, [])
-    items = {
-        key: [(item["lineItemId"], str(item["refundedQuantity"])) for item in held["lineItems"]]
-        for key, held in klar.refunds.items()
-    }
-    assert items == {"R1": [("101", "2"), ("103", "1")], "R2": [("102", "0.5")]}
-    assert klar.refunds["R1"]["createdAt"] == DAY
 
 
 def test_the_batch_configuration_is_one_that_taps_of_the_sdk_take() -> None:

@@ -1,0 +1,76 @@
+"""A recipe of docs/recipes/, followed: its files written into a folder, its commands run there as they stand."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines import ROOT, blocks, clean_environment, do, installed_once
+from program import LONGEST_RUN, Ended
+
+if TYPE_CHECKING:
+    from target_klar.sandbox import Sandbox
+
+DOCUMENTS = ROOT / "docs" / "recipes"
+_NAMED = re.compile(r"\A(?:#!.*\n)?(?:--|#) (\w[\w-]*\.(?:sql|py|sh))\n")
+_INSTALL = "pip install "
+
+
+class Followed:
+    """A folder with the files of recipes, in which their commands find DuckDB and this checkout's programs."""
+
+    def __init__(self, folder: Path, *documents: str) -> None:
+        """Write the files that the documents give a name to, in the first line of a block."""
+        self.folder = folder
+        texts = [(DOCUMENTS / name).read_text(encoding="utf-8") for name in documents]
+        shown = [block for text in texts for language in ("sql", "python", "bash") for block in blocks(text, language)]
+        for block in shown:
+            if name := _NAMED.match(block):
+                (folder / name[1]).write_text(block, encoding="utf-8")
+                (folder / name[1]).chmod(0o755)
+        self._commands = [block for block in shown if not _NAMED.match(block)]
+
+    def configure(self, klar: Sandbox, folder: str = ".", **settings: object) -> None:
+        """Write the `config.json` of the recipe, for a local Klar."""
+        config = {"api_token": klar.token, "api_url": klar.url, **settings}
+        (self.folder / folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    def command(self, holds: str) -> str:
+        """Return the one block of shell commands that holds a text."""
+        (found,) = (block for block in self._commands if holds in block)
+        return found
+
+    def run(self, command: str, **environment: str) -> Ended:
+        """Run shell commands in the folder until they have ended."""
+        here = f"{installation() / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        ended = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env={**clean_environment(), "PATH": here, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_RUN,
+            check=False,
+        )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@functools.cache
+def installation() -> Path:
+    """Install what the recipes' `pip install` commands name; return the environment that has it."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(DOCUMENTS.glob("*.md"))]
+    commands = {block for text in texts for block in blocks(text, "bash") if block.startswith(_INSTALL)}
+    named = sorted(command.removeprefix(_INSTALL).strip() for command in commands)
+
+    def install(folder: Path) -> None:
+        do([sys.executable, "-m", "venv", "--clear", folder / "venv"], folder)
+        do([folder / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", *named], folder)
+
+    return installed_once("recipes", "\n".join([sys.version, *named]), install) / "venv"

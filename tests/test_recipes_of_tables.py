@@ -1,0 +1,196 @@
+"""docs/recipes/csv-and-excel.md: refunds and purchase prices against what Python reads out of the same files."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import workbook
+from followed import DOCUMENTS, Followed
+
+if TYPE_CHECKING:
+    from target_klar.sandbox import Sandbox
+
+DATA = Path(__file__).parent / "data" / "tables"
+REFUNDS = "refunds_with_a_total_row_and_german_times.csv"
+PRICES = "prices_with_a_total_row_and_leading_zeros.csv"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, klar: Sandbox) -> Followed:
+    """A folder with the recipe's files, and one file of refunds and one of prices."""
+    for name, file in (("refunds", REFUNDS), ("prices", PRICES)):
+        (tmp_path / name).mkdir()
+        shutil.copy(DATA / file, tmp_path / name)
+    followed = Followed(tmp_path, "csv-and-excel.md", "compare.md")
+    followed.configure(klar)
+    return followed
+
+
+def rows(file: str) -> list[dict[str, str]]:
+    with (DATA / file).open(encoding="utf-8-sig", newline="") as opened:
+        return [row for row in csv.DictReader(opened, delimiter=";") if "Summe" not in row.values()]
+
+
+def number(text: str) -> Decimal:
+    return Decimal(text.replace(".", "").replace(",", "."))
+
+
+def refunds() -> dict[str, Any]:
+    """Return what Klar should hold, grouped and converted by Python; summer time ends at the end of October."""
+    made: dict[str, Any] = {}
+    for row in rows(REFUNDS):
+        day, _, clock = row["Datum"].partition(" ")
+        at = datetime.strptime(f"{day} {clock or '00:00'}", "%d.%m.%Y %H:%M").replace(tzinfo=timezone.utc)
+        summer = datetime(2026, 3, 29, 2, tzinfo=timezone.utc) <= at < datetime(2026, 10, 25, 3, tzinfo=timezone.utc)
+        created = int((at - timedelta(hours=1 + summer)).timestamp())
+        refund = made.setdefault(row["Gutschrift"], {"id": row["Gutschrift"], "createdAt": created, "lineItems": []})
+        item = {"lineItemId": row["Bestellposition"], "refundedQuantity": number(row["Menge"])}
+        refund["lineItems"].append(item)
+    return made
+
+
+def test_rows_of_refunded_lines_become_refunds_with_exact_quantities_and_times_in_utc(
+    shop: Followed, klar: Sandbox
+) -> None:
+    ended = shop.run(shop.command("refunds --config config"))
+
+    assert (ended.code, ended.said("WARNING")) == (0, []), ended.err
+    assert klar.refunds == refunds()
+    assert [item["lineItemId"] for item in klar.refunds["00017"]["lineItems"]] == ["00101", "00103"]
+
+
+def test_the_comparison_of_refunds_prints_nothing_where_both_are_equal_and_each_difference_otherwise(
+    shop: Followed,
+) -> None:
+    ended = shop.run(shop.command("-f compare-refunds.sql"))
+    _, shown = ended.out.split("At the local Klar:")
+    assert ended.code == 0, ended.err
+    assert [line for line in shown.splitlines() if line and not line.startswith("  ")] == []
+
+    exported = (shop.folder / "held.jsonl").read_text()
+    (shop.folder / "held.jsonl").write_text(exported.replace("1000.25", "1000.24"))
+    assert shop.run("duckdb -csv -noheader -f compare-refunds.sql").out.splitlines() == [
+        "only at the local Klar,00019,1767481200,00104,1000.2400",
+        "only in the source,00019,1767481200,00104,1000.2500",
+    ]
+
+
+def test_a_comparison_with_a_stream_map_never_reaches_the_klar_of_the_configuration(
+    shop: Followed, klar: Sandbox
+) -> None:
+    both = "--config config.json --config=ENV"
+    assert f"`{both}`" in (DOCUMENTS / "compare.md").read_text()
+    shop.configure(klar, stream_maps={"refunds": {"id": "'R' + id"}})
+
+    ended = shop.run(shop.command("-f compare-refunds.sql").replace("--config=ENV", both))
+
+    assert ended.code == 0, ended.err
+    assert klar.posts() == []
+    assert "only at the local Klar,R00017,1777879800,00101,2.0000" in ended.out
+
+
+def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(shop: Followed, klar: Sandbox) -> None:
+    ended = shop.run(shop.command("--stream cogs"))
+
+    assert (ended.code, ended.said("WARNING")) == (0, []), ended.err
+    sent = {(held["orderId"], held["sku"]): held["productCogs"] for held in klar.by_key("cogs")}
+    expected = {(row["Bestellnummer"], row["Artikelnummer"]): number(row["Einkaufspreis"]) for row in rows(PRICES)}
+    assert sent == expected
+    assert sent["01001", "008"] == Decimal("0.105")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "why"),
+    [
+        (REFUNDS, "1.003,75", "1.003,70", "the rows do not make the total of 1.003,70"),
+        (REFUNDS, "Summe", "Total", "Not a time such as 04.05.2026 09:30: an empty cell, or no such column"),
+        (REFUNDS, "04.01.2026", "04.01.26", "Not a time such as 04.05.2026 09:30: 04.01.26"),
+        (REFUNDS, "04.01.2026", "01/04/2026", "Not a time such as 04.05.2026 09:30: 01/04/2026"),
+        (REFUNDS, "1.000,25", "1.000", "Can be read in two ways: 1.000"),
+        (REFUNDS, "00103", "00101", "Refund 00017: line item 00101 comes twice"),
+        (REFUNDS, "00018;25.10.2026 23:30", "00017;25.10.2026 23:30", "Refund 00017: its rows have different times"),
+        (REFUNDS, ";00103;", ";;", "a row without Bestellposition"),
+        (PRICES, "19,90", "19,95", "Order 01002: product 007 has more than one price"),
+        (PRICES, "01001;007", "01001;", "a row without Artikelnummer"),
+        (PRICES, "Summe;;7", "Summe;;8", "the rows do not make the total of 8"),
+    ],
+)
+def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
+    shop: Followed, file: str, old: str, new: str, why: str
+) -> None:
+    path = shop.folder / file.partition("_")[0] / file
+    before = path.read_text(encoding="utf-8-sig")
+    assert old in before
+    path.write_text(before.replace(old, new), encoding="utf-8-sig")
+    load = shop.command("refunds --config config" if file == REFUNDS else "--stream cogs")
+    query = next(line.partition(" | ")[0] for line in load.splitlines() if " | " in line)
+
+    ended = shop.run(query)
+
+    assert (ended.code, ended.out) == (1, "")
+    assert why in ended.err
+
+
+@pytest.mark.parametrize(("deleted", "written"), [((1, 2), "1,105"), ((1, 3), "1.105")], ids=["commas", "points"])
+def test_three_decimals_arrive_where_the_other_ways_to_read_them_are_deleted(
+    shop: Followed, klar: Sandbox, deleted: tuple[int, int], written: str
+) -> None:
+    cells = shop.folder / "cells.sql"
+    text = cells.read_text()
+    whens = re.findall(r"\n  WHEN .*?(?=\n  (?:WHEN|ELSE) )", text, re.DOTALL)
+    for number in deleted:
+        text = text.replace(whens[number - 1], "")
+    cells.write_text(text)
+    prices = shop.folder / "prices" / PRICES
+    prices.write_text(f"Bestellnummer;Artikelnummer;Menge;Einkaufspreis\n1;2;3;{written}\n")
+
+    assert shop.run(shop.command("--stream cogs")).code == 0
+    assert [held["productCogs"] for held in klar.by_key("cogs")] == [Decimal("1.105")]
+
+
+def test_a_sheet_of_excel_arrives_like_the_csv_file(shop: Followed, klar: Sandbox) -> None:
+    """With what Excel stores: days since 1900, 17 digits, and numbers where the sheet shows numbers."""
+    (shop.folder / "refunds" / REFUNDS).unlink()
+    sheet = [
+        ["Gutschrift", "Datum", "Bestellposition", "Menge"],
+        ["00017", "@46146.395833333336", "00101", "=2"],
+        ["00017", "@46146.395833333328", "=703073504", "=0.30000000000000004"],
+        ["00018", "04.05.2026 09:30", "00103", "=1.125"],
+        ["Summe", "", "", "=3.4249999999999998"],
+    ]
+    workbook.write(shop.folder / "refunds.xlsx", sheet)
+
+    ended = shop.run(f"{shop.command('sheet.py')}\n{shop.command('refunds --config config')}")
+
+    assert ended.code == 0, ended.err
+    items = {key: [tuple(item.values()) for item in held["lineItems"]] for key, held in klar.refunds.items()}
+    assert items == {
+        "00017": [("00101", 2), ("703073504", Decimal("0.3"))],
+        "00018": [("00103", Decimal("1.125"))],
+    }
+    assert {held["createdAt"] for held in klar.refunds.values()} == {1777879800}  # 2026-05-04T07:30:00Z
+
+
+def test_an_id_that_excel_has_rounded_leaves_no_rows_behind(shop: Followed) -> None:
+    (shop.folder / "refunds" / REFUNDS).unlink()
+    workbook.write(shop.folder / "refunds.xlsx", [["Gutschrift"], ["00017"], ["=1234567890123456"]])
+
+    ended = shop.run(shop.command("sheet.py"))
+
+    assert ended.code == 1
+    assert "1234567890123456: Excel keeps 15 digits of a number." in ended.err
+    assert (shop.folder / "refunds" / "from-excel.csv").read_text() == ""
+
+
+def test_both_recipes_read_amounts_in_the_same_way() -> None:
+    texts = [(DOCUMENTS / name).read_text() for name in ("fees-from-files.md", "csv-and-excel.md")]
+    macros = [text[text.index("CREATE MACRO amount") :].partition("\nEND;")[0] for text in texts]
+
+    assert macros[0] == macros[1]
