@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +47,8 @@ def refunds() -> dict[str, Any]:
     made: dict[str, Any] = {}
     for row in rows(REFUNDS):
         day, _, clock = row["Datum"].partition(" ")
-        at = datetime.strptime(f"{day} {clock or '00:00'}", "%d.%m.%Y %H:%M").replace(tzinfo=timezone.utc)
-        summer = datetime(2026, 3, 29, 2, tzinfo=timezone.utc) <= at < datetime(2026, 10, 25, 3, tzinfo=timezone.utc)
+        at = datetime.strptime(f"{day} {clock or '00:00'}", "%d.%m.%Y %H:%M").replace(tzinfo=UTC)
+        summer = datetime(2026, 3, 29, 2, tzinfo=UTC) <= at < datetime(2026, 10, 25, 3, tzinfo=UTC)
         created = int((at - timedelta(hours=1 + summer)).timestamp())
         refund = made.setdefault(row["Gutschrift"], {"id": row["Gutschrift"], "createdAt": created, "lineItems": []})
         item = {"lineItemId": row["Bestellposition"], "refundedQuantity": number(row["Menge"])}

@@ -6,7 +6,7 @@ A record's version is in what Klar stores, as an amount or as seconds of `create
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _content(source: Source, record: Record) -> dict[str, Any]:
     items: Any = json.dumps([item]) if as_text and not source.computes else [item]
     seconds: Any = FIRST_SECOND + record.version
     if as_text:
-        seconds = datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat()
+        seconds = datetime.fromtimestamp(seconds, tz=UTC).isoformat()
     made = {
         _name(source, "createdAt"): seconds,
         "positions" if source.computes else _name(source, "lineItems"): items,
