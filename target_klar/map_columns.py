@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 FILTER: Final = "__filter__"
+_REMOVES: Final = "__NULL__"
 _RECORDS: Final = ("record", "_")
 _OF_THE_SDK: Final = {*_RECORDS, "config", "fake", "__stream_name__", "__original_stream_name__"}
 _FUNCTIONS: Final = {*DEFAULT_FUNCTIONS, "md5", "sha256", "datetime", "bool", "json"}
@@ -53,7 +54,7 @@ def expressions_of(definitions: Iterable[Mapping[str, Any]]) -> list[Expression]
         _expression(field, text)
         for definition in definitions
         for field, text in definition.items()
-        if isinstance(text, str) and (field == FILTER or not field.startswith("__"))
+        if isinstance(text, str) and text != _REMOVES and (field == FILTER or not field.startswith("__"))
     ]
 
 

@@ -31,7 +31,8 @@ def test_help_names_every_option() -> None:
     ended = invoke("--help")
     assert (ended.code, ended.err) == (0, "")
     options = re.findall(r"^  (?:-h, )?(--\w+)", ended.out, re.MULTILINE)
-    assert options == ["--version", "--about", "--format", "--config", "--input", "--preview", "--check", "--help"]
+    shown = ["--version", "--about", "--format", "--config", "--input", "--preview", "--check", "--stream", "--help"]
+    assert options == shown
 
 
 def test_about_lists_the_settings_and_only_the_capabilities_that_are_true() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -265,11 +266,8 @@ def test_times_without_a_zone_are_utc_which_is_said_once_a_stream(klar: Sandbox)
     lines = [REFUNDS, COSTS, *(refund(str(number), createdAt="2024-01-01 12:00:00") for number in range(5)), state(1)]
     ended = run(klar, lines)
     assert {held["createdAt"] for held in klar.refunds.values()} == {NOON}
-    assert (
-        len(ended.said("INFO     | target-klar                    | refunds: times without a zone were read as UTC"))
-        == 1
-    )
-    assert len(ended.said("read as UTC")) == 1
+    (told,) = ended.said("read as UTC")
+    assert re.search(r"\| INFO     \| .* \| refunds: times without a zone were read as UTC$", told)
 
 
 def test_extra_fields_are_sent_as_they_are_at_any_level_by_their_exact_names(klar: Sandbox) -> None:

@@ -156,6 +156,6 @@ def test_an_empty_result_is_a_warning(klar: Sandbox) -> None:
 
 
 def test_a_stream_that_klar_does_not_have_is_an_error_with_the_likely_one(klar: Sandbox) -> None:
-    ended = run(klar, [json.dumps({"order_id": 1})], "--stream", "trans_costs")
+    ended = run(klar, [json.dumps({"order_id": 1})], "--stream", "order_fees")
     assert ended.code == 1
-    assert '{"stream_maps": {"trans_costs": {"__alias__": "transaction_costs"}}}' in ended.errors[0]
+    assert '{"stream_maps": {"order_fees": {"__alias__": "transaction_costs"}}}' in ended.errors[0]

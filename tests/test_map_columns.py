@@ -43,6 +43,7 @@ RIGHT = [
     "record.get('_sdc_deleted_at') or email",
     "'text' + \"more\"",
     "None",
+    "__NULL__",
     "sum([randint(3), rand()])",
     "float(amount) * 0.02",
 ]

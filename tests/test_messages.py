@@ -189,8 +189,14 @@ FAILURES: dict[str, Failure] = {
         settings={"stream_maps": {"refunds": {"fee": "customer_email.fee"}}},
     ),
     "a map that reads a column that is not there": Failure(
+        "The stream map of refunds reads `fees` for `fee`, which neither the SCHEMA nor the first 1 records have (they "
+        f"have id, createdAt, lineItems, customer_email). Correct it in `stream_maps`. {NOTHING_KEPT}",
+        settings={"stream_maps": {"refunds": {"fee": "fees + 1"}}},
+    ),
+    "a map that reads a column that one record lacks": Failure(
         "refunds a: fee could not be mapped by `fees + 1` (the record has no fees, only id, createdAt, lineItems, "
         f"customer_email). {STOPS} {NOTHING_KEPT}",
+        lines=[schema("refunds", fees={"type": "number"}), planted("a"), state(1)],
         settings={"stream_maps": {"refunds": {"fee": "fees + 1"}}},
     ),
     "a map that cannot be read": Failure(

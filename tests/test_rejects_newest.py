@@ -107,7 +107,7 @@ def test_one_bad_record_is_in_the_file_once_however_many_nights_it_comes(klar: S
     assert words(rejects) == [("contract", "1,10"), ("contract", "B")]
 
     ended = run(klar, [COSTS, cost("A", "1,10"), state("end")], rejects_path=str(rejects))
-    assert len(ended.said("Records refused: 1")) == 1, "it is counted every night"
+    assert len(ended.said("Records rejected: 1")) == 1, "it is counted every night"
     assert len(ended.said(f"It is in {rejects} already.")) == 1
 
 
