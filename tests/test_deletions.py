@@ -137,7 +137,7 @@ def test_the_mark_is_known_however_it_is_spelled_also_among_the_extra_fields(nam
 def test_a_spelling_of_the_mark_that_holds_nothing_does_not_count() -> None:
     for mark in (None, ""):
         result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK: mark, MARK.upper(): DELETION})
-        assert result is Deleted.SKIPPED
+        assert skip_of(result) is Skip.SKIPPED
 
 
 def test_two_spellings_of_the_mark_that_differ_are_refused() -> None:
@@ -161,7 +161,7 @@ def test_a_deletion_without_a_time_of_its_own_or_of_the_record_is_refused(
     conformer = Conformer(CONTRACTS["refunds"], hard_delete=True, validate=validate)
     result = conformer.conform({"id": 7, MARK: mark, **own})
     why = "must be a time, since the record has no createdAt (found true)"
-    assert result == Rejection("7", [Problem(MARK, why)])
+    assert result == Rejection("7", [Problem(MARK, why)], "7")
 
 
 wild = st.recursive(
@@ -487,7 +487,7 @@ def test_an_order_keeps_its_lines_when_its_deletion_brings_none_and_the_run_says
     own = {"id": "5", "createdAt": SECONDS}
     maps = {"sales": {"__alias__": "orders", "lineItems": "[{'id': each, 'quantity': 1} for each in positions or []]"}}
     lines = [record("sales", **own, positions=[1]), record("sales", **own, positions=positions, **{MARK: DELETION})]
-    ended = run(klar, [schema("sales"), *lines, state(1)], hard_delete=True, stream_maps=maps)
+    ended = run(klar, [schema("sales"), *lines, state(1)], batch_size_rows=1, hard_delete=True, stream_maps=maps)
     assert (ended.code, ended.states) == (0, [1])
     assert [len(each["lineItems"]) for each in klar.orders.values()] == [1]
     why = "they came without lines, and would have replaced the orders with nothing"

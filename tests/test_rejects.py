@@ -363,7 +363,8 @@ def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: S
     assert first["record"] == bad["record"]
     assert (first["type"], first["source"]) == ("RECORD", "contract")
     assert [error["path"] for error in first["errors"]] == ["lineItems"]
-    assert set(first) == {"type", "stream", "record", "errors", "source", "time"}
+    assert first["klar"] == {"stream": "refunds", "key": "7"}
+    assert set(first) == {"type", "stream", "record", "klar", "errors", "source", "time"}
     assert before <= datetime.fromisoformat(first["time"]) <= datetime.now(UTC)
 
 

@@ -127,7 +127,8 @@ class Rejects:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
             DeliverEarlierError: The file cannot be written any more.
         """
-        message = f"{stream} {name or (shorten(key) if key else '(no key)')}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
+        named = name or (shorten(key) if key else "(no key)")
+        message = f"{stream} {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
             raise RecordRejectedError(f"{message} {self._advice()}", origin.number)
