@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, NoReturn
 from target_klar.sandbox import trial
 from target_klar.sandbox.answers import STYLES
 from target_klar.sandbox.control import is_loopback
+from target_klar.sandbox.export import json_lines
 from target_klar.sandbox.faults import FAULTS, Fault
 from target_klar.sandbox.klar import KNOWN_VERSIONS
 from target_klar.sandbox.objects import STREAMS
+from target_klar.sandbox.server import LARGEST_BODY
 from target_klar.sandbox.stand_in import Sandbox
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _ABOUT = """A local stand-in for Klar: it takes what Klar's import API takes, as it does,
 and shows at its address what arrived and what was refused. It ends with SIGTERM or Ctrl-C, exit code 0."""
 
+_DAY_MS = 24 * 60 * 60 * 1000
 _STOPS = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -41,18 +45,39 @@ def main() -> NoReturn:
         sys.exit(f"cannot listen on {asked.host}, port {asked.port}: {error.strerror}; choose another with --port")
     if not is_loopback(asked.host):
         sys.stderr.write(f"warning: whoever can reach {asked.host} can read and clear what this Klar holds\n")
+    try:
+        code = _serve(sandbox, asked, command)
+    finally:
+        sandbox.close()
+        if asked.export:
+            _export(sandbox, asked.export)
+    sys.exit(code)
+
+
+def _serve(sandbox: Sandbox, asked: argparse.Namespace, command: list[str]) -> int:
+    """Serves a load, a command or until a signal; returns the exit code."""
     if asked.load:
         code, state = trial.load(sandbox, asked.load, asked.config)
         _say(f"{trial.arrived(sandbox)}\nSTATE:\n  {state or 'none'}")
-    elif command:
-        code = trial.run(sandbox, command)
+        return code
+    if command:
+        try:
+            code = trial.run(sandbox, command)
+        except OSError as error:
+            sys.exit(f"cannot run {command[0]}: {error.strerror}")
         _say(trial.arrived(sandbox))
-    else:
-        _say(f"api_url: {sandbox.url}\napi_token: {sandbox.token}\npage: {sandbox.url}/")
-        signal.sigwait(_STOPS)
-        code = 0
-    sandbox.close()
-    sys.exit(code)
+        return code
+    _say(f"api_url: {sandbox.url}\napi_token: {sandbox.token}\npage: {sandbox.url}/")
+    signal.sigwait(_STOPS)
+    return 0
+
+
+def _export(sandbox: Sandbox, file: Path) -> None:
+    """Writes what is held, or ends with one line where that fails."""
+    try:
+        file.write_text("".join(json_lines(sandbox)), encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"cannot write {file}: {error.strerror}; what this Klar held is lost")
 
 
 def _asked(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -72,7 +97,7 @@ def _asked(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _sandbox(asked: argparse.Namespace) -> Sandbox:
-    unwanted = {key for keys in asked.refuse for key in keys.split(",")}
+    unwanted = [key for keys in asked.refuse for key in keys.split(",")]
     sandbox = Sandbox(
         host=asked.host,
         port=asked.port,
@@ -105,23 +130,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="listen on this address (default: %(default)s, this machine alone)")
-    add("--port", type=int, default=0, help="listen on this port (default: any that is free)")
+    add(
+        "--port", metavar="N", type=_number(0, 65535), default=0, help="listen on this port (default: any that is free)"
+    )
     add("--token", help="expect this token (default: a new one, printed at the start)")
     add("--load", metavar="FILE", type=Path, action="append", help="load a Singer file, tell what arrived, and end")
     add("--config", metavar="FILE", type=_config, default={}, help="the target's settings for --load")
+    add(
+        "--export",
+        metavar="FILE",
+        type=_emptied,
+        help='at the end, also by a signal, write what is held as JSON lines {"stream": ..., "object": ...}, by stream '
+        "and then by key, numbers digit for digit; while it runs, GET /sandbox/export answers the same",
+    )
     add("--run", action="store_true", help="run the command after --, which finds this Klar in its environment")
     for name, what in (
         ("latency", "let every call take at least this long"),
         ("jitter", "and up to this much longer, at random"),
         ("status-lag", "let the status show a load only after this long"),
     ):
-        add(f"--{name}-ms", metavar="N", type=_number(0), default=0, help=what)
+        add(f"--{name}-ms", metavar="N", type=_number(0, _DAY_MS), default=0, help=what)
     add("--status-frozen", action="store_true", help="let the status never show a load")
     add("--state-spelling", action="store_true", help="give the status of costs at /state, not at /status")
     add("--count-nothing", action="store_true", help="take every load, store nothing and count 0")
     add("--refuse", metavar="KEY[,KEY]", action="append", default=[], help="refuse the objects with these keys")
     add("--refuse-style", choices=STYLES, help="how refusals are written (default: as Klar's page of the stream)")
-    add("--limit-bytes", metavar="N", type=_number(1), default=Sandbox.limit_bytes, help="answer 413 above this")
+    add(
+        "--limit-bytes",
+        metavar="N",
+        type=_number(1, LARGEST_BODY),
+        default=Sandbox.limit_bytes,
+        help="answer 413 above this",
+    )
     add("--extra-field", metavar="NAME", action="append", default=[], help="accept this field everywhere too")
     add("--api-version", metavar="MM.YYYY", action="append", default=[], help="accept this version in paths too")
     add(
@@ -135,10 +175,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _number(least: int) -> Callable[[str], int]:
+def _number(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and int(text) >= least):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
         return int(text)
 
     return read
@@ -149,6 +189,18 @@ def _fault(text: str) -> Fault:
         return Fault.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _emptied(text: str) -> Path:
+    """Empties a file, so that one that cannot be written is found now, and an older export is never taken for ours.
+
+    A new one is for its owner alone: orders hold personal data.
+    """
+    try:
+        os.close(os.open(text, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: {error.strerror}") from None
+    return Path(text)
 
 
 def _config(text: str) -> dict[str, Json]:

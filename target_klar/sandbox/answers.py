@@ -9,10 +9,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from target_klar.sandbox.objects import Stream, Violation
     from target_klar.sandbox.shapes import Json
+
+MAX_REFUSAL = 16 * 1024 * 1024
+"""A refusal names no more violations once it is longer than so many characters (our reading, undocumented)."""
 
 JSON_TYPE = "application/json; charset=utf-8"
 
@@ -104,14 +107,25 @@ def refusal(stream: Stream, objects: Sequence[Json], violations: Sequence[Violat
     if style == "207":
         return partial(stream, objects, set(failed))
     if style == "tree":
-        return json_answer(400, [_branch(objects[violation.index], violation) for violation in violations])
+        return Answer(400, _array(_branch(objects[violation.index], violation) for violation in violations).encode())
     if style == "tree-item":
-        return json_answer(400, [{"children": [_leaf(violation)]} for violation in violations])
+        return Answer(400, _array({"children": [_leaf(violation)]} for violation in violations).encode())
     if style == "failed-ids":
         ids = [key_of(stream, objects[index]) for index in failed]
         return json_answer(400, {"status": "INVALID", "failedOrderIds": ids})
-    errors = [_flat(stream, objects, violation, with_index=style == "index") for violation in violations]
-    return json_answer(400, {"status": "INVALID", "errors": errors})
+    errors = _array(_flat(stream, objects, violation, with_index=style == "index") for violation in violations)
+    return Answer(400, f'{{"status": "INVALID", "errors": {errors}}}'.encode())
+
+
+def _array(values: Iterable[Json]) -> str:
+    """Writes as many values as an answer may have; each repeats what was sent, so all could fill the memory."""
+    written, length = [], 0
+    for value in values:
+        written.append(json_text(value))
+        length += len(written[-1])
+        if length > MAX_REFUSAL:
+            break
+    return f"[{', '.join(written)}]"
 
 
 def _flat(stream: Stream, objects: Sequence[Json], violation: Violation, *, with_index: bool) -> dict[str, Json]:

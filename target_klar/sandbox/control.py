@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from target_klar.sandbox.answers import Answer, failure, json_answer, json_text
+from target_klar.sandbox.export import json_lines
+from target_klar.sandbox.json_body import read_json
 from target_klar.sandbox.klar import Klar, utc
 from target_klar.sandbox.objects import STREAMS
 
@@ -26,13 +27,10 @@ LATEST = 12
 """How many records, refusals and requests the page shows of each."""
 
 _TAKEN = (200, 201, 202, 204)
-_PAGE = Path(__file__).with_name("page.html")
+_PAGE_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _PAGE_HEADERS = (
     ("Cache-Control", "no-store"),
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
-    ),
+    ("Content-Security-Policy", "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'"),
     ("X-Content-Type-Options", "nosniff"),
 )
 
@@ -58,9 +56,12 @@ class Panel:
         called = f"{call.method} {call.path}"
         asked = dict(parse_qsl(call.query))
         answers: dict[str, Callable[[], Answer]] = {
-            "GET /": self._page,
+            "GET /": lambda: _page("html"),
+            "GET /sandbox/page.css": lambda: _page("css"),
+            "GET /sandbox/page.js": lambda: _page("js"),
             "GET /favicon.ico": lambda: Answer(204),
             "GET /sandbox/held": self._held,
+            "GET /sandbox/export": self._export,
             "GET /sandbox/requests": lambda: json_answer(200, self._requests(None)),
             "GET /sandbox/overview": lambda: self._overview(asked.get("key", ""), all_refused="refused" in asked),
             "POST /sandbox/faults": lambda: self._misbehave(call.body),
@@ -71,14 +72,14 @@ class Panel:
 
     def _trusts(self, call: Call) -> bool:
         """Keeps other sites out: names of theirs that point here, and forms of theirs that post here."""
-        name = urlsplit("//" + call.headers.get("Host", "")).hostname or ""
+        host = call.headers.get("Host", "")
         origin = call.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != call.headers.get("Host"):
+        try:
+            name = urlsplit("//" + host).hostname or ""
+            same = origin is None or urlsplit(origin).netloc == host
+        except ValueError:
             return False
-        return name in ("localhost", self.host) or is_address(name)
-
-    def _page(self) -> Answer:
-        return Answer(200, _PAGE.read_bytes(), "text/html; charset=utf-8", _PAGE_HEADERS)
+        return same and (name in ("localhost", self.host) or is_address(name))
 
     def _held(self) -> Answer:
         return json_answer(200, {name: self.klar.held(name) for name in STREAMS})
@@ -89,10 +90,14 @@ class Panel:
 
     def _misbehave(self, body: bytes) -> Answer:
         try:
-            self.schedule.set(json.loads(body)["faults"])
-        except (ValueError, TypeError, KeyError) as error:
+            self.schedule.set(_specs(read_json(body)))
+        except ValueError as error:
             return failure(400, f'send {{"faults": ["503@3"]}}: {error}')
         return Answer(204)
+
+    def _export(self) -> Answer:
+        lines = "".join(json_lines(self.klar)).encode()
+        return Answer(200, lines, "application/x-ndjson", (("Content-Disposition", 'inline; filename="klar.jsonl"'),))
 
     def _requests(self, number: int | None) -> dict[str, Json]:
         latest = self.traffic.requests[::-1][:number]
@@ -115,7 +120,7 @@ class Panel:
     def _overview(self, key: str, *, all_refused: bool) -> Answer:
         """Tells what the page shows; of records and refusals those whose key holds a text, all where it is empty."""
         refused = self._refused(key)
-        loads = [request for request in self.traffic.requests if request.on == "post"]
+        loads = [seen for seen in self.traffic.requests if seen.on == "post" and seen.end != "open"]
         overview = {
             "streams": [
                 {
@@ -136,6 +141,11 @@ class Panel:
         return json_answer(200, overview)
 
 
+def _page(part: str) -> Answer:
+    file = Path(__file__).with_name(f"page.{part}")
+    return Answer(200, file.read_bytes(), f"{_PAGE_TYPES[part]}; charset=utf-8", _PAGE_HEADERS)
+
+
 def is_address(name: str) -> bool:
     """Tells whether a host is written as an address, which no name server can point elsewhere."""
     try:
@@ -148,6 +158,14 @@ def is_address(name: str) -> bool:
 def is_loopback(host: str) -> bool:
     """Tells whether a host is this machine alone."""
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _specs(asked: Json) -> list[str]:
+    """Returns the faults that a body asks for, as text, or raises `ValueError` if it asks for anything else."""
+    specs = asked["faults"] if isinstance(asked, dict) and asked.keys() == {"faults"} else None
+    if not (isinstance(specs, list) and all(isinstance(spec, str) for spec in specs)):
+        raise ValueError('the body must be an object that holds "faults", an array of text, and nothing else')
+    return specs
 
 
 def _spelled(value: Json) -> Json:

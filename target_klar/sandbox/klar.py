@@ -132,6 +132,10 @@ class Klar:
         with self.lock:
             return dict(self._shelves[stream].held)
 
+    def by_key(self, stream: str) -> list[Json]:
+        """Returns what is held of a stream, sorted by key as text: the same whichever request arrived first."""
+        return [sent for _, sent in sorted(self.held(stream).items(), key=lambda entry: entry[0])]
+
     def count(self, stream: str) -> int:
         """Returns how many objects are held of a stream."""
         with self.lock:

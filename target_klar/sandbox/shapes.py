@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Json: TypeAlias = Any
-"""A parsed JSON value; its fractional numbers are `Decimal`, so that no digit is lost."""
+"""A parsed JSON value; its fractional numbers are `Decimal` (`json_body.Number`), so that no digit is lost."""
 
 LARGEST_NUMBER = Decimal("1.7976931348623157e308")
 """Klar reads numbers as JavaScript does, in which a larger one is infinite (our reading, undocumented)."""
@@ -75,7 +75,7 @@ def key(value: Json) -> Broken:
 
 def number(value: Json) -> Broken:
     """A number that is not infinite."""
-    if isinstance(value, int | Decimal) and not isinstance(value, bool) and abs(Decimal(value)) <= LARGEST_NUMBER:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and Decimal(value).copy_abs() <= LARGEST_NUMBER:
         return None
     return "isNumber", "must be a number conforming to the specified constraints"
 

@@ -50,6 +50,8 @@ class Sandbox(Klar):
     """What it does wrong from the start; `misbehave` says it later."""
     limit_bytes: int = 64 * 1024 * 1024
     """A body larger than this is answered with 413."""
+    body_seconds: float = 60.0
+    """A body of which nothing comes for so long is answered with 408."""
     keep_bodies: int = 50
     """How many bodies of POSTs it remembers."""
     observer: Callable[[Moment, Request], None] | None = None
@@ -99,7 +101,7 @@ class Sandbox(Klar):
 
     def start(self) -> None:
         """Begins to serve."""
-        self._server = Server(self.host, self.port, self._handle)
+        self._server = Server(self.host, self.port, self._handle, self.body_seconds)
         self.port = self._server.server_address[1]
 
     def close(self) -> None:

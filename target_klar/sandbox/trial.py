@@ -52,12 +52,12 @@ def load(sandbox: Sandbox, files: Sequence[Path], settings: Mapping[str, Json]) 
 
 
 def arrived(sandbox: Sandbox) -> str:
-    """Tells for each stream how many objects Klar holds, with the one that was written last as an example."""
+    """Tells for each stream how many objects Klar holds, with the first one by key as an example."""
     lines = ["At the local Klar:"]
     for name in STREAMS:
         if sandbox.count(name) or name in _ALWAYS:
             lines.append(f"  {name}: {sandbox.count(name)}")
-        lines += [f"    {json_text(without_personal(latest))}" for latest in sandbox.latest(name, 1)]
+        lines += [f"    {json_text(without_personal(first))}" for first in sandbox.by_key(name)[:1]]
     return "\n".join(lines)
 
 

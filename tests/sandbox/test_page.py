@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from calls import COSTS, REFUNDS, call, cost, item, post, refund
 
-from target_klar.sandbox import Sandbox
+from target_klar.sandbox import Moment, Request, Sandbox
 
 pytest.importorskip("selenium", reason="the page is tested with selenium, which is not installed")
 from selenium import webdriver
@@ -136,6 +137,128 @@ def test_whom_an_order_went_to_is_shown_on_a_click_alone(page: Page) -> None:
     assert "Hof" not in page.text()
     page.browser.find_element(By.CSS_SELECTOR, "[data-records=orders] summary").click()
     assert "Hof" in page.text() or "customer.example" in page.text()
+
+
+def order(key: str, lines: int) -> dict[str, Any]:
+    """An order in which nearly every field of Klar's is filled."""
+    line = {
+        "productName": "Linen shirt with long sleeves",
+        "productVariantName": "M / navy",
+        "productBrand": "Nordkap",
+        "productTags": ["winter", "linen"],
+        "sku": "SKU-0001",
+        "quantity": 2,
+        "totalAmountBeforeTaxesAndDiscounts": 117.98,
+        "totalAmountAfterTaxesAndDiscounts": 99.14,
+        "discounts": [{"title": "WELCOME10", "discountAmount": 4}],
+        "taxes": [{"title": "VAT 19%", "taxRate": 0.19, "taxAmount": 15.83}],
+    }
+    return {
+        "id": key,
+        "createdAt": 1_700_000_000,
+        "updatedAt": 1_700_000_000,
+        "orderName": "#1001",
+        "currencyCodeIso3Letter": "EUR",
+        "financialStatus": "paid",
+        "lineItems": [{"id": f"14030000000{place:03}", **line} for place in range(lines)],
+        "shipping": {"city": "Hof"},
+        "optionalIdentifiers": {"utmSource": "newsletter"},
+    }
+
+
+@pytest.mark.parametrize("width", [1920, 1200, 390])
+def test_no_word_of_an_order_is_broken_and_nothing_of_it_is_hidden(page: Page, width: int) -> None:
+    post(page.klar, "/12.2022/orders/json", [order(f"530000000000{place}", 30) for place in range(3)])
+    page.open(width)
+
+    broken = page.run(
+        """const texts = [...document.querySelectorAll("[data-records=orders] :is(.value, h3, dt, th)")];
+        const visible = texts.filter((text) => text.getClientRects().length && text.textContent);
+        const words = (text) => text.textContent.split(/[ \\/]+|(?=[A-Z][a-z])/).length;
+        return [visible.length, visible.filter((text) => text.getClientRects().length > words(text)
+          || (text.localName !== "span" && text.scrollWidth > text.clientWidth + 1)).map((text) => text.textContent)]"""
+    )
+    assert broken[0] > 100
+    assert broken[1] == []
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    assert (
+        page.run("return [...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth)")
+        == []
+    )
+    assert "VAT 19%" in page.text("[data-records=orders]")
+    assert "99.14" in page.text("[data-records=orders]")
+
+
+def test_an_order_shows_three_lines_and_the_rest_on_request_and_stays_unfolded(page: Page) -> None:
+    post(page.klar, "/12.2022/orders/json", [order("O1", 30), order("O2", 30)])
+    page.open()
+    lines = """return [...document.querySelectorAll(".lines tbody")]
+        .map((body) => body.querySelectorAll("tr:not(.more)").length)"""
+
+    assert page.run(lines) == [3, 3]
+    assert "Hof" not in page.text()
+    page.browser.find_element(By.CSS_SELECTOR, "article button").click()
+    page.browser.find_element(By.CSS_SELECTOR, "article summary").click()
+    assert page.run(lines) == [30, 3]
+    post(page.klar, REFUNDS, [refund()])
+    page.shows("1 held", "[data-stream=refunds]")
+    assert page.run(lines) == [30, 3]
+    assert page.text().count("Hof") == 1
+
+
+def test_a_field_of_any_shape_is_shown(page: Page) -> None:
+    page.klar.extra_fields = ["note"]
+    note = ["deep", {"inner": [[1, {"more": None}], []]}, [["deeper"]]]
+    lines = [{"id": "L1", "quantity": 1, "note": note}]
+    post(page.klar, "/12.2022/orders/json", [order("O1", 1) | {"lineItems": lines, "note": note}])
+    post(page.klar, REFUNDS, [refund(note=note)])
+    page.open()
+
+    for stream in ("orders", "refunds"):
+        shown = page.text(f"[data-records={stream}]")
+        assert [word for word in ("deep", "inner", "more", "null", "deeper") if word not in shown] == []
+
+
+def test_a_stream_of_which_everything_was_refused_is_shown(page: Page) -> None:
+    post(page.klar, "/12.2022/orders/json", [order("O1", 1) | {"createdAt": "soon"}])
+    page.open()
+
+    assert page.text("[data-stream=orders] .number") == "0 held, 1 refusal"
+    color = "return getComputedStyle(document.querySelector(arguments[0])).color"
+    assert page.run(color, "[data-stream=orders] .bad") == page.run(color, "#refused .bad")
+
+
+def test_a_load_that_is_not_answered_yet_has_not_failed(page: Page) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def wait(moment: Moment, _: Request) -> None:
+        if moment == "received" and page.klar.requests[-1].number == 3:
+            asked.set()
+            release.wait(20)
+
+    page.klar.observer = wait
+    for key in ("R1", "R2"):
+        post(page.klar, REFUNDS, [refund(key)])
+    last = threading.Thread(target=post, args=(page.klar, REFUNDS, [refund("R3")]))
+    last.start()
+    assert asked.wait(20)
+    try:
+        page.open()
+        assert "1 loading now" in page.text("#traffic")
+        assert "2 accepted, 0 refused or failed" in page.text("#loads")
+    finally:
+        release.set()
+        last.join()
+    page.shows("3 accepted, 0 refused or failed", "#loads")
+
+
+def test_a_link_leads_to_what_is_held_as_json_lines(page: Page) -> None:
+    post(page.klar, COSTS, '{"items": [{"orderId": "O1", "transactionCosts": 19.90}]}')
+    page.open()
+
+    link = page.browser.find_element(By.LINK_TEXT, "All as JSON lines").get_attribute("href")
+    told = page.run("return fetch(arguments[0]).then((answer) => answer.text())", link)
+    assert told == '{"stream": "transaction_costs", "object": {"orderId": "O1", "transactionCosts": 19.90}}\n'
 
 
 def test_the_status_is_shown_as_klar_gives_it(page: Page) -> None:
@@ -290,7 +413,11 @@ def test_nothing_scrolls_sideways(page: Page, width: int) -> None:
     post(page.klar, REFUNDS, [refund(long, updatedAt=1_700_000_000, lineItems=items), refund("R2")])
     post(page.klar, REFUNDS, [refund(long, **{long: long})])
     post(page.klar, COSTS, {"items": [cost(long, transactionCosts=int("9" * 300))]}, **{"User-Agent": long})
+    bought = {"id": long, "quantity": 1, "sku": long, "taxes": [{"title": long}], "productTags": [long]}
+    names = {"tags": long, "optionalIdentifiers": {"landingPage": long}, "lineItems": [bought] * 4}
+    post(page.klar, "/12.2022/orders/json", [order(long, 0) | names])
     page.open(width)
+    page.browser.find_element(By.CSS_SELECTOR, "article summary").click()
 
     assert page.run("return document.documentElement.scrollWidth") <= width
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -107,9 +109,12 @@ def test_options_make_it_slow_lagging_and_faulty() -> None:
     ("options", "message"),
     [
         (["--fault", "510"], "'510' is no fault; there are 408, 425"),
-        (["--latency-ms", "-1"], "'-1' is not a whole number of 0 or more"),
+        (["--latency-ms", "-1"], "'-1' is not a whole number from 0 to 86400000"),
+        (["--latency-ms", "9" * 20], "is not a whole number from 0 to 86400000"),
+        (["--port", "65536"], "'65536' is not a whole number from 0 to 65535"),
         (["--run"], "--run and a command belong together"),
         (["--load", "x", "--run", "--", "true"], "choose one"),
+        (["--export", "/nowhere/held.jsonl"], "/nowhere/held.jsonl cannot be written: No such file or directory"),
         (["--config", "/nowhere/config.json"], "/nowhere/config.json cannot be read"),
     ],
 )
@@ -141,6 +146,92 @@ def test_a_file_is_loaded_and_what_arrived_is_told() -> None:
     assert told[6].startswith('  {"bookmarks":')
 
 
+def test_the_example_of_a_load_is_the_first_by_key_whatever_arrived_last(tmp_path: Path) -> None:
+    file = tmp_path / "refunds.jsonl"
+    schema = '{"type": "SCHEMA", "stream": "refunds", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]}'
+    lines = [json.dumps({"type": "RECORD", "stream": "refunds", "record": refund(key)}) for key in ("R2", "R1", "R3")]
+    file.write_text("\n".join([schema, *lines, ""]))
+    done = finished("--load", str(file))
+
+    assert done.stdout.splitlines()[1:3] == ["  refunds: 3", f"    {json.dumps(refund('R1'))}"]
+
+
+def test_a_load_exports_what_is_held_by_stream_and_key_and_every_run_writes_the_same(tmp_path: Path) -> None:
+    files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for file in files:
+        done = finished("--load", str(SAMPLE), "--export", str(file), "--latency-ms", "20")
+        assert done.returncode == 0, done.stderr
+    one, two = (file.read_bytes() for file in files)
+    lines = [json.loads(line) for line in one.splitlines()]
+    keys = [(line["stream"], line["object"].get("id") or line["object"]["orderId"]) for line in lines]
+
+    assert one == two
+    assert (len(lines), lines[0].keys()) == (2345 + 1234, {"stream", "object"})
+    assert keys == sorted(keys)
+    assert json.loads(done.stdout.splitlines()[2]) == lines[0]["object"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_exports_what_its_address_answers_digit_for_digit(tmp_path: Path, signum: signal.Signals) -> None:
+    file = tmp_path / "held.jsonl"
+    costs = ["1.50E+2", "19.990000000000000001", "-0", "7"]
+    objects = [f'{{"orderId": "O{place}", "transactionCosts": {number}}}' for place, number in enumerate(costs)]
+    expected = "".join(f'{{"stream": "transaction_costs", "object": {sent}}}\n' for sent in objects)
+    with serving("--export", str(file)) as (process, said):
+        with requests.Session() as session:
+            session.trust_env = False
+            headers = {"Authorization": f"Bearer {said['api_token']}", "Content-Type": "application/json"}
+            for sent in reversed(objects):
+                body = f'{{"items": [{sent}]}}'
+                assert session.post(said["api_url"] + COSTS, data=body, headers=headers, timeout=10).status_code == 201
+            answer = session.get(f"{said['api_url']}/sandbox/export", timeout=10)
+        process.send_signal(signum)
+        assert process.wait(20) == 0
+
+    assert (answer.text, answer.headers["Content-Type"]) == (expected, "application/x-ndjson")
+    assert file.read_text() == expected
+    assert file.stat().st_mode & 0o777 == 0o600, "orders hold personal data"
+
+
+def test_a_load_that_a_signal_ends_exports_what_has_arrived(tmp_path: Path) -> None:
+    file, config = tmp_path / "held.jsonl", tmp_path / "config.json"
+    config.write_text('{"batch_size_rows": 50}')
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = {"api_url": f"http://127.0.0.1:{free.getsockname()[1]}", "api_token": ""}
+    slowly = ["--load", str(SAMPLE), "--config", str(config), "--latency-ms", "500"]
+    port = address["api_url"].rpartition(":")[2]
+    with subprocess.Popen(
+        [*COMMAND, *slowly, "--port", port, "--export", str(file)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(200):
+            time.sleep(0.1)
+            with contextlib.suppress(requests.ConnectionError):
+                if read(address, "/sandbox/export").text:
+                    break
+        process.terminate()
+        told = process.communicate(timeout=60)[0]
+
+    assert process.returncode == 143
+    lines = file.read_text().splitlines()
+    assert 0 < len(lines) < 2345 + 1234
+    assert sum(map(int, re.findall(r"^  \w+: (\d+)$", told, re.MULTILINE))) == len(lines)
+
+
+def test_an_export_that_cannot_be_written_at_the_end_is_one_line_and_exit_code_1() -> None:
+    done = finished("--load", str(SAMPLE), "--export", "/dev/full")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("cannot write /dev/full: No space left on device; what this Klar held is lost\n")
+
+
+def test_an_export_is_written_though_nobody_reads_what_is_printed(tmp_path: Path) -> None:
+    file = tmp_path / "held.jsonl"
+    script = f"{shlex.join([*COMMAND, '--load', str(SAMPLE), '--export', str(file)])} 2>/dev/null | true"
+    subprocess.run(["sh", "-c", script], check=True, timeout=60)
+
+    assert len(file.read_text().splitlines()) == 2345 + 1234
+
+
 def test_a_load_that_fails_ends_with_the_targets_exit_code() -> None:
     done = finished("--load", str(SAMPLE), "--fault", "401@1+")
 
@@ -169,6 +260,12 @@ def test_a_command_finds_the_local_klar_in_its_environment() -> None:
     assert done.returncode == 7
     assert done.stdout.startswith("http://127.0.0.1:")
     assert done.stdout.endswith("At the local Klar:\n  refunds: 0\n  transaction_costs: 0\n")
+
+
+def test_a_command_that_is_not_there_is_one_line_and_exit_code_1() -> None:
+    done = finished("--run", "--", "/nowhere/command")
+
+    assert (done.returncode, done.stderr) == (1, "cannot run /nowhere/command: No such file or directory\n")
 
 
 def test_what_it_holds_and_saw_is_there_as_json_without_a_token(klar: Sandbox) -> None:
