@@ -154,8 +154,8 @@ def _shown(
     columns = {column for made in sent if isinstance(made, dict) for column in made} or {*stream.columns}
     lacking = suggestions.missing(contract, columns)
     for each in lacking:
-        near = [shorten(column) for column in suggestions.likely(each, stream.columns)]
-        hint = f" It may be {' or '.join(near)}." if near else ""
+        near = [shorten(column) for column in suggestions.likely(contract, each, stream.columns)]
+        hint = f" It may be {' or '.join(near)}." if near else " No column looks like it."
         yield f"  Klar wants `{each}` ({_described(contract.schema['properties'][each])}), which is missing.{hint}"
         line = [shorten(column) for column in suggestions.is_line(each, contract, stream.columns)]
         if line:
@@ -169,6 +169,8 @@ def _shown(
 def _proposed(
     name: str, stream: _Stream, contract: Contract, conformer: Conformer, config: Mapping[str, Any]
 ) -> Iterator[str]:
+    for told in suggestions.advice(contract, stream.records, _fits):
+        yield f"  {told}"
     made = suggestions.map_for(name, contract, stream.records, _fits)
     theirs = definitions_of(config.get("stream_maps", {}), name)
     if not made or any(each.keys() - {"__alias__"} for each in theirs):

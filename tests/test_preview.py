@@ -11,16 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from forked import Forked, run
-from hypothesis import given
-from hypothesis import strategies as st
 from invocation import closed_stdin, invoke
 from program import record, schema, state, variables
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.preview import _fits
 from target_klar.sandbox import Sandbox
-from target_klar.settings.stream_maps import map_mistakes
-from target_klar.suggestions import likely, likely_stream, map_for, missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,34 +214,6 @@ def test_what_is_no_singer_stream_is_one_line(tmp_path: Path) -> None:
     ] or re.match(r"Line 1 of the input: not valid JSON", broken.errors[0])
 
 
-@pytest.mark.parametrize(
-    ("stream", "columns", "meant"),
-    [
-        ("order_refunds", ["id"], "refunds"),
-        ("klar-refunds", ["id"], "refunds"),
-        ("order_fees", ["order_id", "fee_total"], "transaction_costs"),
-        ("balance_transactions", ["id", "fee"], "transaction_costs"),
-        ("shipping_costs", ["order_id"], "logistics_costs"),
-        ("purchase_prices", ["sku"], "cogs"),
-        ("sales_orders", ["id"], "orders"),
-        ("rechnungen", ["ORDER_ID", "TRANSACTION_COSTS"], "transaction_costs"),
-        ("customers", ["id", "created_at", "email"], None),
-    ],
-)
-def test_a_stream_suggests_what_its_name_and_its_columns_say(
-    stream: str, columns: list[str], meant: str | None
-) -> None:
-    found = likely_stream(stream, columns)
-
-    assert (found.stream if found else None) == meant
-
-
-def test_the_nearest_column_comes_first() -> None:
-    assert likely("lineItems", ["note", "refund_line_items", "position_id"])[0] == "refund_line_items"
-    assert likely("createdAt", ["updated_at", "note"]) == []
-    assert missing(CONTRACTS["refunds"], ["ID", "created_at"]) == ["lineItems"]
-
-
 def test_without_stdin_it_says_what_to_do() -> None:
     ended = closed_stdin("--preview")
 
@@ -262,25 +229,3 @@ def test_what_a_terminal_would_obey_and_half_a_surrogate_pair_are_written_out() 
 
     assert "\x1b" not in out
     assert "\\ud800" in out
-
-
-_NAMES = st.text(st.characters(), min_size=1, max_size=12) | st.sampled_from(
-    ["line items", "class", "id", "created", "qty", "fee'"]
-)
-_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda held: st.lists(held, max_size=3) | st.dictionaries(_NAMES, held, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(
-    contract=st.sampled_from(list(CONTRACTS.values())),
-    records=st.lists(st.dictionaries(_NAMES, _VALUES, max_size=6), max_size=3),
-)
-def test_whatever_a_record_holds_the_proposed_map_is_one_that_a_run_accepts(
-    contract: Any, records: list[dict[str, Any]]
-) -> None:
-    made = map_for("a stream", contract, records, _fits)
-
-    assert list(map_mistakes({"a stream": made})) == []

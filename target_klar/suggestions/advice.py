@@ -1,0 +1,84 @@
+"""What a person has to decide about a column before Klar can take it, in words, with the expression that would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_klar.contract.schema import is_time
+from target_klar.records.formatting import shorten
+from target_klar.suggestions.choices import Columns, lines_of
+from target_klar.suggestions.stream_map import lines_expression
+from target_klar.suggestions.values import decimal_comma, dotted_date
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from target_klar.contract.schema import Node
+    from target_klar.contract.streams import Contract, Record
+    from target_klar.suggestions.choices import Fits
+    from target_klar.suggestions.values import Path
+
+
+def advice(contract: Contract, records: Sequence[Record], fits: Fits) -> Iterator[str]:
+    """Yield a sentence for each column that is called what Klar requires and cannot be proposed, with what would do.
+
+    `fits` is that of `map_for`.
+    """
+    columns = Columns(contract.stream, records, fits)
+    for field in contract.schema["required"]:
+        node = contract.schema["properties"][field]
+        paths = columns.nearest(field, node)
+        if len(paths) > 1:
+            yield f"{_either(paths)} may be `{field}`: name the right one."
+        elif paths and "properties" in node.get("items", {}):
+            yield from _of_lines(field, node, paths[0], columns)
+        elif paths:
+            yield from _of_values(field, node, paths[0], columns, columns.read(paths[0]))
+
+
+def _of_lines(field: str, node: Node, path: Path, columns: Columns) -> Iterator[str]:
+    lines = lines_of(columns.values[path])
+    if lines is None:
+        return
+    within, inner = columns.within(field, lines), node["items"]
+    for name in inner["required"]:
+        wanted = inner["properties"][name]
+        near = within.nearest(name, wanted)
+        if len(near) > 1:
+            yield f"{_either(near)} in {_shown(path)} may be `{name}`: name the right one."
+        elif near:
+            yield from _of_values(name, wanted, near[0], within, lines.read(near[0]))
+        else:
+            yield f"Nothing in {_shown(path)} is called what `{name}` of `{field}` could be."
+    made, unknown = lines_expression(field, node, path, lines, columns)
+    if unknown:
+        yield f"{_shown(path)} holds a list. Fill in {' and '.join(f'`{each}`' for each in unknown)}: `{made}`"
+
+
+def _of_values(field: str, node: Node, path: Path, columns: Columns, read: str) -> Iterator[str]:
+    held = columns.values[path]
+    may_be = f"{_shown(path)} may be `{field}`"
+    if is_time(node) and (date := dotted_date(held)):
+        told, form = date
+        yield f"{may_be}. `datetime.datetime.strptime({read}, '{form}')` reads dates such as {told}, as UTC."
+    elif node.get("type") == "number" and not is_time(node) and (comma := decimal_comma(held)):
+        told, replaced = comma
+        yield f"{may_be}, with a decimal comma ({shorten(told)}). `str({read}){replaced}` reads it, with all digits."
+    elif (below := columns.negative(field, path)) is not None:
+        number = f"float({read})" if isinstance(below, str) else read
+        yield f"{may_be}, and is negative ({shorten(str(below))}). If it counts pieces, `-{number}` makes it positive."
+    elif (amount := columns.minor_units(field, node, path)) is not None:
+        number = f"int({read})" if isinstance(held[0], str) else read
+        yield (
+            f"{may_be}, and looks like minor units ({amount} for {amount / 100:.2f}). If it is, divide it in SQL, or "
+            f"with `{number} / 100`; if not, `{read}` is right as it is."
+        )
+
+
+def _either(paths: list[Path]) -> str:
+    *others, last = map(_shown, paths)
+    return f"{', '.join(others)} or {last}"
+
+
+def _shown(path: Path) -> str:
+    return f"`{shorten('.'.join(path))}`"

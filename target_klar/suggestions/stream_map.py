@@ -1,0 +1,102 @@
+"""The stream map to begin with: what of a tap's records is known to be what Klar wants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_klar.records.convert import fold
+from target_klar.suggestions.choices import Columns, lines_of
+from target_klar.suggestions.fields import missing_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_klar.contract.schema import Node
+    from target_klar.contract.streams import Contract, Record
+    from target_klar.suggestions.choices import Fits, Lines
+    from target_klar.suggestions.values import Path
+
+
+def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fits) -> Record:
+    """Return the stream map that makes of a tap's records what Klar wants, as far as names and values tell.
+
+    `fits` says whether a value can be made into what a node of the contract wants. The map filters the records that
+    would cancel what Klar holds by an empty array: a source that has no lines for a refund does not say that.
+    """
+    columns = Columns(contract.stream, records, fits)
+    made: Record = {} if stream == contract.stream else {"__alias__": contract.stream}
+    for field in [*contract.schema["required"], *_alternative(contract.schema, columns)]:
+        node = contract.schema["properties"][field]
+        expression = _array(field, node, columns) if _of_objects(node) else _scalar(field, node, columns)
+        if expression:
+            made[field] = expression
+    kept = _filter(contract, made, columns) if made else None
+    return made | {"__filter__": kept} if kept else made
+
+
+def lines_expression(field: str, node: Node, path: Path, lines: Lines, columns: Columns) -> tuple[str, list[str]]:
+    """Return what makes Klar's array of a list, and the required fields for which it has `...`: nothing is known."""
+    inner, within = node["items"], columns.within(field, lines)
+    parts: list[str] = []
+    unknown: list[str] = []
+    for name, wanted in inner["properties"].items():
+        required = name in inner["required"]
+        found = within.choose(name, wanted) if required else within.optional(name, wanted)
+        if found is not None:
+            parts.append(f"{name!r}: {lines.read(found)}")
+        elif required:
+            unknown.append(name)
+            parts.append(f"{name!r}: ...")
+    source = lines.source(columns.read(path))
+    made = f"[{{{', '.join(parts)}}} for line in {source}]"
+    return made + (f" if {source} is not None else None" if columns.lacks(path) else ""), unknown
+
+
+def _of_objects(node: Node) -> bool:
+    return "properties" in node.get("items", {})
+
+
+def _alternative(schema: Node, columns: Columns) -> list[str]:
+    """Return the first known one of fields of which an object has to have one, if none is there by its name."""
+    fields = [each["required"][0] for each in schema.get("anyOf", ())]
+    if any(columns.optional(field, schema["properties"][field]) for field in fields):
+        return []
+    return [field for field in fields if columns.choose(field, schema["properties"][field])][:1]
+
+
+def _scalar(field: str, node: Node, columns: Columns) -> str | None:
+    path = columns.choose(field, node)
+    return None if path is None or _is_named(field, path) else columns.read(path)
+
+
+def _array(field: str, node: Node, columns: Columns) -> str | None:
+    paths = columns.nearest(field, node)
+    lines = lines_of(columns.values[paths[0]]) if len(paths) == 1 else None
+    if lines is None or (lines.is_text and columns.has("json")):  # which would hide the module that reads the text
+        return None
+    made, unknown = lines_expression(field, node, paths[0], lines, columns)
+    if unknown:
+        return None
+    if lines.wrapper is None and not missing_of(node["items"], {name for line in lines.items for name in line}):
+        return None if _is_named(field, paths[0]) else columns.read(paths[0])
+    return made
+
+
+def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:
+    """Return what is false for a record whose array would be empty, and true for one that is deleted."""
+    field = contract.cancels_by
+    if field is None:
+        return None
+    if field in made:
+        path = columns.nearest(field, contract.schema["properties"][field])[0]
+        lines = lines_of(columns.values[path])
+    else:
+        path, lines = columns.empty_list(field)
+    if lines is None:
+        return None
+    kept = lines.source(columns.read(path))
+    return f"bool(record.get({columns.deletion_field!r}) or {kept})" if columns.deletion_field else f"bool({kept})"
+
+
+def _is_named(field: str, path: Path) -> bool:
+    return len(path) == 1 and fold(path[0]) == fold(field)

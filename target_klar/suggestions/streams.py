@@ -1,0 +1,110 @@
+"""Which stream of Klar's a tap's stream may be, by its name and its columns."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from target_klar.contract.streams import CONTRACTS
+from target_klar.records.convert import fold
+from target_klar.suggestions.fields import certain
+from target_klar.suggestions.words import phrases, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_klar.contract.streams import Contract
+
+
+class _Names(NamedTuple):
+    """What a stream is called: names that say it, and names that say it where the columns do, too."""
+
+    sure: str
+    with_columns: str
+
+
+_STREAMS: Final = {
+    "refunds": _Names(
+        "refund, return, credit note, credit memo, cancellation",
+        "credit, reversal",
+    ),
+    "transaction_costs": _Names(
+        "fee, transaction cost, payment cost",
+        "transaction, payment, payout, charge",
+    ),
+    "logistics_costs": _Names(
+        "logistic cost, shipping cost, shipment cost, delivery cost, fulfillment cost, freight, freight cost, postage, "
+        "postage cost, shipping fee, shipment fee, delivery fee",
+        "logistic, shipping, shipment, delivery, fulfillment",
+    ),
+    "cogs": _Names(
+        "cogs, cost good, cost good sold, purchase price, purchase cost, product cost, unit cost, landed cost, "
+        "cost price",
+        "",
+    ),
+    "orders": _Names("order", "sale"),
+    "": _Names(
+        "purchase order, supplier order, draft order, abandoned order, fulfillment order, tax return", "purchase"
+    ),
+}
+"""By stream; the last names what sounds like one of them and is none."""
+_OF_LINES: Final = {"line", "item", "position", "row"}
+"""With which a name may end that says what the lines are of."""
+_IN_EVERY_STREAM: Final = {"id", "createdAt"}
+
+
+def likely_stream(name: str, columns: Iterable[str]) -> Contract | None:
+    """Return the stream of Klar's that a tap's stream may be; None where its name and its columns do not say.
+
+    A name that is clear counts alone; one that is not, only with a column for the lines or the costs; without a name
+    count columns that have the names of all that one stream alone requires.
+    """
+    columns = list(columns)
+    stream, sure = _named(name)
+    contract = CONTRACTS.get(stream) if stream else None
+    if contract and (sure or _agrees(contract, columns)):
+        return contract
+    folded = {fold(column) for column in columns}
+    own = [each for each in CONTRACTS.values() if {fold(field) for field in _own_fields(each)} <= folded]
+    return own[0] if len(own) == 1 else None
+
+
+def renaming(stream: str, contract: Contract | None) -> tuple[str, str]:
+    """Return two settings as JSON: one that renames a tap's stream, and one that drops it.
+
+    Without a contract the name is left to be filled in.
+    """
+    maps: tuple[object, ...] = ({"__alias__": contract.stream if contract else "<one of these>"}, "__NULL__")
+    rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=False) for each in maps)
+    return rename, drop
+
+
+def _named(name: str) -> tuple[str | None, bool]:
+    """Return the stream that a name says, and whether it says so by its end: what stands last is what it is."""
+    words = [word for word in words_of(name) if not word.isdigit()]
+    while words and words[-1] in _OF_LINES and len(words) > 1:
+        words.pop()
+    for end in range(len(words), 0, -1):
+        found = [
+            (len(phrase), sure and end == len(words), stream)
+            for stream, names in _STREAMS.items()
+            for sure, listed in ((True, names.sure), (False, names.with_columns))
+            for phrase in phrases(listed)
+            if tuple(words[max(0, end - len(phrase)) : end]) == phrase
+        ]
+        if found:
+            _, sure, stream = max(found)
+            return stream, sure
+    return None, False
+
+
+def _agrees(contract: Contract, columns: list[str]) -> bool:
+    """Tell whether a column is what the stream is about: its lines, or its costs."""
+    field = contract.unaggregated
+    return any(fold(column) == fold(field) for column in columns) or bool(
+        certain(f"{contract.stream}.{field}", ((column,) for column in columns))
+    )
+
+
+def _own_fields(contract: Contract) -> list[str]:
+    return [field for field in contract.schema["required"] if field not in _IN_EVERY_STREAM]
