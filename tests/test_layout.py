@@ -26,7 +26,6 @@ ROOMS = {
     "suggestions": "contract records",
     "reader": "records runtime",
     "sinks": "contract delivery reader records",
-    "preview": "contract mapping reader records runtime suggestions",
     "target": "api contract delivery mapping reader records runtime settings sinks suggestions",
     "progress": "",
     "run": "delivery progress runtime settings target",

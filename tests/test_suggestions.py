@@ -18,7 +18,7 @@ from test_preview import preview, proposed
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import FILTERED, mapped, registered
+from target_klar.mapping import mapped, registered
 from target_klar.records.conform import Conformer
 from target_klar.records.convert import Conversions
 from target_klar.records.explain import explain
@@ -296,7 +296,7 @@ def test_however_lines_are_written_the_map_reads_them_and_keeps_refunds_without_
     assert made["__filter__"] == f"bool({expression})"
     sent = json.loads(_conformed("refunds", made, lines[0]))
     assert sent["lineItems"] == [{"lineItemId": "1", "refundedQuantity": 1}]
-    assert all(_mapped(CONTRACTS["refunds"], made, each) is FILTERED for each in lines[1:])
+    assert all(_mapped(CONTRACTS["refunds"], made, each) is None for each in lines[1:])
 
 
 @pytest.mark.parametrize("empty", [[], "[]", " [ ] "])
@@ -306,7 +306,7 @@ def test_a_map_also_keeps_away_what_would_cancel_under_klars_own_name(empty: obj
     full, cancels = ({**whole, "line_items": each} for each in (written, empty))
     made = suggested("refunds", full, cancels)
 
-    assert _mapped(CONTRACTS["refunds"], made, cancels) is FILTERED
+    assert _mapped(CONTRACTS["refunds"], made, cancels) is None
     assert b'"lineItemId":"1"' in _conformed("refunds", made, full)
     assert "__filter__" not in suggested("refunds", full)  # what nobody has seen is not filtered
 
@@ -431,7 +431,7 @@ def test_whatever_records_hold_a_run_accepts_the_map_and_what_it_makes_converts(
     assert all(len(told.splitlines()) == 1 for told in advice(contract, records, fits))
     for each in records:
         result = _mapped(contract, made, each)
-        if result is FILTERED or conformer.is_deleted(each):
+        if result is None or conformer.is_deleted(each):
             continue
         # A column without a value makes none; whatever there is can be sent.
         assert isinstance(result, dict), result

@@ -51,6 +51,8 @@ _MAX_BYTES: Final = 64 << 20
 _WIDE: Final = 120
 """The columns of a terminal that hold two records side by side; in fewer they stand below each other."""
 _PIPED: Final = 1000
+_INDENT: Final = 4 * " "
+"""Before a stream map."""
 _WIDEST_NAME: Final = 24
 _TITLES: Final = {
     Conformed: "Klar gets",
@@ -82,7 +84,9 @@ def show(target: PreviewTarget, path: str | None) -> None:
     for part in _report(target, sources, lines, stopped):
         # Half a surrogate pair, which stdout does not take, is written as JSON has it.
         line = part.encode("utf-8", "backslashreplace").decode() if isinstance(part, str) else part
-        console.print(line, no_wrap=isinstance(line, str), overflow="ignore", crop=False)
+        # What is to be copied stays on its line.
+        whole = isinstance(line, str) and (line.startswith(_INDENT) or not sys.stdout.isatty())
+        console.print(line, no_wrap=whole, overflow="ignore" if whole else "fold", crop=False)
     if has_more:
         console.print(f"The input goes on: no more than its first {len(lines):,} lines were read.")
     if stopped:
@@ -176,13 +180,17 @@ def _proposals(target: PreviewTarget, sources: dict[str, SourceStream]) -> dict[
 def _of_source(
     name: str, source: SourceStream, target: PreviewTarget, final: PreviewTarget, proposal: Proposal | None
 ) -> Iterator[str | Table]:
-    yield f"{shorten(name)}: {len(source.records):,} records" if source.records else f"{shorten(name)}: no record came"
+    yield (
+        f"{shorten(name)}: {len(source.records):,} records"
+        if source.records
+        else f"{shorten(name)}: no RECORD message came"
+    )
     if name in target.unknown:
         yield f"  Klar has no stream of this name, only {', '.join(CONTRACTS)}."
         likely = suggestions.likely_stream(name, source.columns)
         if likely is None:
             yield "  Nothing in its name or its columns suggests one. Name it with `__alias__`, or drop it:"
-            yield from (f"    {setting}" for setting in suggestions.renaming(name, None))
+            yield from (f"{_INDENT}{setting}" for setting in suggestions.renaming(name, None))
         else:
             yield f"  Its name and its columns suggest `{likely.stream}`."
     elif all(isinstance(each, RemoveRecordTransform) for each in target.mapper.stream_maps.get(name, [None])):
@@ -207,10 +215,10 @@ def _of_proposal(name: str, proposal: Proposal, tallies: Iterable[tuple[Contract
         return
     setting = {"stream_maps": {name: proposal.stream_map}}
     yield "  A stream map to begin with, as JSON for a configuration file:"
-    yield f"    {json.dumps(setting, ensure_ascii=False)}"
+    yield f"{_INDENT}{json.dumps(setting, ensure_ascii=False)}"
     yield "  The same as YAML for meltano.yml, under `config:`:"
     for line in yaml.safe_dump(setting, sort_keys=False, allow_unicode=True, width=_PIPED).splitlines():
-        yield f"    {line}"
+        yield f"{_INDENT}{line}"
     for line in chain.from_iterable(tally.verdicts() for _, tally in tallies):
         yield f"  With it: {line}"
 
@@ -257,6 +265,7 @@ def _cells(
     otherwise = {Conformed: "no {}", Rejection: "{}"}.get(type(outcome), "")
     fields = {fold(field): field for field in (*contract.schema["properties"], DELETED_AT)}
     cells: dict[str, tuple[str, ...]] = {}
+    shown_beside: set[str] = set()
     for column, value in came.items():
         field = column if column in made else fields.get(fold(column))
         if field is None:
@@ -264,9 +273,10 @@ def _cells(
         elif field == DELETED_AT:
             gets = "the mark of a deletion"
         else:
-            gets = made.pop(field, otherwise.format(field))
+            gets = made.get(field, otherwise.format(field))
+            shown_beside.add(field)
         cells[column] = shown(value, column), gets
-    return cells | {field: ("", gets) for field, gets in made.items()}
+    return cells | {field: ("", gets) for field, gets in made.items() if field not in shown_beside}
 
 
 def _received(outcome: Outcome | None) -> dict[str, str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
     from target_klar.records.formatting import Problem
 
-_MAX_CHARACTERS: Final = 60
+_MAX_CHARACTERS: Final = 80
 _MAX_ITEMS: Final = 4
 _MAX_DEPTH: Final = 5
 _ITEM: Final = re.compile(r"\[\d+\]")
