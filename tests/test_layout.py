@@ -29,6 +29,9 @@ ROOMS = {
     "target": "api contract delivery mapping reader records runtime settings sinks suggestions",
     "progress": "",
     "run": "delivery progress runtime settings target",
+    "preview": (
+        "contract delivery map_columns mapping reader records runtime settings sources suggestions target"
+    ),
     "cli": "api contract preview run runtime settings target",
     "__main__": "cli runtime",
 }

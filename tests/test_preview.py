@@ -130,7 +130,7 @@ def test_the_settings_of_the_load_hold_in_its_preview() -> None:
     assert "omitted" not in preview(lines, extra_fields=["gift"], **known)
     assert "transaction_costs: 1 read, 1 valid" in preview(lines, validate_records=False)
     deleted = [REFUNDS, record("refunds", id="1", _sdc_deleted_at="2026-05-05T00:00:00Z")]
-    assert "1 of 1 would be skipped, since they are deleted at their source" in preview(deleted)
+    assert "1 of 1 would be skipped: deleted at the source" in preview(deleted)
     assert "refunds: 1 read, 1 valid, 1 cancelled" in preview(deleted, hard_delete=True)
 
 
@@ -174,10 +174,25 @@ def test_where_a_load_stops_it_stops_too_and_shows_what_comes_before(klar: Sandb
 
     assert (shown.code, stopped.code) == (1, 1)
     assert loaded.errors[0].startswith(shown.errors[0])
+    assert "refunds: 1 records\n" in shown.out
     assert "refunds: 1 read, 1 valid" in shown.out
     assert missing.errors[0].startswith(stopped.errors[0])
     assert "reads `lines` for `lineItems`" in stopped.errors[0]
     assert klar.count("refunds") == 1
+
+
+def test_one_stream_of_a_tap_that_becomes_two_of_klars_is_shown_as_both() -> None:
+    maps = {
+        "refunds": {"__source__": "returns", "lineItems": "[]"},
+        "transaction_costs": {"__source__": "returns", "orderId": "id", "transactionCosts": "fee"},
+    }
+    out = preview([schema("returns"), record("returns", id=7, createdAt=1777887000, fee="x")], stream_maps=maps)
+
+    assert "returns: 1 records that become refunds and transaction_costs" in out
+    assert "refunds: 0 of 1 would be rejected" in out
+    assert "transaction_costs: 1 of 1 would be rejected: 1 x transactionCosts must be a number (such as 7" in out
+    assert re.search(r"\|fee +\| text, 1 character +\| used by the map", out)
+    assert "A stream map to begin with" not in out
 
 
 def test_plain_json_lines_are_previewed_with_their_streams_name() -> None:
@@ -192,9 +207,13 @@ def test_plain_json_lines_are_previewed_with_their_streams_name() -> None:
         "Gebühren": {"__alias__": "transaction_costs", "orderId": "Auftragsnr", "transactionCosts": "record['Gebühr']"}
     }
     assert "With it: 0 of 1 would be rejected" in named.out
-    csv = run(None, ["Datum;Gebühr", "1;2"], "--preview", "--stream", "Gebühren")
-    assert (csv.code, csv.out) == (1, "")
-    assert "It looks like CSV" in csv.errors[0]
+    for options in ([], ["--stream", "Gebühren"]):
+        csv = run(None, ["Datum;Gebühr", "1;2"], "--preview", *options)
+        assert (csv.code, csv.out) == (1, "")
+        assert "It looks like CSV" in csv.errors[0]
+    singer = run(None, [COSTS], "--preview", "--stream", "Gebühren")
+    assert (singer.code, singer.out) == (1, "")
+    assert "a Singer message, and under `--stream` each line is a record" in singer.errors[0]
 
 
 @pytest.mark.parametrize(

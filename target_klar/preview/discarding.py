@@ -105,7 +105,7 @@ class Tally:
         if self.counts[Filtered]:
             yield f"{self.counts[Filtered]:,} {of} dropped by `__filter__`"
         if self.counts[Deleted]:
-            yield f"{self.counts[Deleted]:,} {of} skipped, since they are deleted at their source"
+            yield f"{self.counts[Deleted]:,} {of} skipped: deleted at the source"
 
 
 class TalliedStream(Stream):
@@ -155,7 +155,7 @@ class PreviewTarget(TargetKlar):
         return [(each.contract, each.tallies[source]) for each in self.streams if source in each.tallies]
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        self._config.setdefault("api_token", "none")
+        self._config |= {"api_token": "none"}
         errors = super()._validate_config(raise_errors=raise_errors)
         self._config.pop("rejects_path", None)
         self._config["validate_only"] = True  # a dry run: no STATE, and what is accepted is called valid

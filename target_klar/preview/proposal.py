@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar import suggestions
@@ -17,18 +17,10 @@ if TYPE_CHECKING:
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
+    from target_klar.preview.first_lines import Sample
 
 _ALIAS: Final = "__alias__"
 _ELSE: Final = "__else__"
-
-
-@dataclass
-class SourceStream:
-    """A stream of the tap: its columns, and its records among the lines that were read."""
-
-    columns: dict[str, None] = field(default_factory=dict)
-    """Those of its SCHEMA, and others that records bring."""
-    records: list[Record] = field(default_factory=list)
 
 
 @dataclass
@@ -68,28 +60,28 @@ def _judge(node: Node) -> Callable[[object], bool]:
     return fits
 
 
-def propose(name: str, source: SourceStream, contract: Contract, maps: Mapping[str, Any], fits: Fits) -> Proposal:
+def propose(name: str, sample: Sample, contract: Contract, maps: Mapping[str, Any], fits: Fits) -> Proposal:
     """Return what may be made of a source stream for one of Klar's; `maps` are those of the configuration.
 
     A map that makes fields already is the user's own, and no other is proposed in its place.
     """
     theirs = definitions_of(maps, name)
-    sentences = [*_missing(contract, source, theirs), *suggestions.advice(contract, source.records, fits)]
+    sentences = [*_missing(contract, sample, theirs), *suggestions.advice(contract, sample.records, fits)]
     is_plain = not theirs or (name in maps and len(theirs) == 1 and not theirs[0].keys() - {_ALIAS})
-    made = suggestions.map_for(name, contract, source.records, fits) if is_plain else {}
+    made = suggestions.map_for(name, contract, sample.records, fits) if is_plain else {}
     return Proposal(sentences, made)
 
 
-def _missing(contract: Contract, source: SourceStream, definitions: list[dict[str, Any]]) -> Iterator[str]:
+def _missing(contract: Contract, sample: Sample, definitions: list[dict[str, Any]]) -> Iterator[str]:
     made = {field: expression for definition in definitions for field, expression in definition.items()}
-    columns = [*source.columns] if _ELSE not in made else []
+    columns = [*sample.columns] if _ELSE not in made else []
     have = {*columns, *made}.difference(field for field, expression in made.items() if expression in (None, "__NULL__"))
     for each in suggestions.missing(contract, have):
-        near = [shorten(column) for column in suggestions.likely(contract, each, source.columns)]
+        near = [shorten(column) for column in suggestions.likely(contract, each, sample.columns)]
         hint = f" It may be {' or '.join(near)}." if near else " No column looks like it."
         node = contract.schema["properties"][each]
         yield f"Klar wants `{each}` ({node['type']}: {node['description']}), which is missing.{hint}"
-        line = [shorten(column) for column in suggestions.is_line(each, contract, source.columns)]
+        line = [shorten(column) for column in suggestions.is_line(each, contract, sample.columns)]
         if line:
             yield (
                 f"With {' and '.join(line)} a record looks like one of the {each}. Klar wants all of them in one "

@@ -7,9 +7,7 @@ import logging
 import re
 import shutil
 import sys
-from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -24,14 +22,13 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.map_columns import expressions_of
 from target_klar.mapping import definitions_of
 from target_klar.preview.discarding import RECORDS_SHOWN, PreviewTarget
-from target_klar.preview.proposal import Fits, Proposal, SourceStream, propose
+from target_klar.preview.first_lines import first_lines, samples_of
+from target_klar.preview.proposal import Fits, propose
 from target_klar.preview.values import shown, shown_problem
-from target_klar.reader import MAX_LINE
 from target_klar.records.conform import DELETED_AT, Conformed, Deleted, Filtered, Rejection
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
-from target_klar.records.json_codec import NotJSONError, decode
-from target_klar.runtime.pipes import NO_INPUT
+from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
 from target_klar.sources import filter_warnings
 
@@ -40,14 +37,13 @@ if TYPE_CHECKING:
 
     from target_klar.contract.streams import Contract
     from target_klar.preview.discarding import Tally
+    from target_klar.preview.first_lines import Sample
+    from target_klar.preview.proposal import Proposal
     from target_klar.records.conform import Outcome
 
     Shown = tuple[Any, Outcome | None]
     """A record as the tap wrote it, and what it becomes, if it becomes something."""
 
-_MAX_LINES: Final = 10_000
-_MAX_BYTES: Final = 64 << 20
-"""What is read and held at the most, with the line that passes it."""
 _WIDE: Final = 120
 """The columns of a terminal that hold two records side by side; in fewer they stand below each other."""
 _PIPED: Final = 1000
@@ -75,13 +71,13 @@ def show(target: PreviewTarget, path: str | None) -> None:
         InvalidInputLine: The same, at a line that is no message.
     """
     logging.disable(logging.INFO)
-    lines, has_more = _first_lines(path)
+    lines, has_more = first_lines(path)
     stopped = target.judge(lines)
-    sources = _sources(lines, target.message_reader.stream)
-    if not sources:
+    samples = samples_of(lines, target.message_reader.stream)
+    if not target.sources:
         raise stopped or FatalSyncError("The input has no stream, so there is nothing to show. Check the tap.")
     console = Console(width=_width(), highlight=False, markup=False, emoji=False)
-    for part in _report(target, sources, lines, stopped):
+    for part in _report(target, samples, lines, stopped):
         # Half a surrogate pair, which stdout does not take, is written as JSON has it.
         line = part.encode("utf-8", "backslashreplace").decode() if isinstance(part, str) else part
         # What is to be copied stays on its line.
@@ -93,46 +89,10 @@ def show(target: PreviewTarget, path: str | None) -> None:
         raise stopped
 
 
-def _first_lines(path: str | None) -> tuple[list[bytes], bool]:
-    """Return the first lines of the input, and whether there are others."""
-    if path is None and sys.stdin is None:
-        raise FatalSyncError(NO_INPUT)
-    lines: list[bytes] = []
-    size = 0
-    try:
-        with Path(path).open("rb") if path else sys.stdin.buffer as source:
-            for line in iter(partial(source.readline, MAX_LINE + 2), b""):
-                if len(lines) == _MAX_LINES or size > _MAX_BYTES:
-                    return lines, True
-                lines.append(line)
-                size += len(line)
-    except OSError as error:
-        raise FatalSyncError(f"The input cannot be read ({error.strerror}).") from None
-    return lines, False
-
-
-def _sources(lines: Iterable[bytes], stream: str | None) -> dict[str, SourceStream]:
-    """Return the tap's streams; with a `stream` the lines are its records."""
-    sources: dict[str, SourceStream] = {}
-    for line in lines:
-        try:
-            message = decode(line)
-        except NotJSONError:  # a blank line, or where a load stops
-            continue
-        match message if stream is None else {"type": "RECORD", "stream": stream, "record": message}:
-            case {"type": "SCHEMA", "stream": str(name), "schema": {"properties": dict(columns)}}:
-                sources.setdefault(name, SourceStream()).columns.update(dict.fromkeys(columns))
-            case {"type": "RECORD", "stream": str(name), "record": dict(record)} if name in sources or stream:
-                source = sources.setdefault(name, SourceStream())
-                source.records.append(record)
-                source.columns.update(dict.fromkeys(record))
-    return sources
-
-
 def _report(
-    target: PreviewTarget, sources: dict[str, SourceStream], lines: Sequence[bytes], stopped: Exception | None
+    target: PreviewTarget, samples: dict[str, Sample], lines: Sequence[bytes], stopped: Exception | None
 ) -> Iterator[str | Table]:
-    proposals = _proposals(target, sources)
+    proposals = _proposals(target, samples)
     maps = {name: each.stream_map for name, each in proposals.items() if each.stream_map}
     final, then = target, stopped
     if maps:
@@ -140,8 +100,8 @@ def _report(
         final.message_reader.stream = target.message_reader.stream
         logging.disable(logging.WARNING)  # which the first one gave
         then = final.judge(lines)
-    for name, source in sources.items():
-        yield from _of_source(name, source, target, final if name in maps else target, proposals.get(name))
+    for name, sample in samples.items():
+        yield from _of_source(name, sample, target, final if name in maps else target, proposals.get(name))
         yield ""
     if then is not None and str(then) != str(stopped):
         yield f"With these stream maps a load would stop: {then}"
@@ -160,34 +120,34 @@ def _report(
         yield f"`stream_maps` has maps for streams that did not come: {missing}."
 
 
-def _proposals(target: PreviewTarget, sources: dict[str, SourceStream]) -> dict[str, Proposal]:
+def _proposals(target: PreviewTarget, samples: dict[str, Sample]) -> dict[str, Proposal]:
     """Return a proposal for each source stream of which Klar misses something."""
     fits = Fits()
     proposals: dict[str, Proposal] = {}
     maps = target.config.get("stream_maps", {})
-    for name, source in sources.items():
+    for name, sample in samples.items():
         tallies = target.tallies(name)
         contract: Contract | None = None
         if name in target.unknown:
-            contract = suggestions.likely_stream(name, source.columns)
+            contract = suggestions.likely_stream(name, sample.columns)
         elif len(tallies) == 1 and tallies[0][1].counts[Rejection]:
             contract = tallies[0][0]
         if contract is not None:
-            proposals[name] = propose(name, source, contract, maps, fits)
+            proposals[name] = propose(name, sample, contract, maps, fits)
     return proposals
 
 
 def _of_source(
-    name: str, source: SourceStream, target: PreviewTarget, final: PreviewTarget, proposal: Proposal | None
+    name: str, sample: Sample, target: PreviewTarget, final: PreviewTarget, proposal: Proposal | None
 ) -> Iterator[str | Table]:
-    yield (
-        f"{shorten(name)}: {len(source.records):,} records"
-        if source.records
-        else f"{shorten(name)}: no RECORD message came"
-    )
+    tallies = final.tallies(name)
+    streams = [contract.stream for contract, _ in target.tallies(name)]
+    become = f" that become {' and '.join(streams)}" if streams not in ([], [name]) else ""
+    read = tallies[0][1].read if tallies else len(sample.records)
+    yield f"{shorten(name)}: {f'{read:,} records{become}' if read else 'no RECORD message came'}"
     if name in target.unknown:
         yield f"  Klar has no stream of this name, only {', '.join(CONTRACTS)}."
-        likely = suggestions.likely_stream(name, source.columns)
+        likely = suggestions.likely_stream(name, sample.columns)
         if likely is None:
             yield "  Nothing in its name or its columns suggests one. Name it with `__alias__`, or drop it:"
             yield from (f"{_INDENT}{setting}" for setting in suggestions.renaming(name, None))
@@ -197,11 +157,12 @@ def _of_source(
         yield "  A stream map drops this stream."
     if final is not target:
         yield "  What Klar gets is shown with the stream map below."
-    tallies = final.tallies(name)
     for contract, tally in tallies:
+        if len(tallies) > 1:
+            yield f"  As {contract.stream}:"
         yield from _tables(tally.first, contract, _columns_read(final, name))
-    if not tallies and source.records:
-        yield from _tables([(record, None) for record in source.records[:RECORDS_SHOWN]])
+    if not tallies and sample.records:
+        yield from _tables([(record, None) for record in sample.records[:RECORDS_SHOWN]])
     for contract, tally in target.tallies(name):
         of = f"{contract.stream}: " * (len(tallies) > 1)
         yield from (f"  {of}{line}" for line in tally.verdicts())
