@@ -107,7 +107,7 @@ def _report(
         yield f"With these stream maps a load would stop: {then}"
     streams = [each for each in final.streams if each.read]
     if streams:
-        yield f"A load of these {len(lines):,} lines{' with these stream maps' * bool(maps)} would say:"
+        yield f"In all, of these {len(lines):,} lines{' with these stream maps' * bool(maps)}:"
     for each in streams:
         yield from (f"  {line}" for line in (each.summary(zeros=False), *each.warnings()))
         if each.conformer.assumed_utc:
