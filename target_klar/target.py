@@ -64,6 +64,7 @@ class TargetKlar(Target):
     ]
     dispatcher_class: ClassVar[type[Dispatcher]] = Dispatcher
     stream_class: ClassVar[type[Stream]] = Stream
+    """Both have another in their place where batches are not delivered."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -320,6 +320,7 @@ def test_no_value_of_a_customer_is_shown() -> None:
         ("note", None, "null"),
         ("created_at", 1777887000, "1777887000 (2026-05-04 09:30:00 UTC)"),
         ("rows", [{"name": "Anna", "n": 1}], "[{name: text, 4 characters, n: 1}]"),
+        ("rows", {"anna@customer.example": 1}, "{text, 21 characters: 1}"),
         ("rows", '[{"name": "Anna", "id": "x"}]', "[{name: text, 4 characters, id: x}]"),
     ],
 )

@@ -155,11 +155,9 @@ class PreviewTarget(TargetKlar):
         return [(each.contract, each.tallies[source]) for each in self.streams if source in each.tallies]
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        self._config |= {"api_token": "none"}
-        errors = super()._validate_config(raise_errors=raise_errors)
-        self._config.pop("rejects_path", None)
-        self._config["validate_only"] = True  # a dry run: no STATE, and what is accepted is called valid
-        return errors
+        # As in a dry run no STATE is kept, and what is accepted is called valid.
+        self._config |= {"api_token": "none", "validate_only": True}
+        return super()._validate_config(raise_errors=raise_errors)
 
     def _reject_unknown(self, stream: str, alias: str, columns: Collection[str]) -> None:  # noqa: ARG002  # as a load's
         self.unknown.add(stream)

@@ -65,13 +65,15 @@ def _shown(value: object, name: str, depth: int) -> str:
         case int() | float() | Decimal() as number:
             return _shown_number(number, name)
         case dict() as fields if fields and depth and fold(name) not in _PRIVATE:
-            return (
-                f"{{{_joined(f'{shorten(str(key))}: {_shown(fields[key], str(key), depth - 1)}' for key in fields)}}}"
-            )
+            return f"{{{_joined(f'{_shown_key(key)}: {_shown(fields[key], key, depth - 1)}' for key in fields)}}}"
         case list() as items if items and depth and fold(name) not in _PRIVATE:
             return f"[{_joined(_shown(item, name, depth - 1) for item in items)}]"
         case other:
             return str(other) if other in ([], {}) else describe(other)
+
+
+def _shown_key(key: str) -> str:
+    return shorten(key) if _ID.fullmatch(key) else _length(key)
 
 
 def _shown_number(number: float | Decimal, name: str) -> str:
@@ -85,8 +87,10 @@ def _shown_number(number: float | Decimal, name: str) -> str:
 def _shown_text(text: str, name: str) -> str:
     if fold(name) not in _PRIVATE and (_is_plain(text) or (_says_id(name) and _ID.fullmatch(text))):
         return shorten(text)
-    if not text:
-        return "empty text"
+    return _length(text) if text else "empty text"
+
+
+def _length(text: str) -> str:
     return f"text, {len(text):,} character{'s' * (len(text) != 1)}"
 
 
