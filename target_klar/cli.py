@@ -72,7 +72,7 @@ class _Command(TargetKlar):
             if option.name == "file_input":
                 option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
         for name, told in {
-            "--preview": "Judge the first 10,000 lines as a load does, show what they become, and send nothing. Needs no token.",
+            "--preview": "Judge the first 10,000 lines as a load does, show what they become, send nothing.",
             "--check": "Ask Klar for the status of every stream, and load nothing.",
         }.items():
             command.params.append(click.Option([name], is_flag=True, help=told))
