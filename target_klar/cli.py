@@ -15,6 +15,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import KlarError, TokenRefusedError
 from target_klar.contract.streams import CONTRACTS
+from target_klar.preview.discarding import PreviewTarget
 from target_klar.run import UnexpectedError, load
 from target_klar.runtime import shutdown
 from target_klar.settings.environment import substitute_log_level, unread_variables
@@ -37,7 +38,7 @@ _OWN_OPTIONS = (
     click.Option(
         ["--preview"],
         is_flag=True,
-        help="Show what the first records of the input become, and load nothing. Needs no token.",
+        help="Judge the first 10,000 lines as a load does, show what they become, send nothing. Needs no token.",
     ),
     click.Option(
         ["--check"],
@@ -136,11 +137,11 @@ class _Command(TargetKlar):
         cls.print_version(print_fn=_logger.info)
         path = None if file_input == "-" else file_input
         try:
-            target = (_WithoutToken if preview else cls)(config=config.config, parse_env_config=config.parse_env)
+            target = (PreviewTarget if preview else cls)(config=config.config, parse_env_config=config.parse_env)
         except ConfigValidationError as error:
             raise ConfigurationError(" ".join(error.errors)) from None
         target.message_reader.stream = stream
-        if preview:
+        if isinstance(target, PreviewTarget):
             _preview(target, path)
             return
         if not check:
@@ -154,14 +155,6 @@ class _Command(TargetKlar):
             raise ConfigurationError("Klar shows the status of no stream. The lines above say why.")
 
 
-class _WithoutToken(TargetKlar):
-    """The target of a preview, which sends nothing."""
-
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        self._config.setdefault("api_token", "none")
-        return super()._validate_config(raise_errors=raise_errors)
-
-
 def _tell_about() -> None:
     click.echo(f"Name: {TargetKlar.name}\nDescription: {TargetKlar.__doc__}\nVersion: {TargetKlar.plugin_version}")
     click.echo("Settings, each also as a variable TARGET_KLAR_... in capitals under --config=ENV:")
@@ -172,11 +165,11 @@ def _tell_about() -> None:
         click.echo(textwrap.fill(told, width=100, initial_indent="  ", subsequent_indent="      "))
 
 
-def _preview(target: TargetKlar, path: str | None) -> None:
-    from target_klar.preview import show  # noqa: PLC0415  # what lays out tables takes long to import
+def _preview(target: PreviewTarget, path: str | None) -> None:
+    from target_klar.preview.report import show  # noqa: PLC0415  # what lays out tables takes long to import
 
     shutdown.end_at_once()
-    show(target.config, path)
+    show(target, path)
 
 
 def _show_token_claims(token: str) -> None:

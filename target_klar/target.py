@@ -64,6 +64,9 @@ class TargetKlar(Target):
         TargetCapabilities.HARD_DELETE,
         TargetCapabilities.VALIDATE_RECORDS,
     ]
+    dispatcher_class: ClassVar[type[Dispatcher]] = Dispatcher
+    stream_class: ClassVar[type[Stream]] = Stream
+    """Both have another in their place where batches are not delivered."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -76,7 +79,7 @@ class TargetKlar(Target):
         interval, status_timeout = config["checkpoint_interval_seconds"], config["status_timeout_seconds"]
         checkpoints = Checkpoints(ledger, rejects, workers, interval, status_timeout)
         parallel = config["max_parallel_requests"]
-        self.dispatcher = Dispatcher(ledger, rejects, workers, checkpoints, parallel, status_timeout)
+        self.dispatcher = self.dispatcher_class(ledger, rejects, workers, checkpoints, parallel, status_timeout)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
         self.message_reader: KlarReader
         self._reader = self.message_reader = KlarReader(wakeup, self._poll)
@@ -134,15 +137,14 @@ class TargetKlar(Target):
         keys = names_of(message_dict.get("key_properties"))
         maps = registered(self.mapper, stream, schema, keys)
         self.dispatcher.rejects.schema(stream, message_dict[LINE])
-        for each in maps:
-            if each.stream_alias not in CONTRACTS and not isinstance(each, RemoveRecordTransform):
-                raise FatalSyncError(_unknown(stream, each.stream_alias, properties))
+        kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
+        for alias in (each.stream_alias for each in kept if each.stream_alias not in CONTRACTS):
+            self._reject_unknown(stream, alias, properties)
         definitions = self._definitions(stream)
         expressions = expressions_of(definitions)
-        kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
         removed = columns_removed(maps, self.mapper.stream_maps_dict, stream)
         routes: list[PlainRoute | MappedRoute] = []
-        for each in kept:
+        for each in (each for each in kept if each.stream_alias in CONTRACTS):
             klar_stream = self.get_sink(each.stream_alias).stream
             klar_stream.conformer.expect(column for expression in expressions for column in expression.columns)
             routes.append(
@@ -154,6 +156,14 @@ class TargetKlar(Target):
         self.sources.append(source)
         self._lookahead.watch(source, wildcard=is_wildcard(self.mapper.stream_maps_dict, stream))
         self._direct_reader()
+
+    def _reject_unknown(self, stream: str, alias: str, columns: Collection[str]) -> None:
+        """Stop at a stream of the tap's that leads to none of Klar's.
+
+        Raises:
+            FatalSyncError: Always; the message shows the map that would rename it.
+        """
+        raise FatalSyncError(_unknown(stream, alias, columns))
 
     def _direct_reader(self) -> None:
         """Have the reader add records where they go, by way of the lookahead only while that has something to hold."""
@@ -209,7 +219,7 @@ class TargetKlar(Target):
             hard_delete=config["hard_delete"],
             version=config[contract.version_setting],
         )
-        return Stream(
+        return self.stream_class(
             contract,
             conformer,
             QualityReport(contract, ignored, enabled=config["validate_records"]),

@@ -28,14 +28,14 @@ ROOMS = {
     "batch_files": "records runtime",
     "input_forms": "records",
     "reader": "input_forms records runtime",
-    "sources": "delivery map_columns mapping records",
+    "sources": "contract delivery map_columns mapping records",
     "lookahead": "sources",
     "sinks": "delivery",
-    "preview": "contract map_columns mapping reader records runtime suggestions",
     "target": "api batch_files contract delivery lookahead map_columns mapping reader records runtime settings sinks "
     "sources suggestions",
     "progress": "",
     "run": "delivery progress runtime settings sources target",
+    "preview": ("contract delivery map_columns mapping reader records runtime settings sources suggestions target"),
     "cli": "api contract preview run runtime settings target",
     "__main__": "cli runtime",
 }

@@ -6,19 +6,23 @@ import json
 import os
 import pty
 import re
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import yaml
 from forked import Forked, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from invocation import closed_stdin, invoke
-from program import record, schema, state, variables
+from program import COSTS, ORDERS, REFUNDS, record, refund, schema, state, variables
+from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
+from target_klar.preview.values import shown
 from target_klar.sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 REST = [
     schema("order_refunds", order_id={}, created_at={}, note={}, refund_line_items={}),
@@ -78,20 +82,138 @@ def proposed(out: str) -> dict[str, Any]:
     return maps
 
 
+def table(out: str) -> dict[str, list[str]]:
+    """The cells of its last table, by column."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if line.startswith("|")]
+    return {name: cells for name, *cells in rows}
+
+
 def test_it_shows_column_by_column_what_came_what_klar_gets_and_what_is_wrong() -> None:
     out = preview(REST)
+    rows = table(out)
 
-    rows = {
-        cells[0]: cells[1:] for line in out.splitlines() if "|" in line for cells in [re.split(r" *\| *", line)[1:]]
-    }
-    assert rows["id"][:4] == ["509562969", "id 509562969", "2", "id 2"]
-    assert rows["created_at"][:2] == ["2026-05-04T09:30:00-04:00", "createdAt 1777901400"]
-    assert rows["note"][:4] == ["it broke", "left out", "", "left out"]
+    assert rows["column"] == ["record 1", "Klar gets", "record 2", "dropped by `__filter__`"]  # not cancelled
+    assert rows["id"] == ["509562969", "id 509562969", "2", ""]
+    assert rows["created_at"][:2] == ["2026-05-04T09:30:00-04:00", "createdAt 1777901400 (2026-05-04 13:30:00 UTC)"]
+    assert rows["note"] == ["text, 8 characters", "omitted", "", ""]
+    assert rows["lineItems"][1].startswith("lineItems [{id: 104689539, lineItemId: 703073504, refundedQuantity: 2}")
     assert "Its name and its columns suggest `refunds`." in out
-    assert "record 1 is refused: lineItems is required" in out
     assert "Klar wants `lineItems`" in out
     assert "It may be refund_line_items." in out
-    assert "record 2 is dropped by `__filter__`" in out  # not cancelled
+    assert "With it: 0 of 2 would be rejected" in out
+
+
+@pytest.mark.parametrize(("bad", "settings"), [(3, {}), (17, {"batch_size_rows": 5}), (40, {"rejects_limit": 2})])
+def test_every_record_is_judged_and_the_reasons_are_counted(bad: int, settings: dict[str, Any]) -> None:
+    wrong = [refund(f"B-{n}", "1,5" if n % 3 else None) for n in range(bad)]
+    out = preview([REFUNDS, *(refund(f"G-{n}") for n in range(50)), *wrong], **settings)
+    empty = len([n for n in range(bad) if not n % 3])
+    reason = "x lineItems[].refundedQuantity must be a number"
+
+    assert f"{bad} of {50 + bad} would be rejected: {bad} {reason} (such as B-0, found null)" in out
+    assert f"refunds: {50 + bad} read, 50 valid, {bad} rejected" in out
+    assert empty < bad
+
+
+def test_the_settings_of_the_load_hold_in_its_preview() -> None:
+    bundled = {"id": "b", "quantity": 1}
+    line = {"id": "a", "quantity": 1, "bundledProducts": [bundled], "taxes": [{"taxRate": 19}], "gift": 1}
+    lines = [ORDERS, record("orders", id="1", createdAt=1777887000, lineItems=[line]), COSTS]
+    lines += [record("transaction_costs", orderId="1", transactionCosts="1,10")]
+    known = {"orders_api_version": "07.2025"}
+
+    assert "1 of 1 would be rejected: 1 x lineItems[].bundledProducts is known to Klar from version 07" in preview(
+        lines
+    )
+    assert "a tax rate above 1" in preview(lines, **known)
+    assert "were omitted: lineItems[].gift" in preview(lines, **known)
+    assert "omitted" not in preview(lines, extra_fields=["gift"], **known)
+    assert "transaction_costs: 1 read, 1 valid" in preview(lines, validate_records=False)
+    deleted = [REFUNDS, record("refunds", id="1", _sdc_deleted_at="2026-05-05T00:00:00Z")]
+    assert "1 of 1 would be skipped: deleted at the source" in preview(deleted)
+    assert "refunds: 1 read, 1 valid, 1 cancelled" in preview(deleted, hard_delete=True)
+
+
+def test_it_sends_nothing_and_writes_no_file_and_no_state(klar: Sandbox, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    ended = run(klar, [REFUNDS, refund("1"), refund("2", None), state(1)], "--preview", rejects_path=str(rejects))
+
+    assert (ended.code, klar.requests, [*tmp_path.iterdir()]) == (0, [], [])
+    assert "1 of 2 would be rejected" in ended.out
+    assert '"page"' not in ended.out
+
+
+def test_it_says_what_the_columns_of_lines_lose_and_which_keys_repeat() -> None:
+    line = {"line_item_id": "1", "refunded_quantity": 1, "discount": 2}
+    again = [record("refunds", id="1", created_at=1777887000, line_items=[line | {"line_item_id": n}]) for n in "12"]
+    out = preview([REFUNDS, *again])
+
+    assert "refunds: fields that Klar does not know were omitted: lineItems[].discount" in out
+    assert "1 key (id) came again with other lineItems" in out
+
+
+def test_it_says_what_it_did_not_reach() -> None:
+    batch = {"type": "BATCH", "stream": "refunds", "encoding": {"format": "jsonl"}, "manifest": ["file:///nowhere"]}
+    lines = [REFUNDS, COSTS, batch, *(refund(str(n)) for n in range(9_998))]
+    out = preview(lines, stream_maps={"fees": {"__alias__": "transaction_costs"}})
+
+    assert "0 of 9,997 would be rejected" in out
+    assert "The input goes on: no more than its first 10,000 lines were read." in out
+    assert "transaction_costs: no RECORD message came" in out
+    assert "The files of 1 BATCH messages of refunds were not read." in out
+    assert "`stream_maps` has maps for streams that did not come: fees." in out
+    assert "The input goes on" not in preview(lines[:10_000])
+
+
+def test_where_a_load_stops_it_stops_too_and_shows_what_comes_before(klar: Sandbox) -> None:
+    lines = [REFUNDS, refund("1"), "{", refund("2")]
+    shown, loaded = run(None, lines, "--preview"), run(klar, lines)
+    maps = {"returns": {"__alias__": "refunds", "lineItems": "record.get('lines') or []"}}
+    renamed = [schema("returns"), record("returns", id=1, createdAt=1777887000, rows=[]), state(1)]
+    stopped, missing = run(None, renamed, "--preview", stream_maps=maps), run(klar, renamed, stream_maps=maps)
+
+    assert (shown.code, stopped.code) == (1, 1)
+    assert loaded.errors[0].startswith(shown.errors[0])
+    assert "refunds: 1 records\n" in shown.out
+    assert "refunds: 1 read, 1 valid" in shown.out
+    assert missing.errors[0].startswith(stopped.errors[0])
+    assert "reads `lines` for `lineItems`" in stopped.errors[0]
+    assert klar.count("refunds") == 1
+
+
+def test_one_stream_of_a_tap_that_becomes_two_of_klars_is_shown_as_both() -> None:
+    maps = {
+        "refunds": {"__source__": "returns", "lineItems": "[]"},
+        "transaction_costs": {"__source__": "returns", "orderId": "id", "transactionCosts": "fee"},
+    }
+    out = preview([schema("returns"), record("returns", id=7, createdAt=1777887000, fee="x")], stream_maps=maps)
+
+    assert "returns: 1 records that become refunds and transaction_costs" in out
+    assert "refunds: 0 of 1 would be rejected" in out
+    assert "transaction_costs: 1 of 1 would be rejected: 1 x transactionCosts must be a number (such as 7" in out
+    assert re.search(r"\|fee +\| text, 1 character +\| used by the map", out)
+    assert "A stream map to begin with" not in out
+
+
+def test_plain_json_lines_are_previewed_with_their_streams_name() -> None:
+    lines = ['{"order_id": 1001, "transaction_costs": "1.4500"}', "", '{"order_id": 1002, "transaction_costs": "x"}']
+    ended = run(None, lines, "--preview", "--stream", "transaction_costs")
+    assert ended.code == 0, ended.err
+    assert table(ended.out)["transaction_costs"][:2] == ["1.4500", "transactionCosts 1.4500"]
+    assert "1 of 2 would be rejected: 1 x transactionCosts must be a number (such as 1002, found text" in ended.out
+
+    named = run(None, ['{"Auftragsnr": "A-1", "Gebühr": 1.1}'], "--preview", "--stream", "Gebühren")
+    assert proposed(named.out) == {
+        "Gebühren": {"__alias__": "transaction_costs", "orderId": "Auftragsnr", "transactionCosts": "record['Gebühr']"}
+    }
+    assert "With it: 0 of 1 would be rejected" in named.out
+    for options in ([], ["--stream", "Gebühren"]):
+        csv = run(None, ["Datum;Gebühr", "1;2"], "--preview", *options)
+        assert (csv.code, csv.out) == (1, "")
+        assert "It looks like CSV" in csv.errors[0]
+    singer = run(None, [COSTS], "--preview", "--stream", "Gebühren")
+    assert (singer.code, singer.out) == (1, "")
+    assert "a Singer message, and under `--stream` each line is a record" in singer.errors[0]
 
 
 @pytest.mark.parametrize(
@@ -137,10 +259,11 @@ def test_with_a_map_it_shows_the_result_of_the_map_and_proposes_none() -> None:
     out = preview(REST, stream_maps=maps)
 
     assert re.search(r"refund_line_items .*\| used by the map", out)
-    assert "record 1 is refused: lineItems[0].refundedQuantity is required" in out
+    assert "2 of 2 would be rejected" in out
+    assert "1 x lineItems[].refundedQuantity is required (such as 509562969)" in out
     assert (
-        "record 2 is refused: __filter__ could not be mapped by `note` "
-        "(the record has no note, only id, order_id, created_at, refund_line_items)" in out
+        "1 x __filter__ could not be mapped by `note` "
+        "(the record has no note, only id, order_id, created_at, refund_line_items) (such as 2)" in out
     )
     assert "A stream map to begin with" not in out
     assert "A stream map drops this stream." in preview(REST, stream_maps={"order_refunds": "__NULL__"})
@@ -155,11 +278,12 @@ def test_a_stream_that_has_been_named_and_nothing_else_gets_the_rest_of_its_map(
     }
 
 
-def test_a_stream_that_is_like_none_of_klars_is_shown_all_the_same() -> None:
-    out = preview([schema("visits"), record("visits", id=1, page="/shoes")])
+def test_a_stream_that_is_like_none_of_klars_is_shown_all_the_same_and_stops_no_other() -> None:
+    out = preview([schema("visits"), record("visits", id=1, page="/shoes"), REFUNDS, refund("1")])
 
     assert "Nothing in its name or its columns suggests one." in out
-    assert "/shoes" in out
+    assert re.search(r"\|page +\| text, 6 characters", out)
+    assert "refunds: 1 read, 1 valid" in out
     assert '{"stream_maps": {"visits": "__NULL__"}}' in out
 
 
@@ -170,6 +294,45 @@ def test_no_value_of_a_customer_is_shown() -> None:
 
     assert "anna" not in out
     assert "an object with 2 fields" in out
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "cell"),
+    [
+        ("name", "Anna", "text, 4 characters"),
+        ("reasonDescriptor", "Anna", "text, 4 characters"),
+        ("phone_number", "01711234567", "text, 11 characters"),
+        ("phone", "0171-1234567", "text, 12 characters"),
+        ("Hausnummer", "12345", "text, 5 characters"),
+        ("zip_or_postal_code", 10115, "a number"),
+        ("customer_id", "anna@customer.example", "text, 21 characters"),
+        ("order_id", "Anna Muster", "text, 11 characters"),
+        ("order_id", "A-1001", "A-1001"),
+        ("Auftragsnr", "A-1001", "A-1001"),
+        ("sku", "S1", "S1"),
+        ("amount", "-10.00", "-10.00"),
+        ("Betrag", "4,90", "4,90"),
+        ("Qty", "2", "2"),
+        ("Datum", "04.05.2026", "04.05.2026"),
+        ("paid", "true", "true"),
+        ("paid", False, "false"),
+        ("note", "", "empty text"),
+        ("note", None, "null"),
+        ("created_at", 1777887000, "1777887000 (2026-05-04 09:30:00 UTC)"),
+        ("rows", [{"name": "Anna", "n": 1}], "[{name: text, 4 characters, n: 1}]"),
+        ("rows", {"anna@customer.example": 1}, "{text, 21 characters: 1}"),
+        ("rows", '[{"name": "Anna", "id": "x"}]', "[{name: text, 4 characters, id: x}]"),
+    ],
+)
+def test_of_text_only_numbers_times_booleans_and_ids_are_shown(column: str, value: object, cell: str) -> None:
+    assert shown(value, column) == cell
+
+
+def test_what_is_wrong_with_a_record_shows_no_text_of_it() -> None:
+    out = preview([REFUNDS, record("refunds", id="Anna Muster", createdAt='Anna "A" Muster', lineItems="Anna")])
+
+    assert "Anna" not in out
+    assert "createdAt must be a time, as Unix seconds or as a date (such as text, 11 characters, found text of 4 characters)" in out
 
 
 def test_on_a_terminal_the_table_fits_its_80_columns(tmp_path: Path) -> None:
@@ -193,11 +356,11 @@ def test_on_a_terminal_the_table_fits_its_80_columns(tmp_path: Path) -> None:
         pass
     assert process.wait(30) == 0
     plain = re.sub(r"\x1b\[[0-9;]*m", "", printed.decode())
-    table = [line.rstrip() for line in plain.splitlines() if line.startswith((" id ", " refund_line_items", " ─"))]
+    printed_lines = [line.rstrip() for line in plain.splitlines() if not line.startswith("    ")]
 
-    assert len(table) == 3
-    assert max(map(len, table)) <= 80
-    assert "…" in plain
+    assert max(map(len, printed_lines)) <= 80
+    assert len([line for line in printed_lines if line.startswith(" id ")]) == 2  # one below the other
+    assert "(2026-05-04 13:30:00 UTC)" in " ".join(plain.split()).replace("UTC )", "UTC)")
 
 
 def test_what_is_no_singer_stream_is_one_line(tmp_path: Path) -> None:
@@ -207,11 +370,9 @@ def test_what_is_no_singer_stream_is_one_line(tmp_path: Path) -> None:
     broken = run(None, ["not json"], "--preview")
 
     assert (nothing.code, nothing.out) == (1, "")
-    assert "begins with no SCHEMA message" in nothing.err
+    assert "The input has no stream, so there is nothing to show. Check the tap." in nothing.errors
     assert broken.code == 1
-    assert broken.errors == [
-        "Line 1 of the input: not valid JSON (after byte 1: Expecting value). Run the tap alone and look."
-    ] or re.match(r"Line 1 of the input: not valid JSON", broken.errors[0])
+    assert re.match(r"Line 1 of the input: not valid JSON \(after byte \d: .*\)\. It has 8 bytes;", broken.errors[0])
 
 
 def test_without_stdin_it_says_what_to_do() -> None:
@@ -229,3 +390,98 @@ def test_what_a_terminal_would_obey_and_half_a_surrogate_pair_are_written_out() 
 
     assert "\x1b" not in out
     assert "\\ud800" in out
+
+
+PERSONS = ("Anna Muster", "anna@customer.example", "+49 171 1234567", "01711234567", "Hauptstr. 5, 10115 Berlin")
+_TEXTS = st.sampled_from(PERSONS)
+_WHEN = st.sampled_from(
+    ["2026-05-04T09:30:00Z", "2026-05-04 09:30:00", "04.05.2026", 1777887000, 1777887000000, None, ""]
+)
+_IDS = st.integers(1, 5) | st.sampled_from(["A-1", "7", "", None, 1.5])
+_NUMBERS = st.sampled_from([1, 2, -1, 0, 1.25, 199, "1.10", "4,90", "x", None])
+_LINES = st.lists(
+    st.fixed_dictionaries(
+        {"line_item_id": _IDS, "qty": _NUMBERS}, optional={"discount": _NUMBERS, "title": _TEXTS, "created_at": _WHEN}
+    ),
+    max_size=2,
+)
+_COLUMNS = {
+    **dict.fromkeys(["id", "order_id", "Auftragsnr", "sku"], _IDS),
+    **dict.fromkeys(["created_at", "Datum", "updatedAt"], _WHEN),
+    **dict.fromkeys(["fee", "transactionCosts", "Versandkosten", "EK"], _NUMBERS),
+    **dict.fromkeys(["positions", "lineItems", "Positionen"], _LINES | _LINES.map(json.dumps) | _TEXTS),
+    **dict.fromkeys(["note", "reasonDescriptor", "customer", "shipping_address", "telefon", "name", "tags"], _TEXTS),
+    "shipping": st.dictionaries(st.sampled_from(["city", "phone", "title"]), _TEXTS),
+    "_sdc_deleted_at": st.sampled_from([None, None, "2026-05-05T00:00:00Z", "Anna Muster"]),
+}
+_STREAMS = (
+    "refunds",
+    "transaction_costs",
+    "orders",
+    "returns",
+    "Gebühren",
+    "Versandkosten",
+    "Einkaufspreise",
+    "visits",
+)
+
+
+@st.composite
+def taps(draw: st.DrawFn) -> list[Any]:
+    """The lines of a tap: a few streams, the records of each in one shape with values missing here and there."""
+    lines: list[Any] = []
+    for stream in draw(st.lists(st.sampled_from(_STREAMS), min_size=1, max_size=3, unique=True)):
+        columns = draw(st.lists(st.sampled_from([*_COLUMNS]), min_size=1, max_size=8, unique=True))
+        shape = st.fixed_dictionaries({}, optional={column: _COLUMNS[column] for column in columns})
+        full = st.fixed_dictionaries({column: _COLUMNS[column] for column in columns})
+        records = draw(st.lists(full | full | shape, max_size=6))
+        lines += [schema(stream, columns[0], **{column: {} for column in columns})]
+        lines += [record(stream, **each) for each in records]
+    return lines
+
+
+def counts(summary: str, *, valid: str) -> dict[str, dict[str, int]]:
+    """What became of the records by Klar's stream, as the last lines of summary say; those accepted are `valid`."""
+    found: dict[str, dict[str, int]] = {}
+    for stream, told in re.findall(rf"(?:^|[ |])({'|'.join(CONTRACTS)}): (\d+ read, .*)", summary):
+        figures = {name: int(number) for number, name in re.findall(r"(\d+) ([a-z]+)", told)}
+        names = ("read", valid, "merged", "deleted", "filtered", "rejected", "cancelled")
+        found[stream] = {name.replace(valid, "accepted"): figures[name] for name in names if figures.get(name)}
+    return {stream: figures for stream, figures in found.items() if figures}
+
+
+@settings(max_examples=size(15, 400), deadline=None)
+@given(
+    lines=taps(), options=st.fixed_dictionaries({"hard_delete": st.booleans(), "batch_size_rows": st.integers(1, 9)})
+)
+def test_whatever_a_tap_writes_the_maps_that_are_printed_load_to_what_was_shown(
+    lines: list[Any], options: dict[str, Any]
+) -> None:
+    shown = run(None, lines, "--preview", **options)
+    assert shown.code == 0, shown.err
+    assert [text for text in PERSONS if text in shown.out + shown.err] == []
+
+    maps = proposed(shown.out)
+    streams = {each["stream"] for each in lines}
+    dropped = dict.fromkeys(streams.difference(CONTRACTS, maps), "__NULL__")
+    with Sandbox() as klar, TemporaryDirectory() as folder:
+        rejects = Path(folder) / "rejects.jsonl"
+        loaded = run(klar, lines, rejects_path=str(rejects), rejects_limit=1000, stream_maps=maps | dropped, **options)
+        assert loaded.code == 0, loaded.err
+        arrived = {stream for stream in CONTRACTS if klar.count(stream)}
+        rejected = [json.loads(line) for line in rejects.read_text().splitlines()]
+
+    expected = counts(shown.out, valid="valid")
+    assert counts(loaded.err, valid="stored") == expected
+    assert arrived == {stream for stream, each in expected.items() if "accepted" in each}
+    totals = shown.out.partition("\nIn all, of these")[2].splitlines()[1:]
+    assert [each for each in totals if " read, " not in each and each.strip() not in loaded.err] == []
+    said = {}
+    for section in shown.out.split("\n\n"):
+        name = section.partition(":")[0]
+        for number in re.findall(r"^  (?:With it: )?([\d,]+) of [\d,]+ would be rejected", section, re.MULTILINE):
+            said[name] = int(number)  # the last word is that of the map
+    # In the file a bad record that comes twice is once.
+    found = Counter(each["stream"] for each in rejected if each["type"] == "RECORD")
+    assert {name for name, number in said.items() if number} == set(found)
+    assert all(found[name] <= number for name, number in said.items())

@@ -1,0 +1,1 @@
+"""`--preview`: a load of the first lines of the input whose batches are discarded, and what it shows of them."""

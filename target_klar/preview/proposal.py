@@ -1,0 +1,87 @@
+"""Which stream map would help a stream of the tap's, as far as the names and the values of its columns tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from target_klar import suggestions
+from target_klar.mapping import definitions_of
+from target_klar.records.convert import Conversions
+from target_klar.records.decoders import DECODE_ERRORS, decoder_for
+from target_klar.records.formatting import shorten
+from target_klar.records.json_codec import ENCODE_ERRORS, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from target_klar.contract.schema import Node
+    from target_klar.contract.streams import Contract, Record
+    from target_klar.preview.first_lines import Sample
+
+_ALIAS: Final = "__alias__"
+_ELSE: Final = "__else__"
+
+
+@dataclass
+class Proposal:
+    """What is missing, what may be meant, and the stream map to begin with; an empty one where there is none."""
+
+    sentences: list[str]
+    stream_map: Record
+
+
+class Fits:
+    """Tells whether a value can be made into what a node of the contract wants; each node is compiled once."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[int, tuple[Node, Callable[[object], bool]]] = {}
+
+    def __call__(self, node: Node, value: object) -> bool:
+        """Return whether it can."""
+        if id(node) not in self._compiled:
+            self._compiled[id(node)] = node, _judge(node)  # held, so that no other node gets its id
+        return self._compiled[id(node)][1](value)
+
+
+def _judge(node: Node) -> Callable[[object], bool]:
+    schema = {"type": "object", "properties": {"it": node}, "required": ["it"], "additionalProperties": False}
+    convert, read = Conversions().of_object(schema).convert, decoder_for(schema)
+
+    def fits(value: object) -> bool:
+        try:
+            read(encode(convert({"it": value})))
+        except (*ENCODE_ERRORS, *DECODE_ERRORS):
+            return False
+        return True
+
+    return fits
+
+
+def propose(name: str, sample: Sample, contract: Contract, maps: Mapping[str, Any], fits: Fits) -> Proposal:
+    """Return what may be made of a source stream for one of Klar's; `maps` are those of the configuration.
+
+    A map that makes fields already is the user's own, and no other is proposed in its place.
+    """
+    theirs = definitions_of(maps, name)
+    sentences = [*_missing(contract, sample, theirs), *suggestions.advice(contract, sample.records, fits)]
+    is_plain = not theirs or (name in maps and len(theirs) == 1 and not theirs[0].keys() - {_ALIAS})
+    made = suggestions.map_for(name, contract, sample.records, fits) if is_plain else {}
+    return Proposal(sentences, made)
+
+
+def _missing(contract: Contract, sample: Sample, definitions: list[dict[str, Any]]) -> Iterator[str]:
+    made = {field: expression for definition in definitions for field, expression in definition.items()}
+    columns = [*sample.columns] if _ELSE not in made else []
+    have = {*columns, *made}.difference(field for field, expression in made.items() if expression in (None, "__NULL__"))
+    for each in suggestions.missing(contract, have):
+        near = [shorten(column) for column in suggestions.likely(contract, each, sample.columns)]
+        hint = f" It may be {' or '.join(near)}." if near else " No column looks like it."
+        node = contract.schema["properties"][each]
+        yield f"Klar wants `{each}` ({node['type']}: {node['description']}), which is missing.{hint}"
+        line = [shorten(column) for column in suggestions.is_line(each, contract, sample.columns)]
+        if line:
+            yield (
+                f"With {' and '.join(line)} a record looks like one of the {each}. Klar wants all of them in one "
+                "record, and keeps the last record of a key: aggregate them before target-klar."
+            )
