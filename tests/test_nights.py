@@ -289,7 +289,7 @@ def test_seventh_night_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_p
 
         assert night.code == 1
         assert said(night, "error", "target-vienna") == []
-        assert [line[:43] for line in said(night, "error", "target-berlin")] == [
+        assert [line[:42] for line in said(night, "error", "target-berlin")] == [
             "The API token was refused (HTTP 401, http:"
         ]
         assert len(vienna.refunds) == 30
