@@ -20,6 +20,8 @@ from target_klar.runtime.pipes import CHUNK, Source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_DEEP = 100
+"""Where a line opens fewer objects and arrays, no Python finds it too deep to read."""
 _MAX_PATH = 300  # characters of it in a message
 # In the address of a file: the user and the password before the host, and the query, which may be signed.
 _SECRET = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
@@ -81,12 +83,15 @@ def _is_json(text: bytes) -> bool:
         text.decode()  # what is inside of a text, the decoder does not look at
         _decode_raw(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        try:
-            # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
-            return len(decode(b"[%b]" % text)) == 1  # more than one where the line is `1, 2`
-        except NotJSONError:
-            return False
-    return True
+        pass
+    else:
+        if text.count(b"[") + text.count(b"{") < _DEEP:
+            return True
+    try:
+        # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
+        return len(decode(b"[%b]" % text)) == 1  # more than one where the line is `1, 2`
+    except NotJSONError:
+        return False
 
 
 def address_shown(path: str) -> str:
