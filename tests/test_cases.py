@@ -67,9 +67,10 @@ SALES = map_of(
 WITHOUT_LINES = "orders: 1 deleted records were skipped: they came without lines, and would have replaced the orders"
 DELETED_ELSEWHERE = record("refunds", id=1, created_at=TIME, line_items=[ONE_LINE], _sdc_lsn_deleted_at=GONE)
 OMITTED = "refunds: fields that Klar does not know were omitted: _sdc_lsn_deleted_at"
+MARK_MAP = {"refunds": {"_sdc_deleted_at": "record.get('_sdc_lsn_deleted_at')"}}
 OTHER_MARK = (
     "refunds: 1 record of refunds went on as living with _sdc_lsn_deleted_at set, which looks like a mark of deletion. "
-    """If it is one, add it to the stream's map: {"refunds": {"_sdc_deleted_at": "record.get('_sdc_lsn_deleted_at')"}}"""
+    f"If it is one, add it to the stream's map: {json.dumps(MARK_MAP)}"
 )
 
 CASES = {
@@ -141,8 +142,7 @@ CASES = {
     "that map cancels it": Case(
         [schema("refunds"), DELETED_ELSEWHERE],
         {"refunds": [REFUND | {"lineItems": []}]},
-        settings=map_of("refunds", "refunds", _sdc_deleted_at="record.get('_sdc_lsn_deleted_at')")
-        | {"hard_delete": True},
+        settings={"stream_maps": MARK_MAP, "hard_delete": True},
     ),
     "a negative quantity is rejected with a hint at the sign": Case(
         [schema("refunds"), refund("1", quantity=-1)],
