@@ -97,7 +97,7 @@ _FLOAT: Final = re.compile(r"\.0$|\d[eE]\+\d", re.ASCII)
 _GLOBAL_ID: Final = "gid://"
 # What ids that can match nothing hold, once they are joined by `_BETWEEN`: a quick look, which may find too much.
 _BETWEEN: Final = "|"
-_SUSPICIOUS: Final = ("| ", " |", ".0|", "e+", "E+", _GLOBAL_ID)
+_SUSPICIOUS: Final = (" ", ".0|", "+", _GLOBAL_ID)
 
 
 def not_a_placeholder(node: Node) -> Node:
@@ -177,7 +177,7 @@ def _none_is_noisy(amounts: Values) -> bool:
 
 FLOAT_NOISE: Final = Rule(
     "float_noise",
-    "an amount with the rounding error of a float, such as 1.5499999999999998",
+    "an amount with the rounding error of a float (1.5499999999999998)",
     "Say `numeric` or `round` at the source.",
     _is_noisy,
     _none_is_noisy,
