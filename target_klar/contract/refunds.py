@@ -6,8 +6,6 @@ amounts.
 
 from __future__ import annotations
 
-from itertools import chain
-from operator import attrgetter
 from typing import Any, Final
 
 from target_klar.contract.quality import IMPLAUSIBLE_TIME, UNMATCHABLE_ID, Rule, limited, not_a_placeholder, with_rules
@@ -30,14 +28,12 @@ REFUNDED_LINE_ITEM: Final = closed(
     processedAt=time("when the refund of the line was carried out"),
 )
 
-_quantity_of: Final = attrgetter("refundedQuantity")
-
 ZERO_QUANTITIES: Final = Rule(
     "zero_quantities",
     "no refunded piece on any line",
     "A goodwill refund has no pieces, but half of all refunds are no goodwill: check the column of `refundedQuantity`.",
     lambda lines: bool(lines) and not any(line.refundedQuantity for line in lines),
-    lambda refunds: 0 not in map(_quantity_of, chain.from_iterable(refunds)),
+    lambda refunds: 0 not in [line.refundedQuantity for lines in refunds for line in lines],
     counted=lambda refunds: sum(map(bool, refunds)),  # a cancelled one has no lines, and says nothing
     share=0.5,
     or_equal=True,
