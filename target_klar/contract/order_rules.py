@@ -110,15 +110,16 @@ MISSING_CURRENCY: Final = Rule(
     lambda order: not order.currencyCodeIso3Letter,
 )
 
-# In these an amount has no decimals (ISO 4217).
-_WHOLE_CURRENCY: Final = re.compile("BIF|CLP|DJF|GNF|ISK|JPY|KMF|KRW|PYG|RWF|UGX|UYI|VND|VUV|XAF|XOF|XPF")
+_LARGE_UNITS: Final = re.compile("(?i:AED|AUD|BGN|BRL|CAD|CHF|EUR|GBP|ILS|MYR|NZD|PLN|QAR|RON|SAR|SGD|USD)?")
+"""Currencies with cents, of which a unit is worth so much that few lines cost a thousand; in any other, such as yen,
+forints and crowns, whole amounts of that size are usual. An order without a currency may be in euros."""
 _USUAL_CENTS: Final = 1000
 """What most lines cost, were they in cents; whole prices of 50 and more in major units are usual in many shops."""
 
 
 def _amounts(order: Any) -> Iterator[float]:
-    """Yield the amounts of an order, without those of currencies that have no decimals."""
-    if _WHOLE_CURRENCY.fullmatch(order.currencyCodeIso3Letter or ""):
+    """Yield the amounts of an order; none where large whole ones are usual in its currency."""
+    if not _LARGE_UNITS.fullmatch(order.currencyCodeIso3Letter or ""):
         return
     for line in order.lineItems:
         yield line.totalAmountBeforeTaxesAndDiscounts or 0

@@ -16,7 +16,7 @@ from target_klar.records.formatting import Problem, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
@@ -129,6 +129,9 @@ class OtherMarks:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._counts: Counter[tuple[str, str]] = Counter()  # by source stream and column
+        self._names: tuple[Any, ...] = ()
+        self._marks: Sequence[str] = ()
+        """Those among the names of the last record, whose names most others have."""
         schema = DELETION_MARK | {"required": []}
         self._converter = Conversions().of_object(schema)
 
@@ -137,10 +140,12 @@ class OtherMarks:
 
         A mark that the map sets itself is the last word.
         """
-        names = _other_marks_among(tuple(record))
-        if not names or (made is not None and deletion_fields(made) != deletion_fields(record)):
+        names = tuple(record)
+        if names != self._names:
+            self._names, self._marks = names, _other_marks_among(names)
+        if not self._marks or (made is not None and deletion_fields(made) != deletion_fields(record)):
             return
-        for name in names:
+        for name in self._marks:
             mark = self._converter.convert({DELETED_AT: record[name]}).get(DELETED_AT, MISSING)
             is_known = (source, name) in self._counts or len(self._counts) < _MAX_MARKS
             if mark is not MISSING and is_mark(mark) and is_known:

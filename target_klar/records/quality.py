@@ -28,11 +28,8 @@ _Step: TypeAlias = "Callable[[list[Any]], list[Any]]"
 _Path: TypeAlias = tuple[_Step, ...]
 """From a column of objects to the column of a field, or of the items of an array, below them."""
 
-_TOGETHER: Final = 250
-_LARGE: Final = 256
-_LARGE_TOGETHER: Final = 65_536
-"""Bytes of JSON, those of records of fewer than `_LARGE` not counted: typed objects take several times as much, and are
-fast to read while the processor still has them."""
+_TOGETHER: Final = 32_768
+"""Bytes of JSON: typed objects take several times as much, and are fast to read while the processor still has them."""
 _ONE_IN: Final = 20
 """A rule is warned of if it is met by one record in so many, or if there are fewer."""
 
@@ -65,17 +62,14 @@ class QualityReport:
         self._counts: dict[Rule, _Count] = {}
         for rule, path in _rules(without_rules(contract.schema, ignored)) if enabled else ():
             self._counts.setdefault(rule, _Count([])).paths.append(path)
-        self._waiting: list[Conformed] = []
+        self._waiting: list[Any] = []
         self._bytes = 0
 
     def add(self, conformed: Conformed) -> None:
         """Ask the rules about a record that is going to be sent."""
-        waiting = self._waiting
-        waiting.append(conformed)
-        size = len(conformed.text)
-        if size >= _LARGE:
-            self._bytes += size
-        if len(waiting) >= _TOGETHER or self._bytes > _LARGE_TOGETHER:
+        self._waiting.append(conformed.typed)
+        self._bytes += len(conformed.text)
+        if self._bytes > _TOGETHER:
             self._look()
 
     def lines(self) -> list[QualityLine]:
@@ -88,25 +82,25 @@ class QualityReport:
         ]
 
     def _look(self) -> None:
-        records, self._waiting, self._bytes = self._waiting, [], 0
-        if not records or not self._counts:
+        objects, self._waiting, self._bytes = self._waiting, [], 0
+        if not objects or not self._counts:
             return
-        columns = _Columns([each.typed for each in records])
+        columns = _Columns(objects)
         for rule, count in [*self._counts.items()]:
             below = [columns.at(path) for path in count.paths]
             if rule.disproved is not None and any(map(rule.disproved, below)):
                 del self._counts[rule]
                 continue
-            count.of += len(records) if rule.counted is None else rule.counted(below[0])
+            count.of += len(objects) if rule.counted is None else rule.counted(below[0])
             if not all(rule.clean(values) if rule.clean else not any(map(rule.meets, values)) for values in below):
-                self._count(rule, count, records)
+                self._count(rule, count, objects)
 
-    def _count(self, rule: Rule, count: _Count, records: list[Conformed]) -> None:
-        for record in records:
-            columns = _Columns([record.typed])
+    def _count(self, rule: Rule, count: _Count, objects: list[Any]) -> None:
+        for each in objects:
+            columns = _Columns([each])
             if any(any(map(rule.meets, columns.at(path))) for path in count.paths):
                 count.met += 1
-                count.example = count.example or record.key
+                count.example = count.example or self._contract.key_of(each)
 
 
 class _Columns:
