@@ -188,9 +188,7 @@ def message_of(line: bytes) -> dict[str, Any] | None:
 def set_aside(path: Path) -> list[Any]:
     """The rejected records; a newer one that was accepted stands there without errors."""
     return [
-        found["record"]
-        for each in path.read_bytes().split(b"\n")
-        if each and "errors" in (found := value_of(each))
+        found["record"] for each in path.read_bytes().split(b"\n") if each and "errors" in (found := value_of(each))
     ]
 
 

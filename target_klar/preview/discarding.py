@@ -50,12 +50,12 @@ class DiscardingDispatcher(Dispatcher):
     def reject(
         self,
         stream: Stream,
-        key: str | None,  # noqa: ARG002  # the dispatcher's signature, here and below
-        problems: Sequence[Problem],  # noqa: ARG002
-        origin: Origin,  # noqa: ARG002
+        key: str | None,  # noqa: ARG002  # the dispatcher's signature
+        problems: Sequence[Problem],  # noqa: ARG002  # the same
+        origin: Origin,  # noqa: ARG002  # the same
         *,
-        name: str | None,  # noqa: ARG002
-        entry: tuple[int, int] | None = None,  # noqa: ARG002
+        name: str | None,  # noqa: ARG002  # the same
+        entry: tuple[int, int] | None = None,  # noqa: ARG002  # the same
     ) -> None:
         """Count a rejection."""
         stream.rejected += 1
