@@ -12,7 +12,8 @@ from target_klar.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-sys.path.insert(0, str(Path(__file__).parent))  # the suite's own modules, such as program.py
+# The suite's own modules, such as program.py, and what is measured.
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in (".", "support", "benchmark")]
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # The suite starts hundreds of processes: each would compile the package anew. What is compiled stays in `.cache`.

@@ -8,7 +8,8 @@ import random
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as conftest.py does for the suite
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # as conftest.py does for the suite
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from generator.draw import FOCUSES
 from generator.perform import perform

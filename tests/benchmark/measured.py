@@ -26,7 +26,7 @@ PLAIN, BARE, HAND_WRITTEN = (
     (sys.executable, str(Path(__file__).resolve().with_name(f"{name}.py")))
     for name in ("plain_target", "bare_loop", "hand_written")
 )
-_CHECKOUT = Path(__file__).resolve().parents[1]
+_CHECKOUT = Path(__file__).resolve().parents[2]
 """Where the targets run: `-m` takes the package from there, so that what is measured stands beside this file."""
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """As for a user: Python compiles what it imports once, not at every start."""

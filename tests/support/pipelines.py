@@ -26,7 +26,7 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "docs" / "recipes.md"
 DEFINITION = ROOT / "docs" / "target-klar.yml"
 MELTANO = "meltano>=4.4,<5"

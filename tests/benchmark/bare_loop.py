@@ -1,4 +1,4 @@
-"""The least that loads a stream which is in Klar's own form: `python tests/bare_loop.py --config FILE`.
+"""The least that loads a stream which is in Klar's own form: `python tests/benchmark/bare_loop.py --config FILE`.
 
 Every line is read as a typed object with its record in it, and the records of a batch are written as JSON again, in
 one call; no value is checked beyond its type, no answer at all; nothing is tried again. The file gives `api_url` and

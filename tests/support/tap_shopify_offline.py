@@ -12,7 +12,7 @@ from pathlib import Path
 import shopify
 import tap_shopify
 
-ANSWERS = Path(__file__).parent / "data" / "shopify_answers_with_order_refunds.json"
+ANSWERS = Path(__file__).parents[1] / "data" / "shopify_answers_with_order_refunds.json"
 
 
 class CannedAnswers:

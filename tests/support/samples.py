@@ -1,4 +1,4 @@
-"""The sample that the README's first command loads; `python tests/samples.py` writes `data/sample.jsonl` again.
+"""The sample that the README's first command loads; `python tests/support/samples.py` writes `data/sample.jsonl` again.
 
 A tap's output as a shop's own database gives it: snake_case names, ids as integers, times as ISO text, amounts
 with two decimals, both streams interleaved, a STATE now and then. Plain arithmetic in place of chance, so that
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SAMPLE = Path(__file__).parent / "data" / "sample.jsonl"
+SAMPLE = Path(__file__).parents[1] / "data" / "sample.jsonl"
 REFUNDS = 2345
 TRANSACTION_COSTS = 1234
 RECORDS_PER_STATE = 400

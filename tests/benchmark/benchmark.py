@@ -1,4 +1,4 @@
-"""What target-klar costs beside what else loads the same: `python tests/benchmark.py`, or `--quick` for a first look.
+"""What target-klar costs beside what else loads the same: `python tests/benchmark/benchmark.py`, or `--quick` at first.
 
 A stream in Klar's own form is also loaded by a bare loop that checks nothing (`bare_loop.py`) and by a plain SDK target
 (`plain_target.py`); rows of a database and Shopify's refunds by a script written by hand (`hand_written.py`). All get
