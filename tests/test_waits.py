@@ -111,7 +111,8 @@ def test_a_retry_after_that_lies_far_away_gives_up_at_once(klar: Sandbox) -> Non
     run = gives_up(klar, within=0.5, retry_timeout_seconds=1)
 
     assert len(klar.posts()) == 1
-    assert re.search(r"after 1 attempt in \d s \(HTTP 429\)", run.errors[0])
+    refused = r"after 1 attempt in \d s \(HTTP 429, asking to wait \d s, more than `retry_timeout_seconds` leaves\)"
+    assert re.search(refused, run.errors[0])
 
 
 def test_a_record_waits_for_its_batch_no_longer_than_the_batch_delay(klar: Sandbox) -> None:

@@ -281,7 +281,7 @@ def test_of_a_file_with_too_many_keys_nothing_is_removed_and_every_newest_versio
     path: Path, caplog: Any
 ) -> None:
     """Safe is a line too many: one that is missing would let an older version win."""
-    record = b'{"type":"RECORD","stream":"order_refunds","record":{"id":"%d"}}\n'
+    record = b'{"type":"RECORD","stream":"order_refunds","record":{"id":"%d","version":1}}\n'
     many = b"".join(record % number for number in range(MAX_KEYS))
     path.write_bytes(SCHEMA + b"\n" + many + good("0", 2))
     release(opened(path))
