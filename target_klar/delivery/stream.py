@@ -16,10 +16,11 @@ from target_klar.records.json_codec import members
 from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
+    from target_klar.delivery.batch import Entry
     from target_klar.delivery.batch_delivery import DeliveryReport
     from target_klar.delivery.dispatcher import Dispatcher
     from target_klar.delivery.unaggregated import SourceKey
@@ -113,7 +114,7 @@ class Stream:
         replaced = batch.add(number, outcome, source, line, source_key)
         if replaced is not None:
             self.merged += 1
-            self.unaggregated.add({outcome.key: (replaced.sent, replaced.source_key)})
+            self._remember({outcome.key: replaced})
         self.quality.add(outcome)
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
             self.flush()
@@ -143,8 +144,14 @@ class Stream:
         """Submit the batch, if there is one; a new one begins with the next record."""
         batch, self.batch = self.batch, None
         if batch is not None:
-            self.unaggregated.add({key: (entry.sent, entry.source_key) for key, entry in batch.entries.items()})
+            self._remember(batch.entries)
             self._dispatcher.submit(batch)
+
+    def _remember(self, entries: Mapping[str, Entry]) -> None:
+        self.unaggregated.add(
+            {key: entry.sent for key, entry in entries.items()},
+            {key: entry.source_key for key, entry in entries.items() if entry.source_key is not None},
+        )
 
     def poll(self, now: float, wait_limit: float) -> float:
         """Flush a batch whose oldest record has waited `wait_limit` seconds; return how long the others may wait."""
@@ -167,8 +174,8 @@ class Stream:
         accepted = report.bisection.accepted
         self.stored += len(accepted)
         entries = [entry for position, entry in enumerate(batch.entries.values()) if position in accepted]
-        self.cancelled += sum(entry.cancels for entry in entries)
-        self.totals.add(entry.amounts for entry in entries)
+        self.cancelled += sum([entry.cancels for entry in entries])
+        self.totals.add([entry.amounts for entry in entries])
         self.verified = self.verified or (bool(accepted) and report.error is None)
 
     def update_status(self, status: Status | None) -> None:

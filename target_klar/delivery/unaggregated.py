@@ -26,8 +26,15 @@ class SourceKey(NamedTuple):
     values: tuple[Any, ...]
 
 
-Sent: TypeAlias = tuple[bytes, "SourceKey | None"]
-"""The JSON of a record, and its key in the source; None where that is Klar's key, or is not known."""
+class _Generation(NamedTuple):
+    """Records that are remembered and forgotten together, by their keys at Klar."""
+
+    texts: dict[str, bytes]
+    source_keys: dict[str, SourceKey]
+
+
+_Sent: TypeAlias = tuple[bytes, SourceKey | None]
+"""The JSON of a record, and its key in the source."""
 
 
 class _Kind(enum.Enum):
@@ -53,24 +60,26 @@ class UnaggregatedRecords:
         self._has_updates = _UPDATED_AT in contract.schema["properties"]
         # Two generations: once the newer one is full it becomes the older one, whose records are then forgotten
         # together. A key is in one of them alone.
-        self._newer: dict[str, Sent] = {}
-        self._older: dict[str, Sent] = {}
+        self._newer, self._older = _Generation({}, {}), _Generation({}, {})
         self._bytes = 0
         self._counted: dict[_Kind, set[int]] = {kind: set() for kind in _Kind}
         self._columns: tuple[str, ...] = ()
 
-    def add(self, sent: Mapping[str, Sent]) -> None:
-        """Compare records with those last sent under the same keys, and remember them."""
+    def add(self, texts: Mapping[str, bytes], source_keys: Mapping[str, SourceKey]) -> None:
+        """Compare records with those last sent under the same keys, and remember them.
+
+        `texts` are their JSON by key; `source_keys` are their keys in the source where those are known and not Klar's.
+        """
         for known in (self._newer, self._older):
-            for key in known.keys() & sent.keys():
-                before = known.pop(key)
-                self._bytes -= len(before[0]) if known is self._newer else 0
-                if before != sent[key]:
-                    self._compare(key, before, sent[key])
-        self._newer.update(sent)
-        self._bytes += sum([len(text) for text, _ in sent.values()])
-        if len(self._newer) >= _MAX_KEYS or self._bytes >= _MAX_BYTES:
-            self._newer, self._older, self._bytes = {}, self._newer, 0
+            for key in known.texts.keys() & texts.keys():
+                before, source_key = known.texts.pop(key), known.source_keys.pop(key, None)
+                self._bytes -= len(before) if known is self._newer else 0
+                self._compare(key, (before, source_key), (texts[key], source_keys.get(key)))
+        self._newer.texts.update(texts)
+        self._newer.source_keys.update(source_keys)
+        self._bytes += sum(map(len, texts.values()))
+        if len(self._newer.texts) >= _MAX_KEYS or self._bytes >= _MAX_BYTES:
+            self._newer, self._older, self._bytes = _Generation({}, {}), self._newer, 0
 
     def lines(self) -> list[str]:
         """Return a warning for each kind that was counted: the number of keys, what happened, and what to do."""
@@ -93,12 +102,12 @@ class UnaggregatedRecords:
             if counted
         ]
 
-    def _compare(self, key: str, before: Sent, after: Sent) -> None:
-        kind = self._kind(before, after)
+    def _compare(self, key: str, before: _Sent, after: _Sent) -> None:
+        kind = self._kind(before, after) if before != after else None
         if kind is not None and len(self._counted[kind]) < _MAX_COUNTED:
             self._counted[kind].add(hash(key))  # whose size does not depend on the key's
 
-    def _kind(self, before: Sent, after: Sent) -> _Kind | None:
+    def _kind(self, before: _Sent, after: _Sent) -> _Kind | None:
         (old_text, old_key), (new_text, new_key) = before, after
         if old_key and new_key and old_key[:2] == new_key[:2] and old_key.values != new_key.values:
             self._columns = new_key.columns

@@ -176,20 +176,22 @@ def test_what_is_remembered_is_bounded_in_keys_and_in_bytes() -> None:
     def remembered(keys: Iterable[int], padding: int) -> tuple[UnaggregatedRecords, int, int]:
         """The most keys, and the most bytes, that were known after any batch of 500."""
         unaggregated, most_keys, most_bytes = UnaggregatedRecords(CONTRACTS["transaction_costs"]), 0, 0
-        batch: dict[str, Any] = {}
+        batch: dict[str, bytes] = {}
         for number, key in enumerate(keys, 1):
-            batch[str(key)] = (b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding), None)
+            batch[str(key)] = b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding)
             if number % 500 == 0:
-                unaggregated.add(batch)
+                unaggregated.add(batch, dict.fromkeys(batch, parcel(1)))
                 batch = {}
-                known = [*unaggregated._newer.values(), *unaggregated._older.values()]
-                most_keys, most_bytes = max(most_keys, len(known)), max(most_bytes, sum(len(text) for text, _ in known))
+                generations = unaggregated._newer, unaggregated._older
+                assert all(known.texts.keys() == known.source_keys.keys() for known in generations)
+                known = [text for generation in generations for text in generation.texts.values()]
+                most_keys, most_bytes = max(most_keys, len(known)), max(most_bytes, sum(map(len, known)))
         return unaggregated, most_keys, most_bytes
 
     assert 10_000 <= remembered(range(60_000), 0)[1] <= 20_500
     assert 8_000_000 <= remembered(range(10_000), 10_000)[2] <= 30_000_000
     again = remembered((number % 500 for number in range(20_000)), 10_000)[0]
-    assert len(again._newer) == 500, "what is replaced takes no place"
+    assert len(again._newer.texts) == 500, "what is replaced takes no place"
 
 
 def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> None:
@@ -197,9 +199,8 @@ def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> 
     for start in range(0, 101_000, 1000):
         for amount in b"12":
             names = [str(number) for number in range(start, start + 1000)]
-            unaggregated.add(
-                {name: (b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount), None) for name in names}
-            )
+            texts = {name: b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount) for name in names}
+            unaggregated.add(texts, {})
     (line,) = unaggregated.lines()
     assert line.startswith("transaction_costs: more than 100,000 keys (orderId) came again")
 
@@ -211,7 +212,7 @@ def compared(stream: str, *records: tuple[dict[str, Any], SourceKey | None]) -> 
     """The lines about records of one key, each in a batch of its own."""
     unaggregated = UnaggregatedRecords(CONTRACTS[stream])
     for each, source_key in records:
-        unaggregated.add({"a": (encode(each), source_key)})
+        unaggregated.add({"a": encode(each)}, {"a": source_key} if source_key else {})
     return unaggregated.lines()
 
 
