@@ -161,8 +161,8 @@ def _tell_about() -> None:
     for name, setting in SETTINGS["properties"].items():
         default = json.dumps(setting["default"]) if "default" in setting else "none"
         default = "required" if name in SETTINGS["required"] else f"default {default}"
-        told = f"{name} ({default}): {setting.get('description', setting.get('title', ''))}"
-        click.echo(textwrap.fill(told, width=100, initial_indent="  ", subsequent_indent="      "))
+        line = f"{name} ({default}): {setting.get('description', setting.get('title', ''))}"
+        click.echo(textwrap.fill(line, width=100, initial_indent="  ", subsequent_indent="      "))
 
 
 def _preview(target: PreviewTarget, path: str | None) -> None:

@@ -7,7 +7,6 @@ record, `self` is the column of the field's own name.
 from __future__ import annotations
 
 import ast
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ from simpleeval import DEFAULT_FUNCTIONS
 from singer_sdk.mapper import NULL_STRING, CustomStreamMap
 
 from target_klar.records.formatting import shorten
+from target_klar.settings.spelling import closest_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -26,7 +26,6 @@ _FUNCTIONS: Final = {*DEFAULT_FUNCTIONS, "md5", "sha256", "datetime", "bool", "j
 _OF_A_DICT: Final = {name for name in dir(dict) if not name.startswith("__")}
 _OF_SINGER: Final = "_sdc_"
 _MAX_NAMED: Final = 12
-_CLOSE: Final = 0.8
 
 
 @dataclass(frozen=True)
@@ -169,5 +168,5 @@ def drops_all(stream_map: object, records: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def _hint(name: str, seen: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, [*seen], n=1, cutoff=_CLOSE)
-    return f" (did you mean `{shorten(near[0])}`?)" if near else ""
+    near = closest_match(name, seen)
+    return f" (did you mean `{shorten(near)}`?)" if near else ""

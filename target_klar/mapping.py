@@ -1,4 +1,4 @@
-"""What one of the SDK's stream maps is given, and what comes out of it: a record, nothing, or a refusal."""
+"""What one of the SDK's stream maps makes of a record: another record, nothing, or a rejection."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def is_wildcard(maps: Mapping[str, Any], stream: str) -> bool:
 def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], key: str) -> Any:
     """Return what the map makes of a record, a `Rejection`, or None if its filter drops it; the record stays as it is.
 
-    Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it. A refusal names
-    the record by the column that has the name of Klar's `key`.
+    Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it. A rejection
+    names the record by the column that has the name of Klar's `key`.
     """
     try:
         made = stream_map.transform(dict(record))
@@ -60,8 +60,8 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
             made = {}
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
-        told = shorten(str(own_key)) if type(own_key) in (str, int) else None
-        return Rejection(told, [_problem(stream_map, record, definitions, error)])
+        name = shorten(str(own_key)) if type(own_key) in (str, int) else None
+        return Rejection(name, [_problem(stream_map, record, definitions, error)])
     for column in _overruled(tuple(made), _set_by(definitions)):
         del made[column]
     own = deletion_fields(record)

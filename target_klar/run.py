@@ -63,14 +63,14 @@ def load(target: TargetKlar, path: str | None) -> None:
     missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
         target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
-    refused = dispatcher.rejects.count
-    if refused and target.config["validate_only"]:
+    rejected = dispatcher.rejects.count
+    if rejected and target.config["validate_only"]:
         raise FatalSyncError(
-            f"validate_only: refused {refused} of {dispatcher.ledger.number} records. Fix the mapping."
+            f"validate_only: {rejected} of {dispatcher.ledger.number} records were rejected. Fix the mapping."
         )
-    if refused and target.config["fail_on_rejects"]:
+    if rejected and target.config["fail_on_rejects"]:
         raise FatalSyncError(
-            f"fail_on_rejects: {refused} record{'s' * (refused != 1)} rejected, to be found in "
+            f"fail_on_rejects: {rejected} record{'s' * (rejected != 1)} rejected, to be found in "
             f"{dispatcher.rejects.path}; everything else is at Klar and acknowledged."
         )
 

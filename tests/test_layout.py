@@ -23,7 +23,7 @@ ROOMS = {
     "delivery": "api contract records runtime",
     "settings": "api contract records",
     "mapping": "records",
-    "map_columns": "records",
+    "map_columns": "records settings",
     "suggestions": "contract records",
     "batch_files": "records runtime",
     "input_forms": "records",

@@ -243,7 +243,7 @@ FAILURES: dict[str, Failure] = {
         settings={"rejects_path": "/no/such/folder/rejects.jsonl"},
     ),
     "a dry run with a refusal": Failure(
-        "validate_only: refused 1 of 2 records. Fix the mapping.",
+        "validate_only: 1 of 2 records were rejected. Fix the mapping.",
         lines=after_a(planted("b", createdAt="soon")),
         settings={"validate_only": True},
     ),

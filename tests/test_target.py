@@ -398,7 +398,7 @@ def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: San
     bad = [refund("unwanted"), refund("b", createdAt="soon"), cost("d", "many"), refund("e")]
     ended = run(klar, [*good, *bad, state(2)], validate_only=True, rejects_path=str(rejects))
     assert (ended.code, ended.out) == (1, "")
-    assert ended.errors == ["validate_only: refused 3 of 6 records. Fix the mapping."]
+    assert ended.errors == ["validate_only: 3 of 6 records were rejected. Fix the mapping."]
     assert sorted((each["source"], *each["record"].values())[:2] for each in rejected(dry_run)) == [
         ("contract", "b"),
         ("contract", "d"),
@@ -421,7 +421,7 @@ def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandb
         batch_size_rows=10,
     )
     assert (ended.code, ended.out) == (1, "")
-    assert ended.errors == ["validate_only: refused 80 of 100 records. Fix the mapping."]
+    assert ended.errors == ["validate_only: 80 of 100 records were rejected. Fix the mapping."]
     assert len(rejected(dry_run)) == 80
     assert len([text for text in told(ended, "WARNING") if " Written to " in text]) == 20
 

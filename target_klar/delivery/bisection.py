@@ -61,13 +61,13 @@ class Bisection:
     ) -> None:
         self.accepted: set[int] = set()
         """The positions of the objects that Klar took."""
-        self.refused: dict[int, list[Problem]] = {}
+        self.rejected: dict[int, list[Problem]] = {}
         """The positions of those that it rejected, and why."""
         self.stopped: tuple[int, str] | None = None
         """The first object that cannot be delivered though Klar did not reject it, and the message that says why.
 
-        It must not be rejected, and the run stops before it. Everything left of it is accepted or in `refused`; what is
-        in `refused` right of it must not be rejected either.
+        The run stops before it. Everything left of it is accepted or in `rejected`; what is in `rejected` right of it
+        must not be written to the rejects file.
         """
         self.all_rejected = False
         """Of a stream not `verified` everything was rejected, and not because of single records."""
@@ -104,7 +104,7 @@ class Bisection:
     def _end(self) -> int:
         """Return the position from which on nothing is delivered any more."""
         end = len(self._sent) if self.stopped is None else self.stopped[0]
-        one_too_many = sorted(self.refused)[self._remaining : self._remaining + 1]
+        one_too_many = sorted(self.rejected)[self._remaining : self._remaining + 1]
         return min([end, *one_too_many])
 
     def _apply(self, level: int, segment: list[int], answer: Answer) -> None:
@@ -133,12 +133,12 @@ class Bisection:
         rest = [position for position in segment if position not in certain and position not in hinted]
         if len(segment) == 1:
             reasons = [*certain.values(), *hinted.values(), errors.unknown]
-            self.refused[segment[0]] = next(filter(None, reasons), [_NO_REASON])
+            self.rejected[segment[0]] = next(filter(None, reasons), [_NO_REASON])
         elif answer.verdict is Verdict.PARTIAL and rest and (certain or hinted) and not errors.unknown:
             self.accepted.update(rest)
             self._send_alone([*certain, *hinted])
         elif answer.verdict is not Verdict.PARTIAL and (certain or (hinted and rest)):
-            self.refused.update(certain)
+            self.rejected.update(certain)
             self._send_alone(hinted)
             self._send_later(level, rest)
         else:
@@ -152,7 +152,7 @@ class Bisection:
             self._segments = [segment for segment in self._segments if segment.level != _SAMPLE]
             self._send_later(_DEEP, sorted(segment.positions[0] for segment in samples))
         elif all(segment.level == _DEEP for segment in self._segments):
-            if self._sampled or len(self.refused) == len(self._sent):
+            if self._sampled or len(self.rejected) == len(self._sent):
                 self.all_rejected = True
             else:
                 self._sampled = True

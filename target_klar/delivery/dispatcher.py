@@ -197,7 +197,7 @@ class Dispatcher:
         self.checkpoints.booked(report.longest_request, report.lag)
         if outcome.accepted and not report.confirmed:
             self.checkpoints.accepted(stream, report.status or baseline)
-        looked_at = outcome.refused or outcome.stopped or self.rejects.follows
+        looked_at = outcome.rejected or outcome.stopped or self.rejects.follows
         entries = list(batch.entries.items()) if looked_at else []
         for position in sorted(outcome.accepted) if self.rejects.follows else ():
             key, entry = entries[position]
@@ -211,11 +211,11 @@ class Dispatcher:
                 f"stored; check the mapping and `{stream.contract.version_setting}`."
             )
         end, message = outcome.stopped or (len(batch.entries), "")
-        for position in sorted(outcome.refused):
+        for position in sorted(outcome.rejected):
             if position < end:
                 key, entry = entries[position]
                 place, name = (batch.number, entry.earliest), shorten(stream.contract.readable_key(key))
-                self.reject(stream, key, outcome.refused[position], entry.origin, name=name, entry=place)
+                self.reject(stream, key, outcome.rejected[position], entry.origin, name=name, entry=place)
         if outcome.stopped:
             key, entry = entries[end]
             self.ledger.pin(entry.earliest, batch.number)

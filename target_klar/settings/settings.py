@@ -109,8 +109,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         th.StringType(min_length=1),
         title="Rejects file",
         description=(
-            "The file to which refused records are appended, as a Singer stream that can be sent again. Without it "
-            "the first refused record stops the run."
+            "The file to which rejected records are appended, as a Singer stream that can be sent again. Without it "
+            "the first rejected record stops the run."
         ),
     ),
     th.Property(
@@ -118,7 +118,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         _whole(0, 1_000_000_000),
         default=100,
         title="Rejects limit",
-        description="How many records may be refused in one run; one more stops it.",
+        description="How many records may be rejected in one run; one more stops it.",
     ),
     th.Property(
         "fail_on_rejects",

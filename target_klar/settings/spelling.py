@@ -1,4 +1,4 @@
-"""Which name was meant by one that does not exist."""
+"""The closest match for a name that does not exist."""
 
 from __future__ import annotations
 

@@ -59,11 +59,11 @@ def _of_values(field: str, node: Node, path: Path, columns: Columns, read: str) 
     held = columns.values[path]
     may_be = f"{_shown(path)} may be `{field}`"
     if is_time(node) and (date := dotted_date(held)):
-        told, form = date
-        yield f"{may_be}. `datetime.datetime.strptime({read}, '{form}')` reads dates such as {told}, as UTC."
+        written, form = date
+        yield f"{may_be}. `datetime.datetime.strptime({read}, '{form}')` reads dates such as {written}, as UTC."
     elif node.get("type") == "number" and not is_time(node) and (comma := decimal_comma(held)):
-        told, replaced = comma
-        yield f"{may_be}, with a decimal comma ({shorten(told)}). `str({read}){replaced}` reads it, with all digits."
+        written, replaced = comma
+        yield f"{may_be}, with a decimal comma ({shorten(written)}). `str({read}){replaced}` reads it, with all digits."
     elif (below := columns.negative(field, path)) is not None:
         number = f"float({read})" if isinstance(below, str) else read
         yield f"{may_be}, and is negative ({shorten(str(below))}). If it counts pieces, `-{number}` makes it positive."

@@ -105,8 +105,8 @@ def isolate(
     assert klar.requests <= 3 * len(sent)  # it always ends
     assert {sent[position]["id"] for position in bisection.accepted} <= klar.stored
     assert sum(counts) == len(bisection.accepted)
-    assert bisection.accepted.isdisjoint(bisection.refused)
-    assert {sent[position]["id"] for position in bisection.refused} <= set(klar.bad)
+    assert bisection.accepted.isdisjoint(bisection.rejected)
+    assert {sent[position]["id"] for position in bisection.rejected} <= set(klar.bad)
     return bisection, counts
 
 
@@ -130,8 +130,8 @@ def test_whatever_klar_says_every_good_record_is_accepted_and_every_bad_one_refu
     sent, klar = world
     bisection, _ = isolate(klar, sent)
 
-    assert {sent[position]["id"] for position in bisection.refused} == set(klar.bad)
-    assert len(bisection.accepted) + len(bisection.refused) == len(sent)
+    assert {sent[position]["id"] for position in bisection.rejected} == set(klar.bad)
+    assert len(bisection.accepted) + len(bisection.rejected) == len(sent)
     assert klar.stored == {each["id"] for each in sent} - set(klar.bad)
     assert not bisection.all_rejected
 
@@ -144,7 +144,7 @@ def test_without_room_everything_left_of_the_one_too_many_is_accepted_or_refused
     sent, klar = world
     bisection, _ = isolate(klar, sent, remaining=remaining)
 
-    refused = sorted(bisection.refused)
+    refused = sorted(bisection.rejected)
     stop = refused[remaining] if len(refused) > remaining else len(sent)
     assert refused[: remaining + 1] == [i for i, each in enumerate(sent) if each["id"] in klar.bad][: remaining + 1]
     assert {position for position in range(stop) if sent[position]["id"] not in klar.bad} <= bisection.accepted
@@ -161,7 +161,7 @@ def test_a_first_batch_is_given_up_only_while_nothing_of_it_was_accepted(
     if bisection.all_rejected:
         assert not bisection.accepted
     else:
-        assert len(bisection.accepted) + len(bisection.refused) == len(sent)
+        assert len(bisection.accepted) + len(bisection.rejected) == len(sent)
 
 
 @pytest.mark.parametrize("style", TELLING)
@@ -169,7 +169,7 @@ def test_every_refused_record_has_the_reason_that_klar_gave(style: str) -> None:
     sent = [refund(number) for number in range(1000)]
     bisection, _ = isolate(Klar({"R0", "R500", "R999"}, [style]), sent)
 
-    told = {position: problems[0].message for position, problems in bisection.refused.items()}
+    told = {position: problems[0].message for position, problems in bisection.rejected.items()}
     named = "Klar named it among those that failed"
     bare = style in ("failed-ids", "207")
     assert told == {position: named if bare else f"R{position} is unwanted" for position in (0, 500, 999)}
@@ -190,7 +190,7 @@ def test_every_refused_record_has_the_reason_that_klar_gave(style: str) -> None:
 def test_where_klar_tells_nothing_the_refused_record_still_has_a_reason(style: str, reason: str) -> None:
     bisection, _ = isolate(Klar({"R3"}, [style]), [refund(number) for number in range(10)])
 
-    assert {position: [str(each).strip() for each in why] for position, why in bisection.refused.items()} == {
+    assert {position: [str(each).strip() for each in why] for position, why in bisection.rejected.items()} == {
         3: [reason]
     }
 
@@ -260,7 +260,7 @@ def test_bad_records_of_a_first_batch_are_single_records_wherever_they_stand(nam
     klar = Klar({f"R{number}" for number in bad}, [style])
     bisection, _ = isolate(klar, sent, verified=False)
 
-    assert (bisection.all_rejected, set(bisection.refused)) == (False, bad)
+    assert (bisection.all_rejected, set(bisection.rejected)) == (False, bad)
     assert len(bisection.accepted) == size - len(bad)
     halved = Klar(klar.bad, [style])
     isolate(halved, sent)
@@ -275,9 +275,9 @@ def test_a_first_batch_of_eight_or_more_is_given_up_after_eight_single_records(s
     bisection, _ = isolate(klar, sent, verified=False)
 
     assert (bisection.all_rejected, klar.requests) == (True, 15)
-    assert len(bisection.refused) == 8
+    assert len(bisection.rejected) == 8
     if size >= 64:  # one from each eighth
-        assert sorted(position * 8 // size for position in bisection.refused) == list(range(8))
+        assert sorted(position * 8 // size for position in bisection.rejected) == list(range(8))
 
 
 @pytest.mark.parametrize("style", UNDELIVERABLE)
@@ -293,7 +293,7 @@ def test_what_is_too_large_or_refused_by_somebody_else_stops_before_it_and_rejec
     assert bisection.stopped is not None
     assert bisection.stopped[0] == bad
     assert "413" in bisection.stopped[1] if style == "too-large" else "an HTML page" in bisection.stopped[1]
-    assert (bisection.refused, bisection.all_rejected) == ({}, False)
+    assert (bisection.rejected, bisection.all_rejected) == ({}, False)
     assert set(range(bad)) <= bisection.accepted
     assert klar.requests <= 25
 
@@ -307,7 +307,7 @@ def test_a_stop_leaves_to_the_left_of_it_what_klar_rejects_rejected() -> None:
         answer = page(objects)
         bisection.apply(segment, klar(objects) if answer.verdict is Verdict.ACCEPTED else answer)
 
-    assert (bisection.stopped and bisection.stopped[0], set(bisection.refused)) == (50, {10})
+    assert (bisection.stopped and bisection.stopped[0], set(bisection.rejected)) == (50, {10})
     assert {*range(10), *range(11, 50)} <= bisection.accepted
 
 
@@ -315,14 +315,14 @@ def test_one_good_record_is_enough_for_the_first_batch_not_to_be_hopeless() -> N
     sent = [refund(number) for number in range(1000)]
     bisection, _ = isolate(Klar({each["id"] for each in sent[1:]}, ["index"]), sent, verified=False)
 
-    assert (bisection.all_rejected, bisection.accepted, len(bisection.refused)) == (False, {0}, 999)
+    assert (bisection.all_rejected, bisection.accepted, len(bisection.rejected)) == (False, {0}, 999)
 
 
 def test_a_batch_after_the_first_is_isolated_to_the_end_though_all_of_it_is_refused() -> None:
     sent = [refund(number) for number in range(16)]
     bisection, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent)
 
-    assert (bisection.all_rejected, len(bisection.refused)) == (False, 16)
+    assert (bisection.all_rejected, len(bisection.rejected)) == (False, 16)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])
@@ -330,7 +330,7 @@ def test_fewer_than_eight_records_are_single_records_even_in_the_first_batch(siz
     sent = [refund(number) for number in range(size)]
     bisection, _ = isolate(Klar({each["id"] for each in sent}, ["opaque"]), sent, verified=False)
 
-    assert (bisection.all_rejected, len(bisection.refused)) == (False, size)
+    assert (bisection.all_rejected, len(bisection.rejected)) == (False, size)
 
 
 def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
@@ -338,7 +338,7 @@ def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
     klar = Klar({f"R{number}" for number in range(10, 64)}, ["opaque"])
     bisection, _ = isolate(klar, sent, remaining=0)
 
-    assert min(bisection.refused) == 10
+    assert min(bisection.rejected) == 10
     assert bisection.accepted == set(range(10))
     assert klar.requests < 20
 
@@ -348,9 +348,9 @@ def test_a_line_item_that_has_the_id_of_another_refund_does_not_have_that_refund
     sent[1]["lineItems"][0]["id"] = "R0"
     for style in TELLING:
         bisection, _ = isolate(Klar({"R1"}, [style]), sent)
-        assert (bisection.accepted, set(bisection.refused)) == ({0}, {1})
+        assert (bisection.accepted, set(bisection.rejected)) == ({0}, {1})
         bisection, _ = isolate(Klar({"R0"}, [style]), sent)
-        assert (bisection.accepted, set(bisection.refused)) == ({1}, {0})
+        assert (bisection.accepted, set(bisection.rejected)) == ({1}, {0})
 
 
 def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_given_up() -> None:
@@ -359,7 +359,7 @@ def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_give
     while segment := bisection.next():
         bisection.apply(segment, Answer(Verdict.TOO_LARGE if len(segment.positions) > 13 else Verdict.ACCEPTED))
 
-    assert (len(bisection.accepted), bisection.refused, bisection.all_rejected) == (100, {}, False)
+    assert (len(bisection.accepted), bisection.rejected, bisection.all_rejected) == (100, {}, False)
 
 
 def test_a_first_batch_too_large_for_klar_is_given_up_if_what_fits_is_rejected() -> None:
@@ -370,5 +370,5 @@ def test_a_first_batch_too_large_for_klar_is_given_up_if_what_fits_is_rejected()
         bisection.apply(segment, Answer(Verdict.TOO_LARGE) if too_large else Answer(Verdict.REFUSED, {"error": "no"}))
         requests += 1
 
-    assert (bisection.all_rejected, bisection.accepted, len(bisection.refused)) == (True, set(), 8)
+    assert (bisection.all_rejected, bisection.accepted, len(bisection.rejected)) == (True, set(), 8)
     assert (str(bisection.reason), requests) == ("no", 3 + 4 * 7 + 8)
