@@ -28,7 +28,7 @@ ROOMS = {
     "batch_files": "records runtime",
     "input_forms": "records",
     "reader": "input_forms records runtime",
-    "sources": "delivery map_columns mapping records",
+    "sources": "contract delivery map_columns mapping records",
     "lookahead": "sources",
     "sinks": "delivery",
     "preview": "contract map_columns mapping reader records runtime suggestions",
