@@ -549,11 +549,21 @@ SPOILED: dict[str, list[Record]] = {
 
 
 @pytest.mark.parametrize("stream", CONTRACTS)
-@pytest.mark.parametrize("options", [{}, {"validate_only": True}], ids=["load", "dry run"])
-def test_a_load_and_a_dry_run_say_the_same(klar: Sandbox, stream: str, options: dict[str, Any]) -> None:
-    ended = run(klar, _messages(stream, SPOILED[stream]), batch_size_rows=7, **options)
-    assert ended.code == 0
-    assert _warnings(ended) == judge(stream, SPOILED[stream]).lines != []
+@pytest.mark.parametrize("dry_run", [False, True], ids=["load", "dry run"])
+def test_a_load_and_a_dry_run_say_the_same(klar: Sandbox, stream: str, *, dry_run: bool) -> None:
+    records = SPOILED[stream]
+    for ignored, validate in ([], True), (["no_pieces", "amounts_in_cents", "unmatchable_id"], True), ([], False):
+        ended = run(
+            klar,
+            _messages(stream, records),
+            batch_size_rows=7,
+            validate_only=dry_run,
+            ignore_quality_rules=ignored,
+            validate_records=validate,
+        )
+        assert ended.code == 0
+        assert _warnings(ended) == judge(stream, records, ignored=ignored, validate=validate).lines
+    assert judge(stream, records).lines != []
 
 
 def test_a_run_without_validation_leaves_all_of_it_to_klar(klar: Sandbox) -> None:

@@ -200,17 +200,16 @@ NEGATIVE_COSTS: Final = Rule(
 
 
 def amounts_in_cents(
-    largest: Callable[[Any], float | None], any_fraction: Callable[[Values], bool], usual: float
+    largest: Callable[[Any], float | None], any_fraction: Callable[[Values], bool], usual: float, unless: str = ""
 ) -> Rule:
     """Return the rule that whole amounts look like cents, where more than half of 20 or more are `usual` or more.
 
-    `largest` reads the largest amount of a value.
+    `largest` reads the largest amount of a value; `unless` says, after a blank, when to ignore the rule.
     """
     return Rule(
         "amounts_in_cents",
         f"an amount of {usual:g} or more, and all amounts of the run are whole",
-        "They look like cents: divide them by 100 in a stream map. If the currency has none, ignore the rule "
-        "(`ignore_quality_rules`).",
+        f"They look like cents: divide them by 100 in a stream map.{unless}",
         lambda value: (largest(value) or 0) >= usual,
         disproved=any_fraction,
         least=20,
@@ -227,4 +226,5 @@ def cost(node: Node) -> Node:
     """Return a node for the one amount of an object that is a cost."""
     # A cost bears no currency, so whole yen are warned of like cents. Who has them ignores the rule by its name, once;
     # fees a hundred times too high would spoil every figure at Klar, and nobody would hear of it.
-    return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(abs, _any_fraction, 50))
+    unless = " If their currency has none, ignore the rule (`ignore_quality_rules`)."
+    return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))

@@ -20,13 +20,25 @@ What Klar takes, field by field, as `target_klar/contract/` has it and checks it
 this page. Names of columns are compared without case and underscores, so `line_items` is `lineItems`. Bold fields are
 required: which ones Klar requires is our reading, since Klar's help pages do not say it. An empty optional field is
 left out. [M] marks what Klar's own Magento module shows and no help page says. A name such as `negative_quantity` is
-that of a data quality rule: what Klar would take and no merchant can mean is rejected, or counted and warned of, unless
-`ignore_quality_rules` has the name."""
+that of a [data quality rule](#data-quality-rules)."""
+
+_RULES = """\
+## Data quality rules
+
+What Klar would take and no merchant can mean. No page of Klar's says any of this: it is our reading. A rule rejects a
+record, or is counted over the run and said at its end: a WARNING if one record in twenty meets it, or the run has fewer
+than twenty, else at INFO. `ignore_quality_rules` turns rules off by name, `validate_records: false` turns off all.
+
+| rule | streams | what meets it | what to do |
+|---|---|---|---|
+"""
+_BEYOND = {"minimum": "is below 0", "minLength": "is empty", "not": "is `None`, `nan`, `null` or `undefined`"}
+"""What a value does that is beyond a limit of the contract's rules."""
 
 
 def page() -> str:
     """Return the whole page."""
-    return "\n\n".join([_HEAD, *map(_section, CONTRACTS.values())]) + "\n"
+    return "\n\n".join([_HEAD, *map(_section, CONTRACTS.values()), _rules()]) + "\n"
 
 
 def _section(contract: Contract) -> str:
@@ -75,6 +87,32 @@ def _rows(node: Node, at: str, *, personal: bool) -> Iterator[str]:
 def _own_rules(node: Node) -> list[str]:
     names = [node["rule"]["name"]] if "rule" in node else []
     return [f"`{name}`" for name in (*names, *(rule.name for rule in node.get("quality", ())))]
+
+
+def _rules() -> str:
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for contract in CONTRACTS.values():
+        for row in _described(contract.schema, ""):
+            streams = rows.setdefault(row, [])
+            streams += [contract.stream] * (contract.stream not in streams)
+    return _RULES + "\n".join(
+        f"| `{name}` | {', '.join(streams)} | {what} | {advice} |" for (name, what, advice), streams in rows.items()
+    )
+
+
+def _described(node: Node, name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield of each rule of a node, at any level, its name, what meets it, and what to do."""
+    if "rule" in node:
+        rule = node["rule"]
+        (limit,) = rule["limits"]
+        field = "the key" if limit == "not" else f"`{name}`"
+        yield rule["name"], f"rejected: {field} {_BEYOND[limit]}", f"{rule['advice'][0].upper()}{rule['advice'][1:]}."
+    for each in node.get("quality", ()):
+        of = f"{each.least} or more" if each.least > 1 else "the"
+        often = f"{'at least' if each.or_equal else 'more than'} half of {of} records have "
+        yield each.name, f"{often if each.share else ''}{each.what}", each.advice
+    for field, below in [*node.get("properties", {}).items(), *([(name, node["items"])] if "items" in node else ())]:
+        yield from _described(below, field)
 
 
 def _kind(node: Node) -> str:
