@@ -116,6 +116,12 @@ class KlarReader(GenericSingerReader[bytes]):
         if not any(counts.values()):
             held = "Singer message" if self.stream is None else "record"
             _logger.warning("The input held no %s, so nothing was loaded. Check what writes it.", held)
+        elif not (counts["SCHEMA"] or counts["RECORD"]):
+            # As from a tap that was given a STATE of a first run that failed, and takes it for one that has read all.
+            _logger.warning(
+                "The input held a STATE and no stream, so nothing was loaded. If the first run failed before, run once "
+                "with a full refresh."
+            )
         return Counter(counts)
 
     def _pass_on(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:

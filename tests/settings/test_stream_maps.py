@@ -171,6 +171,12 @@ def test_a_stream_beside_one_of_nearly_its_name_that_has_a_map_and_came_is_not_w
     assert warned(klar, lines, refund={"__alias__": "refunds"}) == []
 
 
+def test_an_input_with_a_state_and_no_stream_is_said(klar: Sandbox) -> None:
+    ended = run(klar, [state({"currently_syncing": None})])
+    assert (ended.code, ended.states) == (0, [{"currently_syncing": None}])
+    assert ended.said("The input held a STATE and no stream, so nothing was loaded.")
+
+
 @pytest.mark.parametrize("lines", [[], ["", "  "]])
 def test_an_input_without_a_message_is_said(lines: list[Any], klar: Sandbox) -> None:
     ended = run(klar, lines)
@@ -180,6 +186,5 @@ def test_an_input_without_a_message_is_said(lines: list[Any], klar: Sandbox) -> 
     ]
 
 
-@pytest.mark.parametrize("line", [COSTS, state(1)])
-def test_an_input_with_any_message_is_not_warned_of(line: Any, klar: Sandbox) -> None:
-    assert run(klar, [line]).said("WARNING") == []
+def test_an_input_with_a_stream_and_no_record_is_not_warned_of(klar: Sandbox) -> None:
+    assert run(klar, [COSTS, state(1)]).said("WARNING") == []
