@@ -142,7 +142,8 @@ class Oracle:
     def _missing(self, records: Iterable[Record], began: float, now: float) -> dict[int, str]:
         """Return the versions that are neither at Klar nor in a rejects file nor allowed to be nowhere."""
         held = self.klar.held_versions()
-        in_file, missing = self._in_file(), {}
+        # A newer word that Klar accepted stands there until the next start alone.
+        in_file, missing = self._rejected(), {}
         for record in records:
             if self.plan.dropped(record) or self._settled(record, held, in_file):
                 continue
@@ -176,7 +177,7 @@ class Oracle:
         for each in list(self.klar.stored):
             if each.version in settled:
                 newest[each.stream, each.key] = max(each.version, newest.get((each.stream, each.key), 0))
-        elsewhere = self._in_file(rejected=True) | self.forgiven
+        elsewhere = self._rejected() | self.forgiven
         return {
             key: f"{held[key]}, not {newest[key]}"
             for key in {self._key(record) for record in read} & newest.keys()
@@ -185,10 +186,10 @@ class Oracle:
             and not any(each.version in elsewhere for each in self._history[key] if each.version >= newest[key])
         }
 
-    def _in_file(self, *, rejected: bool = False) -> set[int]:
-        """Return the versions in the rejects file, and in the one that is being sent again."""
+    def _rejected(self) -> set[int]:
+        """Return the rejected versions in the rejects file, and in the one that is being sent again."""
         lines = [line for file in (self.rejects, self.again) for line in file.lines()]
-        return {line.record.version for line in lines if line.rejected or not rejected}
+        return {line.record.version for line in lines if line.rejected}
 
     def _judge_stored(self, say: Say) -> None:
         """Look at what Klar has stored since the last time: nothing that the maps or the tap's own marks keep away."""
