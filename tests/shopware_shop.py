@@ -1,7 +1,7 @@
 """A Shopware 6 shop for the tests: orders whose amounts are made as Shopware makes them, and its Admin API.
 
-A line's price and taxes are rounded to cents. The order's taxes are the sum of its lines' taxes (horizontal), or made of
-the sum of their prices (vertical). A promotion is taxed in proportion to the prices that it reduces.
+A line's price and taxes are rounded to cents. The order's taxes are the sum of its lines' taxes (horizontal), or made
+of the sum of their prices (vertical). A promotion is taxed in proportion to the prices that it reduces.
 """
 
 from __future__ import annotations

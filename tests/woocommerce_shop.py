@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-RATE = Decimal("0.8725")  # of dollars in euros
+RATE = Decimal("0.8725")  # of dollars in euros, as the recipe has it
 
 
 def array(**amounts: tuple[str, str]) -> str:
@@ -140,8 +140,9 @@ class Shop:
                 costs[key] -= _paypal_fee(meta.get("_ppcp_paypal_refund_fees", ""))
             elif paypal := meta.get("_paypal_transaction_fee") or meta.get("PayPal Transaction Fee"):
                 costs[key] += Decimal(paypal)
-            if "_wcpay_transaction_fee" in meta:
-                costs[key] += Decimal(meta["_wcpay_transaction_fee"])
+            for other in ("_wcpay_transaction_fee", "_mollie_fee"):
+                if other in meta:
+                    costs[key] += Decimal(meta[other])
         return dict(costs)
 
 
