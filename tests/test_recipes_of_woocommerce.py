@@ -204,7 +204,7 @@ def test_two_rows_of_one_meta_key_are_not_added_up(shop: Followed, maria: Server
     ]
 
 
-def test_the_user_of_the_script_sees_no_customer_and_a_server_that_is_gone_makes_it_fail(
+def test_the_user_of_the_script_sees_no_customer_and_a_query_that_fails_makes_it_fail(
     shop: Followed, maria: Server, klar: Sandbox
 ) -> None:
     opened(shop, maria, Shop(SHOP.orders[:1], ()).hpos())
@@ -212,6 +212,9 @@ def test_the_user_of_the_script_sees_no_customer_and_a_server_that_is_gone_makes
     assert (denied.code, "denied" in denied.err) == (1, True)
 
     shop.configure(klar)
+    maria.execute("DROP VIEW klar.transaction_costs;")
+    broken = shop.run("bash load.sh")
+    assert (broken.code, "klar.transaction_costs' doesn't exist" in broken.err, klar.posts()) == (1, True, [])
+
     (shop.folder / "reader.cnf").write_text("[client]\nsocket = nowhere\n", encoding="utf-8")
-    assert shop.run("bash load.sh").code == 1
-    assert klar.posts() == []
+    assert (shop.run("bash load.sh").code, klar.posts()) == (1, [])

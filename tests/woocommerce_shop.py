@@ -183,7 +183,7 @@ CREATE TABLE wp_wc_orders (
 CREATE TABLE wp_wc_order_operational_data (order_id BIGINT UNSIGNED UNIQUE, date_paid_gmt DATETIME);
 CREATE TABLE wp_wc_orders_meta (
   order_id BIGINT UNSIGNED, meta_key VARCHAR(255), meta_value TEXT
-) CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci;
+) COLLATE utf8mb4_unicode_ci;
 """
 _POSTS = """\
 CREATE DATABASE wordpress;
