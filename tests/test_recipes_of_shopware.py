@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from followed import Followed
+from followed import DOCUMENTS, Followed
 from shopware_shop import KEY, Cart, admin_api, cents, drawn, written
 
 if TYPE_CHECKING:
@@ -181,6 +182,20 @@ def test_a_dump_that_fails_sends_nothing_and_one_made_by_other_means_is_read(sho
     assert "HTTP Error 401" in denied.err
     assert klar.posts() == []
 
-    (shop.folder / "dump.jsonl").write_text(written([order]) + "\n", encoding="utf-8")
-    looked = shop.run("python3 orders.py < dump.jsonl")
+    pretty = json.dumps(json.loads(written([order])), indent=2)
+    (shop.folder / "answer.json").write_text(pretty, encoding="utf-8")
+    (read,) = re.findall(r"`(python3 -m json.tool .*?)`", (DOCUMENTS / "shopware.md").read_text(encoding="utf-8"))
+    looked = shop.run(f"set -o pipefail; {read}")
     assert (looked.code, json.loads(looked.out)["id"]) == (0, order["id"])
+
+
+def test_what_arrives_is_seen_at_the_local_klar_first(shop: Followed) -> None:
+    draw = random.Random(6)
+    orders = [drawn(number, draw) for number in range(1, 4)]
+    with admin_api(orders) as (url, searches):
+        ended = shop.run(shop.command("--export held.jsonl"), **environment(url))
+
+    assert (ended.code, searches[0]["filter"]) == (0, []), ended.err
+    exported = (shop.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
+    held = [json.loads(line, parse_float=Decimal)["object"] for line in exported]
+    assert [totals(each) for each in held] == [(order["price"]["rawTotal"], order["amountNet"]) for order in orders]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from followed import Followed
+from followed import DOCUMENTS, Followed
 from mariadb import Server, mariadb
 from woocommerce_shop import Order, Refund, Shop, array
 
@@ -114,6 +116,12 @@ def test_refunds_and_fees_of_both_storages_arrive_to_the_last_digit(
         "110": Decimal("0.29"),
     }
 
+    shown = shop.run(shop.command("bash load.sh ENV"))
+    assert (shown.code, shown.said("WARNING")) == (0, []), shown.err
+    exported = [json.loads(line) for line in (shop.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {each["object"]["id"] for each in exported if each["stream"] == "refunds"} == {*klar.refunds}
+    assert {each["object"]["orderId"] for each in exported if each["stream"] != "refunds"} == {*klar.transaction_costs}
+
     looked = shop.run(shop.command("GROUP BY payment_method"))
     assert looked.code == 0, looked.err
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in looked.out.splitlines() if "|" in line]
@@ -187,6 +195,18 @@ def test_what_is_not_known_to_be_right_is_said_and_holds_back_nothing_else(
     assert ("109" if order else "301") in ended.err.splitlines()[-1]
     assert {key: held["lineItems"] for key, held in klar.refunds.items()} == good.expected_refunds()
     assert costs(klar) == good.expected_costs()
+
+
+def test_a_currency_that_stands_nowhere_is_said_in_the_table_of_keys(
+    shop: Followed, maria: Server, klar: Sandbox
+) -> None:
+    opened(shop, maria, Shop((Order(109, meta={"_stripe_fee": "1.10"}),), ()).hpos())
+    (said,) = re.findall(r"`(UPDATE fee_keys .*?;)`", (DOCUMENTS / "woocommerce.md").read_text(encoding="utf-8"))
+    maria.execute(f"USE klar; {said}")
+    shop.configure(klar)
+
+    assert shop.run("bash load.sh").code == 0
+    assert costs(klar) == {"109": Decimal("1.10")}
 
 
 def test_two_rows_of_one_meta_key_are_not_added_up(shop: Followed, maria: Server, klar: Sandbox) -> None:
