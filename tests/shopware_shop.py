@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 CENT = Decimal("0.01")
 KEY = {"grant_type": "client_credentials", "client_id": "an-integration", "client_secret": "not-a-secret"}
@@ -38,19 +38,38 @@ class Cart:
         self.vertical = vertical
         self.items: list[dict[str, Any]] = []
         self.prices: list[dict[str, Any]] = []
-        self._by_rate: Taxed = defaultdict(Decimal)
+        self._goods: list[tuple[Decimal, Decimal]] = []
 
     def add(self, unit: str, quantity: int, rate: str, **fields: Any) -> None:
         """Add a product."""
         total = cents(Decimal(unit)) * quantity
-        self._by_rate[Decimal(rate)] += total
+        self._goods.append((Decimal(rate), total))
         self._item(self._price({Decimal(rate): total}, cents(Decimal(unit)), quantity), "product", **fields)
 
-    def reduce(self, amount: str, kind: str = "promotion", **fields: Any) -> None:
-        """Add a promotion or a credit over all products, in proportion to what they cost."""
-        whole = sum(self._by_rate.values())
-        taxed = {rate: -Decimal(amount) * price / whole for rate, price in self._by_rate.items()} if whole else {}
-        self._item(self._price(taxed, -Decimal(amount), 1), kind, **fields)
+    def reduce(self, amount: str, *places: int) -> None:
+        """Add a promotion on the products at these places, from 1 on, in proportion to what they cost."""
+        parts = self._shares(amount, places)
+        composition = [{"id": f"cart-{place}", "quantity": 1, "discount": part} for place, _, part in parts]
+        self._reduce(amount, parts, "promotion", {"code": "MAY", "composition": composition})
+
+    def credit(self, amount: str) -> None:
+        """Add a credit, which names no product."""
+        self._reduce(amount, self._shares(amount, range(1, len(self._goods) + 1)), "credit", None)
+
+    def ship_free(self) -> None:
+        """Add the line that a promotion on shipping leaves."""
+        self._reduce("0.00", [], "promotion", {"code": "FREE"})
+
+    def _shares(self, amount: str, places: Iterable[int]) -> list[tuple[int, Decimal, Decimal]]:
+        reduced = [(place, *self._goods[place - 1]) for place in places]
+        whole = sum(price for _, _, price in reduced)
+        return [(place, rate, Decimal(amount) * price / whole) for place, rate, price in reduced]
+
+    def _reduce(self, amount: str, parts: list[tuple[int, Decimal, Decimal]], kind: str, payload: object) -> None:
+        taxed: Taxed = defaultdict(Decimal)
+        for _, rate, part in parts:
+            taxed[rate] -= part
+        self._item(self._price(taxed, -Decimal(amount), 1), kind, payload=payload)
 
     def order(self, shipping: str, rate: str = "19", rounded_to: str = "0.01", **fields: Any) -> dict[str, Any]:
         """Return the order as the Admin API has it."""
@@ -112,12 +131,13 @@ class Cart:
         self.items.append(
             {
                 "id": f"{self.number * 1000 + place:032x}",
+                "identifier": f"cart-{place}",
                 "parentId": None,
                 "productId": f"{place:032x}" if kind == "product" else None,
                 "type": kind,
                 "label": f"{kind} {place}",
                 "quantity": price["quantity"],
-                "payload": {"productNumber": f"SW-{place}"} if kind == "product" else {"code": "MAY"},
+                "payload": {"productNumber": f"SW-{place}"},
                 "price": price,
                 "totalPrice": price["totalPrice"],
             }
@@ -142,15 +162,17 @@ class Cart:
 
 
 def drawn(number: int, draw: random.Random) -> dict[str, Any]:
-    """Draw an order: any tax status, up to six lines of three rates, free ones among them, up to two promotions."""
+    """Draw an order: any tax status, up to six lines of three rates, free ones too, two promotions on some of them."""
     cart = Cart(number, draw.choice(["gross", "gross", "net", "tax-free"]), vertical=draw.random() < 0.5)
     cart.add(f"{draw.randint(500, 9_999) / 100:.2f}", draw.randint(1, 7), "19")
     for _ in range(draw.randint(0, 5)):
         unit = "0.00" if draw.random() < 0.1 else f"{draw.randint(1, 9_999) / 100:.2f}"
         cart.add(unit, draw.randint(1, 7), draw.choice(["19", "7", "0"]))
-    goods = sum(price["totalPrice"] for price in cart.prices)
+    prices = [price["totalPrice"] for price in cart.prices]
     for _ in range(draw.randint(0, 2)):
-        cart.reduce(str(cents(goods * draw.randint(1, 40) / 100)))
+        places = sorted({1, *draw.choices(range(1, len(prices) + 1), k=len(prices))})
+        share = draw.randint(1, 49)  # two of them leave something
+        cart.reduce(str(cents(sum(prices[place - 1] for place in places) * share / 100)), *places)
     return cart.order(f"{draw.choice([0, 490, 695]) / 100:.2f}", rounded_to=draw.choice(["0.01", "0.05"]))
 
 

@@ -70,18 +70,19 @@ def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox
     cart.add("30.00", 2, "19", label="A shirt")
     cart.add("40.00", 1, "7", label="A book")
     cart.add("0.00", 1, "19", label="A sticker, free")
-    cart.add("0.00", 1, "19", label="The shirt's collar", parentId=f"{1001:032x}")
-    cart.reduce("10.00", label="Ten off")
-    cart.reduce("0.00", label="Free shipping from 100")
+    cart.add("12.00", 1, "19", label="A cap, not reduced")
+    cart.reduce("10.00", 1, 2)
+    cart.ship_free()
     gross = cart.order(
         "0.00",
         stateMachineState={"technicalName": "cancelled"},
         updatedAt=None,
         tags=[{"name": "VIP"}, {"name": "May"}],
     )
+    gross["lineItems"].append({**gross["lineItems"][0], "id": "the shirt's collar", "parentId": f"{1001:032x}"})
     cart = Cart(2, "net")
     cart.add("84.03", 3, "19")
-    cart.reduce("25.21", "credit", payload=None)
+    cart.credit("25.21")
     net = cart.order("5.00", orderCustomer=None, transactions=[], deliveries=[])
     shop.configure(klar)
 
@@ -90,7 +91,7 @@ def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox
 
     assert (ended.code, ended.said("WARNING")) == (0, []), ended.err
     first, second = klar.orders.values()
-    off = {"title": "Ten off", "voucherCode": "MAY", "isVoucher": True}
+    off = {"title": "promotion 5", "voucherCode": "MAY", "isVoucher": True}
     assert first == {
         "id": f"{1:032x}",
         "orderNumber": "10001",
@@ -135,6 +136,17 @@ def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox
                 "discounts": [],
                 "taxes": [{"title": "19 %", "taxRate": Decimal("0.19"), "taxAmount": Decimal(0)}],
             },
+            {
+                "id": f"{1004:032x}",
+                "productName": "A cap, not reduced",
+                "productId": f"{4:032x}",
+                "sku": "SW-4",
+                "quantity": 1,
+                "totalAmountBeforeTaxesAndDiscounts": Decimal("12.00"),
+                "totalAmountAfterTaxesAndDiscounts": Decimal("10.08"),
+                "discounts": [],
+                "taxes": [{"title": "19 %", "taxRate": Decimal("0.19"), "taxAmount": Decimal("1.92")}],
+            },
         ],
         "shipping": {
             "countryCodeIso2Letter": "DE",
@@ -148,6 +160,25 @@ def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox
     assert line["totalAmountBeforeTaxesAndDiscounts"] == Decimal("299.99")  # 252.09 and 19 %
     assert line["discounts"] == [{"title": "credit 2", "isVoucher": False, "discountAmount": Decimal(10)}]
     assert second["shipping"]["shippingTotalAmountBeforeTaxAndDiscounts"] == Decimal("5.95")
+
+
+@pytest.mark.parametrize("composition", [[], [{"id": "gone", "discount": 4}], [{"id": "cart-1", "discount": 4}]])
+def test_a_promotion_that_its_composition_cannot_place_is_divided_by_price(
+    shop: Followed, klar: Sandbox, composition: list[dict[str, Any]]
+) -> None:
+    cart = Cart(1)
+    cart.add("3.00", 1, "19")
+    cart.add("9.00", 1, "19")
+    cart.reduce("4.00", 1, 2)
+    cart.items[-1]["payload"]["composition"] = composition
+    shop.configure(klar)
+
+    with admin_api([cart.order("4.90")]) as (url, _):
+        ended = shop.run(shop.command(LOAD), **environment(url))
+
+    assert ended.code == 0, ended.err
+    lines = klar.orders[f"{1:032x}"]["lineItems"]
+    assert [line["discounts"][0]["discountAmount"] for line in lines] == [1, 3]
 
 
 def test_an_order_that_does_not_make_its_totals_is_named_and_holds_back_no_other(shop: Followed, klar: Sandbox) -> None:
