@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from program import Ended
 
 pytestmark = pytest.mark.slow
-TAP = Path(__file__).with_name("tap_of_nights.py")
+TAP = Path(__file__).parent / "support" / "tap_of_nights.py"
 
 
 @pytest.fixture
@@ -52,16 +52,16 @@ def sell(machine: Followed, brand: str, *rows: dict[str, Any], fail: bool = Fals
     tap.write_text(json.dumps({"rows": rows, "fail": fail}))
 
 
-def night(machine: Followed, day: str = "1-6") -> Ended:
+def night(machine: Followed, day: str = "1-6", level: str | None = None) -> Ended:
     """Run what cron would on such days, with the variables of the crontab but PATH, which is this machine's."""
     text = (DOCUMENTS / "at-night.md").read_text()
     (crontab,) = (block for block in blocks(text, "crontab") if "night.sh" in block)
-    level = re.search(r"^LOGLEVEL=(\w+)$", crontab, re.MULTILINE)
+    written = re.search(r"^LOGLEVEL=(\w+)$", crontab, re.MULTILINE)
     line = re.search(rf"^30 3 \* \* {day} (.*)$", crontab, re.MULTILINE)
-    assert level
+    assert written
     assert line
     command = line[1].replace("/srv/klar", str(machine.folder))
-    return machine.run(f'PATH="{machine.folder}:$PATH"\n{command}', LOGLEVEL=level[1])
+    return machine.run(f'PATH="{machine.folder}:$PATH"\n{command}', LOGLEVEL=level or written[1])
 
 
 def state(machine: Followed, brand: str) -> Any:
@@ -87,6 +87,17 @@ def test_a_good_night_prints_nothing_and_each_brand_goes_to_its_own_klar(
     assert (state(machine, "north"), state(machine, "south")) == (
         {"updated_at": "2026-05-04"},
         {"updated_at": "2026-05-05"},
+    )
+
+
+def test_float_noise_in_one_of_a_hundred_records_is_said_at_info_and_hidden_by_the_crontab(machine: Followed) -> None:
+    fees = [1.25] * 99 + [0.30000000000000004]
+    many = [{"order_id": f"{number}", "fee": fee, "updated_at": "2026-05-05"} for number, fee in enumerate(fees)]
+    sell(machine, "north", *many)
+
+    assert night(machine).err == ""
+    assert (
+        "1 of 100 records (1 %) with an amount with the rounding error of a float" in night(machine, level="INFO").err
     )
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data" / "fees"
 RATE = Decimal("1.0825")
-LOAD = "target-klar --stream transaction_costs --config config.json"
+LOAD = '-f load.sql -c "FROM sending" | target-klar --stream transaction_costs --config config.json'
+AGREED = "SET VARIABLE agreed"
+COMPARE = '"FROM costs" | target-klar'
 
 
 @pytest.fixture
@@ -30,8 +32,23 @@ def shop(tmp_path: Path) -> Followed:
         shutil.copytree(DATA / provider, tmp_path / provider)
     followed = Followed(tmp_path, "fees-from-files.md", "compare.md")
     (rate,) = re.findall(r"`(INSERT INTO rates .*?;)`", (DOCUMENTS / "fees-from-files.md").read_text())
-    change(tmp_path / "fees.sql", "rate DECIMAL(12, 8));", f"rate DECIMAL(12, 8));\n{rate}")
+    add_rate(followed, rate)
     return followed
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Followed:
+    """The same with a provider that is neither PayPal nor Stripe, and two months of its files, one of them twice."""
+    shutil.copytree(DATA / "provider", tmp_path / "provider")
+    followed = Followed(tmp_path, "fees-from-files.md", "compare.md")
+    change(tmp_path / "fees.sql", ".read paypal.sql\n.read stripe.sql\n", ".read provider.sql\n")
+    add_rate(followed, "INSERT INTO rates VALUES ('2026-08', 'chf', 'eur', 1.05), ('2026-09', 'chf', 'eur', 1.1);")
+    return followed
+
+
+def add_rate(followed: Followed, rate: str) -> None:
+    end = "PRIMARY KEY (month, currency, order_currency)\n);\n"
+    change(followed.folder / "fees.sql", end, f"{end}{rate}\n")
 
 
 def change(path: Path, old: str, new: str) -> None:
@@ -41,13 +58,13 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(before.replace(old, new), encoding="utf-8")
 
 
-def rows(folder: Path) -> Iterator[tuple[dict[str, str], Callable[[str], Decimal]]]:
+def rows(folder: Path, *, commas: bool = False) -> Iterator[tuple[dict[str, str], Callable[[str], Decimal]]]:
     """Yield each row of a folder's exports, with what reads its amounts."""
     for path in folder.iterdir():
         text = path.read_text(encoding="utf-8-sig")
-        commas = "decimal_commas" in path.name or "german" in path.name
+        has_commas = commas or "decimal_commas" in path.name or "german" in path.name
         for row in csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.splitlines()[0] else ","):
-            yield row, _with_comma if commas else _with_point
+            yield row, _with_comma if has_commas else _with_point
 
 
 def _with_comma(text: str) -> Decimal:
@@ -106,11 +123,7 @@ def test_exports_of_a_german_account_arrive_with_their_headings(shop: Followed, 
     for provider in ("paypal", "stripe"):
         shutil.rmtree(shop.folder / provider)
     shutil.copytree(DATA / "paypal_german", shop.folder / "paypal")
-    text = (shop.folder / "fees.sql").read_text()
-    views = text.index("CREATE VIEW paypal"), text.index("CREATE TABLE exported")
-    german = (shop.folder / "paypal-german.sql").read_text()
-    text = text[: views[0]] + german + text[views[1] :].replace("\nUNION\nFROM stripe;", ";", 1)
-    (shop.folder / "fees.sql").write_text(text)
+    change(shop.folder / "fees.sql", ".read paypal.sql\n.read stripe.sql", ".read paypal-german.sql")
 
     ended = shop.run(shop.command(LOAD))
 
@@ -131,13 +144,22 @@ def test_exports_of_a_german_account_arrive_with_their_headings(shop: Followed, 
         ("paypal/july", '"-16.00","-16.00"', '"","-16.00"', "Not an amount of up to four decimals: an empty cell"),
         ("paypal/july", '"-16.00","-16.00"', '"16.00","-16.00"', "gross and fee do not make the net amount"),
         ("paypal/july", '"Debit"', '"Soll"', "PayPal 3AB00001: the balance impact is not known"),
-        ("paypal/july", '"3AB00001"', '""', "PayPal: 1 row(s) without an id"),
-        ("paypal/july", '"3AB00001"', '"1AB00003"', "PayPal 1AB00003: two rows that differ; remove the older file"),
+        (
+            "paypal/july",
+            '"3AB00001"',
+            '""',
+            "PayPal: a row without an id in paypal/july_late_fee_for_an_order_of_may.csv",
+        ),
         ("paypal/july", '"1AB00001",""', '"1AB00001","1003"', "Order 1003: paid in two currencies"),
-        ("paypal/july", "-16.00", "16.00", "Order 1001: its costs are below zero; add the month of its payment"),
         ("paypal/july", '"Fee"', '"Charge"', "Not an amount of up to four decimals: an empty cell, or no such column"),
-        ("paypal/july", '"Invoice Number"', '"Order"', "PayPal 3AB00001: its file lacks a column"),
-        ("stripe/may", '"usd"', '"gbp"', "Stripe txn_2: no rate from eur to gbp"),
+        (
+            "paypal/july",
+            '"Invoice Number"',
+            '"Order"',
+            "PayPal 3AB00001: paypal/july_late_fee_for_an_order_of_may.csv lacks a column",
+        ),
+        ("stripe/may", "2026-05-06", "2026-06-06", "1 problem(s): Stripe txn_3: no rate from eur to usd in 2026-06"),
+        ("stripe/may", '"usd"', '"gbp"', "Stripe txn_2 and 1 more: no rate from eur to gbp in 2026-05"),
     ],
 )
 def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
@@ -172,19 +194,199 @@ def test_a_run_that_is_stopped_by_one_row_sends_nothing_and_fails(shop: Followed
     assert klar.posts() == []
 
 
-def test_the_comparison_prints_nothing_where_both_are_equal_and_each_difference_otherwise(shop: Followed) -> None:
-    ended = shop.run(shop.command("-f compare.sql"))
-    _, shown = ended.out.split("At the local Klar:")
+@pytest.mark.parametrize("provider", ["paypal", "stripe"])
+def test_with_one_provider_alone_a_file_that_is_there_twice_counts_once(
+    shop: Followed, klar: Sandbox, provider: str
+) -> None:
+    shop.configure(klar)
+    (left_out,) = {"paypal", "stripe"} - {provider}
+    shutil.rmtree(shop.folder / left_out)
+    change(shop.folder / "fees.sql", f".read {left_out}.sql\n", "")
+    (shop.folder / left_out).mkdir()
+    expected = sums(shop.folder)
+    for path in list((shop.folder / provider).iterdir()):
+        shutil.copy(path, path.with_name(f"twice {path.name}"))
+
+    ended = shop.run(shop.command(LOAD))
+
     assert ended.code == 0, ended.err
-    assert [line for line in shown.splitlines() if line and not line.startswith("  ")] == []
+    assert held(klar) == expected
+
+
+def test_fees_of_any_provider_arrive_with_its_totals_credits_and_currencies(other: Followed, klar: Sandbox) -> None:
+    other.configure(klar)
+    ended = other.run(other.command(LOAD))
+
+    assert (ended.code, ended.out, ended.said("WARNING")) == (0, "", []), ended.err
+    read = {row["Transaktionscode"]: (row, number) for row, number in rows(other.folder / "provider", commas=True)}
+    francs = {"08": Decimal("1.05"), "09": Decimal("1.1")}
+    expected: dict[str, Decimal] = defaultdict(Decimal)
+    for row, number in read.values():
+        if row["Bestellnummer"]:
+            rate = francs[row["Buchungsdatum"][3:5]] if row["Währung"] == "CHF" else 1
+            expected[row["Bestellnummer"]] -= number(row["Gebühr"]) * rate
+    assert held(klar) == expected
+    assert held(klar) == {"6001": Decimal("-2.25"), "6002": Decimal("1249.56"), "6003": Decimal("5.4")}
+    without_order = other.run(other.command("order_id IS NULL"))
+    assert "T6" in without_order.out
+    assert "T5" not in without_order.out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("-15,00;EUR;T8", "-15,01;EUR;T8", "gebuehren_2026-09.csv: the rows do not make the total of -18,00"),
+        ("Summe;;;-18,00;EUR;\n", "", "gebuehren_2026-09.csv: no total, or several"),
+        ("01.09.2026", "01.10.2026", "Provider T7: no rate from chf to eur in 2026-10"),
+        ("01.09.2026", "2026-09-01", 'Could not parse string "2026-09-01"'),
+        ("Vorgang", "Art", "1 problem(s): Provider: provider/gebuehren_2026-09.csv lacks a column"),
+        ("EUR;T8", "CHF;T7", "Provider T7: twice in provider/gebuehren_2026-09.csv"),
+    ],
+)
+def test_a_file_of_any_provider_that_does_not_add_up_gives_no_row(
+    other: Followed, old: str, new: str, why: str
+) -> None:
+    change(other.folder / "provider" / "gebuehren_2026-09.csv", old, new)
+
+    ended = other.run(other.command("ORDER BY order_id"))
+
+    assert (ended.code, ended.out) == (1, "")
+    assert why in ended.err
+
+
+def test_two_files_that_differ_are_named_once_however_many_rows_it_is(shop: Followed) -> None:
+    head, *lines = (shop.folder / "stripe" / "may_in_two_currencies.csv").read_text().splitlines()
+    many = [lines[0].replace("txn_1", f"txn_9{number:03}").replace("ch_1", f"ch_9{number:03}") for number in range(370)]
+    for name, order in (("old", '"2001"'), ("new", '"2003"')):
+        (shop.folder / "stripe" / f"{name}.csv").write_text("\n".join([head, *many]).replace('"2001"', order))
+
+    ended = shop.run(shop.command("ORDER BY order_id"))
+
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.strip() == (
+        "Invalid Input Error: 370 problem(s): Stripe txn_9000 and 369 more: "
+        "not the same in stripe/new.csv and stripe/old.csv; remove the older file, or take more columns as the id"
+    )
+
+
+def test_a_booking_that_moves_or_is_deleted_is_taken_back_from_its_order(other: Followed, klar: Sandbox) -> None:
+    other.configure(klar)
+    assert other.run(other.command(LOAD)).code == 0
+    for path in other.folder.glob("provider/*08*"):
+        change(path, "6002;Zahlung", "6009;Zahlung")
+        change(path, "05.08.2026;6003;Zahlung;-2,00;CHF;T3\n", "")
+        change(path, "-1277.46", "-1277,46")
+    september = other.folder / "provider" / "gebuehren_2026-09.csv"
+    change(september, "01.09.2026;6003;Zahlung;-3,00;CHF;T7\n", "")
+    change(september, "-18,00", "-15,00")
+
+    ended = other.run(other.command(LOAD))
+
+    assert ended.code == 0, ended.err
+    second = {"6001": Decimal("-2.25"), "6002": Decimal(15), "6003": Decimal(0), "6009": Decimal("1234.56")}
+    assert held(klar) == second
+    assert other.run(other.command(LOAD)).code == 0
+    assert held(klar) == second
+
+
+def test_what_a_load_sent_that_failed_in_its_middle_is_taken_back_the_next_night(
+    other: Followed, klar: Sandbox
+) -> None:
+    other.configure(klar)
+    assert other.run(other.command(LOAD)).code == 0
+    for path in other.folder.glob("provider/*08*"):
+        change(path, "6001;", "6009;")
+    other.configure(klar, api_token="wrong")
+    assert other.run(other.command(LOAD)).code == 1
+    other.configure(klar)
+    assert other.run(other.command(LOAD)).code == 0
+
+    assert held(klar)["6001"] == 0
+
+
+def test_a_folder_that_lost_a_file_sends_nothing_until_it_is_agreed(other: Followed, klar: Sandbox) -> None:
+    other.configure(klar)
+    assert other.run(other.command(LOAD)).code == 0
+    before = held(klar)
+    (other.folder / "provider" / "gebuehren_2026-08 (1).csv").unlink()
+    (other.folder / "provider" / "gebuehren_2026-08.csv").rename(other.folder / "provider" / "august.csv")
+    assert other.run(other.command(LOAD)).code == 0
+    (other.folder / "provider" / "gebuehren_2026-09.csv").unlink()
+
+    ended = other.run(other.command(LOAD))
+
+    assert ended.code == 1
+    assert "Nothing is sent: provider/gebuehren_2026-09.csv is missing, with 2 booking(s)" in ended.err
+    assert held(klar) == before
+    assert other.run(other.command(AGREED)).code == 0
+    assert held(klar) == {"6001": Decimal("-2.25"), "6002": Decimal("1234.56"), "6003": Decimal("2.1")}
+    assert other.run(other.command(LOAD)).code == 0
+
+
+@pytest.mark.parametrize(("orders", "code"), [(5, 0), (6, 1)])
+def test_more_than_five_orders_that_vanish_stop_the_load(
+    other: Followed, klar: Sandbox, orders: int, code: int
+) -> None:
+    other.configure(klar)
+    september = other.folder / "provider" / "gebuehren_2026-09.csv"
+    many = "".join(f"03.09.2026;7{number};Zahlung;-1,00;EUR;M{number}\n" for number in range(orders))
+    change(september, "Summe;;;-18,00", f"{many}Summe;;;-{18 + orders},00")
+    assert other.run(other.command(LOAD)).code == 0
+    change(september, ";7", ";8")
+
+    ended = other.run(other.command(LOAD))
+
+    assert ended.code == code, ended.err
+    assert ("6 orders have no fee any more, such as 70" in ended.err) is bool(code)
+    assert held(klar)["70"] == code
+
+
+def test_the_comparison_says_that_both_are_equal_or_each_difference_and_fails(shop: Followed) -> None:
+    total = f"{sum(sums(shop.folder).values()):.4f}"
+    assert "prints `equal: 900 orders, 4093.4226`" in (DOCUMENTS / "compare.md").read_text()
+    ended = shop.run(shop.command(COMPARE))
+    assert ended.code == 0, ended.err
+    assert ended.out.endswith(f"\nequal: 7 orders, {total}\n")
 
     exported = (shop.folder / "held.jsonl").read_text()
     changed = exported.replace("1234567890123.45", "1234567890123.46").replace('"2001"', '"2009"')
     (shop.folder / "held.jsonl").write_text(changed)
-    (compare,) = (line for line in shop.command("-f compare.sql").splitlines() if "compare.sql" in line)
-    assert shop.run(compare).out.splitlines() == [
-        "only at the local Klar,1004,1234567890123.4600",
-        "only at the local Klar,2009,15.5500",
-        "only in the source,1004,1234567890123.4500",
-        "only in the source,2001,15.5500",
+    (compare,) = (line for line in shop.command(COMPARE).splitlines() if "compare.sql" in line)
+    different = shop.run(compare)
+    assert different.code == 1
+    assert "not equal: 4 difference(s)" in different.err
+    assert different.out.splitlines() == [
+        "only at the local Klar|1004|1234567890123.4600",
+        "only at the local Klar|2009|15.5500",
+        "only in the source|1004|1234567890123.4500",
+        "only in the source|2001|15.5500",
     ]
+
+
+def test_the_comparison_fails_where_nothing_arrived(shop: Followed) -> None:
+    ended = shop.run(shop.command(COMPARE).replace("--config=ENV", "--config=missing.json"))
+
+    assert ended.code == 1
+    assert "not equal: 7 difference(s)" in ended.err
+    assert "equal: 7 orders" not in ended.out
+
+
+def test_a_second_night_is_equal_with_what_was_sent_and_shows_a_stale_order_without(
+    other: Followed, klar: Sandbox
+) -> None:
+    night = other.command("/sandbox/export")
+    for of_the_document, here in (("http://127.0.0.1:8123", klar.url), ("_TOKEN=local", f"_TOKEN={klar.token}")):
+        assert of_the_document in night
+        night = night.replace(of_the_document, here)
+    assert other.run(night).out == "equal: 3 orders, 1252.7100\n"
+
+    for path in other.folder.glob("provider/*08*"):
+        change(path, "6001;", "6009;")
+    ended = other.run(night)
+    assert (ended.code, ended.out) == (0, "equal: 3 orders, 1252.7100\n"), ended.err
+
+    (other.folder / "sent.db").unlink()
+    for path in other.folder.glob("provider/*08*"):
+        change(path, "6009;", "6010;")
+    ended = other.run(night)
+    assert (ended.code, ended.out) == (1, "only at the local Klar|6009|-2.2500\n")
