@@ -310,16 +310,16 @@ def test_a_booking_that_moves_or_is_deleted_is_taken_back_from_its_order(other: 
 def test_what_a_load_sent_that_failed_in_its_middle_is_taken_back_the_next_night(
     other: Followed, klar: Sandbox
 ) -> None:
-    other.configure(klar)
-    assert other.run(other.command(LOAD)).code == 0
-    for path in other.folder.glob("provider/*08*"):
-        change(path, "6001;", "6009;")
-    other.configure(klar, api_token="wrong")
+    other.configure(klar, batch_size_rows=1)
+    klar.refuse = lambda sent: sent["orderId"] == "6003"
     assert other.run(other.command(LOAD)).code == 1
-    other.configure(klar)
-    assert other.run(other.command(LOAD)).code == 0
+    (stored, *_) = held(klar)
+    for path in other.folder.glob("provider/*"):
+        path.write_text(path.read_text(encoding="utf-8").replace(f"{stored};", "6009;"), encoding="utf-8")
+    klar.refuse = lambda _: False
 
-    assert held(klar)["6001"] == 0
+    assert other.run(other.command(LOAD)).code == 0
+    assert held(klar)[stored] == 0
 
 
 def test_a_folder_that_lost_a_file_sends_nothing_until_it_is_agreed(other: Followed, klar: Sandbox) -> None:
