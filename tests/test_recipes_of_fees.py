@@ -254,6 +254,24 @@ def test_a_file_of_any_provider_that_does_not_add_up_gives_no_row(
     assert why in ended.err
 
 
+def test_fees_of_paypal_are_converted_by_month_where_all_orders_are_in_one_currency(
+    shop: Followed, klar: Sandbox
+) -> None:
+    shop.configure(klar)
+    (month,) = re.findall(r"`(strftime\(.* AS month,)`", (DOCUMENTS / "fees-from-files.md").read_text())
+    change(shop.folder / "fees.sql", ".read stripe.sql\n", "")
+    change(shop.folder / "paypal.sql", 'lower("Currency") AS order_currency,', f"'eur' AS order_currency,\n  {month}")
+    for path in [*shop.folder.glob("paypal/june*"), *shop.folder.glob("paypal/july*")]:
+        path.unlink()
+    assert "PayPal 1AB00003: no rate from usd to eur in 2026-05" in shop.run(shop.command(LOAD)).err
+    add_rate(shop, "INSERT INTO rates VALUES ('2026-05', 'usd', 'eur', 0.925);")
+
+    ended = shop.run(shop.command(LOAD))
+
+    assert ended.code == 0, ended.err
+    assert held(klar)["1003"] == Decimal("1.702")
+
+
 def test_two_files_that_differ_are_named_once_however_many_rows_it_is(shop: Followed) -> None:
     head, *lines = (shop.folder / "stripe" / "may_in_two_currencies.csv").read_text().splitlines()
     many = [lines[0].replace("txn_1", f"txn_9{number:03}").replace("ch_1", f"ch_9{number:03}") for number in range(370)]
@@ -292,16 +310,16 @@ def test_a_booking_that_moves_or_is_deleted_is_taken_back_from_its_order(other: 
 def test_what_a_load_sent_that_failed_in_its_middle_is_taken_back_the_next_night(
     other: Followed, klar: Sandbox
 ) -> None:
-    other.configure(klar)
-    assert other.run(other.command(LOAD)).code == 0
-    for path in other.folder.glob("provider/*08*"):
-        change(path, "6001;", "6009;")
-    other.configure(klar, api_token="wrong")
+    other.configure(klar, batch_size_rows=1)
+    klar.refuse = lambda sent: sent["orderId"] == "6003"
     assert other.run(other.command(LOAD)).code == 1
-    other.configure(klar)
-    assert other.run(other.command(LOAD)).code == 0
+    (stored, *_) = held(klar)
+    for path in other.folder.glob("provider/*"):
+        path.write_text(path.read_text(encoding="utf-8").replace(f"{stored};", "6009;"), encoding="utf-8")
+    klar.refuse = lambda _: False
 
-    assert held(klar)["6001"] == 0
+    assert other.run(other.command(LOAD)).code == 0
+    assert held(klar)[stored] == 0
 
 
 def test_a_folder_that_lost_a_file_sends_nothing_until_it_is_agreed(other: Followed, klar: Sandbox) -> None:
@@ -321,6 +339,24 @@ def test_a_folder_that_lost_a_file_sends_nothing_until_it_is_agreed(other: Follo
     assert other.run(other.command(AGREED)).code == 0
     assert held(klar) == {"6001": Decimal("-2.25"), "6002": Decimal("1234.56"), "6003": Decimal("2.1")}
     assert other.run(other.command(LOAD)).code == 0
+
+
+@pytest.mark.parametrize(("bookings", "code"), [(5, 0), (6, 1)])
+def test_a_file_that_lost_more_than_five_of_its_bookings_stops_the_load(
+    other: Followed, klar: Sandbox, bookings: int, code: int
+) -> None:
+    other.configure(klar)
+    september = other.folder / "provider" / "gebuehren_2026-09.csv"
+    before = september.read_text(encoding="utf-8")
+    many = "".join(f"03.09.2026;6001;Zahlung;-1,00;EUR;M{number}\n" for number in range(bookings))
+    change(september, "Summe;;;-18,00", f"{many}Summe;;;-{18 + bookings},00")
+    assert other.run(other.command(LOAD)).code == 0
+    september.write_text(before, encoding="utf-8")
+
+    ended = other.run(other.command(LOAD))
+
+    assert ended.code == code, ended.err
+    assert ("provider/gebuehren_2026-09.csv has lost 6 booking(s)" in ended.err) is bool(code)
 
 
 @pytest.mark.parametrize(("orders", "code"), [(5, 0), (6, 1)])
