@@ -226,7 +226,7 @@ def test_what_arrives_is_seen_at_the_local_klar_first(shop: Followed) -> None:
     draw = random.Random(6)
     orders = [drawn(number, draw) for number in range(1, 4)]
     with admin_api(orders) as (url, searches):
-        ended = shop.run(shop.command("--export held.jsonl"), **environment(url))
+        ended = shop.run(shop.command("--export held.jsonl"), **environment(f"{url}/"))
 
     assert (ended.code, searches[0]["filter"]) == (0, []), ended.err
     exported = (shop.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
