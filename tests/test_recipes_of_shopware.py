@@ -49,6 +49,8 @@ def totals(held: dict[str, Any]) -> tuple[Decimal, Decimal]:
 def test_the_lines_and_the_shipping_of_each_order_make_shopwares_totals(shop: Followed, klar: Sandbox) -> None:
     draw = random.Random(20_260_504)
     orders = [drawn(number, draw) for number in range(1, 251)]
+    first = orders[0]["lineItems"][0]["price"]
+    first["totalPrice"] = float(first["totalPrice"]) + 1e-12  # as a sum of floats can be
     shop.configure(klar)
 
     with admin_api(orders) as (url, searches):
@@ -155,6 +157,7 @@ def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox
         },
         "customer": {"id": f"{7:032x}"},
     }
+    assert "customer" not in second
     (line,) = second["lineItems"]
     assert line["totalAmountAfterTaxesAndDiscounts"] == Decimal("226.88")  # 3 * 84.03 - 25.21
     assert line["totalAmountBeforeTaxesAndDiscounts"] == Decimal("299.99")  # 252.09 and 19 %
@@ -162,13 +165,13 @@ def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox
     assert second["shipping"]["shippingTotalAmountBeforeTaxAndDiscounts"] == Decimal("5.95")
 
 
-@pytest.mark.parametrize("composition", [[], [{"id": "gone", "discount": 4}], [{"id": "cart-1", "discount": 4}]])
+@pytest.mark.parametrize("composition", [[], [{"id": "gone", "discount": 4}], [{"id": "cart-2", "discount": 4}]])
 def test_a_promotion_that_its_composition_cannot_place_is_divided_by_price(
     shop: Followed, klar: Sandbox, composition: list[dict[str, Any]]
 ) -> None:
     cart = Cart(1)
-    cart.add("3.00", 1, "19")
     cart.add("9.00", 1, "19")
+    cart.add("3.00", 1, "19")
     cart.reduce("4.00", 1, 2)
     cart.items[-1]["payload"]["composition"] = composition
     shop.configure(klar)
@@ -178,7 +181,7 @@ def test_a_promotion_that_its_composition_cannot_place_is_divided_by_price(
 
     assert ended.code == 0, ended.err
     lines = klar.orders[f"{1:032x}"]["lineItems"]
-    assert [line["discounts"][0]["discountAmount"] for line in lines] == [1, 3]
+    assert [line["discounts"][0]["discountAmount"] for line in lines] == [3, 1]
 
 
 def test_an_order_that_does_not_make_its_totals_is_named_and_holds_back_no_other(shop: Followed, klar: Sandbox) -> None:
@@ -224,7 +227,7 @@ def test_what_arrives_is_seen_at_the_local_klar_first(shop: Followed) -> None:
     draw = random.Random(6)
     orders = [drawn(number, draw) for number in range(1, 4)]
     with admin_api(orders) as (url, searches):
-        ended = shop.run(shop.command("--export held.jsonl"), **environment(url))
+        ended = shop.run(shop.command("--export held.jsonl"), **environment(f"{url}/"))
 
     assert (ended.code, searches[0]["filter"]) == (0, []), ended.err
     exported = (shop.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
