@@ -140,11 +140,18 @@ def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
     assert why in ended.err
 
 
-@pytest.mark.parametrize(("table", "line"), [("refunds", "1;04.05.2026 09:30;{};1,5"), ("prices", "{};1;1;-")])
-def test_of_many_problems_five_are_shown_and_all_are_counted(shop: Followed, table: str, line: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "heading", "line"),
+    [
+        ("refunds", "Gutschrift;Datum;Bestellposition;Menge", "1;04.05.2026;{number};1"),
+        ("prices", "Bestellnummer;Artikelnummer;Menge;Einkaufspreis", "{number};1;1;{price}"),
+    ],
+)
+def test_of_many_problems_five_are_shown_and_all_are_counted(
+    shop: Followed, table: str, heading: str, line: str
+) -> None:
     (path,) = (shop.folder / table).iterdir()
-    heading = path.read_text(encoding="utf-8-sig").splitlines()[0]
-    rows = [line.format(number).replace("-", price) for number in range(7) for price in ("1", "2")]
+    rows = [line.format(number=number, price=price) for number in range(7) for price in (1, 2)]
     path.write_text("\n".join([heading, *rows]))
 
     ended = shop.run(f'duckdb -jsonlines -f {table}.sql -c "SELECT 1"')
