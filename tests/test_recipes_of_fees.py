@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parent / "data" / "fees"
 RATE = Decimal("1.0825")
 LOAD = '-f load.sql -c "FROM sending" | target-klar --stream transaction_costs --config config.json'
+HEADINGS = "Buchungsdatum;Bestellnummer;Vorgang;Gebühr;Währung;Transaktionscode"
 AGREED = "SET VARIABLE agreed"
 COMPARE = '"FROM costs" | target-klar'
 
@@ -287,6 +288,18 @@ def test_two_files_that_differ_are_named_once_however_many_rows_it_is(shop: Foll
     )
 
 
+def test_of_many_problems_five_are_shown_and_all_are_counted(other: Followed) -> None:
+    for day in range(1, 8):
+        line = f"0{day}.09.2026;6001;Zahlung;-1,00;GBP;G{day}\n"
+        (other.folder / "provider" / f"{day}.csv").write_text(f"{HEADINGS}\n{line}Summe;;;-1,0{day};GBP;\n")
+
+    ended = other.run(other.command("ORDER BY order_id"))
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "14 problem(s): Provider G1 and 6 more: no rate from gbp to eur in 2026-09; provider/1.csv: " in ended.err
+    assert ended.err.count("; ") == 4
+
+
 def test_a_booking_that_moves_or_is_deleted_is_taken_back_from_its_order(other: Followed, klar: Sandbox) -> None:
     other.configure(klar)
     assert other.run(other.command(LOAD)).code == 0
@@ -320,6 +333,20 @@ def test_what_a_load_sent_that_failed_in_its_middle_is_taken_back_the_next_night
 
     assert other.run(other.command(LOAD)).code == 0
     assert held(klar)[stored] == 0
+
+
+def test_what_a_load_could_not_take_back_is_taken_back_the_next_night(other: Followed, klar: Sandbox) -> None:
+    other.configure(klar)
+    assert other.run(other.command(LOAD)).code == 0
+    for path in other.folder.glob("provider/*08*"):
+        change(path, "6001;", "6009;")
+    other.configure(klar, api_token="wrong")
+    assert other.run(other.command(LOAD)).code == 1
+    assert held(klar)["6001"] != 0
+
+    other.configure(klar)
+    assert other.run(other.command(LOAD)).code == 0
+    assert held(klar)["6001"] == 0
 
 
 def test_a_folder_that_lost_a_file_sends_nothing_until_it_is_agreed(other: Followed, klar: Sandbox) -> None:

@@ -140,6 +140,27 @@ def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
     assert why in ended.err
 
 
+@pytest.mark.parametrize(
+    ("table", "heading", "line"),
+    [
+        ("refunds", "Gutschrift;Datum;Bestellposition;Menge", "1;04.05.2026;{number};1"),
+        ("prices", "Bestellnummer;Artikelnummer;Menge;Einkaufspreis", "{number};1;1;{price}"),
+    ],
+)
+def test_of_many_problems_five_are_shown_and_all_are_counted(
+    shop: Followed, table: str, heading: str, line: str
+) -> None:
+    (path,) = (shop.folder / table).iterdir()
+    rows = [line.format(number=number, price=price) for number in range(7) for price in (1, 2)]
+    path.write_text("\n".join([heading, *rows]))
+
+    ended = shop.run(f'duckdb -jsonlines -f {table}.sql -c "SELECT 1"')
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "7 problem(s): " in ended.err
+    assert ended.err.count("; ") == 4
+
+
 @pytest.mark.parametrize(("deleted", "written"), [((1, 2), "1,105"), ((1, 3), "1.105")], ids=["commas", "points"])
 def test_three_decimals_arrive_where_the_other_ways_to_read_them_are_deleted(
     shop: Followed, klar: Sandbox, deleted: tuple[int, int], written: str
