@@ -117,6 +117,7 @@ def test_views_over_a_database_are_loaded_once_and_later_only_what_changed(tmp_p
 
         database.execute("""
             UPDATE shop.refund SET cancelled_at = '2026-05-07', updated_at = '2026-05-07' WHERE id = 1;
+            DELETE FROM shop.refund_line WHERE refund_id = 1;
             INSERT INTO shop.payment VALUES (7, 0.01, '2026-05-08 09:00:00');
             """)
         klar.clear()
@@ -288,7 +289,7 @@ def take_shopify_offline(shop: Project) -> None:
     plugin.unlink()
     executable = plugin / "venv/bin/tap-shopify"
     executable.parent.mkdir(parents=True)
-    executable.write_text(f'#!/bin/sh\nexec "{python}" "{ROOT}/tests/tap_shopify_offline.py" "$@"\n')
+    executable.write_text(f'#!/bin/sh\nexec "{python}" "{ROOT}/tests/support/tap_shopify_offline.py" "$@"\n')
     executable.chmod(0o755)
 
 

@@ -379,6 +379,11 @@ def test_a_preview_prints_the_advice_and_a_map_that_loads_what_it_showed() -> No
     maps = proposed(out)
 
     assert "`str(Versandkosten).replace(',', '.')` reads it" in out
+    (dropped,) = (line for line in out.splitlines() if "leave the filter out" in line)  # costs have no filter
+    assert (
+        "`__filter__` below drops refunds with an empty list, which would cancel them at Klar. If that is what"
+        in dropped
+    )
     maps["Versandkosten"]["totalLogisticsCosts"] = "str(Versandkosten).replace(',', '.')"
     with Sandbox() as klar:
         ended = run(klar, [*lines, state(1)], stream_maps=maps)

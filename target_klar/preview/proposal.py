@@ -67,7 +67,7 @@ def propose(name: str, sample: Sample, contract: Contract, maps: Mapping[str, An
     sentences = [*_missing(contract, sample, theirs), *suggestions.advice(contract, sample.records, fits)]
     is_plain = not theirs or (name in maps and len(theirs) == 1 and not theirs[0].keys() - {_ALIAS})
     made = suggestions.map_for(name, contract, sample.records, fits) if is_plain else {}
-    return Proposal(sentences, made)
+    return Proposal([*sentences, *suggestions.advice_on_filter(contract, made)], made)
 
 
 def _missing(contract: Contract, sample: Sample, definitions: list[dict[str, Any]]) -> Iterator[str]:

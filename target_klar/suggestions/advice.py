@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from target_klar.contract.schema import is_time
 from target_klar.records.formatting import shorten
 from target_klar.suggestions.choices import Columns, lines_of
-from target_klar.suggestions.stream_map import lines_expression
+from target_klar.suggestions.stream_map import FILTER, lines_expression
 from target_klar.suggestions.values import decimal_comma, dotted_date
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ def advice(contract: Contract, records: Sequence[Record], fits: Fits) -> Iterato
             yield from _of_lines(field, node, paths[0], columns)
         elif paths:
             yield from _of_values(field, node, paths[0], columns, columns.read(paths[0]))
+
+
+def advice_on_filter(contract: Contract, stream_map: Record) -> Iterator[str]:
+    """Yield what a proposed filter drops, and when to leave it out, if `map_for` made one."""
+    if FILTER in stream_map:
+        yield (
+            f"`{FILTER}` below drops {contract.stream} with an empty list, which would cancel them at Klar. If that is "
+            "what an empty list means in your source, leave the filter out."
+        )
 
 
 def _of_lines(field: str, node: Node, path: Path, columns: Columns) -> Iterator[str]:

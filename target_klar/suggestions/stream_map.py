@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from target_klar.records.convert import fold
 from target_klar.suggestions.choices import Columns, lines_of
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from target_klar.contract.streams import Contract, Record
     from target_klar.suggestions.choices import Fits, Lines
     from target_klar.suggestions.values import Path
+
+FILTER: Final = "__filter__"
 
 
 def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fits) -> Record:
@@ -31,7 +33,7 @@ def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fi
         if expression:
             made[field] = expression
     kept = _filter(contract, made, columns) if made else None
-    return made | {"__filter__": kept} if kept else made
+    return made | {FILTER: kept} if kept else made
 
 
 def lines_expression(field: str, node: Node, path: Path, lines: Lines, columns: Columns) -> tuple[str, list[str]]:

@@ -122,11 +122,11 @@ def with_plugins(folder: Path, environment: Mapping[str, str]) -> Project:
     return Project(folder, dict(environment))
 
 
-def recipe(heading: str, language: str) -> str:
-    """Returns the one block of a language under a heading of the recipes."""
+def recipe(heading: str, language: str, holds: str = "") -> str:
+    """Returns the one block of a language under a heading of the recipes that holds a text."""
     sections = re.split(r"^## ", RECIPES.read_text(encoding="utf-8"), flags=re.MULTILINE)
     (section,) = (text for text in sections if text.startswith(f"{heading}\n"))
-    (block,) = blocks(section, language)
+    (block,) = (block for block in blocks(section, language) if holds in block)
     return block
 
 
