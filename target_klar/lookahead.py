@@ -23,6 +23,8 @@ MAX_RECORDS: Final = 1000
 """How many records of a source stream are looked at."""
 MAX_BYTES: Final = 16 << 20
 """The bytes that are held back at the most."""
+_OVERHEAD: Final = 300
+"""The bytes that are kept for each, about, beside its text."""
 _logger = logging.getLogger("target-klar")
 
 
@@ -37,7 +39,7 @@ class _Held(NamedTuple):
     @property
     def size(self) -> int:
         """How many bytes it keeps."""
-        return len(self.line) if self.source is not None else len(bytes(self.record))
+        return _OVERHEAD + (len(self.line) if self.source is not None else len(bytes(self.record)))
 
 
 @dataclass
@@ -51,8 +53,10 @@ class Lookahead:
     add_state: Callable[[bytes], None]
     _watched: dict[SourceStream, bool] = field(default_factory=dict)
     """With each whether a wildcard leads to it."""
-    _known: set[str] = field(default_factory=set)
-    """The source streams that were looked at before: what is missing later in a run is a WARNING."""
+    _known: set[SourceStream] = field(default_factory=set)
+    """Those that need no looking at any more: what is missing later in a run is a WARNING."""
+    _warnings: set[str] = field(default_factory=set)
+    """Those that were given."""
     _held: deque[_Held] = field(default_factory=deque)
     _bytes: int = 0
     _counts: Counter[SourceStream] = field(default_factory=Counter)
@@ -64,10 +68,13 @@ class Lookahead:
 
     def watch(self, source: SourceStream, *, wildcard: bool) -> None:
         """Look at the first records of a source stream before any is passed on, if its SCHEMA lacks what maps read."""
-        for other in [each for each in self._watched if each.name == source.name and not self._counts[each]]:
-            del self._watched[other]
-        if any(source.missing(wildcard=wildcard)):
+        if source in self._known:
+            for _, message in source.missing(wildcard=wildcard):
+                self._warn(message)
+        elif any(source.missing(wildcard=wildcard)):
             self._watched[source] = wildcard
+        elif source not in self._watched:
+            self._known.add(source)
 
     def pass_record(self, source: SourceStream, record: Text, line: bytes) -> None:
         """Pass a record on, or hold it.
@@ -83,8 +90,10 @@ class Lookahead:
         self._hold(_Held(time.monotonic(), source, record, line))
 
     def pass_state(self, value: bytes) -> None:
-        """Pass a STATE on, or hold it behind the records that it covers."""
+        """Pass a STATE on, or hold it behind the records that it covers, in place of one that covers the same."""
         if self._held:
+            if self._held[-1].source is None:
+                self._bytes -= self._held.pop().size
             self._hold(_Held(time.monotonic(), None, value, b""))
         else:
             self.add_state(value)
@@ -119,13 +128,17 @@ class Lookahead:
 
     def _judge(self, source: SourceStream) -> None:
         wildcard = self._watched.pop(source)
-        later = source.name in self._known
-        self._known.add(source.name)
+        self._known.add(source)
         first = (each.record for each in self._held if each.source is source)
         for missing, message in source.missing(first, wildcard=wildcard):
-            if missing.stops and not later:
+            if missing.stops:
                 self._held.clear()  # none of it may be sent, nor a STATE leave that covers it
                 raise StreamMapConfigError(message)
+            self._warn(message)
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warnings:
+            self._warnings.add(message)
             _logger.warning("%s", message)
 
     def _pass_on(self) -> None:

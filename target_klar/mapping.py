@@ -28,13 +28,22 @@ _MAX_COLUMNS = 12
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError)
 
 
-def definitions_of(maps: Mapping[str, Any], stream: str) -> list[dict[str, Any]]:
-    """Return the maps of a stream as the user wrote them, without those that drop it."""
-    return [
-        definition
+def definitions_of(maps: Mapping[str, Any], stream: str, alias: str | None = None) -> list[dict[str, Any]]:
+    """Return the maps of a stream as the user wrote them, without those that drop it.
+
+    With an `alias` only those that give it that name; all of them where none is known to.
+    """
+    found = {
+        name: definition
         for name, definition in maps.items()
         if isinstance(definition, dict) and fnmatch(stream, definition.get("__source__", name))
+    }
+    named = [
+        definition
+        for name, definition in found.items()
+        if alias == (name if "__source__" in definition else definition.get("__alias__", stream))
     ]
+    return named or list(found.values())
 
 
 def is_wildcard(maps: Mapping[str, Any], stream: str) -> bool:
@@ -62,21 +71,32 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
         name = shorten(str(own_key)) if type(own_key) in (str, int) else None
         return Rejection(name, [_problem(stream_map, record, definitions, error)])
-    for column in _overruled(tuple(made), _set_by(definitions)):
+    absent = _removed_by(definitions).difference(record)
+    for column in _overruled(tuple(made), set_by(definitions), absent):
         del made[column]
     own = deletion_fields(record)
     return made | own if own and not deletion_fields(made) else made
 
 
-def _set_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
+def set_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
     """Return the fields that maps set by an expression."""
     return frozenset(name for each in definitions for name, _ in _expressions(each)) - {"__filter__"}
 
 
+def _removed_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
+    """Return the columns that maps remove."""
+    return frozenset(
+        name
+        for each in definitions
+        for name, option in each.items()
+        if option in (None, NULL_STRING) and not name.startswith("__")
+    )
+
+
 @lru_cache(maxsize=64)
-def _overruled(names: tuple[Any, ...], set_by_map: frozenset[str]) -> list[str]:
-    """Return the columns that are another spelling of a field that the map sets: what the map makes of it counts."""
-    folded = {fold(name) for name in set_by_map}
+def _overruled(names: tuple[Any, ...], set_by_map: frozenset[str], removed: frozenset[str]) -> list[str]:
+    """Return the columns that are another spelling of a field that the map sets, whose own counts, or removes."""
+    folded = {fold(name) for name in set_by_map | removed}
     return [name for name in names if isinstance(name, str) and name not in set_by_map and fold(name) in folded]
 
 
@@ -131,7 +151,7 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
     defined = [definition for name, definition in definitions.items() if fnmatch(stream, name)]
     options = dict(defined[0]) if len(defined) == 1 and isinstance(defined[0], dict) else {"": ""}
     options.pop("__alias__", None)
-    if any(name.startswith("__") or option not in (None, "__NULL__") for name, option in options.items()):
+    if any(name.startswith("__") or option not in (None, NULL_STRING) for name, option in options.items()):
         return None
     return frozenset(options).difference(deletion_fields(options))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_LINE = 64 << 20
 LINE: Final = "line"
 """Under this name a message carries the bytes that it was read from."""
+_BLANKS: Final = b" \t\r"
 _LINES_PER_LOOK = 20  # with a slow stream map they take a second
 _logger = logging.getLogger("target-klar")
 
@@ -159,7 +160,8 @@ class KlarReader(GenericSingerReader[bytes]):
             schema = {"properties": properties}
             message = {"type": "SCHEMA", "stream": self.stream, "schema": schema, "key_properties": []}
             callbacks["SCHEMA"](message | {LINE: json.dumps(message).encode()})
-        self.sources[self.stream](line, record_line(self.stream, line))
+        row = line.strip(_BLANKS)  # or the same row with another end would be another rejected record
+        self.sources[self.stream](row, record_line(self.stream, row))
         return "RECORD"
 
     def lines(self, source: Source) -> Iterator[bytes]:

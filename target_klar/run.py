@@ -109,7 +109,7 @@ def _conclude(target: TargetKlar) -> None:
             metric = cast("metrics.Metric", _Counter[name])
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})
             metrics.log(target.metrics_logger, point)
-    for warning in filter_warnings(target.sources):
+    for warning in filter_warnings(target.sources.values()):
         target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
     if rejects.count:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from target_klar.delivery.unaggregated import SourceKey
 from target_klar.map_columns import drops_all, missing_columns
-from target_klar.mapping import mapped
+from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Text: TypeAlias = msgspec.Raw | bytes
 """A record, as the JSON that the tap wrote."""
 
+_LONGEST_KEY: Final = 64
 _CONVERTED_UNASKED: Final = 100
 """After a record that was not in Klar's own form so many are converted without asking: a tap writes one form."""
 
@@ -76,12 +78,17 @@ class MappedRoute:
         definitions: Sequence[dict[str, Any]],
     ) -> None:
         self.stream_map = stream_map
-        self.read = self.filtered = 0
-        """How many records it was given, and how many of them its filter dropped."""
+        self.passed = self.filtered = 0
+        """How many records its filter let pass, and how many it dropped."""
         self._source = source
         self._stream = stream
         self._definitions = definitions
-        self._key_of = _SourceKeys(source, keys, stream.contract)
+        self._key_of = _SourceKeys(source, keys, stream.contract, set_by(definitions))
+
+    @property
+    def name(self) -> str:
+        """Klar's stream."""
+        return self._stream.name
 
     @property
     def required(self) -> Collection[str]:
@@ -97,7 +104,6 @@ class MappedRoute:
             NotJSONError: It is not JSON.
         """
         stream, read = self._stream, decode(record)
-        self.read += 1
         outcome: Outcome
         if not isinstance(read, dict):
             outcome = stream.conformer.conform(read)
@@ -107,6 +113,7 @@ class MappedRoute:
         elif isinstance(made, Rejection):
             outcome = made
         else:
+            self.passed += 1
             outcome = stream.conformer.conform(made)
             if isinstance(outcome, Conformed) and not outcome.cancels:
                 stream.other_marks.add(self._source, read, made)
@@ -114,30 +121,53 @@ class MappedRoute:
 
 
 class _SourceKeys:
-    """Tells what a record is to its tap, where the tap's own key is not Klar's."""
+    """Tells what a record is to its tap, where the tap's own key is not Klar's, or a map may have `made` that."""
 
-    def __init__(self, source: str, columns: Sequence[str], contract: Contract) -> None:
+    def __init__(self, source: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()) -> None:
         self._source = source
-        ours = {fold(name) for name in (contract.key, *contract.also_key)}
+        ours = {fold(name) for name in (contract.key, *contract.also_key)}.difference(map(fold, made))
         self._columns = () if {fold(column) for column in columns} <= ours else tuple(columns)
 
     def __call__(self, record: object) -> SourceKey | None:
         if not self._columns or not isinstance(record, dict):
             return None
-        return SourceKey(self._source, self._columns, tuple(record.get(column) for column in self._columns))
+        return SourceKey(self._source, self._columns, tuple(_brief(record.get(column)) for column in self._columns))
+
+
+def _brief(value: object) -> object:
+    """Return a value of a key, or in its place what is short and equal where it is; of an array or object nothing."""
+    if type(value) is str and len(value) > _LONGEST_KEY:
+        return hash(value)
+    return None if isinstance(value, list | dict) else value
 
 
 class SourceStream:
-    """One of the tap's streams, known by its SCHEMA, whose `columns` are those that are seen at first."""
+    """One of the tap's streams, known by its newest SCHEMA and by the first of its records."""
 
-    def __init__(
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.schema_line = b""
+        """The line of its newest SCHEMA."""
+        self.routes: Sequence[PlainRoute | MappedRoute] = ()
+        self._passed: Counter[str] = Counter()
+        self._filtered: Counter[str] = Counter()
+        """How many records filters let pass and dropped under former SCHEMAs, by the stream of Klar's."""
+        self._expressions: Sequence[Expression] = ()
+        self._columns: dict[str, None] = {}
+        self._seen: dict[str, None] = {}
+        """The columns of the SCHEMA, and those of the records that were looked at."""
+        self._is_open = False
+
+    def update(
         self,
-        name: str,
+        line: bytes,
         schema: Mapping[str, Any],
         routes: Sequence[PlainRoute | MappedRoute],
         expressions: Sequence[Expression],
     ) -> None:
-        self.name = name
+        """Take on what a `schema`, read from a `line`, makes of it."""
+        self.schema_line = line
+        self._passed, self._filtered = self._tallies()
         self.routes = routes
         self._expressions = expressions
         self._columns = dict.fromkeys(schema["properties"])
@@ -157,13 +187,32 @@ class SourceStream:
         for route in routes:
             route.add(record, line)
 
+    def filter_warnings(self) -> Iterator[str]:
+        """Yield a line for each of its filters that dropped every record."""
+        passed, filtered = self._tallies()
+        for name, count in filtered.items():
+            if not passed[name]:
+                to = f" to {name}" * (len(self.routes) > 1)
+                yield (
+                    f"The `__filter__` in the stream map of {shorten(self.name)}{to} dropped all {count} records, so "
+                    "nothing of it was loaded. Check the filter."
+                )
+
+    def _tallies(self) -> tuple[Counter[str], Counter[str]]:
+        mapped_routes = [route for route in self.routes if isinstance(route, MappedRoute)]
+        passed = Counter({route.name: route.passed for route in mapped_routes})
+        filtered = Counter({route.name: route.filtered for route in mapped_routes})
+        return self._passed + passed, self._filtered + filtered
+
     def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[Missing, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.
 
-        Under a `wildcard` map, which many streams share, nothing stops the run.
+        The columns of the records are known from then on. Under a `wildcard` map, which many streams share, nothing
+        stops the run.
         """
         records = [each for record in first if isinstance(each := _decoded(record), dict)]
-        columns = dict.fromkeys([*self._columns, *(column for record in records for column in record)])
+        self._seen |= dict.fromkeys(column for record in records for column in record)
+        columns = self._columns | self._seen
         mapped_routes = [route for route in self.routes if isinstance(route, MappedRoute)]
         for each in missing_columns(
             self._expressions if mapped_routes else (),
@@ -176,20 +225,9 @@ class SourceStream:
 
 
 def filter_warnings(sources: Iterable[SourceStream]) -> Iterator[str]:
-    """Yield a line for each of the tap's streams of which a filter dropped every record."""
-    counts: dict[str, list[int]] = {}
+    """Yield a line for each filter that dropped every record of one of the tap's streams."""
     for source in sources:
-        for route in source.routes:
-            if isinstance(route, MappedRoute):
-                count = counts.setdefault(source.name, [0, 0])
-                count[0] += route.read
-                count[1] += route.filtered
-    for name, (read, filtered) in counts.items():
-        if read and filtered == read:
-            yield (
-                f"The `__filter__` in the stream map of {shorten(name)} dropped all {read} records, so nothing of it "
-                "was loaded. Check the filter."
-            )
+        yield from source.filter_warnings()
 
 
 def _decoded(record: Text) -> object:

@@ -84,11 +84,10 @@ class TargetKlar(Target):
         self.message_reader: KlarReader
         self._reader = self.message_reader = KlarReader(wakeup, self._poll)
         self.sinks: dict[str, KlarSink] = {}
-        self.sources: list[SourceStream] = []
-        """All that came; a changed SCHEMA makes a new one."""
+        self.sources: dict[str, SourceStream] = {}
+        """The tap's own streams, by name."""
         self._detour = False
         self._lookahead = Lookahead(config["batch_wait_limit_seconds"], ledger.add_state)
-        self._sources: dict[str, SourceStream] = {}
         self._ignored_versions: set[str] = set()
 
     def connect(self, tell: Callable[[str], None], retry_timeout: float | None = None) -> Client:
@@ -116,13 +115,9 @@ class TargetKlar(Target):
         self._lookahead.pass_record(self._source_of(message_dict["stream"]), members(line)["record"], line)
 
     def _source_of(self, stream: Any) -> SourceStream:
-        if not isinstance(stream, str) or stream not in self._sources:
+        if not isinstance(stream, str) or stream not in self.sources:
             raise RecordsWithoutSchemaException(f"A record of {_named(stream)} came before the SCHEMA of its stream.")
-        return self._sources[stream]
-
-    def _definitions(self, stream: str) -> list[dict[str, Any]]:
-        """Return the stream's maps as the user wrote them."""
-        return definitions_of(self.mapper.stream_maps_dict, stream)
+        return self.sources[stream]
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
@@ -131,30 +126,33 @@ class TargetKlar(Target):
         properties = schema.get("properties") if isinstance(schema, dict) else None
         if not isinstance(stream, str) or not isinstance(properties, dict):
             raise InvalidInputLine("a SCHEMA without `properties`")
+        line = message_dict[LINE]
+        if stream in self.sources and self.sources[stream].schema_line == line:
+            return  # as from taps that write it before each STATE
         other = unmatched_map(self.mapper.stream_maps_dict, self.mapper.stream_maps, stream)
         if other is not None:
             self.logger.warning("No stream map is for %s. Was the map of %s meant?", shorten(stream), shorten(other))
         keys = names_of(message_dict.get("key_properties"))
         maps = registered(self.mapper, stream, schema, keys)
-        self.dispatcher.rejects.schema(stream, message_dict[LINE])
+        self.dispatcher.rejects.schema(stream, line)
         kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
         for alias in (each.stream_alias for each in kept if each.stream_alias not in CONTRACTS):
             self._reject_unknown(stream, alias, properties)
-        definitions = self._definitions(stream)
-        expressions = expressions_of(definitions)
-        removed = columns_removed(maps, self.mapper.stream_maps_dict, stream)
+        defined = self.mapper.stream_maps_dict
+        expressions = expressions_of(definitions_of(defined, stream))
+        removed = columns_removed(maps, defined, stream)
         routes: list[PlainRoute | MappedRoute] = []
         for each in (each for each in kept if each.stream_alias in CONTRACTS):
             klar_stream = self.get_sink(each.stream_alias).stream
             klar_stream.conformer.expect(column for expression in expressions for column in expression.columns)
             routes.append(
-                MappedRoute(stream, keys, klar_stream, each, definitions)
+                MappedRoute(stream, keys, klar_stream, each, definitions_of(defined, stream, each.stream_alias))
                 if removed is None
                 else PlainRoute(stream, keys, klar_stream, removed)
             )
-        source = self._sources[stream] = SourceStream(stream, schema, routes, expressions)
-        self.sources.append(source)
-        self._lookahead.watch(source, wildcard=is_wildcard(self.mapper.stream_maps_dict, stream))
+        source = self.sources.setdefault(stream, SourceStream(stream))
+        source.update(line, schema, routes, expressions)
+        self._lookahead.watch(source, wildcard=is_wildcard(defined, stream))
         self._direct_reader()
 
     def _reject_unknown(self, stream: str, alias: str, columns: Collection[str]) -> None:
@@ -168,7 +166,7 @@ class TargetKlar(Target):
     def _direct_reader(self) -> None:
         """Have the reader add records where they go, by way of the lookahead only while that has something to hold."""
         self._detour = not self._lookahead.is_idle
-        for name, source in self._sources.items():
+        for name, source in self.sources.items():
             direct = source.routes[0].add if len(source.routes) == 1 else source.add
             self._reader.sources[name] = partial(self._lookahead.pass_record, source) if self._detour else direct
 

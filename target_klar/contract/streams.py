@@ -97,6 +97,8 @@ class Contract:
         if not isinstance(record.get(self.key), str) or not record[self.key]:
             return None
         names = [name for name in (self.key, *self.also_key) if name in record]
+        if not all(isinstance(record[name], str) for name in names):
+            return None
         return json.dumps({name: str(record[name]) for name in names}) if self.also_key else str(record[self.key])
 
     def describe_key(self, record: Mapping[str, Any]) -> str | None:
@@ -104,7 +106,7 @@ class Contract:
         key, *others = (record.get(name) for name in (self.key, *self.also_key))
         if not isinstance(key, str) or not key:
             return None
-        also = [f"{name} {other}" for name, other in zip(self.also_key, others, strict=True) if other]
+        also = [f"{name} {other}" for name, other in zip(self.also_key, others, strict=True) if isinstance(other, str)]
         return f"{key} ({', '.join(also)})" if also else key
 
     def readable_key(self, key: str) -> str:

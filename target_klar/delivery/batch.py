@@ -86,9 +86,14 @@ class Batch:
         self.read += 1
         return before
 
-    def remove(self, key: str) -> Entry | None:
-        """Take the record of a key out, if there is one; its number stays the batch's."""
-        entry = self.entries.pop(key, None)
-        if entry is not None:
-            self.bytes -= entry.size
-        return entry
+    def remove(self, key: str, source_key: SourceKey | None) -> bool:
+        """Take the record of a key out, if it is the same one to its tap; return whether there was one.
+
+        Its number stays the batch's.
+        """
+        entry = self.entries.get(key)
+        if entry is None or entry.source_key != source_key:
+            return False
+        del self.entries[key]
+        self.bytes -= entry.size
+        return True

@@ -103,7 +103,7 @@ class Stream:
         """
         self.read += 1
         if not isinstance(outcome, Conformed):
-            self._leave_out(outcome, source, line)
+            self._leave_out(outcome, source, line, source_key)
             return
         batch = self.batch
         if batch is None:
@@ -119,23 +119,27 @@ class Stream:
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
             self.flush()
 
-    def _leave_out(self, outcome: Rejection | Deleted | Filtered, source: str, line: bytes | None) -> None:
+    def _leave_out(
+        self, outcome: Rejection | Deleted | Filtered, source: str, line: bytes | None, source_key: SourceKey | None
+    ) -> None:
         assert line is not None, "only what Klar gets as it came has no line"
         number = self._ledger.count()
         if isinstance(outcome, Filtered):
             self.filtered += 1
             self.deletions_filtered += outcome.deletion
         elif isinstance(outcome, Deleted):
-            self._skip_deleted(outcome, number, source, line)
+            self._skip_deleted(outcome, number, source, line, source_key)
         else:
             origin = Origin(source, members(line)["record"], number)
             self._dispatcher.reject(self, outcome.identity, outcome.problems, origin, name=outcome.key)
 
-    def _skip_deleted(self, deleted: Deleted, number: int, source: str, line: bytes) -> None:
+    def _skip_deleted(
+        self, deleted: Deleted, number: int, source: str, line: bytes, source_key: SourceKey | None
+    ) -> None:
         self.deleted += 1
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
-        if deleted.identity is not None and self.batch is not None and self.batch.remove(deleted.identity):
-            self.merged += 1
+        if deleted.identity is not None and self.batch is not None:
+            self.merged += self.batch.remove(deleted.identity, source_key)
         rejects = self._dispatcher.rejects
         if rejects.follows:
             rejects.delete(Origin(source, members(line)["record"], number), self.name, deleted.identity)

@@ -113,7 +113,7 @@ def _report(
         yield from (f"  {line}" for line in (each.summary(zeros=False), *(text for _, text in each.lines())))
         if each.conformer.assumed_utc:
             yield f"  {each.name}: times without a zone were read as UTC"
-    yield from (f"  {line}" for line in filter_warnings(final.sources))
+    yield from (f"  {line}" for line in filter_warnings(final.sources.values()))
     for name, count in target.batch_messages.items():
         yield f"The files of {count:,} BATCH messages of {name} were not read."
     missing = unused_maps(final.mapper.stream_maps_dict, final.mapper.stream_maps)

@@ -31,8 +31,7 @@ _LARGEST: Final = 10**_MAX_DIGITS
 LARGEST_EXACT: Final = 2**53
 """A larger number that has an exponent or a fraction may be the neighbour of the integer that it was once."""
 _MAX_DROPPED: Final = 100  # enough names to tell what happens
-_MAX_LEARNED: Final = 1 << 20  # bytes of names, about; then learning begins anew
-_NAME_SIZE: Final = 64
+_MAX_LEARNED, _NAME_SIZE = 1 << 20, 64  # bytes of names, about, and of each beside its text; then learning begins anew
 _LEAVES: Final = (str, int, Decimal, bool, type(None))
 
 
@@ -225,8 +224,9 @@ class ObjectConverter:
     def _learn(self, shape: tuple[Any, ...]) -> list[_Column]:
         *names, without = shape
         spelled: dict[str, list[str]] = {}
+        folded = {fold(name) for name in without if name not in names}
         for spelling in names:
-            if spelling in without:
+            if spelling in without or fold(str(spelling)) in folded:
                 continue
             name = self.name_of(spelling) if isinstance(spelling, str) else None
             if name is None:

@@ -24,7 +24,7 @@ class ControlTotals:
         """Add the `amounts` of the records of a batch that Klar accepted."""
         columns: Any = [amounts] if len(self._names) == 1 else zip(*cast("Any", amounts), strict=True)
         for position, column in enumerate(columns):
-            self._sums[position] = math.fsum((self._sums[position], *column))
+            self._sums[position] = _sum((self._sums[position], *column))
 
     @property
     def values(self) -> dict[str, float]:
@@ -34,3 +34,10 @@ class ControlTotals:
     def __str__(self) -> str:
         shown = (f"{name} {total:,.{_DECIMALS}f}" for name, total in self.values.items())
         return ", ".join(each.rstrip("0").rstrip(".") for each in shown)
+
+
+def _sum(amounts: tuple[float, ...]) -> float:
+    try:
+        return math.fsum(amounts)
+    except OverflowError:  # where `sum` says that it is infinite
+        return sum(amounts)
