@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import forked
 import program
 import pytest
-from program import COSTS, REFUNDS, cost, line, record, state
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, state
 from silent import silence
 from thoroughness import THOROUGH
 from watched import Watched, numbered, together
@@ -45,8 +45,8 @@ AT_ONCE = 1.0
 """Seconds within which a run has heard a signal; what another thread begins in that time may still be sent."""
 PATIENCE = 3 * GRACE
 SMALL = {"batch_size_rows": 5, "checkpoint_interval_seconds": 0, "max_parallel_requests": 1}
-LINES = [REFUNDS, *numbered(1, 20, every=1)]
-TEN = [REFUNDS, *numbered(1, 10, every=1)]
+LINES = [REFUNDS_SCHEMA, *numbered(1, 20, every=1)]
+TEN = [REFUNDS_SCHEMA, *numbered(1, 10, every=1)]
 BLANKS = b"\n" * (1 << 20)
 
 
@@ -235,7 +235,7 @@ def a_stream_map_that_takes_long_for_each_of_many_lines(place: Place) -> Any:
     place.settings["stream_maps"] = {"refunds": {"note": "4000000 ** 40000 > 0"}}
     place.settings["batch_size_rows"] = 1000
     file = place.folder / "input.jsonl"
-    file.write_bytes(b"".join(map(line, [REFUNDS, *numbered(1, 5000, every=10_000)])))
+    file.write_bytes(b"".join(map(line, [REFUNDS_SCHEMA, *numbered(1, 5000, every=10_000)])))
     place.options = ["--input", str(file)]
     place.there, place.lingers = loading, 1.0
     return place.klar()
@@ -309,7 +309,7 @@ def four_requests_hang_while_the_tap_goes_on(place: Place) -> Any:
     place.ends = "with the grace"
     klar = place.klar(faults=["hang@2+"])
     place.settings["max_parallel_requests"] = 4
-    place.lines = [REFUNDS, *numbered(1, 2000, every=1)]
+    place.lines = [REFUNDS_SCHEMA, *numbered(1, 2000, every=1)]
     place.there, place.kept, place.sure = posts(klar, 5), 5, False
     return klar
 
@@ -366,7 +366,12 @@ def winding_down_after_an_error_while_a_request_hangs(place: Place) -> Any:
     place.ends = "with the grace"
     klar = place.klar(faults=["refunds/hang@1+", "transaction_costs/409@1"], latency=1)
     place.settings["max_parallel_requests"] = 4
-    place.lines = [REFUNDS, COSTS, *numbered(1, 5), *(cost(f"C-{number}") for number in range(1, 6))]
+    place.lines = [
+        REFUNDS_SCHEMA,
+        COSTS_SCHEMA,
+        *numbered(1, 5),
+        *(cost_record(f"C-{number}") for number in range(1, 6)),
+    ]
     place.there, place.lingers = posts(klar, 2), 1.0
     return klar
 
@@ -391,7 +396,7 @@ def a_check_whose_request_hangs(place: Place) -> Any:
 
 
 def with_big_states(size: int = 50_000) -> list[Any]:
-    lines: list[Any] = [REFUNDS]
+    lines: list[Any] = [REFUNDS_SCHEMA]
     for message in numbered(1, 100, every=1):
         value = message.get("value")
         lines.append(message if value is None else state({"n": value, "padding": "x" * size}))
@@ -417,7 +422,7 @@ def writing_a_state_that_nobody_reads_while_a_worker_tries_again(place: Place) -
     klar = place.klar(faults=["503@3+"], latency=0.2)
     place.settings["max_parallel_requests"] = 2
     big = state({"n": 10, "padding": "x" * 200_000})
-    place.lines, place.reads_stdout = [REFUNDS, *numbered(1, 10), big, *numbered(11, 20, every=10)], False
+    place.lines, place.reads_stdout = [REFUNDS_SCHEMA, *numbered(1, 10), big, *numbered(11, 20, every=10)], False
     place.there, place.lingers = posts(klar, 4), 0.5
     return klar
 
@@ -479,7 +484,7 @@ def printing_what_it_is_to_nobody(place: Place) -> Any:
 def setting_many_records_aside(place: Place) -> Any:
     rejects = place.folder / "rejects.jsonl"
     bad = [record("refunds", id=f"R-{number}", createdAt="never" * 100) for number in range(1, 100_001)]
-    place.lines = [REFUNDS, *itertools.chain(*((each, state(0)) for each in bad))]
+    place.lines = [REFUNDS_SCHEMA, *itertools.chain(*((each, state(0)) for each in bad))]
     place.settings |= {"rejects_path": str(rejects), "rejects_limit": 1_000_000}
     place.there, place.kept = wrote(0), 0
     return place.klar()

@@ -14,10 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import messages
 import program
 import pytest
 from forked import Forked
-from program import REFUNDS, variables
+from messages import REFUNDS_SCHEMA
+from program import variables
 from watched import numbered
 
 from target_klar.sandbox import Request, Sandbox
@@ -50,7 +52,7 @@ def at_a_terminal(klar: Sandbox, *options: str, **settings: Any) -> tuple[Forked
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "input.jsonl"
-    path.write_bytes(b"".join(map(program.line, [REFUNDS, *numbered(1, 3000, every=100)])))
+    path.write_bytes(b"".join(map(messages.line, [REFUNDS_SCHEMA, *numbered(1, 3000, every=100)])))
     return path
 
 
@@ -132,7 +134,7 @@ def test_the_loads_that_the_documentation_shows_are_what_is_said(tmp_path: Path)
         for line in block.splitlines()
     }
     file = tmp_path / "input.jsonl"
-    file.write_bytes(b"".join(map(program.line, [REFUNDS, *numbered(1, 3000, every=100)])))
+    file.write_bytes(b"".join(map(messages.line, [REFUNDS_SCHEMA, *numbered(1, 3000, every=100)])))
     said: set[str] = set()
     for event in ("none", "SIGINT", "revoked"):
         with Sandbox(latency=1) as klar:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from byte_server import Reply, serve
 from calls import closed_port
-from clients import ACCEPTED, COSTS, REFUNDS, TOKEN, answer, client_of, refund, submit
+from clients import ACCEPTED, TOKEN, answer, client_of, submit
+from klar_objects import COSTS, REFUNDS, refund
 
 from target_klar.api.answers import Status, Verdict
 from target_klar.api.client import KlarError

@@ -8,12 +8,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from calls import refund
 from invocation import unplug
+from klar_objects import REFUNDS, refund
 from nowhere import add
 
 from target_klar.api.client import Client, Connection
-from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.checkpoints import Checkpoints
 from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
 from target_klar.delivery.ledger import Ledger
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from target_klar.sandbox import Sandbox
-
-REFUNDS = CONTRACTS["refunds"]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from program import REFUNDS
+from messages import REFUNDS_SCHEMA
 from scripted_klar import BATCH, Load, ScriptedKlar, scripted
 from watched import Watched, numbered
 
@@ -20,7 +20,7 @@ LOST = Load(lost=True)
 
 def batches(number: int) -> list[Any]:
     """So many batches of refunds, with a STATE after each refund."""
-    return [REFUNDS, *numbered(1, number * BATCH, every=1)]
+    return [REFUNDS_SCHEMA, *numbered(1, number * BATCH, every=1)]
 
 
 def load(klar: ScriptedKlar, number: int, **settings: Any) -> tuple[int, Watched]:
