@@ -288,7 +288,7 @@ def take_shopify_offline(shop: Project) -> None:
     plugin.unlink()
     executable = plugin / "venv/bin/tap-shopify"
     executable.parent.mkdir(parents=True)
-    executable.write_text(f'#!/bin/sh\nexec "{python}" "{ROOT}/tests/tap_shopify_offline.py" "$@"\n')
+    executable.write_text(f'#!/bin/sh\nexec "{python}" "{ROOT}/tests/support/tap_shopify_offline.py" "$@"\n')
     executable.chmod(0o755)
 
 

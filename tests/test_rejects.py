@@ -113,7 +113,7 @@ def test_a_klar_that_refuses_everything_stops_the_run_in_one_line_after_a_few_re
         assert not aside or read(rejects) == []
 
 
-def test_without_a_rejects_file_what_klar_refuses_stops_the_run_with_all_before_it_stored_and_acknowledged() -> None:
+def test_without_a_rejects_file_what_klar_refuses_stops_the_run_with_all_before_it_acknowledged() -> None:
     with Sandbox(refuse=unwanted("R6")) as klar:
         lines = [each for number in range(1, 11) for each in (refund_record(f"R{number}"), state(number))]
         ended = run(klar, [REFUNDS_SCHEMA, *lines], checkpoint_interval_seconds=0)
@@ -285,7 +285,7 @@ def test_large_orders_in_full_batches_that_klar_rejects_take_bounded_memory(tmp_
 # --- What the contract refuses ---
 
 
-def test_without_a_rejects_file_the_first_bad_record_stops_the_run_and_exactly_what_precedes_it_is_acknowledged(
+def test_without_a_rejects_file_the_first_bad_record_stops_the_run_with_all_before_it_acknowledged(
     klar: Sandbox,
 ) -> None:
     lines = [

@@ -340,7 +340,7 @@ def test_a_batch_file_that_cannot_be_read_stops_the_run_with_all_before_it_deliv
     assert "Traceback" not in ended.err
 
 
-def test_a_packed_batch_file_that_is_cut_or_whose_line_never_ends_stops_the_run_with_all_before_it_delivered(
+def test_a_packed_batch_file_that_is_cut_or_has_an_endless_line_stops_with_all_before_it_delivered(
     klar: Sandbox, tmp_path: Path
 ) -> None:
     rows = [json.dumps(refund_record(f"r-{number}", note=f"{hash(str(number))}")["record"]) for number in range(20_000)]

@@ -90,7 +90,7 @@ def test_a_request_that_outlasts_the_hold_is_no_false_alarm(slow: Load, number: 
     assert rejects.read_text().count('"RECORD"') == BATCH * slow.refused
 
 
-def test_a_state_leaves_after_each_batch_where_each_request_takes_long_and_every_batch_is_to_be_acknowledged() -> None:
+def test_a_state_leaves_after_each_batch_where_requests_take_long_and_every_batch_is_acknowledged() -> None:
     with scripted(others=Load(takes=0.7)) as klar:
         code, run = load(klar, 5, max_parallel_requests=1)
     assert (code, run.states) == (0, [BATCH * number for number in range(1, 6)])
