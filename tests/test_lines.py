@@ -232,9 +232,13 @@ def test_what_an_address_of_a_batch_file_holds_beside_the_place_is_in_no_message
     assert "SECRET-KEY" not in ended.out + ended.err
 
 
+DEEP_ENOUGH = 5_000
+"""Levels at which a Python whose limit is higher is looked at; no tap nests a hundredth of it."""
+
+
 def deepest() -> int:
-    """How many levels this Python reads."""
-    low, high = 100, 1_000_000
+    """How many levels this Python reads, as far as that matters."""
+    low, high = 100, DEEP_ENOUGH
     while high - low > 1:
         middle = (low + high) // 2
         try:
@@ -257,7 +261,9 @@ def test_what_can_just_be_read_can_be_read_again_once_it_is_set_aside(
     again = rejects.with_name("again.jsonl")
     assert run(klar, [], "--input", str(rejects), rejects_path=str(again), rejects_limit=1000).code == 0
     assert set_aside(again) == set_aside(rejects)
-    assert {text[:1] for text in set_aside(rejects)} == {b"{", b'"'}  # some were deep, some too deep
+    kinds = {text[:1] for text in set_aside(rejects)}
+    assert b"{" in kinds
+    assert b'"' in kinds or most == DEEP_ENOUGH - 1  # some were too deep, where so few levels can be
 
 
 @pytest.mark.parametrize("value", ["null", "5", '"text"', "[1]", "true", "NaN", "{}", "9" * 5000])

@@ -1,4 +1,6 @@
-"""What an engineer writes by hand to load one source into Klar: `python tests/benchmark/hand_written.py SOURCE --config FILE`.
+"""What an engineer writes by hand to load one source into Klar.
+
+A process that runs `python tests/benchmark/hand_written.py SOURCE --config FILE`.
 
 `SOURCE` is one of the functions below that make Klar's object of a row. Nothing is checked but the status
 of each answer, and nothing is tried again. The file gives `api_url` and `api_token`.

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import yaml
 from forked import Forked, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from invocation import closed_stdin, invoke
 from messages import COSTS_SCHEMA, ORDERS_SCHEMA, REFUNDS_SCHEMA, record, refund_record, schema, state
+from previewed import preview, proposed
 from program import variables
 from thoroughness import size
 
@@ -64,23 +64,6 @@ LOG = [
     ),
     record("public-refunds", id=2, _sdc_deleted_at="2026-05-05T09:30:00+00:00"),
 ]
-
-
-def preview(lines: list[Any], **settings: Any) -> str:
-    """What it prints on stdout; it needs no token and asks no Klar."""
-    ended = run(None, lines, "--preview", **settings)
-    assert ended.code == 0, ended.err
-    return ended.out
-
-
-def proposed(out: str) -> dict[str, Any]:
-    """The maps that it prints, of all streams; as JSON and as YAML they are the same."""
-    blocks = re.findall(r"^    (\{.*\})\n.*\n((?:    .*\n)+)", out, re.MULTILINE)
-    maps: dict[str, Any] = {}
-    for as_json, as_yaml in blocks:
-        assert json.loads(as_json) == yaml.safe_load(as_yaml)
-        maps |= json.loads(as_json)["stream_maps"]
-    return maps
 
 
 def table(out: str) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from followed import DOCUMENTS, Followed
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
 
-DATA = Path(__file__).parent / "data" / "tables"
+DATA = Path(__file__).parents[1] / "data" / "tables"
 REFUNDS_FILE = "refunds_with_a_total_row_and_german_times.csv"
 PRICES = "prices_with_a_total_row_and_leading_zeros.csv"
 

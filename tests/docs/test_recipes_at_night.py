@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from program import Ended
 
 pytestmark = pytest.mark.slow
-TAP = Path(__file__).with_name("tap_of_nights.py")
+TAP = Path(__file__).parents[1] / "support" / "tap_of_nights.py"
 
 
 @pytest.fixture

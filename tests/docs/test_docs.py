@@ -38,7 +38,7 @@ import target_klar
 from target_klar.contract.streams import CONTRACTS
 from target_klar.sandbox import Sandbox
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 KINDS = {
     "array": "array",
