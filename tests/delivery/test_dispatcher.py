@@ -14,7 +14,7 @@ from nowhere import add
 
 from target_klar.api.client import Client, Connection
 from target_klar.delivery.checkpoints import Checkpoints
-from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
+from target_klar.delivery.dispatcher import Dispatcher
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
@@ -61,7 +61,3 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
     assert all(not re.search(r"[ ,]0 [a-z]", text) for text in progress), "zeros say nothing yet"
     read = [int(found[1]) for text in progress if (found := re.search(r"(\d+) read", text))]
     assert read == sorted(set(read)), "it says nothing where nothing has come"
-
-
-def test_the_interval_is_ten_seconds() -> None:
-    assert PROGRESS_SECONDS == 10

@@ -57,7 +57,7 @@ def raw(klar: Sandbox, *objects: dict[str, Any], seconds: float) -> tuple[str, b
     return "open", got
 
 
-def eventually(holds: Any, seconds: float = 5) -> bool:
+def eventually(holds: Any, seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.01)
