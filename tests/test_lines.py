@@ -150,13 +150,11 @@ def test_a_number_that_python_cannot_hold_never_becomes_text(klar: Sandbox, reje
     assert len(set_aside(rejects)) == 1
 
 
-def test_a_state_goes_out_as_the_tap_wrote_it(klar: Sandbox) -> None:
-    for text in ODD.values():
-        ended = run(
-            klar,
-            [REFUNDS_SCHEMA, refund_record("a"), f'{{"value": 0, "type":"STATE" , "value" :{text} , "x": {text}}}\r'],
-        )
-        assert (ended.code, ended.out) == (0, text + "\n")
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+def test_a_state_goes_out_as_the_tap_wrote_it(text: str, klar: Sandbox) -> None:
+    written = f'{{"value": 0, "type":"STATE" , "value" :{text} , "x": {text}}}\r'
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), written])
+    assert (ended.code, ended.out) == (0, text + "\n")
 
 
 @pytest.mark.parametrize("settings", MAPS.values(), ids=MAPS)
@@ -334,16 +332,21 @@ def test_what_a_later_record_replaces_is_no_longer_held(klar: Sandbox) -> None:
     assert [seen.count for seen in klar.posts()] == [1]
 
 
-def test_a_stream_is_named_on_one_line_whatever_its_name_is(klar: Sandbox) -> None:
-    names = ["\ud800" * 3, "a\nb\x1b[31m", "n" * 10_000, "anna\u2028"]
-    for name in names:
-        for maps in (None, {"*": {"id": "((("}}):
-            version = {"type": "ACTIVATE_VERSION", "stream": name}
-            ended = run(klar, [version, schema(name), record(name, id=1), state(1)], stream_maps=maps)
-            assert "Traceback" not in ended.err
-            assert len(ended.err) < 4000
-            assert len(ended.errors) == ended.code
-            assert all(text.isprintable() for text in ended.errors)
+@pytest.mark.parametrize("maps", [None, {"*": {"id": "((("}}], ids=["no map", "a map that fails"])
+@pytest.mark.parametrize(
+    "name",
+    ["\ud800" * 3, "a\nb\x1b[31m", "n" * 10_000, "anna\u2028"],
+    ids=["lone surrogates", "a line break and a colour", "10,000 letters", "a line separator"],
+)
+def test_a_stream_is_named_on_one_line_whatever_its_name_is(
+    name: str, maps: dict[str, Any] | None, klar: Sandbox
+) -> None:
+    version = {"type": "ACTIVATE_VERSION", "stream": name}
+    ended = run(klar, [version, schema(name), record(name, id=1), state(1)], stream_maps=maps)
+    assert "Traceback" not in ended.err
+    assert len(ended.err) < 4000
+    assert len(ended.errors) == ended.code
+    assert all(text.isprintable() for text in ended.errors)
 
 
 @pytest.mark.slow

@@ -343,14 +343,14 @@ def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
     assert klar.requests < 20
 
 
-def test_a_line_item_that_has_the_id_of_another_refund_does_not_have_that_refund_refused() -> None:
+@pytest.mark.parametrize("style", TELLING)
+def test_a_line_item_that_has_the_id_of_another_refund_does_not_have_that_refund_refused(style: str) -> None:
     sent = [numbered_refund(0), numbered_refund(1)]
     sent[1]["lineItems"][0]["id"] = "R0"
-    for style in TELLING:
-        bisection, _ = isolate(Klar({"R1"}, [style]), sent)
-        assert (bisection.accepted, set(bisection.refused)) == ({0}, {1})
-        bisection, _ = isolate(Klar({"R0"}, [style]), sent)
-        assert (bisection.accepted, set(bisection.refused)) == ({1}, {0})
+    bisection, _ = isolate(Klar({"R1"}, [style]), sent)
+    assert (bisection.accepted, set(bisection.refused)) == ({0}, {1})
+    bisection, _ = isolate(Klar({"R0"}, [style]), sent)
+    assert (bisection.accepted, set(bisection.refused)) == ({1}, {0})
 
 
 def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_given_up() -> None:

@@ -135,10 +135,10 @@ def test_the_mark_is_known_however_it_is_spelled_also_among_the_extra_fields(nam
         assert conformer.dropped == []
 
 
-def test_a_spelling_of_the_mark_that_holds_nothing_does_not_count() -> None:
-    for mark in (None, ""):
-        result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK: mark, MARK.upper(): DELETION})
-        assert skip_of(result) is Skip.SKIPPED
+@pytest.mark.parametrize("mark", [None, ""])
+def test_a_spelling_of_the_mark_that_holds_nothing_does_not_count(mark: object) -> None:
+    result = Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK: mark, MARK.upper(): DELETION})
+    assert skip_of(result) is Skip.SKIPPED
 
 
 def test_two_spellings_of_the_mark_that_differ_are_refused() -> None:
