@@ -136,7 +136,7 @@ def test_data_that_was_wrong_is_corrected_at_its_source_and_comes_again(machine:
     ended = night(machine)
     rejects = machine.folder / "brands" / "north" / "rejects.jsonl"
 
-    assert '(found text "unknown")' in ended.err
+    assert "(found text of 7 characters)" in ended.err
     assert (costs_at_klar(klar), kept_state(machine, "north")) == ({"2": 2}, {"updated_at": "2026-05-05"})
     assert '"unknown"' in rejects.read_text()
 
