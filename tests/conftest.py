@@ -12,7 +12,7 @@ from target_klar.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The suite's own modules, such as program.py, and what is measured.
+# The suite's own modules, such as messages.py, and what is measured.
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in (".", "support", "benchmark")]
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):

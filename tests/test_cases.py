@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import record, schema, state
+from messages import record, schema, state
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.stream import COUNTS
@@ -45,7 +45,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def refund(key: str, *, quantity: object = 1, **fields: object) -> Message:
+def tap_refund(key: str, *, quantity: object = 1, **fields: object) -> Message:
     return record("refunds", **REFUND | {"id": key, "lineItems": [ONE_LINE | {"refunded_quantity": quantity}]} | fields)
 
 
@@ -145,7 +145,7 @@ CASES = {
         settings={"stream_maps": MARK_MAP, "hard_delete": True},
     ),
     "a negative quantity is rejected with a hint at the sign": Case(
-        [schema("refunds"), refund("1", quantity=-1)],
+        [schema("refunds"), tap_refund("1", quantity=-1)],
         error="refunds 1: lineItems[0].refundedQuantity must be a number, 0 or more [negative_quantity] (found number "
         "-1); WooCommerce, for one, writes refunds negative: negate it in a stream map (`-quantity`)",
     ),
@@ -223,12 +223,12 @@ def test_the_rejects_file_sent_again_never_puts_an_older_version_over_a_newer_on
 
 EVERYTHING = [
     schema("refunds", status={}),
-    *(refund(f"A{number}", quantity=number) for number in (1, 2, 3)),
-    refund("A3", quantity=0.25),
-    refund("C", lineItems=[]),
-    refund("D", _sdc_deleted_at=GONE),
-    refund("F", status="draft"),
-    refund("R", quantity="two"),
+    *(tap_refund(f"A{number}", quantity=number) for number in (1, 2, 3)),
+    tap_refund("A3", quantity=0.25),
+    tap_refund("C", lineItems=[]),
+    tap_refund("D", _sdc_deleted_at=GONE),
+    tap_refund("F", status="draft"),
+    tap_refund("R", quantity="two"),
 ]
 
 
@@ -254,7 +254,7 @@ def test_the_summary_adds_up_and_the_metrics_bear_its_words(klar: Sandbox, tmp_p
 
 
 def test_what_was_not_settled_when_the_run_ended_is_open(klar: Sandbox) -> None:
-    ended = run(klar, [schema("refunds"), refund("A"), refund("R", quantity="two"), refund("B")])
+    ended = run(klar, [schema("refunds"), tap_refund("A"), tap_refund("R", quantity="two"), tap_refund("B")])
     assert ended.code == 1
     (line,) = ended.said("| refunds: 2 read, ")
     assert "2 read, 1 stored, 0 merged, 0 deleted, 0 filtered, 0 rejected, 1 open, 0 cancelled" in line

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from invocation import closed_stdin, config_file, invoke
-from program import COSTS, REFUNDS, cost, line, refund, state
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, refund_record, state
 
 from target_klar.target import TargetKlar
 
@@ -104,7 +104,7 @@ REFUSED = ["refused", "?", "?", "?", "?"]
 
 def test_check_tells_what_klar_says_of_every_stream_and_loads_nothing(klar: Sandbox, tmp_path: Path) -> None:
     config = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
-    assert invoke("--config", config, lines=[REFUNDS, refund("a"), refund("b")]).code == 0
+    assert invoke("--config", config, lines=[REFUNDS_SCHEMA, refund_record("a"), refund_record("b")]).code == 0
     code, rows, below, errors = check(klar, tmp_path)
     assert (code, below, errors) == (0, [], [])
     assert rows[0][:6] + rows[0][7:] == [*REFUNDS_ROW, "accepted", "2", "2", "none"]
@@ -203,12 +203,12 @@ def test_a_wrong_command_line_is_one_line_on_stderr_and_exit_1(arguments: list[s
 def test_a_run_from_a_file_prints_state_lines_and_nothing_else_on_stdout(klar: Sandbox, tmp_path: Path) -> None:
     singer = tmp_path / "tap.jsonl"
     lines = [
-        REFUNDS,
-        COSTS,
-        refund("a"),
-        cost("b"),
+        REFUNDS_SCHEMA,
+        COSTS_SCHEMA,
+        refund_record("a"),
+        cost_record("b"),
         state({"seen": 1}),
-        refund("c", createdAt="2024-01-01"),
+        refund_record("c", createdAt="2024-01-01"),
         state([2]),
     ]
     singer.write_bytes(b"".join(map(line, lines)))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import program
 import pytest
-from program import LONGEST_RUN, REFUNDS, refund, state
+from messages import REFUNDS_SCHEMA, refund_record, state
+from program import LONGEST_RUN
 from watched import Watched, numbered
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ def ends_in_one_line(run: Watched) -> str:
 def test_without_memory_what_is_in_flight_ends_and_the_state_over_it_goes_out(klar: Sandbox) -> None:
     over = hold(klar, f"R-{2 * BATCH}")
     with Watched(klar, **SETTINGS) as run:
-        run.feed([REFUNDS, *numbered(1, 2 * BATCH, every=1)], ends=False)
+        run.feed([REFUNDS_SCHEMA, *numbered(1, 2 * BATCH, every=1)], ends=False)
         run.until(lambda: len(klar.posts()) == 2)
         limit(run, resource.RLIMIT_AS, of(run, "VmSize") + 16 * MB)
-        run.feed([refund("late", note="n" * 50 * MB)])
+        run.feed([refund_record("late", note="n" * 50 * MB)])
         over.wait(1)  # by then it has run out, and waits
         over.set()
         error = ends_in_one_line(run)
@@ -82,7 +83,7 @@ def test_without_memory_what_is_in_flight_ends_and_the_state_over_it_goes_out(kl
 
 def test_a_thread_that_cannot_be_started_is_done_without_where_there_is_another(klar: Sandbox) -> None:
     with Watched(klar, **SETTINGS) as run:
-        run.feed([REFUNDS, *numbered(1, BATCH, every=1)], ends=False)
+        run.feed([REFUNDS_SCHEMA, *numbered(1, BATCH, every=1)], ends=False)
         run.until(lambda: run.states[-1:] == [BATCH])
         limit(run, resource.RLIMIT_AS, of(run, "VmSize") + 4 * MB)  # a thread's stack takes eight
         run.feed(numbered(BATCH + 1, 6 * BATCH, every=1))
@@ -92,11 +93,11 @@ def test_a_thread_that_cannot_be_started_is_done_without_where_there_is_another(
 
 def test_without_any_thread_nothing_is_sent_and_no_state_goes_out(klar: Sandbox) -> None:
     with Watched(klar, **SETTINGS) as run:
-        run.feed([REFUNDS, *numbered(1, BATCH - 1, every=1)], ends=False)
+        run.feed([REFUNDS_SCHEMA, *numbered(1, BATCH - 1, every=1)], ends=False)
         run.until(lambda: "target-klar" in run.err)
         run.until_it_listens()
         limit(run, resource.RLIMIT_AS, of(run, "VmSize") + 4 * MB)
-        run.feed([refund("last"), state("last")])
+        run.feed([refund_record("last"), state("last")])
         error = ends_in_one_line(run)
     assert error.startswith("Unexpected error: ")
     assert (run.states, klar.posts()) == ([], [])
@@ -106,7 +107,7 @@ def test_without_descriptors_what_is_in_flight_ends_and_the_state_over_it_goes_o
     """The connection for a second request at once cannot be opened."""
     over = hold(klar, f"R-{2 * BATCH}")
     with Watched(klar, **SETTINGS) as run:
-        run.feed([REFUNDS, *numbered(1, 2 * BATCH, every=1)], ends=False)
+        run.feed([REFUNDS_SCHEMA, *numbered(1, 2 * BATCH, every=1)], ends=False)
         run.until(lambda: len(klar.posts()) == 2)
         limit(run, resource.RLIMIT_NOFILE, 4)
         run.feed(numbered(2 * BATCH + 1, 3 * BATCH, every=1))
@@ -122,9 +123,9 @@ def test_states_that_grow_with_every_record_take_no_memory_and_leave_on_the_way(
     """One STATE with each of 4,000 refunds, up to 500 kB each: a gigabyte in all."""
 
     def lines() -> Iterator[Any]:
-        yield REFUNDS
+        yield REFUNDS_SCHEMA
         for number in range(1, 4001):
-            yield refund(f"R-{number}")
+            yield refund_record(f"R-{number}")
             yield f'{{"type":"STATE","value":{{"number":{number},"partitions":"{"p" * 125 * number}"}}}}'
 
     with Watched(klar, start=program.start, checkpoint_interval_seconds=0) as run:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from program import BY_STREAM, COSTS, REFUNDS, cost, refund, schema, state
+from messages import BY_STREAM, COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, refund_record, schema, state
 from watched import Watched, numbered
 
 from target_klar.sandbox import FAULTS, Misbehaviour, Sandbox
@@ -224,9 +224,9 @@ def test_costs_meet_the_same_rules_as_refunds() -> None:
     """One run of both streams in which every fault worth another try strikes once, and none more than that."""
     faults = [f"transaction_costs/{fault.name}@{3 * n + 2}" for n, fault in enumerate(unending("retry"))]
     size = 3 * len(faults) + 3
-    lines: list[Any] = [REFUNDS, COSTS]
+    lines: list[Any] = [REFUNDS_SCHEMA, COSTS_SCHEMA]
     for number in range(1, size + 1):
-        lines += [cost(f"C-{number}", number), refund(f"R-{number}"), state(number)]
+        lines += [cost_record(f"C-{number}", number), refund_record(f"R-{number}"), state(number)]
 
     def missing(number: int) -> bool:
         costs, refunds = klar.transaction_costs, klar.refunds

@@ -157,7 +157,7 @@ def test_what_a_map_drops_or_a_rejects_file_has_under_its_own_stream_is_not_miss
     assert covered(oracle, feed, 2) is None
 
 
-def test_what_a_refused_record_replaced_in_its_batch_is_not_missing_and_what_a_bad_one_did_not_replace_is(
+def test_what_a_refused_record_replaced_is_not_missing_and_what_a_bad_one_did_not_replace_is(
     tmp_path: Path,
 ) -> None:
     good, refused, bad = (Record(version, 1, 5, flaw) for version, flaw in enumerate(["", "klar", "contract"], 1))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Sandbox
 
-COSTS = ("--stream", "transaction_costs")
+AS_COSTS = ("--stream", "transaction_costs")
 FEES: dict[str, Any] = {
     "stream_maps": {"fees": {"__alias__": "transaction_costs", "orderId": "order_no", "transactionCosts": "fee"}}
 }
@@ -22,7 +22,7 @@ FEES: dict[str, Any] = {
 
 def test_every_line_is_a_record_digit_for_digit_and_there_is_no_state(klar: Sandbox) -> None:
     lines = ['{"order_id": 1001, "transaction_costs": "1.4500"}', "", '{"order_id": 1002, "transaction_costs": 2.00}']
-    ended = run(klar, lines, *COSTS)
+    ended = run(klar, lines, *AS_COSTS)
 
     assert (ended.code, ended.out) == (0, ""), ended.err
     assert {key: str(sent["transactionCosts"]) for key, sent in klar.transaction_costs.items()} == {
@@ -52,7 +52,7 @@ def test_what_duckdb_writes_arrives_exactly(klar: Sandbox) -> None:
 
 def test_the_last_line_of_a_key_wins(klar: Sandbox) -> None:
     lines = [{"orderId": f"O-{n % 3}", "transactionCosts": n} for n in range(50)]
-    assert run(klar, lines, *COSTS, batch_size_rows=4, max_parallel_requests=8).code == 0
+    assert run(klar, lines, *AS_COSTS, batch_size_rows=4, max_parallel_requests=8).code == 0
     assert {key: sent["transactionCosts"] for key, sent in klar.transaction_costs.items()} == {
         "O-2": 47,
         "O-0": 48,
@@ -83,14 +83,14 @@ def test_at_the_end_all_is_confirmed_as_if_a_state_stood_there(klar: Sandbox) ->
 
     klar.refuse = freeze
     lines = [{"orderId": str(n), "transactionCosts": n} for n in range(4)]
-    ended = run(klar, lines, *COSTS, batch_size_rows=2, status_timeout_seconds=1)
+    ended = run(klar, lines, *AS_COSTS, batch_size_rows=2, status_timeout_seconds=1)
 
     assert ended.code == 1
     assert "its status shows no load newer than" in ended.errors[0]
 
 
 def test_a_dry_run_loads_nothing(klar: Sandbox) -> None:
-    ended = run(klar, [{"orderId": "1", "transactionCosts": 1}], *COSTS, validate_only=True)
+    ended = run(klar, [{"orderId": "1", "transactionCosts": 1}], *AS_COSTS, validate_only=True)
     assert (ended.code, klar.posts(), klar.transaction_costs) == (0, [], {})
     assert ended.said("1 valid")
 
@@ -101,7 +101,7 @@ def test_rows_have_types_of_their_own(klar: Sandbox) -> None:
         {"type": ["RECORD"], "orderId": "2"},
     ]
     lines[1]["transactionCosts"] = 2
-    assert run(klar, lines, *COSTS).code == 0
+    assert run(klar, lines, *AS_COSTS).code == 0
     assert set(klar.transaction_costs) == {"1", "2"}
 
 
@@ -118,7 +118,7 @@ def test_rows_have_types_of_their_own(klar: Sandbox) -> None:
         ("Starting up!", ""),
     ],
 )
-@pytest.mark.parametrize("options", [(), COSTS], ids=["Singer", "plain"])
+@pytest.mark.parametrize("options", [(), AS_COSTS], ids=["Singer", "plain"])
 def test_an_input_of_another_form_is_named_with_what_reads_it(
     klar: Sandbox, options: tuple[str, ...], first: str, looks_like: str
 ) -> None:
@@ -137,20 +137,20 @@ def test_rows_without_an_envelope_are_told_of_the_option(klar: Sandbox) -> None:
 def test_a_singer_message_under_the_option_stops_the_run(klar: Sandbox) -> None:
     messages = [{"type": "STATE", "value": 1}, {"type": "RECORD", "stream": "refunds", "record": {}}]
     for message in messages:
-        ended = run(klar, [message], *COSTS)
+        ended = run(klar, [message], *AS_COSTS)
         assert (ended.code, klar.posts()) == (1, [])
         assert "a Singer message, and under `--stream` each line is a record" in ended.errors[0]
 
 
 @pytest.mark.parametrize("line", ["1", '"text"', "null", "[1]", '{"orderId": '])
 def test_a_line_that_is_no_object_stops_the_run_and_what_came_before_is_delivered(klar: Sandbox, line: str) -> None:
-    ended = run(klar, [{"orderId": "1", "transactionCosts": 1}, line], *COSTS)
+    ended = run(klar, [{"orderId": "1", "transactionCosts": 1}, line], *AS_COSTS)
     assert (ended.code, set(klar.transaction_costs)) == (1, {"1"})
     assert ended.errors[0].startswith("Line 2 of the input:")
 
 
 def test_an_empty_result_is_a_warning(klar: Sandbox) -> None:
-    ended = run(klar, ["", ""], *COSTS)
+    ended = run(klar, ["", ""], *AS_COSTS)
     assert (ended.code, klar.posts()) == (0, [])
     assert ended.said("The input held no record, so nothing was loaded.")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import forked
 import program
 import pytest
-from program import BY_STREAM, schema, state
+from messages import BY_STREAM, schema, state
 from watched import Watched
 
 from target_klar.sandbox import Request, Sandbox

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cheap_klar import CheapKlar
 from forked import run
+from klar_objects import REFUND_TIME
 from measured import KLAR, timed
-from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, state
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
 from thoroughness import size
 
 from target_klar.records.json_codec import NotJSONError, decode, members
@@ -79,7 +80,7 @@ def test_in_a_column_that_klar_does_not_know_anything_is_left_out_with_the_colum
     klar: Sandbox, settings: dict[str, Any]
 ) -> None:
     lines = [line_of(f"r-{number}", note=text) for number, text in enumerate(ODD.values())]
-    ended = run(klar, [REFUNDS, *lines, state(1)], **settings)
+    ended = run(klar, [REFUNDS_SCHEMA, *lines, state(1)], **settings)
     assert (ended.code, ended.states, ended.errors) == (0, [1], [])
     assert len(klar.refunds) == len(ODD)
     assert {frozenset(held) for held in klar.refunds.values()} == {frozenset({"id", "createdAt", "lineItems"})}
@@ -91,7 +92,12 @@ def test_in_a_field_of_klars_it_is_a_bad_record_that_is_set_aside_as_the_tap_wro
     klar: Sandbox, rejects: Path, name: str, settings: dict[str, Any]
 ) -> None:
     lines = [line_of(f"x-{number}", **{name: text}) for number, text in enumerate(ODD.values())]
-    ended = run(klar, [REFUNDS, refund("a"), *lines, refund("z"), state(1)], rejects_path=str(rejects), **settings)
+    ended = run(
+        klar,
+        [REFUNDS_SCHEMA, refund_record("a"), *lines, refund_record("z"), state(1)],
+        rejects_path=str(rejects),
+        **settings,
+    )
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "z"})
     assert set_aside(rejects) == [members(each.encode())["record"] for each in lines]
     again = rejects.with_name("again.jsonl")
@@ -103,7 +109,7 @@ def test_in_a_field_of_klars_it_is_a_bad_record_that_is_set_aside_as_the_tap_wro
 def test_a_record_that_klar_refuses_is_set_aside_as_the_tap_wrote_it(klar: Sandbox, rejects: Path) -> None:
     lines = [line_of(f"x-{number}", note=text, n="1.10") for number, text in enumerate(ODD.values())]
     klar.refuse = lambda sent: sent["id"] != "a" and "is not wanted"
-    ended = run(klar, [REFUNDS, refund("a"), *lines, state(1)], rejects_path=str(rejects))
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), *lines, state(1)], rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     assert set_aside(rejects) == [members(each.encode())["record"] for each in lines]
 
@@ -119,7 +125,7 @@ HUGE = {
 @pytest.mark.parametrize(("amount", "found"), HUGE.items(), ids=HUGE.values())
 def test_a_number_that_python_cannot_hold_is_told_by_its_length(klar: Sandbox, amount: str, found: str) -> None:
     odd = f'{{"type":"RECORD","stream":"transaction_costs","record":{{"orderId":"b","transactionCosts":{amount}}}}}'
-    ended = run(klar, [COSTS, cost("a"), state(1), odd, state(2)])
+    ended = run(klar, [COSTS_SCHEMA, cost_record("a"), state(1), odd, state(2)])
     assert (ended.code, ended.states, set(klar.transaction_costs)) == (1, [1], {"a"})
     (said,) = ended.errors
     assert said.startswith(f"transaction_costs b: transactionCosts must be a number (found {found}). The run stops")
@@ -131,23 +137,24 @@ def test_a_number_that_klar_finds_too_large_is_set_aside(klar: Sandbox, rejects:
     klar.refuse = lambda sent: len(str(sent["transactionCosts"])) > 99 and "is not wanted"
     amount = sign + "9" * digits
     odd = f'{{"type":"RECORD","stream":"transaction_costs","record":{{"orderId":"b","transactionCosts":{amount}}}}}'
-    ended = run(klar, [COSTS, cost("a"), odd, state(1)], rejects_path=str(rejects))
+    ended = run(klar, [COSTS_SCHEMA, cost_record("a"), odd, state(1)], rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.transaction_costs)) == (0, [1], {"a"})
     assert [json.loads(text, parse_int=str)["transactionCosts"] for text in set_aside(rejects)] == [amount]
 
 
 def test_a_number_that_python_cannot_hold_never_becomes_text(klar: Sandbox, rejects: Path) -> None:
-    lines = [REFUNDS, line_of("a", order="5"), line_of("b", order="9" * 5000), state(1)]
+    lines = [REFUNDS_SCHEMA, line_of("a", order="5"), line_of("b", order="9" * 5000), state(1)]
     maps = {"refunds": {"id": "'R-' + str(order)"}}
     ended = run(klar, lines, stream_maps=maps, rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"R-5"})
     assert len(set_aside(rejects)) == 1
 
 
-def test_a_state_goes_out_as_the_tap_wrote_it(klar: Sandbox) -> None:
-    for text in ODD.values():
-        ended = run(klar, [REFUNDS, refund("a"), f'{{"value": 0, "type":"STATE" , "value" :{text} , "x": {text}}}\r'])
-        assert (ended.code, ended.out) == (0, text + "\n")
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+def test_a_state_goes_out_as_the_tap_wrote_it(text: str, klar: Sandbox) -> None:
+    written = f'{{"value": 0, "type":"STATE" , "value" :{text} , "x": {text}}}\r'
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), written])
+    assert (ended.code, ended.out) == (0, text + "\n")
 
 
 @pytest.mark.parametrize("settings", MAPS.values(), ids=MAPS)
@@ -156,7 +163,9 @@ def test_a_schema_may_describe_a_column_in_any_way(klar: Sandbox, rejects: Path,
     described |= {"id": "true", "createdAt": "null", "lineItems": "5", "note": "[]"}
     schema_of = f'{{"properties": {in_braces(described)}, "required": NaN, "type": {ODD["deep arrays"]}}}'
     tap = f'{{"type": "SCHEMA", "stream": "refunds", "schema": {schema_of}, "key_properties": [NaN, "id"]}}'
-    ended = run(klar, [tap, refund("a"), tap, line_of("x", id="5.5"), state(1)], rejects_path=str(rejects), **settings)
+    ended = run(
+        klar, [tap, refund_record("a"), tap, line_of("x", id="5.5"), state(1)], rejects_path=str(rejects), **settings
+    )
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     kept = members(rejects.read_bytes().partition(b"\n")[0])
     assert kept["schema"] == schema_of.encode()
@@ -177,7 +186,7 @@ def test_a_line_of_a_batch_file_is_read_like_any_other(
     bad = [members(line_of("x", id=text).encode())["record"] for text in ODD.values()]
     none = [b"{}, {}", b"{}],[{}", b"[" * 100_000, b'{"id":', b"nan"]
     file.write_bytes(b"\r\n".join([*good, *bad, *none, b"null"]))
-    ended = run(klar, [REFUNDS, batch(file), state(1)], rejects_path=str(rejects), **settings)
+    ended = run(klar, [REFUNDS_SCHEMA, batch(file), state(1)], rejects_path=str(rejects), **settings)
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], len(ODD))
     assert set_aside(rejects) == [*bad, *(json.dumps(text.decode()).encode() for text in none), b"null"]
 
@@ -190,7 +199,7 @@ def test_a_batch_file_that_is_cut_in_its_last_line_stops_the_run_and_no_state_be
     file = tmp_path / "rows.jsonl"
     rows = [members(line_of(f"r-{number}").encode())["record"] for number in range(50)]
     file.write_bytes(b"\n".join(rows)[:-cut])
-    lines = [REFUNDS, refund("a"), state(1), batch(file), state(2), refund("z"), state(3)]
+    lines = [REFUNDS_SCHEMA, refund_record("a"), state(1), batch(file), state(2), refund_record("z"), state(3)]
     ended = run(klar, lines, rejects_path=str(rejects), **settings)
     assert (ended.code, ended.states, len(klar.refunds)) == (1, [1], 50)
     assert re.search(r"rows\.jsonl was cut: its last line is no JSON and has no end\.", ended.errors[0])
@@ -212,16 +221,22 @@ def test_what_an_address_of_a_batch_file_holds_beside_the_place_is_in_no_message
 ) -> None:
     encoding = {"format": "jsonl", "compression": None}
     message = {"type": "BATCH", "stream": "refunds", "encoding": encoding, "manifest": [address]}
-    ended = run(klar, [REFUNDS, refund("a"), state(1), message, state(2)], env={"TARGET_KLAR_LOGLEVEL": level})
+    ended = run(
+        klar, [REFUNDS_SCHEMA, refund_record("a"), state(1), message, state(2)], env={"TARGET_KLAR_LOGLEVEL": level}
+    )
     assert (ended.code, ended.states, len(ended.errors)) == (1, [1], 1)
     assert "rows.jsonl" in ended.errors[0]
     assert "KEY-ID" not in ended.out + ended.err
     assert "SECRET-KEY" not in ended.out + ended.err
 
 
+DEEP_ENOUGH = 5_000
+"""Levels at which a Python whose limit is higher is looked at; no tap nests a hundredth of it."""
+
+
 def deepest() -> int:
-    """How many levels this Python reads."""
-    low, high = 100, 1_000_000
+    """How many levels this Python reads, as far as that matters."""
+    low, high = 100, DEEP_ENOUGH
     while high - low > 1:
         middle = (low + high) // 2
         try:
@@ -239,12 +254,14 @@ def test_what_can_just_be_read_can_be_read_again_once_it_is_set_aside(
     most = deepest()  # here, and a little more where the stack is lower
     depths = range(most - 50, most + 150)
     file.write_text("".join(f'{{"id": {"[" * depth}{"]" * depth}}}\n' for depth in depths))
-    ended = run(klar, [REFUNDS, batch(file), state(1)], rejects_path=str(rejects), rejects_limit=1000)
+    ended = run(klar, [REFUNDS_SCHEMA, batch(file), state(1)], rejects_path=str(rejects), rejects_limit=1000)
     assert (ended.code, ended.states, len(set_aside(rejects))) == (0, [1], len(depths))
     again = rejects.with_name("again.jsonl")
     assert run(klar, [], "--input", str(rejects), rejects_path=str(again), rejects_limit=1000).code == 0
     assert set_aside(again) == set_aside(rejects)
-    assert {text[:1] for text in set_aside(rejects)} == {b"{", b'"'}  # some were deep, some too deep
+    kinds = {text[:1] for text in set_aside(rejects)}
+    assert b"{" in kinds
+    assert b'"' in kinds or most == DEEP_ENOUGH - 1  # some were too deep, where so few levels can be
 
 
 @pytest.mark.parametrize("value", ["null", "5", '"text"', "[1]", "true", "NaN", "{}", "9" * 5000])
@@ -257,7 +274,7 @@ def test_a_record_that_is_no_object_or_an_empty_one_is_refused_once_under_one_ma
         | {"__key_properties__": ["orderId"], "__else__": "__NULL__"},
     }
     bad = f'{{"type": "RECORD", "stream": "refunds", "record": {value}}}'
-    lines = [REFUNDS, refund("a"), state(1), bad, state(2)]
+    lines = [REFUNDS_SCHEMA, refund_record("a"), state(1), bad, state(2)]
     for maps in (dict[str, Any](refunds={}), several):
         if value == "{}" and maps is several:
             continue  # two maps read it, and both refuse it
@@ -273,7 +290,7 @@ def test_a_record_that_is_no_object_or_an_empty_one_is_refused_once_under_one_ma
 
 def test_what_a_filter_drops_is_not_refused(klar: Sandbox) -> None:
     maps = {"refunds": {"__filter__": "id != 'b'"}}
-    ended = run(klar, [REFUNDS, refund("a"), refund("b"), state(1)], stream_maps=maps)
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), refund_record("b"), state(1)], stream_maps=maps)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     assert "2 read, 1 stored, 0 merged, 0 deleted, 1 filtered, 0 rejected" in ended.err
 
@@ -282,9 +299,9 @@ def test_what_a_filter_drops_is_not_refused(klar: Sandbox) -> None:
 def test_a_whole_last_line_of_the_rejects_file_is_kept_whatever_it_holds(
     klar: Sandbox, rejects: Path, ending: str
 ) -> None:
-    whole = line(REFUNDS) + f'{{"type":"RECORD","stream":"refunds","record":{{"id":"A","x":{ending}}}}}'.encode()
+    whole = line(REFUNDS_SCHEMA) + f'{{"type":"RECORD","stream":"refunds","record":{{"id":"A","x":{ending}}}}}'.encode()
     rejects.write_bytes(whole)
-    assert run(klar, [REFUNDS, refund("a")], rejects_path=str(rejects)).code == 0
+    assert run(klar, [REFUNDS_SCHEMA, refund_record("a")], rejects_path=str(rejects)).code == 0
     assert rejects.read_bytes() == whole + b"\n"
 
 
@@ -295,7 +312,7 @@ def test_a_line_of_ours_that_was_cut_off_anywhere_is_taken_away_and_no_byte_more
     assert whole.count(b"\n") == 2
     for cut in range(1, len(whole), size(37, 7)):
         rejects.write_bytes(b"not of ours\n" + whole[:cut])
-        assert run(klar, [REFUNDS], rejects_path=str(rejects)).code == 0
+        assert run(klar, [REFUNDS_SCHEMA], rejects_path=str(rejects)).code == 0
         first, end, second = whole[:cut].partition(b"\n")
         kept = whole[:cut] if second == b"" and end else first + end if end else b""
         kept = whole[: cut + 1] if whole[cut : cut + 1] == b"\n" else kept
@@ -303,46 +320,51 @@ def test_a_line_of_ours_that_was_cut_off_anywhere_is_taken_away_and_no_byte_more
 
 
 def test_a_batch_is_sent_once_it_holds_16_mb_of_the_taps_own_text(klar: Sandbox) -> None:
-    wide = [refund(f"r-{number}", note="n" * 1_000_000) for number in range(40)]
-    ended = run(klar, [REFUNDS, *wide, state(1)])
+    wide = [refund_record(f"r-{number}", note="n" * 1_000_000) for number in range(40)]
+    ended = run(klar, [REFUNDS_SCHEMA, *wide, state(1)])
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 40)
     assert [seen.count for seen in klar.posts()] == [17, 17, 6]
 
 
 def test_what_a_later_record_replaces_is_no_longer_held(klar: Sandbox) -> None:
-    wide = [refund("one", quantity=number, note="n" * 1_000_000) for number in range(40)]
-    assert run(klar, [REFUNDS, *wide, state(1)]).code == 0
+    wide = [refund_record("one", quantity=number, note="n" * 1_000_000) for number in range(40)]
+    assert run(klar, [REFUNDS_SCHEMA, *wide, state(1)]).code == 0
     assert [seen.count for seen in klar.posts()] == [1]
 
 
-def test_a_stream_is_named_on_one_line_whatever_its_name_is(klar: Sandbox) -> None:
-    names = ["\ud800" * 3, "a\nb\x1b[31m", "n" * 10_000, "anna\u2028"]
-    for name in names:
-        for maps in (None, {"*": {"id": "((("}}):
-            version = {"type": "ACTIVATE_VERSION", "stream": name}
-            ended = run(klar, [version, schema(name), record(name, id=1), state(1)], stream_maps=maps)
-            assert "Traceback" not in ended.err
-            assert len(ended.err) < 4000
-            assert len(ended.errors) == ended.code
-            assert all(text.isprintable() for text in ended.errors)
+@pytest.mark.parametrize("maps", [None, {"*": {"id": "((("}}], ids=["no map", "a map that fails"])
+@pytest.mark.parametrize(
+    "name",
+    ["\ud800" * 3, "a\nb\x1b[31m", "n" * 10_000, "anna\u2028"],
+    ids=["lone surrogates", "a line break and a colour", "10,000 letters", "a line separator"],
+)
+def test_a_stream_is_named_on_one_line_whatever_its_name_is(
+    name: str, maps: dict[str, Any] | None, klar: Sandbox
+) -> None:
+    version = {"type": "ACTIVATE_VERSION", "stream": name}
+    ended = run(klar, [version, schema(name), record(name, id=1), state(1)], stream_maps=maps)
+    assert "Traceback" not in ended.err
+    assert len(ended.err) < 4000
+    assert len(ended.errors) == ended.code
+    assert all(text.isprintable() for text in ended.errors)
 
 
 @pytest.mark.slow
 def test_columns_that_klar_does_not_know_take_a_bounded_memory_however_large_they_are(tmp_path: Path) -> None:
-    wide = (line(refund(f"r-{number}", note="n" * 200_000)) for number in range(2000))
-    assert peak(tmp_path, [line(REFUNDS), *wide]) < 180_000_000
+    wide = (line(refund_record(f"r-{number}", note="n" * 200_000)) for number in range(2000))
+    assert peak(tmp_path, [line(REFUNDS_SCHEMA), *wide]) < 180_000_000
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [b"\n", b""], ids=["whole", "without its last line break"])
 def test_a_large_rejects_file_is_not_read_at_the_start(tmp_path: Path, end: bytes) -> None:
     rejects = tmp_path / "rejects.jsonl"
-    one = line(refund("r", note="n" * 1000))
+    one = line(refund_record("r", note="n" * 1000))
     with rejects.open("wb") as file:
         for _ in range(400):
             file.write(one * 900)
         file.write(one.rstrip() + end)
     size = rejects.stat().st_size
     assert size > 350_000_000
-    assert peak(tmp_path, [line(REFUNDS), line(refund("a"))], rejects_path=str(rejects)) < 100_000_000
+    assert peak(tmp_path, [line(REFUNDS_SCHEMA), line(refund_record("a"))], rejects_path=str(rejects)) < 100_000_000
     assert rejects.stat().st_size == size + (end == b"")

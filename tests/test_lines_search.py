@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, state
+from klar_objects import REFUND_TIME
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, record, refund_record, state
 from thoroughness import size
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def real(number: int, chance: random.Random) -> dict[str, Any]:
     item = {"line_item_id": number, "refundedQuantity": 1.5, "sku": {"of": SECRET}}
     return chance.choice(
         [
-            refund(key),
-            refund(key, note=[SECRET], rows=[{"a": [1, {"b": None}]}], _sdc_deleted_at=None),
+            refund_record(key),
+            refund_record(key, note=[SECRET], rows=[{"a": [1, {"b": None}]}], _sdc_deleted_at=None),
             record(
                 "refunds",
                 ID=number,
@@ -52,10 +53,10 @@ def real(number: int, chance: random.Random) -> dict[str, Any]:
                 customer={"email": SECRET},
             ),
             record("refunds", id=key, createdAt=REFUND_TIME, lineItems=json.dumps([item])),
-            cost(key, 19.99),
+            cost_record(key, 19.99),
             record("transaction_costs", order_id=key, transaction_costs="1.10", note={"mail": SECRET}),
             state({"bookmarks": {"refunds": {"at": [number, 1.10, None]}}}),
-            REFUNDS | {"bookmark_properties": ["at"]},
+            REFUNDS_SCHEMA | {"bookmark_properties": ["at"]},
         ]
     )
 
@@ -241,9 +242,9 @@ def test_a_message_that_python_reads_is_held_or_set_aside_whatever_it_holds(
     klar: Sandbox, tmp_path: Path, numbers: Sequence[int], maps: dict[str, Any]
 ) -> None:
     rejects = tmp_path / "rejects.jsonl"
-    lines: list[Any] = [REFUNDS, COSTS]
+    lines: list[Any] = [REFUNDS_SCHEMA, COSTS_SCHEMA]
     for number in numbers:
-        lines += [refund(f"good-{number}"), LINES_MADE[number]]
+        lines += [refund_record(f"good-{number}"), LINES_MADE[number]]
     ended = run(klar, [*lines, state("end")], rejects_path=str(rejects), rejects_limit=100_000, **maps)
     records = [GOOD[number] for number in numbers if GOOD[number]["type"] == "RECORD"]
     read = Counter(message["stream"] for message in records) + Counter({"refunds": len(numbers)})
@@ -263,8 +264,8 @@ def test_any_other_line_stops_the_run_with_all_before_it_delivered(
     rejects = tmp_path / "rejects.jsonl"
     for number in numbers:
         klar.clear()
-        before = [refund("a")] if number % 10 == 0 else []  # for each it would take twice the time
-        lines = [REFUNDS, *before, state(1), LINES_MADE[number], refund("z"), state(2)]
+        before = [refund_record("a")] if number % 10 == 0 else []  # for each it would take twice the time
+        lines = [REFUNDS_SCHEMA, *before, state(1), LINES_MADE[number], refund_record("z"), state(2)]
         ended = run(klar, lines, rejects_path=str(rejects))
         assert (number, ended.code, ended.states, len(klar.refunds)) == (number, 1, [1], len(before))
         assert (number, len(ended.errors), "Traceback" in ended.err, SECRET in ended.err) == (number, 1, False, False)
@@ -280,12 +281,14 @@ def test_a_line_of_a_batch_file_is_held_or_set_aside_whatever_it_is(klar: Sandbo
         made = (
             with_odd_value(row, chance) if chance.random() < 0.5 else with_odd_bytes(json.dumps(row).encode(), chance)
         )
-        rows += [json.dumps(refund(f"good-{number}")["record"]).encode(), made.replace(b"\n", b" ")]
+        rows += [json.dumps(refund_record(f"good-{number}")["record"]).encode(), made.replace(b"\n", b" ")]
     rows = [row for row in rows if row.strip()]
     file.write_bytes(b"\n".join(rows) + b"\n")
     encoding = {"format": "jsonl", "compression": None}
     message = {"type": "BATCH", "stream": "refunds", "encoding": encoding, "manifest": [file.as_uri()]}
-    ended = run(klar, [REFUNDS, COSTS, message, state("end")], rejects_path=str(rejects), rejects_limit=100_000)
+    ended = run(
+        klar, [REFUNDS_SCHEMA, COSTS_SCHEMA, message, state("end")], rejects_path=str(rejects), rejects_limit=100_000
+    )
     assert (ended.states, ended.errors) == (["end"], [])
     refused = set_aside(rejects)
     good = {f"good-{number}" for number in range(FILE_LINES)}

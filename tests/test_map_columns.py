@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import REFUND_TIME, record, schema, state
+from klar_objects import REFUND_TIME
+from messages import record, schema, state
 from watched import Watched
 
 from target_klar.map_columns import expressions_of, missing_columns

@@ -15,7 +15,7 @@ from target_klar.sandbox import Sandbox
 pytestmark = pytest.mark.slow
 
 STATE = "dev:tap-jsonfile-to-target-klar"
-REFUNDS = {
+REFUNDS_OF_ROWS = {
     "880101": {
         "id": "880101",
         "createdAt": 1777887000,
@@ -40,7 +40,7 @@ REFUNDS = {
         ],
     },
 }
-COSTS = {"5300102": "1.1", "5300117": "2.675", "5300123": "0", "5300140": "0.35", "5300151": "12.9"}
+COSTS_OF_ROWS = {"5300102": "1.1", "5300117": "2.675", "5300123": "0", "5300140": "0.35", "5300151": "12.9"}
 
 
 def test_a_clone_loads_its_sample_rows_and_later_only_what_is_new(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_a_clone_loads_its_sample_rows_and_later_only_what_is_new(tmp_path: Path
         posts = len(klar.posts())
 
         assert first.code == 0, first.log
-        assert klar.refunds == REFUNDS
-        assert {key: str(held["transactionCosts"]) for key, held in klar.transaction_costs.items()} == COSTS
+        assert klar.refunds == REFUNDS_OF_ROWS
+        assert {key: str(held["transactionCosts"]) for key, held in klar.transaction_costs.items()} == COSTS_OF_ROWS
         assert posts == 2
         assert [Path(name).name for name in hashes(kept)] == ["refunds.jsonl", "transaction_costs.jsonl"]
         assert klar.token not in first.log + first.output
@@ -96,7 +96,7 @@ def test_the_loader_is_added_from_its_definition_as_often_as_one_likes_and_its_s
     maps = {"rows": {"__alias__": "refunds", "__filter__": "bool(id)"}}
     lines = [
         {"type": "SCHEMA", "stream": "rows", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]},
-        {"type": "RECORD", "stream": "rows", "record": REFUNDS["880101"]},
+        {"type": "RECORD", "stream": "rows", "record": REFUNDS_OF_ROWS["880101"]},
     ]
     (tmp_path / "tap.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="ascii")
     with Sandbox() as klar:
@@ -118,5 +118,5 @@ def test_the_loader_is_added_from_its_definition_as_often_as_one_likes_and_its_s
 
         loaded = shop.meltano(*load, **settings, TARGET_KLAR_BATCH_SIZE_ROWS="60")
 
-        assert (loaded.code, klar.refunds) == (0, {"880101": REFUNDS["880101"]}), loaded.log
+        assert (loaded.code, klar.refunds) == (0, {"880101": REFUNDS_OF_ROWS["880101"]}), loaded.log
         assert loaded.lines("[warning") == []

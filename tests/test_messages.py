@@ -12,7 +12,8 @@ import pytest
 from calls import closed_port
 from forked import run
 from invocation import config_file, invoke
-from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, state
+from klar_objects import REFUND_TIME
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, record, refund_record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ WHERE_TO_GET_ONE = (
 
 def planted(key: str, **fields: Any) -> dict[str, Any]:
     """A refund with a customer's address in a column that Klar does not know."""
-    return refund(key, customer_email=EMAIL, **fields)
+    return refund_record(key, customer_email=EMAIL, **fields)
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Failure:
     """One way to fail, and what the program says: `<any>` stands for what differs from run to run."""
 
     says: str
-    lines: list[Any] = field(default_factory=lambda: [REFUNDS, planted("a"), state(1)])
+    lines: list[Any] = field(default_factory=lambda: [REFUNDS_SCHEMA, planted("a"), state(1)])
     settings: Mapping[str, Any] = field(default_factory=dict)
     klar: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
@@ -53,7 +54,7 @@ class Failure:
 
 def after_a(*more: Any) -> list[Any]:
     """Lines that fail only after one record and its STATE have come through."""
-    return [REFUNDS, planted("a"), state(1), *more, state(2)]
+    return [REFUNDS_SCHEMA, planted("a"), state(1), *more, state(2)]
 
 
 def batch(encoding: dict[str, Any], *manifest: str) -> dict[str, Any]:
@@ -130,7 +131,7 @@ FAILURES: dict[str, Failure] = {
         "Klar refused all 8 records of the first request of refunds, in <any> requests, so it is not a single record "
         "(<any>). Nothing of it was stored; check the mapping and `refunds_api_version`. "
         f"{NOTHING_KEPT}",
-        lines=[REFUNDS, *(planted(str(number)) for number in range(8)), state(1)],
+        lines=[REFUNDS_SCHEMA, *(planted(str(number)) for number in range(8)), state(1)],
         settings={"rejects_path": "<rejects>"},
         klar={"refuse": lambda _: True, "refuse_style": "opaque"},
     ),
@@ -332,7 +333,7 @@ def test_a_configuration_error_does_not_show_the_token(make: Callable[[Path], li
 
 def test_a_rejects_file_that_is_the_input_too_is_left_alone(klar: Sandbox, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.jsonl"
-    first = run(klar, [REFUNDS, planted("a", createdAt="soon")], rejects_path=str(rejects))
+    first = run(klar, [REFUNDS_SCHEMA, planted("a", createdAt="soon")], rejects_path=str(rejects))
     assert first.code == 0
     before = rejects.read_bytes()
     ended = run(klar, [], "--input", str(rejects), rejects_path=str(rejects))
@@ -349,13 +350,13 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
     klar.refuse = lambda sent: sent.get("id") == "c" and "is unknown"
     rejects = tmp_path / "rejects.jsonl"
     lines = [
-        REFUNDS,
-        COSTS,
+        REFUNDS_SCHEMA,
+        COSTS_SCHEMA,
         planted("a"),
         planted("b", createdAt="soon"),
         planted("c"),
-        cost("o"),
-        cost("o", 2),
+        cost_record("o"),
+        cost_record("o", 2),
         state(1),
     ]
     ended = run(klar, lines, rejects_path=str(rejects))

@@ -48,7 +48,7 @@ def put(project: Project, name: str, rows: Iterable[Row]) -> None:
     (project.folder / "tests" / "data" / "rows" / f"{name}.jsonl").write_text(text, encoding="ascii")
 
 
-def refunds(first: int, number: int) -> list[Row]:
+def refund_rows(first: int, number: int) -> list[Row]:
     """Makes refunds as a shop's database has them."""
     return [
         {
@@ -87,7 +87,7 @@ def said(finished: Finished, level: str, plugin: str = "target-klar") -> list[st
 def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, api_token="mistyped")
-        put(project, "refunds", refunds(1, 20))
+        put(project, "refunds", refund_rows(1, 20))
         night = project.run(*PIPELINE)
 
         assert night.code == 1
@@ -115,7 +115,7 @@ def test_second_night_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_
         project = shop(tmp_path, klar)
         project.environment |= QUICK_TAP
         for number in range(20):
-            put(project, f"refunds-{number:02}", refunds(1 + 10_000 * number, 10_000))
+            put(project, f"refunds-{number:02}", refund_rows(1 + 10_000 * number, 10_000))
         run = project.start("run", "--no-install", *PIPELINE)
         wait_until(lambda: klar.count("refunds") >= 100_000)
         os.killpg(run.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_second_night_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_
 def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar)
-        rows = refunds(1, 500)
+        rows = refund_rows(1, 500)
         rows[250]["line_items"][0]["refunded_quantity"] = "two"
         put(project, "refunds", rows)
         night = project.run(*PIPELINE)
@@ -178,7 +178,7 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
 def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, rejects_path="rejects.jsonl")
-        put(project, "refunds", [{"lines": row.pop("line_items"), **row} for row in refunds(1, 300)])
+        put(project, "refunds", [{"lines": row.pop("line_items"), **row} for row in refund_rows(1, 300)])
         night = project.run(*PIPELINE)
 
         assert night.code == 1
@@ -203,7 +203,7 @@ def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path:
 def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_fixed(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, rejects_path="rejects.jsonl")
-        rows = refunds(1, 50)
+        rows = refund_rows(1, 50)
         for row in rows[:10]:
             row["line_items"] = [{"line_item_id": 7, "refunded_quantity": "1 piece"}]
         put(project, "refunds", rows)
@@ -249,7 +249,7 @@ def test_sixth_night_a_token_revoked_halfway_keeps_what_klar_confirmed(tmp_path:
         project = shop(tmp_path, klar)
         project.environment |= QUICK_TAP
         for number in range(6):
-            put(project, f"refunds-{number}", refunds(1 + 10_000 * number, 10_000))
+            put(project, f"refunds-{number}", refund_rows(1 + 10_000 * number, 10_000))
         night = project.run(*PIPELINE)
         covered = files_read(project)
         held = klar.refunds.keys()
@@ -280,8 +280,8 @@ def test_seventh_night_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_p
             )
             both["plugins"]["loaders"].append({"name": f"target-{store}", "inherit_from": "target-klar"})
         (project.folder / "meltano.yml").write_text(yaml.safe_dump(both), encoding="utf-8")
-        put(project, "refunds-vienna", refunds(1, 30))
-        put(project, "refunds-berlin", refunds(1001, 40))
+        put(project, "refunds-vienna", refund_rows(1, 30))
+        put(project, "refunds-berlin", refund_rows(1001, 40))
         tokens = {"TARGET_VIENNA_API_TOKEN": vienna.token, "TARGET_VIENNA_API_URL": vienna.url}
         tokens |= {"TARGET_BERLIN_API_TOKEN": vienna.token, "TARGET_BERLIN_API_URL": berlin.url}
         blocks = ("tap-vienna", "target-vienna", "tap-berlin", "target-berlin")
@@ -309,7 +309,7 @@ def test_seventh_night_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_p
 def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Path) -> None:
     with Sandbox(faults=["503@1+", "status:503@1+"]) as klar:
         project = shop(tmp_path, klar, retry_timeout_seconds=4)
-        put(project, "refunds", refunds(1, 2500))
+        put(project, "refunds", refund_rows(1, 2500))
         night = project.run(*PIPELINE)
 
         assert night.code == 1
@@ -333,7 +333,7 @@ def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Pa
 def test_ninth_night_rejects_make_the_job_red_and_the_state_is_kept(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, rejects_path="rejects.jsonl", fail_on_rejects="true")
-        rows = refunds(1, 50)
+        rows = refund_rows(1, 50)
         rows[10]["line_items"][0]["refunded_quantity"] = "two"
         put(project, "refunds", rows)
         night = project.run(*PIPELINE)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import COSTS, REFUNDS, cost, line, record, refund, schema, start, state
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
+from program import start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,10 @@ MALFORMED: dict[str, tuple[Any, str]] = {
         '{"type":"RECORD","stream":"\\ud800\\n","record":{}}',
         "A record of \\ud800\\n came before the SCHEMA of its stream",
     ),
-    "a record before its SCHEMA": (cost("c"), "A record of transaction_costs came before the SCHEMA of its stream"),
+    "a record before its SCHEMA": (
+        cost_record("c"),
+        "A record of transaction_costs came before the SCHEMA of its stream",
+    ),
     "batch files before their SCHEMA": (
         '{"type":"BATCH","stream":"transaction_costs","encoding":{},"manifest":[]}',
         "A record of transaction_costs came before the SCHEMA of its stream",
@@ -87,7 +91,9 @@ MALFORMED: dict[str, tuple[Any, str]] = {
 def test_a_malformed_line_stops_the_run_with_all_before_it_delivered_and_checkpointed(
     klar: Sandbox, bad: Any, wrong: str
 ) -> None:
-    ended = run(klar, [REFUNDS, refund("a"), state({"seen": 1}), bad, refund("z"), state({"seen": 2})])
+    ended = run(
+        klar, [REFUNDS_SCHEMA, refund_record("a"), state({"seen": 1}), bad, refund_record("z"), state({"seen": 2})]
+    )
     assert (ended.code, ended.states, set(klar.refunds)) == (1, [{"seen": 1}], {"a"})
     assert len(ended.errors) == 1
     assert ended.errors[0].startswith(f"Line 4 of the input: {wrong}")
@@ -100,7 +106,14 @@ def test_a_malformed_line_stops_the_run_with_all_before_it_delivered_and_checkpo
 
 def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
     bad = ['"text"', "5", "null", "[1]", "true"]
-    lines = [REFUNDS, refund("a"), state(1), *(f"{RECORD}{value}}}" for value in bad), refund("z"), state(2)]
+    lines = [
+        REFUNDS_SCHEMA,
+        refund_record("a"),
+        state(1),
+        *(f"{RECORD}{value}}}" for value in bad),
+        refund_record("z"),
+        state(2),
+    ]
     stopped = run(klar, lines)
     assert (stopped.code, stopped.states, set(klar.refunds)) == (1, [1], {"a"})
     assert stopped.errors == [
@@ -117,20 +130,20 @@ def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox
 
 
 def test_blank_lines_line_ends_and_a_missing_last_one_make_no_difference(klar: Sandbox) -> None:
-    a, b = json.dumps(refund("a")), json.dumps(refund("b"))
-    ended = run(klar, ["", "  \t", REFUNDS, b"", a + "\r", "\r", b, "\n\n", line(state(1))[:-1]])
+    a, b = json.dumps(refund_record("a")), json.dumps(refund_record("b"))
+    ended = run(klar, ["", "  \t", REFUNDS_SCHEMA, b"", a + "\r", "\r", b, "\n\n", line(state(1))[:-1]])
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "b"})
 
 
 def test_line_numbers_count_blank_lines_too(klar: Sandbox) -> None:
-    ended = run(klar, ["", REFUNDS, "\r", "", "what"])
+    ended = run(klar, ["", REFUNDS_SCHEMA, "\r", "", "what"])
     assert ended.errors[0].startswith("Line 5 of the input: ")
 
 
 def test_a_last_line_without_its_end_is_cut_off_only_if_its_json_is(klar: Sandbox) -> None:
     process = start({"api_token": klar.token, "api_url": klar.url})
     out, err = process.communicate(
-        line(REFUNDS) + line(refund("a")) + line(state(1)) + line(refund("b"))[:-20], timeout=60
+        line(REFUNDS_SCHEMA) + line(refund_record("a")) + line(state(1)) + line(refund_record("b"))[:-20], timeout=60
     )
     assert (process.returncode, out) == (1, b"1\n")
     assert b"Line 4 of the input: not valid JSON (after byte " in err
@@ -138,13 +151,13 @@ def test_a_last_line_without_its_end_is_cut_off_only_if_its_json_is(klar: Sandbo
 
 
 def test_a_record_of_3_mb_passes_and_is_sent_without_what_klar_does_not_know(klar: Sandbox) -> None:
-    ended = run(klar, [REFUNDS, refund("a", note="n" * 3_000_000), refund("b"), state(1)])
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a", note="n" * 3_000_000), refund_record("b"), state(1)])
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "b"})
     assert len(klar.bodies[0]) < 1000
 
 
 def test_lines_may_come_in_pieces_of_any_size(klar: Sandbox) -> None:
-    data = b"".join(map(line, [REFUNDS, refund("\u00e4\u20ac\U0001f600"), state("\u00e4")]))
+    data = b"".join(map(line, [REFUNDS_SCHEMA, refund_record("\u00e4\u20ac\U0001f600"), state("\u00e4")]))
     process = start({"api_token": klar.token, "api_url": klar.url})
     assert process.stdin
     for byte in data[:-1]:
@@ -158,7 +171,7 @@ def test_lines_may_come_in_pieces_of_any_size(klar: Sandbox) -> None:
 
 def test_messages_that_mean_nothing_here_are_ignored(klar: Sandbox) -> None:
     versions = [{"type": "ACTIVATE_VERSION", "stream": "refunds", "version": number} for number in (1, 2)]
-    ended = run(klar, [REFUNDS, *versions, refund("a"), *versions, state(1)])
+    ended = run(klar, [REFUNDS_SCHEMA, *versions, refund_record("a"), *versions, state(1)])
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     assert len(ended.said("ACTIVATE_VERSION")) == 1
     assert "refunds: ACTIVATE_VERSION messages are ignored; Klar has no versions of a stream" in ended.err
@@ -169,7 +182,16 @@ def test_a_schema_may_come_again_and_change_and_say_anything_about_keys(klar: Sa
     odd = [other | {"key_properties": odd} for odd in (None, [], 5, ["nope"])]
     ended = run(
         klar,
-        [REFUNDS, refund("a"), other, refund("b"), *odd, COSTS, record("refunds", **refund("c")["record"]), state(1)],
+        [
+            REFUNDS_SCHEMA,
+            refund_record("a"),
+            other,
+            refund_record("b"),
+            *odd,
+            COSTS_SCHEMA,
+            record("refunds", **refund_record("c")["record"]),
+            state(1),
+        ],
     )
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "b", "c"})
     assert len(klar.posts()) == 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import program
 import pytest
-from program import BY_STREAM, COSTS, REFUNDS, cost, refund, schema, state
+from messages import BY_STREAM, COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, refund_record, schema, state
 from watched import Watched, numbered, together
 
 from target_klar.sandbox import Request, Sandbox
@@ -140,9 +140,9 @@ def test_a_signal_during_four_requests_lets_them_all_finish_and_writes_the_newes
 
 
 def test_a_signal_while_both_streams_load_covers_no_more_than_both_hold() -> None:
-    lines: list[Any] = [REFUNDS, COSTS]
+    lines: list[Any] = [REFUNDS_SCHEMA, COSTS_SCHEMA]
     for number in range(1, RECORDS + 1):
-        lines += [refund(f"R-{number}"), cost(f"C-{number}"), state(number)]
+        lines += [refund_record(f"R-{number}"), cost_record(f"C-{number}"), state(number)]
 
     def scenario(nth: int, number: int) -> None:
         with Sandbox(latency=0.1, jitter=0.4) as klar:
@@ -261,9 +261,9 @@ def test_a_state_still_leaves_when_stdout_is_read_again_after_the_signal(klar: S
 
 def with_big_states() -> list[Any]:
     """Refunds, each with a STATE that does not fit into a pipe beside another one."""
-    lines: list[Any] = [REFUNDS]
+    lines: list[Any] = [REFUNDS_SCHEMA]
     for number in range(1, RECORDS + 1):
-        lines += [refund(f"R-{number}"), state({"n": number, "padding": "x" * 50_000})]
+        lines += [refund_record(f"R-{number}"), state({"n": number, "padding": "x" * 50_000})]
     return lines
 
 
@@ -333,7 +333,7 @@ def test_a_second_signal_changes_nothing(stream: str) -> None:
 
 
 def test_the_last_records_of_a_silent_tap_are_sent_and_covered_after_the_batch_delay(klar: Sandbox) -> None:
-    lines = [REFUNDS, COSTS, *numbered(1, 7, every=1), cost("C-1"), state(8)]
+    lines = [REFUNDS_SCHEMA, COSTS_SCHEMA, *numbered(1, 7, every=1), cost_record("C-1"), state(8)]
     with Watched(klar, batch_wait_limit_seconds=1, checkpoint_interval_seconds=0) as run:
         run.feed(lines, ends=False)
         run.until(lambda: run.states and run.states[-1] == 8)
@@ -349,9 +349,9 @@ def test_an_error_that_a_signal_follows_is_still_said() -> None:
     with Sandbox() as klar:
         klar.misbehave("refunds/hang@1+", "transaction_costs/401@1")
         with Watched(klar, missing=held(klar), batch_size_rows=1, checkpoint_interval_seconds=0) as run:
-            run.feed([REFUNDS, COSTS, refund("R-1")], ends=False)
+            run.feed([REFUNDS_SCHEMA, COSTS_SCHEMA, refund_record("R-1")], ends=False)
             run.until(lambda: len(klar.posts()) > 0)  # hangs; a token refused before that would keep it from being sent
-            run.feed([cost("C-1"), state(1)], ends=False)
+            run.feed([cost_record("C-1"), state(1)], ends=False)
             run.until(lambda: len(klar.posts()) > 1)
             time.sleep(AT_ONCE)  # the run ends already, and waits for the request that hangs
             run.signal(TERM)

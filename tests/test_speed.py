@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cheap_klar import CheapKlar, Figures
 from measured import KLAR, Run, timed
-from sources import COSTS, REFUNDS, Source
+from sources import KLAR_COSTS, KLAR_REFUNDS, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,13 +27,13 @@ def load(folder: Path, source: Source, rows: int, latency: float, **settings: An
 
 @pytest.mark.parametrize("allowed", [1, 4, 8])
 def test_as_many_requests_as_allowed_wait_at_the_same_time_and_no_more(tmp_path: Path, allowed: int) -> None:
-    _, figures = load(tmp_path, REFUNDS, 20 * allowed, 0.3, batch_size_rows=5, max_parallel_requests=allowed)
+    _, figures = load(tmp_path, KLAR_REFUNDS, 20 * allowed, 0.3, batch_size_rows=5, max_parallel_requests=allowed)
     assert figures.requests == 4 * allowed
     assert figures.peak_in_flight == allowed
 
 
 def test_waiting_for_answers_overlaps(tmp_path: Path) -> None:
-    run, figures = load(tmp_path, REFUNDS, 960, 0.2, batch_size_rows=20, max_parallel_requests=8)
+    run, figures = load(tmp_path, KLAR_REFUNDS, 960, 0.2, batch_size_rows=20, max_parallel_requests=8)
     assert figures.requests == 48
     one_after_the_other = figures.requests * 0.2
     assert run.wall < one_after_the_other / 1.5  # a third of it on an idle machine
@@ -41,5 +41,5 @@ def test_waiting_for_answers_overlaps(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_stays_the_same_for_ten_times_the_records_though_klar_is_slower_than_the_tap(tmp_path: Path) -> None:
-    few, many = (load(tmp_path, COSTS, rows, 0.01)[0].peak for rows in (20_000, 200_000))
+    few, many = (load(tmp_path, KLAR_COSTS, rows, 0.01)[0].peak for rows in (20_000, 200_000))
     assert many < 1.3 * few

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import record, schema, state
+from messages import record, schema, state
 
 from target_klar.sandbox import Sandbox
 
@@ -53,7 +53,7 @@ def row(number: int) -> dict[str, Any]:
     }
 
 
-def order(number: int) -> dict[str, Any]:
+def held_order(number: int) -> dict[str, Any]:
     """What Klar holds of it."""
     lines = [
         {
@@ -105,9 +105,12 @@ ROWS: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]] = {
             "1 sku=A": {"orderId": "1", "sku": "A", "productCogs": Decimal("2.346")},
         },
     ),
-    "orders": ([row(number) for number in range(1, 201)], {str(number): order(number) for number in range(1, 201)}),
+    "orders": (
+        [row(number) for number in range(1, 201)],
+        {str(number): held_order(number) for number in range(1, 201)},
+    ),
 }
-ORDERS = schema("orders")
+ORDERS_SCHEMA = schema("orders")
 
 
 def messages(*streams: str, most: int = 200) -> Iterator[Any]:
@@ -151,11 +154,11 @@ def test_one_object_that_klar_refuses_does_not_hold_back_the_others(
 
 def test_a_rate_in_the_wrong_place_of_an_order_is_told_by_its_path_in_klars_words_too(klar: Sandbox) -> None:
     bad = row(4) | {"line_items": [{"id": 1, "quantity": 1, "taxes": [{"tax_rate": "17%"}]}]}
-    ended = run(klar, [ORDERS, record("orders", **bad)])
+    ended = run(klar, [ORDERS_SCHEMA, record("orders", **bad)])
     assert ended.code == 1
     assert 'orders 4: lineItems[0].taxes[0].taxRate must be a number (found text "17%")' in ended.errors[0]
 
-    ended = run(klar, [ORDERS, record("orders", **bad)], validate_records=False)
+    ended = run(klar, [ORDERS_SCHEMA, record("orders", **bad)], validate_records=False)
     assert ended.code == 1
     assert "orders 4: lineItems[0].taxes[0].taxRate must be a number" in ended.errors[0]
 
@@ -180,7 +183,7 @@ def test_no_message_shows_what_stands_below_a_customer_or_an_address(
     bad = row(1) | {name: PERSONAL[name]}
     ended = run(
         klar,
-        [ORDERS, record("orders", **bad), record("orders", **row(2))],
+        [ORDERS_SCHEMA, record("orders", **bad), record("orders", **row(2))],
         validate_records=validate,
         rejects_path=str(tmp_path / "rejects"),
     )
@@ -193,7 +196,7 @@ def test_no_message_shows_what_stands_below_a_customer_or_an_address(
 
 def test_bundled_products_need_a_version_that_knows_them(klar: Sandbox) -> None:
     bundle = row(1) | {"line_items": [{"id": 1, "quantity": 1, "bundled_products": [{"id": 2, "quantity": 3}]}]}
-    lines = [ORDERS, record("orders", **bundle)]
+    lines = [ORDERS_SCHEMA, record("orders", **bundle)]
     ended = run(klar, lines)
     assert ended.code == 1
     why = "lineItems[0].bundledProducts is known to Klar from version 07.2025 on: set `orders_api_version`"
@@ -205,16 +208,18 @@ def test_bundled_products_need_a_version_that_knows_them(klar: Sandbox) -> None:
 
 def test_a_deleted_order_is_cancelled_if_it_came_whole_and_else_skipped(klar: Sandbox) -> None:
     gone = {"_sdc_deleted_at": "2024-01-01T12:00:00Z"}
-    lines = [ORDERS, *(record("orders", **row(number)) for number in (1, 2, 3))]
+    lines = [ORDERS_SCHEMA, *(record("orders", **row(number)) for number in (1, 2, 3))]
     lines += [record("orders", **row(1) | gone), record("orders", id=2, **gone)]
     ended = run(klar, lines, hard_delete=True)
     assert ended.code == 0
-    assert klar.orders == {"1": order(1) | {"cancelledAt": NOON}, "3": order(3)}, "2 is deleted before it is sent"
+    assert klar.orders == {"1": held_order(1) | {"cancelledAt": NOON}, "3": held_order(3)}, (
+        "2 is deleted before it is sent"
+    )
     assert ended.said("1 deleted records were skipped")
 
 
 def test_amounts_that_look_like_a_mistake_are_counted(klar: Sandbox) -> None:
-    lines = [ORDERS]
+    lines = [ORDERS_SCHEMA]
     for number, wrong in enumerate([{"taxes": [{"taxRate": 19}]}, {"taxes": [{"taxRate": 7}]}, {}]):
         amounts = {"totalAmountAfterTaxesAndDiscounts": 8 + number, "totalAmountBeforeTaxesAndDiscounts": 9}
         item = {"id": "1", "quantity": 1} | amounts | wrong

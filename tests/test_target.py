@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, start, state
+from klar_objects import REFUND_TIME
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
 from program import run as run_afresh
-from samples import REFUNDS as SAMPLE_REFUNDS
-from samples import SAMPLE, TRANSACTION_COSTS
+from program import start
+from samples import COST_COUNT, REFUND_COUNT, SAMPLE
 
 if TYPE_CHECKING:
     import subprocess
@@ -57,7 +58,7 @@ def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state
     assert {key: held["transactionCosts"] for key, held in klar.transaction_costs.items()} == {
         key: Decimal(str(each["transaction_costs"])) for key, each in sent.items()
     }
-    assert (len(klar.refunds), len(klar.transaction_costs)) == (SAMPLE_REFUNDS, TRANSACTION_COSTS)
+    assert (len(klar.refunds), len(klar.transaction_costs)) == (REFUND_COUNT, COST_COUNT)
     assert sorted(seen.count or 0 for seen in klar.posts("refunds")) == [345, 1000, 1000]
     assert sorted(seen.count or 0 for seen in klar.posts("transaction_costs")) == [234, 1000]
     for stream in ("refunds", "transaction_costs"):
@@ -79,7 +80,7 @@ def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state
 def test_a_status_that_never_shows_the_load_ends_the_run_and_no_state_comes_out(klar: Sandbox) -> None:
     klar.status_frozen = True
     began = time.monotonic()
-    ended = run(klar, [REFUNDS, refund("a"), state(1)], status_timeout_seconds=1)
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1)], status_timeout_seconds=1)
     assert (ended.code, ended.out) == (1, "")
     assert 0.5 < time.monotonic() - began < 15
     assert len(ended.errors) == 1
@@ -97,7 +98,7 @@ def test_a_klar_that_takes_a_body_and_counts_nothing_is_found_at_the_first_reque
 
 def test_a_status_that_only_has_to_answer_lets_the_state_out_with_one_warning(klar: Sandbox) -> None:
     klar.status_frozen = True
-    ended = run(klar, [REFUNDS, refund("a"), state(1)], status_timeout_seconds=0)
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1)], status_timeout_seconds=0)
     assert (ended.code, ended.states) == (0, [1])
     assert told(ended, "WARNING") == [
         "status_timeout_seconds is 0: Klar's status has to answer, but not to show the load."
@@ -106,7 +107,7 @@ def test_a_status_that_only_has_to_answer_lets_the_state_out_with_one_warning(kl
 
 
 def test_an_empty_input_is_a_success_without_a_request(klar: Sandbox) -> None:
-    ended = run(klar, [REFUNDS, COSTS])
+    ended = run(klar, [REFUNDS_SCHEMA, COSTS_SCHEMA])
     assert (ended.code, ended.out, klar.requests) == (0, "", [])
 
 
@@ -123,7 +124,7 @@ def read_line(process: subprocess.Popen[bytes], seconds: float = 30) -> bytes:
 def test_a_state_with_nothing_outstanding_goes_out_at_once_though_the_tap_stays_silent(klar: Sandbox) -> None:
     process = start({"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 3600})
     assert process.stdin
-    process.stdin.write(line(REFUNDS) + line(state({"page": 1})))
+    process.stdin.write(line(REFUNDS_SCHEMA) + line(state({"page": 1})))
     process.stdin.flush()
     assert json.loads(read_line(process)) == {"page": 1}
     assert klar.requests == []
@@ -134,7 +135,7 @@ def test_a_state_with_nothing_outstanding_goes_out_at_once_though_the_tap_stays_
 def test_a_record_waits_no_longer_than_the_batch_delay_though_the_tap_stays_silent(klar: Sandbox) -> None:
     process = start({"api_token": klar.token, "api_url": klar.url, "batch_wait_limit_seconds": 1})
     assert process.stdin
-    process.stdin.write(line(REFUNDS) + line(refund("a")) + line(state(1)))
+    process.stdin.write(line(REFUNDS_SCHEMA) + line(refund_record("a")) + line(state(1)))
     process.stdin.flush()
     assert read_line(process) == b"1\n"
     assert klar.refunds.keys() == {"a"}
@@ -143,17 +144,17 @@ def test_a_record_waits_no_longer_than_the_batch_delay_though_the_tap_stays_sile
 
 
 def test_an_interval_of_0_lets_a_state_out_after_every_batch_that_is_confirmed(klar: Sandbox) -> None:
-    lines = chain.from_iterable((refund(str(number)), state(number)) for number in range(1, 9))
+    lines = chain.from_iterable((refund_record(str(number)), state(number)) for number in range(1, 9))
     settings: dict[str, Any] = {"batch_size_rows": 2, "max_parallel_requests": 1, "checkpoint_interval_seconds": 0}
     klar.latency = 0.05
-    ended = run(klar, [REFUNDS, *lines], **settings)
+    ended = run(klar, [REFUNDS_SCHEMA, *lines], **settings)
     assert ended.code == 0
     assert ended.states in ([2, 4, 6, 8], [2, 4, 8], [2, 6, 8], [4, 6, 8])  # two may be confirmed at once
 
 
 def test_a_state_goes_out_with_the_text_that_came_in(klar: Sandbox) -> None:
     text = '{"a": [1.10, 1e-7, 12345678901234567.89, 123456789012345678901234567890, -0.0], "b": "\\u00e4 \\/"}'
-    ended = run(klar, [REFUNDS, refund("a"), f'{{"type": "STATE", "value": {text}}}'])
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), f'{{"type": "STATE", "value": {text}}}'])
     assert (ended.code, ended.out) == (0, text + "\n")
 
 
@@ -169,7 +170,7 @@ def test_a_number_arrives_with_the_decimal_value_that_the_tap_wrote(klar: Sandbo
     body = '{"type": "RECORD", "stream": "transaction_costs", "record": {"orderId": "%s", "transactionCosts": %s}}'
     as_text = [json.dumps(number) for number in NUMBERS]
     lines = [body % (index, number) for index, number in enumerate(NUMBERS + as_text)]
-    ended = run(klar, [COSTS, *lines], **({"stream_maps": maps} if maps else {}))
+    ended = run(klar, [COSTS_SCHEMA, *lines], **({"stream_maps": maps} if maps else {}))
     assert ended.code == 0
     sent = json.loads(klar.bodies[0], parse_float=str, parse_int=str)["items"]
     assert [Decimal(each["transactionCosts"]) for each in sent] == [*map(Decimal, NUMBERS), *map(Decimal, NUMBERS)]
@@ -181,7 +182,7 @@ def test_a_number_arrives_with_the_decimal_value_that_the_tap_wrote(klar: Sandbo
 
 
 def test_a_map_that_changes_nothing_sends_the_same_bytes(klar: Sandbox) -> None:
-    odd = [refund("x", quantity=1.10), refund("y", updated_at=None)]
+    odd = [refund_record("x", quantity=1.10), refund_record("y", updated_at=None)]
     lines = [*SAMPLE.read_bytes().splitlines()[:400], *odd]
     assert run(klar, lines, max_parallel_requests=1).code == 0
     plain = klar.bodies
@@ -193,8 +194,12 @@ def test_a_map_that_changes_nothing_sends_the_same_bytes(klar: Sandbox) -> None:
 
 def test_streams_are_renamed_and_several_become_one(klar: Sandbox) -> None:
     maps = {name: {"__alias__": "refunds"} for name in ("order_refunds", "pos_refunds")}
-    lines = [schema("order_refunds"), schema("pos_refunds"), refund("a") | {"stream": "order_refunds"}]
-    lines += [refund("b", 1) | {"stream": "order_refunds"}, refund("b", 2) | {"stream": "pos_refunds"}, state(1)]
+    lines = [schema("order_refunds"), schema("pos_refunds"), refund_record("a") | {"stream": "order_refunds"}]
+    lines += [
+        refund_record("b", 1) | {"stream": "order_refunds"},
+        refund_record("b", 2) | {"stream": "pos_refunds"},
+        state(1),
+    ]
     ended = run(klar, lines, stream_maps=maps)
     assert (ended.code, ended.states) == (0, [1])
     assert {key: held["lineItems"][0]["refundedQuantity"] for key, held in klar.refunds.items()} == {"a": 1, "b": 2}
@@ -219,7 +224,14 @@ def test_line_items_are_built_by_a_list_expression_and_times_by_a_function(klar:
 
 @pytest.mark.parametrize("maps", [{"orders": "__NULL__"}, {"orders": None}, {"refunds": {}, "__else__": "__NULL__"}])
 def test_other_streams_are_dropped_where_a_map_says_so(klar: Sandbox, maps: dict[str, Any]) -> None:
-    lines = [schema("orders"), REFUNDS, record("orders", id="o"), refund("a"), record("orders", id="p"), state(1)]
+    lines = [
+        schema("orders"),
+        REFUNDS_SCHEMA,
+        record("orders", id="o"),
+        refund_record("a"),
+        record("orders", id="p"),
+        state(1),
+    ]
     ended = run(klar, lines, stream_maps=maps)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
 
@@ -235,7 +247,7 @@ def test_one_source_stream_feeds_both_streams(klar: Sandbox) -> None:
             "__else__": "__NULL__",
         },
     }
-    sale = refund("s", fee=1.10) | {"stream": "sales"}
+    sale = refund_record("s", fee=1.10) | {"stream": "sales"}
     ended = run(klar, [schema("sales", fee={"type": "number"}), sale, state(1)], stream_maps=maps)
     assert (ended.code, ended.states) == (0, [1])
     assert klar.refunds.keys() == {"s"}
@@ -244,7 +256,7 @@ def test_one_source_stream_feeds_both_streams(klar: Sandbox) -> None:
 
 def test_records_that_a_filter_leaves_out_are_neither_sent_nor_waited_for(klar: Sandbox) -> None:
     maps = {"refunds": {"__filter__": "id != 'b'"}}
-    ended = run(klar, [REFUNDS, refund("a"), refund("b"), state(1)], stream_maps=maps)
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), refund_record("b"), state(1)], stream_maps=maps)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
 
 
@@ -254,13 +266,20 @@ FAILING_MAP = {"refunds": {"id": "id", "createdAt": "float(createdAt)", "lineIte
 def test_a_map_that_fails_on_one_record_stops_the_run_there_or_sets_the_record_aside(
     klar: Sandbox, tmp_path: Path
 ) -> None:
-    lines = [REFUNDS, refund("a"), state(1), refund("b", createdAt="soon"), refund("c"), state(2)]
+    lines = [
+        REFUNDS_SCHEMA,
+        refund_record("a"),
+        state(1),
+        refund_record("b", createdAt="soon"),
+        refund_record("c"),
+        state(2),
+    ]
     stopped = run(klar, lines, stream_maps=FAILING_MAP)
     assert (stopped.code, stopped.states, set(klar.refunds)) == (1, [1], {"a"})
     rejects = tmp_path / "rejects.jsonl"
     ended = run(klar, lines, stream_maps=FAILING_MAP, rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [2], {"a", "c"})
-    assert [each["record"] for each in rejected(rejects)] == [refund("b", createdAt="soon")["record"]]
+    assert [each["record"] for each in rejected(rejects)] == [refund_record("b", createdAt="soon")["record"]]
     assert "could not be mapped" in rejected(rejects)[0]["errors"][0]["message"]
 
 
@@ -277,14 +296,14 @@ def test_batch_files_plain_and_packed_and_larger_than_a_request_go_the_way_of_re
     klar: Sandbox, tmp_path: Path
 ) -> None:
     plain, packed, costs = (tmp_path / name for name in ("plain.jsonl", "packed.jsonl.gz", "costs.jsonl"))
-    rows = [json.dumps(refund(f"r-{number}", note="n")["record"]) + "\n" for number in range(2500)]
+    rows = [json.dumps(refund_record(f"r-{number}", note="n")["record"]) + "\n" for number in range(2500)]
     plain.write_text("".join(rows[:1200]))
     packed.write_bytes(gzip.compress("\n".join(rows[1200:]).encode()))
     costs.write_text('{"order": 1, "fee": 1.10}\n\n{"order": 2, "fee": 2.675}')
     fields = {"__alias__": "transaction_costs", "orderId": "order", "transactionCosts": "fee"}
     maps = {"fees": fields | {"__key_properties__": ["orderId"], "__else__": "__NULL__"}}
-    lines = [REFUNDS, schema("fees", key="order", fee={"type": "number"}), batch("refunds", plain)]
-    lines += [batch("refunds", packed, compression="gzip"), batch("fees", costs), refund("after"), state(1)]
+    lines = [REFUNDS_SCHEMA, schema("fees", key="order", fee={"type": "number"}), batch("refunds", plain)]
+    lines += [batch("refunds", packed, compression="gzip"), batch("fees", costs), refund_record("after"), state(1)]
     ended = run(klar, lines, stream_maps=maps)
     assert (ended.code, ended.states) == (0, [1])
     assert klar.refunds.keys() == {f"r-{number}" for number in range(2500)} | {"after"}
@@ -297,9 +316,9 @@ def test_batch_files_plain_and_packed_and_larger_than_a_request_go_the_way_of_re
 
 def test_a_bad_line_of_a_batch_file_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
     file, rejects = tmp_path / "rows.jsonl", tmp_path / "rejects.jsonl"
-    good = json.dumps(refund("a")["record"]).encode()
+    good = json.dumps(refund_record("a")["record"]).encode()
     file.write_bytes(b"\n".join([good, b"{not json", b"[1]", b"\xff\xfe", good.replace(b'"a"', b'"z"')]))
-    ended = run(klar, [REFUNDS, batch("refunds", file), state(1)], rejects_path=str(rejects))
+    ended = run(klar, [REFUNDS_SCHEMA, batch("refunds", file), state(1)], rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "z"})
     set_aside = [each["record"] for each in rejected(rejects)]
     assert set_aside[1] == [1]
@@ -314,17 +333,17 @@ def test_a_batch_file_that_cannot_be_read_stops_the_run_with_all_before_it_deliv
     klar: Sandbox, tmp_path: Path, place: str
 ) -> None:
     message = batch("refunds") | {"manifest": [place or str(tmp_path / "none.jsonl")]}
-    ended = run(klar, [REFUNDS, refund("a"), state(1), message, refund("z"), state(2)])
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1), message, refund_record("z"), state(2)])
     assert (ended.code, ended.states, set(klar.refunds)) == (1, [1], {"a"})
     assert len(ended.errors) == 1
     assert ended.errors[0].startswith(f"The batch file {message['manifest'][0]} cannot be read (")
     assert "Traceback" not in ended.err
 
 
-def test_a_packed_batch_file_that_is_cut_or_whose_line_never_ends_stops_the_run_with_all_before_it_delivered(
+def test_a_packed_batch_file_that_is_cut_or_has_an_endless_line_stops_with_all_before_it_delivered(
     klar: Sandbox, tmp_path: Path
 ) -> None:
-    rows = [json.dumps(refund(f"r-{number}", note=f"{hash(str(number))}")["record"]) for number in range(20_000)]
+    rows = [json.dumps(refund_record(f"r-{number}", note=f"{hash(str(number))}")["record"]) for number in range(20_000)]
     whole = gzip.compress("\n".join(rows).encode())
     cut, endless = tmp_path / "cut.jsonl.gz", tmp_path / "endless.jsonl.gz"
     cut.write_bytes(whole[: len(whole) // 2])
@@ -335,7 +354,7 @@ def test_a_packed_batch_file_that_is_cut_or_whose_line_never_ends_stops_the_run_
     ):
         klar.refunds.clear()
         message = batch("refunds", file, compression="gzip")
-        ended = run(klar, [REFUNDS, refund("a"), state(1), message, refund("z"), state(2)])
+        ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1), message, refund_record("z"), state(2)])
         assert (ended.code, ended.states, len(ended.errors)) == (1, [1], 1), ended.err
         assert ended.errors[0].startswith(told)
         assert "a" in klar.refunds
@@ -347,14 +366,14 @@ def test_a_packed_batch_file_that_is_cut_or_whose_line_never_ends_stops_the_run_
 
 
 DELETED = [
-    REFUNDS,
-    COSTS,
-    refund("kept"),
+    REFUNDS_SCHEMA,
+    COSTS_SCHEMA,
+    refund_record("kept"),
     record("refunds", id="key-alone", _sdc_deleted_at="2023-11-14T22:13:20Z"),
-    refund("whole", createdAt=REFUND_TIME + 5, _sdc_deleted_at="2023-11-14T22:13:20Z"),
+    refund_record("whole", createdAt=REFUND_TIME + 5, _sdc_deleted_at="2023-11-14T22:13:20Z"),
     record("transaction_costs", orderId="c", transactionCosts=1, _sdc_deleted_at="2023-11-14T22:13:20Z"),
-    refund("alive", _sdc_deleted_at=None),
-    refund("coalesced", lineItems=[]),
+    refund_record("alive", _sdc_deleted_at=None),
+    refund_record("coalesced", lineItems=[]),
     state(1),
 ]
 
@@ -387,7 +406,7 @@ def test_with_hard_delete_a_deleted_refund_is_cancelled_and_a_deleted_cost_stays
 
 
 def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: Sandbox, tmp_path: Path) -> None:
-    good = [REFUNDS, COSTS, refund("a"), cost("c"), state(1)]
+    good = [REFUNDS_SCHEMA, COSTS_SCHEMA, refund_record("a"), cost_record("c"), state(1)]
     ended = run(klar, good, validate_only=True)
     assert (ended.code, ended.out) == (0, "")
     assert [(seen.path, seen.count) for seen in klar.requests] == [("/12.2022/refunds/validate", 1)]
@@ -395,7 +414,12 @@ def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: San
 
     klar.refuse = lambda sent: sent.get("id") == "unwanted"
     rejects, dry_run = tmp_path / "rejects.jsonl", tmp_path / "rejects.jsonl.dry-run"
-    bad = [refund("unwanted"), refund("b", createdAt="soon"), cost("d", "many"), refund("e")]
+    bad = [
+        refund_record("unwanted"),
+        refund_record("b", createdAt="soon"),
+        cost_record("d", "many"),
+        refund_record("e"),
+    ]
     ended = run(klar, [*good, *bad, state(2)], validate_only=True, rejects_path=str(rejects))
     assert (ended.code, ended.out) == (1, "")
     assert ended.errors == ["validate_only: 3 of 6 records were rejected. Fix the mapping."]
@@ -411,10 +435,10 @@ def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: San
 def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandbox, tmp_path: Path) -> None:
     klar.refuse = lambda sent: int(sent["id"]) < 60
     rejects, dry_run = tmp_path / "rejects.jsonl", tmp_path / "rejects.jsonl.dry-run"
-    lines = [refund(str(number), createdAt="soon" if number % 2 else REFUND_TIME) for number in range(100)]
+    lines = [refund_record(str(number), createdAt="soon" if number % 2 else REFUND_TIME) for number in range(100)]
     ended = run(
         klar,
-        [REFUNDS, *lines, state(1)],
+        [REFUNDS_SCHEMA, *lines, state(1)],
         validate_only=True,
         rejects_path=str(rejects),
         rejects_limit=5,
@@ -431,8 +455,16 @@ def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandb
 
 def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: Path) -> None:
     klar.misbehave("transaction_costs/503@1")
-    lines = [REFUNDS, COSTS, refund("a"), refund("a", 2), refund("b", createdAt="soon"), cost("c", 1), cost("c", 2)]
-    lines += [cost("d", 1), cost("d", 1), cost("c", 3), state(1)]
+    lines = [
+        REFUNDS_SCHEMA,
+        COSTS_SCHEMA,
+        refund_record("a"),
+        refund_record("a", 2),
+        refund_record("b", createdAt="soon"),
+        cost_record("c", 1),
+        cost_record("c", 2),
+    ]
+    lines += [cost_record("d", 1), cost_record("d", 1), cost_record("c", 3), state(1)]
     rejects = tmp_path / "rejects.jsonl"
     ended = run(klar, lines, rejects_path=str(rejects))
     assert (ended.code, ended.states) == (0, [1])
@@ -458,15 +490,15 @@ def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: P
 
 def test_a_map_that_renames_alone_does_not_hide_another_one_that_matches(klar: Sandbox) -> None:
     maps = {"refunds": {"__alias__": "refunds"}, "refund*": {"id": "'x-' + id"}}
-    ended = run(klar, [REFUNDS, refund("a"), state(1)], stream_maps=maps)
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1)], stream_maps=maps)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"x-a"})
 
 
 def test_a_map_that_only_renames_and_removes_gives_what_the_sdk_gives(klar: Sandbox) -> None:
     maps = {"rows": {"__alias__": "refunds", "note": "__NULL__", "updated_at": None, "_sdc_deleted_at": None}}
-    rows = [refund(key, note=1, updated_at=REFUND_TIME)["record"] for key in "ab"]
+    rows = [refund_record(key, note=1, updated_at=REFUND_TIME)["record"] for key in "ab"]
     rows += [{"id": "c", "created_at": REFUND_TIME, "line_items": [], "UPDATED_AT": REFUND_TIME}]
-    rows += [refund("d", _sdc_deleted_at="2024-01-01", note=2)["record"]]
+    rows += [refund_record("d", _sdc_deleted_at="2024-01-01", note=2)["record"]]
     plain = [record("rows", **row) for row in rows]
     by_the_sdk = [message | {"unknown_to_singer": 1} for message in plain]  # so it is read as a message
     for lines in (plain, by_the_sdk):

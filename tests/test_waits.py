@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from program import COSTS, REFUNDS, cost, refund, state
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, refund_record, state
 from silent import silence
 from watched import Watched, numbered, together
 
@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {
     "retry_timeout_seconds": 2,
     "status_timeout_seconds": 2,
 }
-FOUR_BATCHES = [REFUNDS, *numbered(1, 20, every=1)]
+FOUR_BATCHES = [REFUNDS_SCHEMA, *numbered(1, 20, every=1)]
 
 
 def gives_up(klar: Any, within: float, lines: list[Any] = FOUR_BATCHES, **settings: Any) -> Watched:
@@ -116,7 +116,7 @@ def test_a_retry_after_that_lies_far_away_gives_up_at_once(klar: Sandbox) -> Non
 
 
 def test_a_record_waits_for_its_batch_no_longer_than_the_batch_delay(klar: Sandbox) -> None:
-    lines = [REFUNDS, COSTS, *numbered(1, 2, every=1), cost("C-1"), state(3)]
+    lines = [REFUNDS_SCHEMA, COSTS_SCHEMA, *numbered(1, 2, every=1), cost_record("C-1"), state(3)]
     with Watched(klar, batch_wait_limit_seconds=1, checkpoint_interval_seconds=0) as run:
         run.feed(lines, ends=False)
         run.until(lambda: run.states and run.states[-1] == 3, within=3 * 1 + START_UP)
@@ -136,7 +136,7 @@ def test_a_steady_trickle_of_records_does_not_put_the_batch_delay_off(klar: Sand
             for number in range(1, 200):
                 if run.process.poll() is not None:
                     return
-                run.feed([REFUNDS, *numbered(number, number)], ends=False)
+                run.feed([REFUNDS_SCHEMA, *numbered(number, number)], ends=False)
                 time.sleep(0.1)
 
         tap.submit(drip)
@@ -150,7 +150,7 @@ def test_an_interval_between_checkpoints_holds_back_no_longer_than_it_says(klar:
     """A covered STATE leaves after the interval, though the tap goes silent and the batch behind it stays open."""
     settings = SMALL | {"checkpoint_interval_seconds": 2, "batch_wait_limit_seconds": 3600}
     with Watched(klar, **settings) as run:
-        run.feed([REFUNDS, *numbered(1, 13, every=1)], ends=False)
+        run.feed([REFUNDS_SCHEMA, *numbered(1, 13, every=1)], ends=False)
         run.until(lambda: run.states and run.states[-1] == 10, within=3 * 2 + START_UP)
         run.process.kill()
 
@@ -160,7 +160,7 @@ def test_an_interval_between_checkpoints_holds_back_no_longer_than_it_says(klar:
 def test_a_worker_that_hangs_past_its_limits_does_not_keep_the_process_alive(klar: Sandbox) -> None:
     """The other stream's request fails for good while this one hangs: both limits together bound the end."""
     klar.misbehave("refunds/hang@1+", "transaction_costs/409@1")
-    lines = [REFUNDS, COSTS, *numbered(1, 5), *(cost(f"C-{number}") for number in range(1, 6))]
+    lines = [REFUNDS_SCHEMA, COSTS_SCHEMA, *numbered(1, 5), *(cost_record(f"C-{number}") for number in range(1, 6))]
     run = gives_up(klar, within=2 + 1, lines=lines, max_parallel_requests=4)
 
     assert run.states == []
@@ -178,9 +178,9 @@ def test_a_stdout_that_is_closed_ends_the_run_and_says_that_the_records_are_stor
 
 
 def test_a_stdout_that_nobody_reads_holds_up_reading_and_a_reader_frees_it(klar: Sandbox) -> None:
-    lines: list[Any] = [REFUNDS]
+    lines: list[Any] = [REFUNDS_SCHEMA]
     for number in range(1, 101):
-        lines += [refund(f"R-{number}"), state({"n": number, "padding": "x" * 50_000})]
+        lines += [refund_record(f"R-{number}"), state({"n": number, "padding": "x" * 50_000})]
     with Watched(klar, reads_stdout=False, **SMALL) as run:
         run.feed(lines)
         run.until(lambda: klar.refunds)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from byte_server import Reply, Request, serve
-from clients import COSTS, REFUNDS, client_of, submit
+from clients import client_of, submit
 from forked import run
-from program import REFUNDS as SCHEMA
-from program import refund, state
+from klar_objects import COSTS, REFUNDS
+from messages import REFUNDS_SCHEMA, refund_record, state
 from thoroughness import size
 
 from target_klar.api.answers import Verdict
@@ -288,18 +288,10 @@ def test_the_whole_program_writes_a_state_only_for_an_answer_that_spells_an_acce
         shown = {"total": "1", "lastBatchCount": "1", "lastSuccess": f"2026-01-01T00:00:0{min(loads[case], 9)}Z"}
         return Reply(whole("200 OK", json.dumps(shown).encode(), "Connection: close"))
 
-    class Klar:
-        """One case's address."""
-
-        token = "opens-nothing"
-
-        def __init__(self, number: int) -> None:
-            self.url = f"{url}/case-{number}"
-
     def load(number: int) -> Ended:
-        lines = [SCHEMA, refund("R-1"), state(1)]
+        lines = [REFUNDS_SCHEMA, refund_record("R-1"), state(1)]
         return run(
-            Klar(number),  # type: ignore[arg-type]  # it asks for the address and the token alone
+            klar._replace(url=f"{klar.url}/case-{number}"),
             lines,
             retry_timeout_seconds=0,
             request_timeout_seconds=20,
@@ -307,7 +299,7 @@ def test_the_whole_program_writes_a_state_only_for_an_answer_that_spells_an_acce
         )
 
     wrong = []
-    with serve(choose=reply) as (url, _), ThreadPoolExecutor(4) as pool:
+    with serve(choose=reply) as klar, ThreadPoolExecutor(4) as pool:
         for case, ended in zip(cases, pool.map(load, range(many)), strict=True):
             good_end = (ended.code, ended.states) == (0, [1])
             bad_end = (ended.code, ended.states, len(ended.errors)) == (1, [], 1)

@@ -4,20 +4,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from klar_objects import item, refund
 
 from target_klar.api.error_attribution import Attribution, attribute_errors
 from target_klar.records.formatting import Problem
 
 NOT_TEXT = Problem("orderId", "orderId must be a string (found number 1111)")
 FAILED = Problem("", "Klar named it among those that failed")
-
-
-def refund(key: str, *items: dict[str, Any]) -> dict[str, Any]:
-    return {"id": key, "createdAt": 1_700_000_000, "lineItems": list(items)}
-
-
-def item(line: str = "L", quantity: Any = 1, **fields: Any) -> dict[str, Any]:
-    return {"lineItemId": line, "refundedQuantity": quantity, **fields}
 
 
 def leaf(target: Any, name: str = "refundedQuantity", **constraints: str) -> dict[str, Any]:

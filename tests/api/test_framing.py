@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from byte_server import Reply, Request, serve
-from clients import ACCEPTED, REFUNDS, answer, client_of, refund, submit
+from clients import ACCEPTED, answer, client_of, submit
+from klar_objects import REFUNDS, refund
 
 from target_klar.api.answers import Verdict
 from target_klar.api.client import KlarError

@@ -1,7 +1,7 @@
 """dlt on the benchmark's work: Singer records from stdin, a thousand objects a request, by a destination function.
 
-A process that runs `python tests/dlt_pipeline.py --config FILE`; the file gives `url` and `parallel`. The records keep
-their shape: no nested tables, no columns of dlt's own, no other names. dlt writes no STATE of Singer's.
+A process that runs `python tests/benchmark/dlt_pipeline.py --config FILE`; the file gives `url` and `parallel`. The
+records keep their shape: no nested tables, no columns of dlt's own, no other names. dlt writes no STATE of Singer's.
 """
 
 from __future__ import annotations

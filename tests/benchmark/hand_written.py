@@ -1,4 +1,6 @@
-"""What an engineer writes by hand to load one source into Klar: `python tests/hand_written.py SOURCE --config FILE`.
+"""What an engineer writes by hand to load one source into Klar.
+
+A process that runs `python tests/benchmark/hand_written.py SOURCE --config FILE`.
 
 `SOURCE` is one of the functions below that make Klar's object of a row. Nothing is checked but the status
 of each answer, and nothing is tried again. The file gives `api_url` and `api_token`.
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BATCH = 1000
-REFUNDS = "12.2022/refunds/json"
-COSTS = "06.2024/transaction-costs/json"
-ORDERS = "12.2022/orders/json"
+REFUNDS_PATH = "12.2022/refunds/json"
+COSTS_PATH = "06.2024/transaction-costs/json"
+ORDERS_PATH = "12.2022/orders/json"
 
 
 def seconds(text: str) -> int:
@@ -112,10 +114,10 @@ def shopify_refunds(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 SOURCES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any] | None], str]] = {
-    "refund_rows": (refund_rows, REFUNDS),
-    "cost_rows": (cost_rows, COSTS),
-    "order_rows": (order_rows, ORDERS),
-    "shopify_refunds": (shopify_refunds, REFUNDS),
+    "refund_rows": (refund_rows, REFUNDS_PATH),
+    "cost_rows": (cost_rows, COSTS_PATH),
+    "order_rows": (order_rows, ORDERS_PATH),
+    "shopify_refunds": (shopify_refunds, REFUNDS_PATH),
 }
 
 
@@ -127,7 +129,7 @@ def main() -> None:
     session.headers["Authorization"] = f"Bearer {config['api_token']}"
 
     def send() -> None:
-        body = {"items": batch} if path == COSTS else batch
+        body = {"items": batch} if path == COSTS_PATH else batch
         session.post(f"{config['api_url']}/{path}", json=body, timeout=60).raise_for_status()
         batch.clear()
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sources import REFUNDS, Source
+from sources import KLAR_REFUNDS, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Case:
     """One way to run target-klar, or what is measured beside it."""
 
     command: tuple[str, ...] = KLAR
-    source: Source = REFUNDS
+    source: Source = KLAR_REFUNDS
     rows: int = 0
     latency: float = 0
     """Seconds that a load takes."""

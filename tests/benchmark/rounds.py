@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 from measured import KLAR, OBJECTS_PER_REQUEST, PLAIN, Case, Run
-from sources import COSTS, ORDER_ROWS, ROWS, SHOPIFY
+from sources import KLAR_COSTS, ORDER_ROWS, ROWS, SHOPIFY
 
 LATENCIES = (0, 0.05, 0.2)
 IN_FLIGHT = (1, 4, 8)
@@ -34,7 +34,9 @@ class Rounds:
 
     def __post_init__(self) -> None:
         self.refunds = Case(rows=self.cpu_rows)
-        self.costs = Case(source=COSTS, rows=3 * self.cpu_rows)  # small ones, which take too little time to measure
+        self.costs = Case(
+            source=KLAR_COSTS, rows=3 * self.cpu_rows
+        )  # small ones, which take too little time to measure
         self.rows = [Case(source=source, rows=self.cpu_rows) for source in ROWS]
         self.rows.append(Case(source=ORDER_ROWS, rows=self.cpu_rows // 50))  # as many lines as the others have rows
         self.shopify = Case(source=SHOPIFY, rows=self.cpu_rows // 4)  # the SDK's evaluation takes its time

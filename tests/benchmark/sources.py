@@ -78,7 +78,7 @@ def _cents(position: int) -> int:
 _TEXT, _WHOLE, _NUMBER = ({"type": [name, "null"]} for name in ("string", "integer", "number"))
 _TIME = {"type": ["string", "null"], "format": "date-time"}
 
-REFUNDS = Source(
+KLAR_REFUNDS = Source(
     "refunds",
     stream="refunds",
     key="id",
@@ -104,7 +104,7 @@ REFUNDS = Source(
     },
     record=_refund,
 )
-COSTS = Source(
+KLAR_COSTS = Source(
     "costs",
     stream="transaction_costs",
     key="orderId",

@@ -8,12 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 from conforming import sent
+from klar_objects import COSTS, REFUNDS
 
 from target_klar.contract.streams import CONTRACTS, Contract
 from target_klar.records.json_codec import encode
-
-REFUNDS = CONTRACTS["refunds"]
-COSTS = CONTRACTS["transaction_costs"]
 
 
 def objects_of(schema: dict[str, Any]) -> list[dict[str, Any]]:

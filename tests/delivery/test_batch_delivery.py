@@ -7,7 +7,8 @@ import json
 import msgspec
 import pytest
 from byte_server import Reply, Request, serve
-from clients import REFUNDS, answer, client_of, refund
+from clients import answer, client_of
+from klar_objects import REFUNDS, refund
 
 from target_klar.delivery.batch_delivery import BatchDelivery, DeliveryReport
 

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from program import LONGEST_RUN, REFUNDS
+from messages import REFUNDS_SCHEMA
+from program import LONGEST_RUN
 from watched import Watched, numbered
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def test_a_status_that_was_read_between_two_loads_does_not_confirm_the_second(kl
 
     at_post(klar, 3, lose)
     with Watched(klar, max_parallel_requests=1, status_timeout_seconds=2, **SETTINGS) as run:
-        code = run.feed([REFUNDS, *numbered(1, 3 * BATCH, every=1)]).ended()
+        code = run.feed([REFUNDS_SCHEMA, *numbered(1, 3 * BATCH, every=1)]).ended()
 
     assert (code, run.states[-1]) == (1, 2 * BATCH), run.err
     assert "its status shows no load newer than" in run.errors[0]
@@ -66,7 +67,7 @@ def test_a_request_that_hangs_holds_sending_back_for_seconds_and_the_state_until
     over = threading.Event()
     hold_third(klar, over)
     with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
-        run.feed([REFUNDS, *numbered(1, 6 * BATCH, every=1)])
+        run.feed([REFUNDS_SCHEMA, *numbered(1, 6 * BATCH, every=1)])
         run.until(lambda: len(klar.refunds) >= 4 * BATCH, within=60)
         assert run.states == [] or run.states[-1] <= 2 * BATCH
         over.set()
@@ -79,7 +80,7 @@ def test_after_a_signal_a_covered_state_leaves_though_a_later_request_hangs_to_t
     over = threading.Event()
     hold_third(klar, over)
     with Watched(klar, max_parallel_requests=2, **SETTINGS) as run:
-        run.feed([REFUNDS, *numbered(1, 8 * BATCH, every=1)])
+        run.feed([REFUNDS_SCHEMA, *numbered(1, 8 * BATCH, every=1)])
         run.until(lambda: len(klar.refunds) == 2 * BATCH and len(klar.posts()) == 3)
         run.signal(signal.SIGTERM)
         run.until(lambda: run.states and run.states[-1] == 2 * BATCH, within=5)

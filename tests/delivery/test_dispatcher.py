@@ -8,14 +8,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from calls import refund
 from invocation import unplug
+from klar_objects import REFUNDS, refund
 from nowhere import add
 
 from target_klar.api.client import Client, Connection
-from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.checkpoints import Checkpoints
-from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
+from target_klar.delivery.dispatcher import Dispatcher
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from target_klar.sandbox import Sandbox
-
-REFUNDS = CONTRACTS["refunds"]
 
 
 @pytest.fixture
@@ -64,7 +61,3 @@ def test_a_long_load_says_whenever_the_interval_is_over_how_far_it_is(
     assert all(not re.search(r"[ ,]0 [a-z]", text) for text in progress), "zeros say nothing yet"
     read = [int(found[1]) for text in progress if (found := re.search(r"(\d+) read", text))]
     assert read == sorted(set(read)), "it says nothing where nothing has come"
-
-
-def test_the_interval_is_ten_seconds() -> None:
-    assert PROGRESS_SECONDS == 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from program import REFUNDS
+from messages import REFUNDS_SCHEMA
 from scripted_klar import BATCH, Load, ScriptedKlar, scripted
 from watched import Watched, numbered
 
@@ -20,7 +20,7 @@ LOST = Load(lost=True)
 
 def batches(number: int) -> list[Any]:
     """So many batches of refunds, with a STATE after each refund."""
-    return [REFUNDS, *numbered(1, number * BATCH, every=1)]
+    return [REFUNDS_SCHEMA, *numbered(1, number * BATCH, every=1)]
 
 
 def load(klar: ScriptedKlar, number: int, **settings: Any) -> tuple[int, Watched]:
@@ -90,7 +90,7 @@ def test_a_request_that_outlasts_the_hold_is_no_false_alarm(slow: Load, number: 
     assert rejects.read_text().count('"RECORD"') == BATCH * slow.refused
 
 
-def test_a_state_leaves_after_each_batch_where_each_request_takes_long_and_every_batch_is_to_be_acknowledged() -> None:
+def test_a_state_leaves_after_each_batch_where_requests_take_long_and_every_batch_is_acknowledged() -> None:
     with scripted(others=Load(takes=0.7)) as klar:
         code, run = load(klar, 5, max_parallel_requests=1)
     assert (code, run.states) == (0, [BATCH * number for number in range(1, 6)])

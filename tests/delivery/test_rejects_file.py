@@ -56,18 +56,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "rejects.jsonl"
 
 
-def line(key: str, version: int, **fields: Any) -> bytes:
+def rejected_line(key: str, version: int, **fields: Any) -> bytes:
     record = {"id": key, "version": version}
     message = {"type": "RECORD", "stream": "order_refunds", "record": record} | fields
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
 def bad(key: str, version: int) -> bytes:
-    return line(key, version, errors=[{"path": "id", "message": "is wrong"}], source="contract")
+    return rejected_line(key, version, errors=[{"path": "id", "message": "is wrong"}], source="contract")
 
 
 def good(key: str, version: int, source: str = "accepted") -> bytes:
-    return line(key, version, source=source)
+    return rejected_line(key, version, source=source)
 
 
 def reject(rejects: Rejects, key: str, version: int, number: int) -> None:

@@ -9,8 +9,9 @@ import pytest
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from klar_objects import REFUND_TIME
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, record, refund_record, schema, state
 from nowhere import add, stream_to_nowhere
-from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, state
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
@@ -86,7 +87,7 @@ PAIRS: dict[str, tuple[Any, Any, bool]] = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_refunds_of_one_key_may_be_parts_if_both_have_lines_and_share_none(name: str, *, apart: bool) -> None:
     first, second, may_be = PAIRS[name]
-    records = [refund("a", lineItems=each)["record"] for each in (first, second)]
+    records = [refund_record("a", lineItems=each)["record"] for each in (first, second)]
     assert counted([[each] for each in records] if apart else [records]) == may_be
     assert counted([[each] for each in reversed(records)] if apart else [records[::-1]]) == may_be
 
@@ -159,15 +160,15 @@ def test_the_number_of_keys_is_that_of_every_two_records_in_a_row_however_they_a
 @pytest.mark.parametrize("before", [0, 4_321, 8_500, 9_999])
 def test_a_key_is_known_again_after_9999_others_wherever_the_stream_stands(per_batch: int, before: int) -> None:
     keys = [f"b{number}" for number in range(before)] + ["a"] + [f"k{number}" for number in range(9_999)]
-    records = [cost(key, 1)["record"] for key in keys] + [cost("a", 2)["record"]]
+    records = [cost_record(key, 1)["record"] for key in keys] + [cost_record("a", 2)["record"]]
     batches = [records[start : start + per_batch] for start in range(0, len(records), per_batch)]
     assert counted(batches, "transaction_costs") == 1
 
 
 @pytest.mark.parametrize("others", [0, 9_999, 15_000])
 def test_a_record_is_compared_with_the_last_one_of_its_key_alone_however_long_ago_another_was(others: int) -> None:
-    between = [refund(f"k{number}")["record"] for number in range(others)]
-    one, both, other = (refund("a", lineItems=lines(*ids))["record"] for ids in ("1", "12", "2"))
+    between = [refund_record(f"k{number}")["record"] for number in range(others)]
+    one, both, other = (refund_record("a", lineItems=lines(*ids))["record"] for ids in ("1", "12", "2"))
     assert counted([[one], between, [both], [other]]) == 0
     assert counted([[one], [both], between, [other], [both], [one]]) == 0
 
@@ -248,7 +249,9 @@ def test_a_key_of_the_tap_that_comes_again_says_that_it_is_one_record_and_anothe
 )
 def test_an_older_record_over_a_newer_one_is_counted(first: int | None, second: int | None, *, stale: bool) -> None:
     one, other = (
-        refund("a", **({} if at is None else {"updatedAt": REFUND_TIME + at}), lineItems=lines(str(number)))["record"]
+        refund_record("a", **({} if at is None else {"updatedAt": REFUND_TIME + at}), lineItems=lines(str(number)))[
+            "record"
+        ]
         for number, at in enumerate((first, second))
     )
     (line,) = compared("refunds", (one, None), (other, None))
@@ -282,8 +285,8 @@ def test_a_file_with_one_row_for_each_refunded_line_is_warned_of_with_the_number
 
 def test_refunds_that_grow_shrink_are_corrected_or_cancelled_are_updates_and_not_warned_of(klar: Sandbox) -> None:
     versions = [lines("1"), lines("1", "2"), lines("2", reasonDescriptor="x"), lines("2", "3"), [], lines("4")]
-    updates = [refund(str(number), lineItems=version) for version in versions for number in range(300)]
-    ended = run(klar, [REFUNDS, *updates, state(1)], batch_size_rows=100)
+    updates = [refund_record(str(number), lineItems=version) for version in versions for number in range(300)]
+    ended = run(klar, [REFUNDS_SCHEMA, *updates, state(1)], batch_size_rows=100)
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 300)
     assert warnings(ended) == []
 
@@ -292,29 +295,36 @@ def test_refunds_that_grow_shrink_are_corrected_or_cancelled_are_updates_and_not
 def test_one_order_with_5_costs_is_one_key_however_they_are_cut_into_batches(
     klar: Sandbox, rows_in_a_batch: int
 ) -> None:
-    costs = [cost("o", amount) for amount in range(5)]
-    ended = run(klar, [COSTS, *costs, cost("other", 1), state(1)], batch_size_rows=rows_in_a_batch)
+    costs = [cost_record("o", amount) for amount in range(5)]
+    ended = run(klar, [COSTS_SCHEMA, *costs, cost_record("other", 1), state(1)], batch_size_rows=rows_in_a_batch)
     assert (ended.code, ended.states) == (0, [1])
     assert klar.transaction_costs["o"]["transactionCosts"] == 4
     assert warnings(ended) == [told("1 key", "transaction_costs")]
 
 
 def test_each_stream_has_its_own_warning_and_a_key_of_two_streams_is_no_matter(klar: Sandbox) -> None:
-    found = [refund("a"), cost("a", 1), refund("b"), cost("b", 1), refund("a", lineItems=lines("x")), cost("b", 2)]
-    found += [refund("b", lineItems=lines("x")), state(1)]
-    ended = run(klar, [REFUNDS, COSTS, *found], batch_size_rows=2)
+    found = [
+        refund_record("a"),
+        cost_record("a", 1),
+        refund_record("b"),
+        cost_record("b", 1),
+        refund_record("a", lineItems=lines("x")),
+        cost_record("b", 2),
+    ]
+    found += [refund_record("b", lineItems=lines("x")), state(1)]
+    ended = run(klar, [REFUNDS_SCHEMA, COSTS_SCHEMA, *found], batch_size_rows=2)
     assert (ended.code, ended.states) == (0, [1])
     assert warnings(ended) == [told("2 keys", "refunds"), told("1 key", "transaction_costs")]
 
 
 def test_a_record_that_is_refused_replaces_nothing(klar: Sandbox, tmp_path: Any) -> None:
-    found = [cost("a", 1), cost("a", "two"), cost("a", 1), state(1)]
-    ended = run(klar, [COSTS, *found], rejects_path=str(tmp_path / "rejects.jsonl"))
+    found = [cost_record("a", 1), cost_record("a", "two"), cost_record("a", 1), state(1)]
+    ended = run(klar, [COSTS_SCHEMA, *found], rejects_path=str(tmp_path / "rejects.jsonl"))
     assert (ended.code, ended.states) == (0, [1])
     assert not [text for text in warnings(ended) if "came again" in text]
 
 
 def test_a_dry_run_warns_of_parts_too(klar: Sandbox) -> None:
-    ended = run(klar, [COSTS, cost("a", 1), cost("a", 2)], validate_only=True)
+    ended = run(klar, [COSTS_SCHEMA, cost_record("a", 1), cost_record("a", 2)], validate_only=True)
     assert (ended.code, klar.transaction_costs) == (0, {})
     assert warnings(ended) == [told("1 key", "transaction_costs")]

@@ -13,6 +13,7 @@ import pytest
 from conforming import rejection, sent, skip_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from klar_objects import COSTS, REFUNDS
 from msgspec import Raw
 from thoroughness import size
 
@@ -26,8 +27,6 @@ from target_klar.records.json_codec import ENCODE_ERRORS, decode, encode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REFUNDS = CONTRACTS["refunds"]
-COSTS = CONTRACTS["transaction_costs"]
 LINE = {"lineItemId": "L-1", "refundedQuantity": 1}
 REFUND = {"id": "R-1", "createdAt": 1704103200, "lineItems": [LINE]}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conforming import rejection, sent
+from klar_objects import COSTS, ORDERS, REFUNDS
 from msgspec import Raw
 
 from target_klar.contract.streams import CONTRACTS
@@ -17,8 +18,6 @@ from target_klar.records.json_codec import decode, encode
 if TYPE_CHECKING:
     from target_klar.contract.streams import Contract
 
-REFUNDS = CONTRACTS["refunds"]
-COSTS = CONTRACTS["transaction_costs"]
 LINE = {"lineItemId": "L-1", "refundedQuantity": 1}
 REFUND = {"id": "R-1", "createdAt": 1704103200, "lineItems": [LINE]}
 
@@ -322,7 +321,6 @@ def test_each_line_item_is_refused_at_its_place() -> None:
 # What is not there
 
 
-ORDERS = CONTRACTS["orders"]
 ORDER = {"id": "1", "createdAt": 1704103200, "lineItems": [{"id": "a", "quantity": 1}]}
 EMPTY_FIELDS: dict[str, tuple[dict[str, Any], Contract, dict[str, Any]]] = {
     "a number": ({"lineItems": [{"id": "a", "quantity": 1, "product_cogs": ""}]}, ORDERS, ORDER),

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from invocation import COMMAND, ENVIRONMENT, invoke
-from program import LONGEST_RUN, REFUNDS, Ended, line, refund, start, state
+from messages import REFUNDS_SCHEMA, line, refund_record, state
+from program import LONGEST_RUN, Ended, start
 from watched import Watched
 
 from target_klar.runtime.nonblocking import _Stderr, write
@@ -111,7 +112,9 @@ def test_an_stdout_that_is_closed_ends_the_run_with_what_to_do(klar: Sandbox) ->
     assert process.stderr
     process.stdout.close()
     with process.stdin, process.stderr:
-        process.stdin.write(b"".join(map(line, [REFUNDS, refund("a"), state(1), refund("b"), state(2)])))
+        process.stdin.write(
+            b"".join(map(line, [REFUNDS_SCHEMA, refund_record("a"), state(1), refund_record("b"), state(2)]))
+        )
         process.stdin.close()
         err = process.stderr.read().decode()
         assert process.wait(LONGEST_RUN) == 1
@@ -132,7 +135,7 @@ def test_a_state_larger_than_the_pipe_comes_out_whole_though_it_is_read_late_and
     assert process.stdin
     assert process.stdout
     with process.stdin, process.stdout, process.stderr or io.BytesIO():
-        process.stdin.write(b"".join(map(line, [REFUNDS, refund("a"), state(large)])))
+        process.stdin.write(b"".join(map(line, [REFUNDS_SCHEMA, refund_record("a"), state(large)])))
         process.stdin.close()
         while not klar.refunds:
             time.sleep(0.05)
@@ -147,7 +150,7 @@ def test_a_state_larger_than_the_pipe_comes_out_whole_though_it_is_read_late_and
 
 def test_a_reader_that_is_slow_but_reads_is_waited_for() -> None:
     reading, writing = os.pipe()
-    data = os.urandom(400_000)
+    data = os.urandom(1_200_000)
     got = bytearray()
 
     def read() -> None:
@@ -158,12 +161,12 @@ def test_a_reader_that_is_slow_but_reads_is_waited_for() -> None:
     thread = threading.Thread(target=read)
     thread.start()
     began = time.monotonic()
-    write(writing, data, lambda last: last + 0.5)
+    write(writing, data, lambda last: last + 2)
     took = time.monotonic() - began
     os.close(writing)
     thread.join()
     os.close(reading)
-    assert took > 0.5
+    assert took > 2
     assert got == data
 
 
@@ -192,7 +195,7 @@ def test_nothing_is_lost_of_an_stderr_that_is_read_late(klar: Sandbox) -> None:
     names = [f"{number:x<30}" for number in range(2000)]
     versions = [{"type": "ACTIVATE_VERSION", "stream": name, "version": 1} for name in names]
     with Watched(klar, reads_stderr=False) as run:
-        run.feed([REFUNDS, *versions, refund("a"), state(1)])
+        run.feed([REFUNDS_SCHEMA, *versions, refund_record("a"), state(1)])
         time.sleep(3)
         assert run.process.poll() is None
         run.read_stderr()
@@ -211,7 +214,7 @@ def test_1100_inherited_descriptors_are_no_trouble(klar: Sandbox) -> None:
     )
     ended = subprocess.run(
         [sys.executable, "-c", opens, *COMMAND, "--config=ENV"],
-        input=b"".join(map(line, [REFUNDS, refund("a"), state(1), refund("b"), state(2)])),
+        input=b"".join(map(line, [REFUNDS_SCHEMA, refund_record("a"), state(1), refund_record("b"), state(2)])),
         capture_output=True,
         timeout=LONGEST_RUN,
         env=ENVIRONMENT | {"TARGET_KLAR_API_TOKEN": klar.token, "TARGET_KLAR_API_URL": klar.url},
@@ -226,7 +229,7 @@ def test_an_input_may_be_a_fifo_that_is_written_later(klar: Sandbox, tmp_path: P
     os.mkfifo(fifo)
     with Watched(klar, "--input", str(fifo)) as run:
         run.until(lambda: "target-klar v" in run.err)
-        fifo.write_bytes(b"".join(map(line, [REFUNDS, refund("a"), state(1)])))
+        fifo.write_bytes(b"".join(map(line, [REFUNDS_SCHEMA, refund_record("a"), state(1)])))
         assert run.ended() == 0, run.err
     assert (run.states, set(klar.refunds)) == ([1], {"a"})
 

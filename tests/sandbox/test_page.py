@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from calls import COSTS, REFUNDS, call, cost, item, post, refund
+from calls import COSTS_PATH, REFUNDS_PATH, call, post
+from klar_objects import cost, item, order, refund
 
 from target_klar.sandbox import Moment, Request, Sandbox
 
@@ -108,9 +109,11 @@ def test_an_empty_klar_says_how_to_reach_it(page: Page) -> None:
 
 
 def test_what_arrived_is_shown_with_its_fields_digit_for_digit(page: Page) -> None:
-    post(page.klar, REFUNDS, [refund(f"R{n}", lineItems=[item(reasonDescriptor="too small")]) for n in range(1000)])
-    post(page.klar, REFUNDS, [refund("R-last", lineItems=[])])
-    post(page.klar, COSTS, '{"items": [{"orderId": "O1", "transactionCosts": 19.90}]}')
+    post(
+        page.klar, REFUNDS_PATH, [refund(f"R{n}", lineItems=[item(reasonDescriptor="too small")]) for n in range(1000)]
+    )
+    post(page.klar, REFUNDS_PATH, [refund("R-last", lineItems=[])])
+    post(page.klar, COSTS_PATH, '{"items": [{"orderId": "O1", "transactionCosts": 19.90}]}')
     page.open()
 
     assert page.text("[data-stream=refunds] .number") == "1,001 held"
@@ -124,9 +127,9 @@ def test_what_arrived_is_shown_with_its_fields_digit_for_digit(page: Page) -> No
 
 def test_whom_an_order_went_to_is_shown_on_a_click_alone(page: Page) -> None:
     lines = [{"id": "L1", "quantity": 2, "taxes": []}, {"id": "L2", "quantity": 1}]
-    order = {"id": "O1", "createdAt": 1_700_000_000, "lineItems": lines, "customer": {"email": "anna@customer.example"}}
-    post(page.klar, "/12.2022/orders/json", [order, order | {"id": "O2", "shipping": {"city": "Hof"}}])
-    post(page.klar, "/12.2022/orders/json", [order | {"customer": {"email": ["anna@customer.example"]}}])
+    first = order("O1", lineItems=lines, customer={"email": "anna@customer.example"})
+    post(page.klar, "/12.2022/orders/json", [first, first | {"id": "O2", "shipping": {"city": "Hof"}}])
+    post(page.klar, "/12.2022/orders/json", [first | {"customer": {"email": ["anna@customer.example"]}}])
     page.open()
 
     assert page.text("[data-stream=orders] .number") == "2 held, 1 refusal"
@@ -139,7 +142,7 @@ def test_whom_an_order_went_to_is_shown_on_a_click_alone(page: Page) -> None:
     assert "Hof" in page.text() or "customer.example" in page.text()
 
 
-def order(key: str, lines: int) -> dict[str, Any]:
+def filled_order(key: str, lines: int) -> dict[str, Any]:
     """An order in which nearly every field of Klar's is filled."""
     line = {
         "productName": "Linen shirt with long sleeves",
@@ -168,7 +171,7 @@ def order(key: str, lines: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("width", [1920, 1200, 390])
 def test_no_word_of_an_order_is_broken_and_nothing_of_it_is_hidden(page: Page, width: int) -> None:
-    post(page.klar, "/12.2022/orders/json", [order(f"530000000000{place}", 30) for place in range(3)])
+    post(page.klar, "/12.2022/orders/json", [filled_order(f"530000000000{place}", 30) for place in range(3)])
     page.open(width)
 
     broken = page.run(
@@ -190,7 +193,7 @@ def test_no_word_of_an_order_is_broken_and_nothing_of_it_is_hidden(page: Page, w
 
 
 def test_an_order_shows_three_lines_and_the_rest_on_request_and_stays_unfolded(page: Page) -> None:
-    post(page.klar, "/12.2022/orders/json", [order("O1", 30), order("O2", 30)])
+    post(page.klar, "/12.2022/orders/json", [filled_order("O1", 30), filled_order("O2", 30)])
     page.open()
     lines = """return [...document.querySelectorAll(".lines tbody")]
         .map((body) => body.querySelectorAll("tr:not(.more)").length)"""
@@ -200,7 +203,7 @@ def test_an_order_shows_three_lines_and_the_rest_on_request_and_stays_unfolded(p
     page.browser.find_element(By.CSS_SELECTOR, "article button").click()
     page.browser.find_element(By.CSS_SELECTOR, "article summary").click()
     assert page.run(lines) == [30, 3]
-    post(page.klar, REFUNDS, [refund()])
+    post(page.klar, REFUNDS_PATH, [refund()])
     page.shows("1 held", "[data-stream=refunds]")
     assert page.run(lines) == [30, 3]
     assert page.text().count("Hof") == 1
@@ -210,8 +213,8 @@ def test_a_field_of_any_shape_is_shown(page: Page) -> None:
     page.klar.extra_fields = ["note"]
     note = ["deep", {"inner": [[1, {"more": None}], []]}, [["deeper"]]]
     lines = [{"id": "L1", "quantity": 1, "note": note}]
-    post(page.klar, "/12.2022/orders/json", [order("O1", 1) | {"lineItems": lines, "note": note}])
-    post(page.klar, REFUNDS, [refund(note=note)])
+    post(page.klar, "/12.2022/orders/json", [filled_order("O1", 1) | {"lineItems": lines, "note": note}])
+    post(page.klar, REFUNDS_PATH, [refund(note=note)])
     page.open()
 
     for stream in ("orders", "refunds"):
@@ -220,7 +223,7 @@ def test_a_field_of_any_shape_is_shown(page: Page) -> None:
 
 
 def test_a_stream_of_which_everything_was_refused_is_shown(page: Page) -> None:
-    post(page.klar, "/12.2022/orders/json", [order("O1", 1) | {"createdAt": "soon"}])
+    post(page.klar, "/12.2022/orders/json", [filled_order("O1", 1) | {"createdAt": "soon"}])
     page.open()
 
     assert page.text("[data-stream=orders] .number") == "0 held, 1 refusal"
@@ -238,8 +241,8 @@ def test_a_load_that_is_not_answered_yet_has_not_failed(page: Page) -> None:
 
     page.klar.observer = wait
     for key in ("R1", "R2"):
-        post(page.klar, REFUNDS, [refund(key)])
-    last = threading.Thread(target=post, args=(page.klar, REFUNDS, [refund("R3")]))
+        post(page.klar, REFUNDS_PATH, [refund(key)])
+    last = threading.Thread(target=post, args=(page.klar, REFUNDS_PATH, [refund("R3")]))
     last.start()
     assert asked.wait(20)
     try:
@@ -253,7 +256,7 @@ def test_a_load_that_is_not_answered_yet_has_not_failed(page: Page) -> None:
 
 
 def test_a_link_leads_to_what_is_held_as_json_lines(page: Page) -> None:
-    post(page.klar, COSTS, '{"items": [{"orderId": "O1", "transactionCosts": 19.90}]}')
+    post(page.klar, COSTS_PATH, '{"items": [{"orderId": "O1", "transactionCosts": 19.90}]}')
     page.open()
 
     link = page.browser.find_element(By.LINK_TEXT, "All as JSON lines").get_attribute("href")
@@ -262,8 +265,8 @@ def test_a_link_leads_to_what_is_held_as_json_lines(page: Page) -> None:
 
 
 def test_the_status_is_shown_as_klar_gives_it(page: Page) -> None:
-    post(page.klar, REFUNDS, [refund("R1"), refund("R2")])
-    post(page.klar, REFUNDS, [refund(7)])
+    post(page.klar, REFUNDS_PATH, [refund("R1"), refund("R2")])
+    post(page.klar, REFUNDS_PATH, [refund(7)])
     page.open()
 
     told = call(page.klar, "GET", "/refunds/status").json()
@@ -271,7 +274,7 @@ def test_the_status_is_shown_as_klar_gives_it(page: Page) -> None:
 
 
 def test_what_was_refused_is_shown_with_the_reason(page: Page) -> None:
-    post(page.klar, REFUNDS, [refund("R1"), refund("R2", lineItems=[item(refundedQuantity="1,5")])])
+    post(page.klar, REFUNDS_PATH, [refund("R1"), refund("R2", lineItems=[item(refundedQuantity="1,5")])])
     page.open()
 
     cells = [cell.text for cell in page.browser.find_elements(By.CSS_SELECTOR, "#refused td")]
@@ -289,9 +292,9 @@ def test_what_was_refused_is_shown_with_the_reason(page: Page) -> None:
 
 def test_a_key_that_is_refused_again_and_again_is_one_row_and_the_rest_comes_on_request(page: Page) -> None:
     for number in range(50):
-        post(page.klar, REFUNDS, [refund(f"R{number}", createdAt="soon")])
+        post(page.klar, REFUNDS_PATH, [refund(f"R{number}", createdAt="soon")])
     for _ in range(4):
-        post(page.klar, REFUNDS, [refund("R7", createdAt="soon")])
+        post(page.klar, REFUNDS_PATH, [refund("R7", createdAt="soon")])
     page.open()
 
     row = "#refused tbody tr:first-child"
@@ -307,7 +310,7 @@ def test_a_key_that_is_refused_again_and_again_is_one_row_and_the_rest_comes_on_
 
 def test_a_key_is_found_among_thousands(page: Page) -> None:
     for start in range(0, 5000, 1000):
-        post(page.klar, REFUNDS, [refund(f"R{number}") for number in range(start, start + 1000)])
+        post(page.klar, REFUNDS_PATH, [refund(f"R{number}") for number in range(start, start + 1000)])
     page.open()
     page.browser.find_element(By.ID, "find").send_keys("r4321")
     page.until(
@@ -322,7 +325,7 @@ def test_a_key_is_found_among_thousands(page: Page) -> None:
 
 def test_an_id_is_never_broken_and_the_key_comes_first(page: Page) -> None:
     key = "5300000000123456789"
-    post(page.klar, REFUNDS, [{"createdAt": 1_700_000_000, "lineItems": [item(lineItemId=key)], "id": key}])
+    post(page.klar, REFUNDS_PATH, [{"createdAt": 1_700_000_000, "lineItems": [item(lineItemId=key)], "id": key}])
     page.open(390)
 
     heights = page.run(
@@ -334,9 +337,9 @@ def test_an_id_is_never_broken_and_the_key_comes_first(page: Page) -> None:
 
 
 def test_what_arrived_when_is_drawn(page: Page) -> None:
-    post(page.klar, REFUNDS, [refund("R1")])
-    post(page.klar, REFUNDS, [refund(7)])
-    post(page.klar, REFUNDS, [refund("R2")])
+    post(page.klar, REFUNDS_PATH, [refund("R1")])
+    post(page.klar, REFUNDS_PATH, [refund(7)])
+    post(page.klar, REFUNDS_PATH, [refund("R2")])
     page.open()
 
     page.shows("3 loads from ", "#loads")
@@ -348,7 +351,7 @@ def test_what_arrived_when_is_drawn(page: Page) -> None:
 
 def test_a_fault_on_request_is_shown_as_one(page: Page) -> None:
     page.klar.misbehave("503@1", "reset-after@2")
-    post(page.klar, COSTS, {"items": [cost()]})
+    post(page.klar, COSTS_PATH, {"items": [cost()]})
     page.open()
 
     assert page.text("#requests tbody").count("503") == 2
@@ -358,14 +361,14 @@ def test_it_keeps_itself_up_to_date_without_being_loaded_again(page: Page) -> No
     page.open()
     page.run("window.stays = true")
     for number in range(1, 4):
-        post(page.klar, REFUNDS, [refund(f"R{number}")])
+        post(page.klar, REFUNDS_PATH, [refund(f"R{number}")])
         page.shows(f"{number} held", "[data-stream=refunds]")
 
     assert page.run("return window.stays") is True
 
 
 def test_what_stands_there_is_not_drawn_anew_while_nothing_changes(page: Page) -> None:
-    post(page.klar, REFUNDS, [refund("R1")])
+    post(page.klar, REFUNDS_PATH, [refund("R1")])
     page.open()
     page.run("window.drawn = document.querySelector('[data-records=refunds] td')")
     page.run("window.asked = 0; const fetched = fetch; window.fetch = (...all) => (asked += 1, fetched(...all))")
@@ -375,8 +378,8 @@ def test_what_stands_there_is_not_drawn_anew_while_nothing_changes(page: Page) -
 
 
 def test_the_button_asks_first_and_then_clears_everything(page: Page) -> None:
-    post(page.klar, REFUNDS, [refund("R1")])
-    post(page.klar, REFUNDS, [refund(7)])
+    post(page.klar, REFUNDS_PATH, [refund("R1")])
+    post(page.klar, REFUNDS_PATH, [refund(7)])
     page.open()
     page.browser.find_element(By.ID, "clear").send_keys(Keys.ENTER)
     page.browser.switch_to.active_element.send_keys(Keys.ENTER)  # which keeps it
@@ -393,9 +396,9 @@ def test_the_button_asks_first_and_then_clears_everything(page: Page) -> None:
 def test_markup_in_a_record_is_shown_as_text_and_never_runs(page: Page) -> None:
     attack = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
     page.klar.extra_fields = [attack]
-    post(page.klar, REFUNDS, [refund(attack, lineItems=[item(reasonDescriptor=attack)], **{attack: attack})])
-    post(page.klar, REFUNDS, [refund(attack, createdAt=attack)])
-    post(page.klar, COSTS, {"items": [cost(attack)]}, **{"User-Agent": attack})
+    post(page.klar, REFUNDS_PATH, [refund(attack, lineItems=[item(reasonDescriptor=attack)], **{attack: attack})])
+    post(page.klar, REFUNDS_PATH, [refund(attack, createdAt=attack)])
+    post(page.klar, COSTS_PATH, {"items": [cost(attack)]}, **{"User-Agent": attack})
     page.open()
 
     assert page.text("[data-records=refunds]").count(attack) == 4
@@ -410,12 +413,12 @@ def test_markup_in_a_record_is_shown_as_text_and_never_runs(page: Page) -> None:
 def test_nothing_scrolls_sideways(page: Page, width: int) -> None:
     long = "x" * 300
     items = [item(id=long, lineItemId=long, reasonDescriptor=long, processedAt=1_700_000_000)] * 2
-    post(page.klar, REFUNDS, [refund(long, updatedAt=1_700_000_000, lineItems=items), refund("R2")])
-    post(page.klar, REFUNDS, [refund(long, **{long: long})])
-    post(page.klar, COSTS, {"items": [cost(long, transactionCosts=int("9" * 300))]}, **{"User-Agent": long})
+    post(page.klar, REFUNDS_PATH, [refund(long, updatedAt=1_700_000_000, lineItems=items), refund("R2")])
+    post(page.klar, REFUNDS_PATH, [refund(long, **{long: long})])
+    post(page.klar, COSTS_PATH, {"items": [cost(long, transactionCosts=int("9" * 300))]}, **{"User-Agent": long})
     bought = {"id": long, "quantity": 1, "sku": long, "taxes": [{"title": long}], "productTags": [long]}
     names = {"tags": long, "optionalIdentifiers": {"landingPage": long}, "lineItems": [bought] * 4}
-    post(page.klar, "/12.2022/orders/json", [order(long, 0) | names])
+    post(page.klar, "/12.2022/orders/json", [filled_order(long, 0) | names])
     page.open(width)
     page.browser.find_element(By.CSS_SELECTOR, "article summary").click()
 
@@ -423,7 +426,7 @@ def test_nothing_scrolls_sideways(page: Page, width: int) -> None:
 
 
 def test_a_phone_shows_the_name_of_every_field_beside_its_value(page: Page) -> None:
-    post(page.klar, COSTS, {"items": [cost("O1")]})
+    post(page.klar, COSTS_PATH, {"items": [cost("O1")]})
     page.open(360)
 
     cell = "document.querySelector('[data-records=transaction_costs] td:last-child')"
@@ -443,7 +446,7 @@ def test_it_is_dark_where_the_reader_likes_it_dark(page: Page) -> None:
 def test_it_says_when_the_local_klar_has_ended(page: Page) -> None:
     with Sandbox() as other:
         shown = Page(page.browser, other)
-        post(other, REFUNDS, [refund("R1")])
+        post(other, REFUNDS_PATH, [refund("R1")])
         shown.open()
     shown.shows("No answer: this Klar has ended")
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from calls import COSTS, REFUNDS, VALIDATE, call, cost, item, post, refund, status
+from calls import COSTS_PATH, REFUNDS_PATH, VALIDATE_PATH, call, post, status
+from klar_objects import cost, item, refund
 
 from target_klar.sandbox import Sandbox
 
@@ -19,7 +20,11 @@ def test_answers_are_those_of_klars_pages() -> None:
     with Sandbox() as klar:
         loaded, validated, costs = (
             post(klar, path, body)
-            for path, body in ((REFUNDS, [refund()]), (VALIDATE, [refund("R2")]), (COSTS, {"items": [cost()]}))
+            for path, body in (
+                (REFUNDS_PATH, [refund()]),
+                (VALIDATE_PATH, [refund("R2")]),
+                (COSTS_PATH, {"items": [cost()]}),
+            )
         )
 
         assert (loaded.status_code, loaded.content) == (201, b"")
@@ -30,8 +35,8 @@ def test_answers_are_those_of_klars_pages() -> None:
 
 def test_a_key_sent_again_overwrites_and_counts_once() -> None:
     with Sandbox() as klar:
-        post(klar, REFUNDS, [refund("R1"), refund("R2")])
-        post(klar, REFUNDS, [refund("R1", lineItems=[])])
+        post(klar, REFUNDS_PATH, [refund("R1"), refund("R2")])
+        post(klar, REFUNDS_PATH, [refund("R1", lineItems=[])])
 
         assert klar.refunds == {"R2": refund("R2"), "R1": refund("R1", lineItems=[])}
         assert {**status(klar), "lastSuccess": ""} == {"total": "2", "lastBatchCount": "1", "lastSuccess": ""}
@@ -46,9 +51,9 @@ def test_times_are_utc_with_milliseconds_and_every_load_has_its_own() -> None:
     with Sandbox() as klar:
         seen = []
         for _ in range(20):
-            post(klar, REFUNDS, [refund()])
+            post(klar, REFUNDS_PATH, [refund()])
             seen.append(status(klar)["lastSuccess"])
-        post(klar, REFUNDS, [refund(7)])
+        post(klar, REFUNDS_PATH, [refund(7)])
         failed = status(klar)["lastFailure"]
 
         assert sorted(set(seen)) == seen
@@ -60,7 +65,7 @@ def test_times_are_utc_with_milliseconds_and_every_load_has_its_own() -> None:
 
 def test_numbers_are_held_digit_for_digit() -> None:
     with Sandbox() as klar:
-        post(klar, COSTS, '{"items": [{"orderId": "O1", "transactionCosts": 19.990000000000000001}]}')
+        post(klar, COSTS_PATH, '{"items": [{"orderId": "O1", "transactionCosts": 19.990000000000000001}]}')
 
         assert klar.transaction_costs["O1"]["transactionCosts"] == Decimal("19.990000000000000001")
         assert "19.990000000000000001" in call(klar, "GET", "/sandbox/held").text
@@ -68,7 +73,9 @@ def test_numbers_are_held_digit_for_digit() -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": None}, {"Authorization": "Bearer other"}])
-@pytest.mark.parametrize("path", [REFUNDS, VALIDATE, COSTS, "/refunds/status", "/transaction-costs/status"])
+@pytest.mark.parametrize(
+    "path", [REFUNDS_PATH, VALIDATE_PATH, COSTS_PATH, "/refunds/status", "/transaction-costs/status"]
+)
 def test_no_call_is_answered_without_the_token(path: str, headers: dict[str, str | None]) -> None:
     with Sandbox() as klar:
         answer = call(klar, "POST" if path.startswith(("/0", "/1")) else "GET", path, [refund()], **headers)
@@ -96,7 +103,7 @@ def test_a_post_without_a_version_that_klar_knows_is_not_found(path: str) -> Non
 def test_another_version_can_be_known() -> None:
     with Sandbox(versions={"refunds": ["01.2030"], "transaction_costs": []}) as klar:
         assert post(klar, "/01.2030/refunds/json", [refund()]).status_code == 201
-        assert post(klar, REFUNDS, [refund()]).status_code == 404
+        assert post(klar, REFUNDS_PATH, [refund()]).status_code == 404
 
 
 def test_the_status_of_costs_has_one_spelling_at_a_time() -> None:
@@ -112,24 +119,24 @@ def test_the_status_of_costs_has_one_spelling_at_a_time() -> None:
 @pytest.mark.parametrize("count", [1, 1000])
 def test_up_to_1000_objects_are_taken_at_a_time(count: int) -> None:
     with Sandbox() as klar:
-        assert post(klar, REFUNDS, [refund(f"R{n}") for n in range(count)]).status_code == 201
-        assert post(klar, COSTS, {"items": [cost(f"O{n}") for n in range(count)]}).status_code == 201
+        assert post(klar, REFUNDS_PATH, [refund(f"R{n}") for n in range(count)]).status_code == 201
+        assert post(klar, COSTS_PATH, {"items": [cost(f"O{n}") for n in range(count)]}).status_code == 201
         assert (len(klar.refunds), len(klar.transaction_costs)) == (count, count)
 
 
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        (REFUNDS, []),
-        (REFUNDS, [refund(f"R{n}") for n in range(1001)]),
-        (REFUNDS, {"items": [refund()]}),
-        (REFUNDS, refund()),
-        (REFUNDS, "[{"),
-        (REFUNDS, "[" * 100_000),
-        (REFUNDS, '[{"id": "R1", "createdAt": 1700000000, "lineItems": [], "updatedAt": NaN}]'),
-        (COSTS, [cost()]),
-        (COSTS, {"items": []}),
-        (COSTS, {"items": [cost()], "more": 1}),
+        (REFUNDS_PATH, []),
+        (REFUNDS_PATH, [refund(f"R{n}") for n in range(1001)]),
+        (REFUNDS_PATH, {"items": [refund()]}),
+        (REFUNDS_PATH, refund()),
+        (REFUNDS_PATH, "[{"),
+        (REFUNDS_PATH, "[" * 100_000),
+        (REFUNDS_PATH, '[{"id": "R1", "createdAt": 1700000000, "lineItems": [], "updatedAt": NaN}]'),
+        (COSTS_PATH, [cost()]),
+        (COSTS_PATH, {"items": []}),
+        (COSTS_PATH, {"items": [cost()], "more": 1}),
     ],
 )
 def test_a_body_of_another_shape_is_refused_and_nothing_of_it_is_stored(path: str, body: object) -> None:
@@ -142,13 +149,13 @@ def test_a_body_of_another_shape_is_refused_and_nothing_of_it_is_stored(path: st
 
 def test_a_body_that_is_not_called_json_is_refused() -> None:
     with Sandbox() as klar:
-        assert post(klar, REFUNDS, [refund()], **{"Content-Type": "text/plain"}).status_code == 415
+        assert post(klar, REFUNDS_PATH, [refund()], **{"Content-Type": "text/plain"}).status_code == 415
 
 
 def test_a_body_above_the_limit_is_too_large() -> None:
     with Sandbox(limit_bytes=100) as klar:
-        assert post(klar, REFUNDS, [refund(), refund("R2")]).status_code == 413
-        assert post(klar, REFUNDS, [{**refund(), "lineItems": []}]).status_code == 201
+        assert post(klar, REFUNDS_PATH, [refund(), refund("R2")]).status_code == 413
+        assert post(klar, REFUNDS_PATH, [{**refund(), "lineItems": []}]).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -173,7 +180,7 @@ def test_a_body_above_the_limit_is_too_large() -> None:
 )  # fmt: skip
 def test_an_object_that_breaks_a_rule_is_refused_with_its_batch(broken: dict[str, Any], message: str) -> None:
     with Sandbox() as klar:
-        answer = post(klar, REFUNDS, [refund("good"), broken])
+        answer = post(klar, REFUNDS_PATH, [refund("good"), broken])
 
         assert answer.status_code == 400
         assert message in answer.text

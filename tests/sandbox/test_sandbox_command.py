@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from calls import COSTS, REFUNDS, call, cost, post, refund
+from calls import COSTS_PATH, REFUNDS_PATH, call, post
+from klar_objects import cost, refund
 
 from target_klar.sandbox import FAULTS, Sandbox
 from target_klar.sandbox.objects import STREAMS
@@ -183,7 +184,10 @@ def test_a_signal_exports_what_its_address_answers_digit_for_digit(tmp_path: Pat
             headers = {"Authorization": f"Bearer {said['api_token']}", "Content-Type": "application/json"}
             for sent in reversed(objects):
                 body = f'{{"items": [{sent}]}}'
-                assert session.post(said["api_url"] + COSTS, data=body, headers=headers, timeout=10).status_code == 201
+                assert (
+                    session.post(said["api_url"] + COSTS_PATH, data=body, headers=headers, timeout=10).status_code
+                    == 201
+                )
             answer = session.get(f"{said['api_url']}/sandbox/export", timeout=10)
         process.send_signal(signum)
         assert process.wait(20) == 0
@@ -269,7 +273,7 @@ def test_a_command_that_is_not_there_is_one_line_and_exit_code_1() -> None:
 
 
 def test_what_it_holds_and_saw_is_there_as_json_without_a_token(klar: Sandbox) -> None:
-    post(klar, COSTS, {"items": [cost("O1", transactionCosts=2)]})
+    post(klar, COSTS_PATH, {"items": [cost("O1", transactionCosts=2)]})
     held = call(klar, "GET", "/sandbox/held", Authorization=None)
     seen = call(klar, "GET", "/sandbox/requests", Authorization=None).json()
 
@@ -278,7 +282,7 @@ def test_what_it_holds_and_saw_is_there_as_json_without_a_token(klar: Sandbox) -
     }
     (entry,) = seen["latest"]
     assert (entry["path"], entry["count"], entry["stored"], entry["status"], entry["end"]) == (
-        COSTS,
+        COSTS_PATH,
         1,
         1,
         201,
@@ -288,8 +292,8 @@ def test_what_it_holds_and_saw_is_there_as_json_without_a_token(klar: Sandbox) -
 
 @pytest.mark.parametrize(("method", "path"), [("DELETE", "/sandbox/held"), ("POST", "/sandbox/clear")])
 def test_it_can_be_cleared_while_it_runs(klar: Sandbox, method: str, path: str) -> None:
-    post(klar, REFUNDS, [refund("R1"), refund(7)])
-    post(klar, REFUNDS, [refund("R1")])
+    post(klar, REFUNDS_PATH, [refund("R1"), refund(7)])
+    post(klar, REFUNDS_PATH, [refund("R1")])
 
     assert call(klar, method, path).status_code == 204
     assert (klar.refunds, klar.refused, klar.requests, klar.bodies) == ({}, [], [], [])
@@ -298,7 +302,7 @@ def test_it_can_be_cleared_while_it_runs(klar: Sandbox, method: str, path: str) 
 
 def test_faults_can_be_set_while_it_runs(klar: Sandbox) -> None:
     assert call(klar, "POST", "/sandbox/faults", {"faults": ["503@1"]}).status_code == 204
-    assert [post(klar, REFUNDS, [refund()]).status_code for _ in range(2)] == [503, 201]
+    assert [post(klar, REFUNDS_PATH, [refund()]).status_code for _ in range(2)] == [503, 201]
     assert call(klar, "POST", "/sandbox/faults", {"faults": ["510"]}).status_code == 400
 
 
@@ -307,7 +311,7 @@ def test_faults_can_be_set_while_it_runs(klar: Sandbox) -> None:
 )
 @pytest.mark.parametrize("path", ["/", "/sandbox/held", "/sandbox/overview"])
 def test_the_page_of_another_site_learns_nothing(klar: Sandbox, path: str, headers: dict[str, str]) -> None:
-    post(klar, REFUNDS, [refund("R1")])
+    post(klar, REFUNDS_PATH, [refund("R1")])
     answer = call(klar, "GET", path, **headers)
 
     assert (answer.status_code, "R1" in answer.text) == (403, False)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from calls import COSTS, REFUNDS, VALIDATE, call, cost, item, post, refund, status
+from calls import COSTS_PATH, REFUNDS_PATH, VALIDATE_PATH, call, post, status
+from klar_objects import cost, item, refund
 
 from target_klar.sandbox import FAULTS, Fault, Misbehaviour, Moment, Request, Sandbox
 
@@ -36,7 +37,7 @@ def raw(klar: Sandbox, *objects: dict[str, Any], seconds: float) -> tuple[str, b
     """Posts refunds and tells how the connection stood after some time, and what had come by then."""
     body = json.dumps(objects).encode()
     head = (
-        f"POST {REFUNDS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {klar.token}\r\n"
+        f"POST {REFUNDS_PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {klar.token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     got, deadline = b"", time.monotonic() + seconds
@@ -56,7 +57,7 @@ def raw(klar: Sandbox, *objects: dict[str, Any], seconds: float) -> tuple[str, b
     return "open", got
 
 
-def eventually(holds: Any, seconds: float = 5) -> bool:
+def eventually(holds: Any, seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -78,7 +79,7 @@ def test_every_fault_strikes_once_and_does_what_it_says(fault: Misbehaviour) -> 
             assert (connection, answer.split()[:2]) == ("closed", [b"HTTP/1.1", b"%d" % code])
         assert klar.posts()[0].fault == fault.name
 
-        assert post(klar, REFUNDS, [refund("R1"), refund("R2")]).status_code == 201
+        assert post(klar, REFUNDS_PATH, [refund("R1"), refund("R2")]).status_code == 201
         assert (list(klar.refunds), klar.posts()[1].fault) == (["R1", "R2"], None)
 
 
@@ -105,9 +106,9 @@ def test_every_fault_is_told_in_one_sentence_and_as_data(fault: Misbehaviour) ->
 def test_a_fault_strikes_the_requests_that_its_text_names(spec: str, struck: list[int]) -> None:
     with Sandbox(faults=[spec]) as klar:
         for _ in range(2):
-            post(klar, REFUNDS, [refund()])
-            post(klar, COSTS, {"items": [cost()]})
-        post(klar, REFUNDS, [refund()])
+            post(klar, REFUNDS_PATH, [refund()])
+            post(klar, COSTS_PATH, {"items": [cost()]})
+        post(klar, REFUNDS_PATH, [refund()])
 
         assert [place for place, seen in enumerate(klar.posts(), 1) if seen.status == 503] == struck
 
@@ -115,7 +116,7 @@ def test_a_fault_strikes_the_requests_that_its_text_names(spec: str, struck: lis
 def test_status_reads_and_validations_have_faults_of_their_own() -> None:
     with Sandbox(faults=["status:500@2", Fault("503", on="validate", times="always")]) as klar:
         reads = [call(klar, "GET", "/refunds/status").status_code for _ in range(3)]
-        others = [post(klar, path, [refund()]).status_code for path in (VALIDATE, REFUNDS, VALIDATE)]
+        others = [post(klar, path, [refund()]).status_code for path in (VALIDATE_PATH, REFUNDS_PATH, VALIDATE_PATH)]
 
         assert (reads, others) == ([200, 500, 200], [503, 201, 503])
 
@@ -128,15 +129,15 @@ def test_a_fault_that_does_not_exist_is_refused(spec: str) -> None:
 
 def test_setting_faults_counts_requests_anew() -> None:
     with Sandbox() as klar:
-        post(klar, REFUNDS, [refund()])
+        post(klar, REFUNDS_PATH, [refund()])
         klar.misbehave("503@2")
 
-        assert [post(klar, REFUNDS, [refund()]).status_code for _ in range(3)] == [201, 503, 201]
+        assert [post(klar, REFUNDS_PATH, [refund()]).status_code for _ in range(3)] == [201, 503, 201]
 
 
 def test_retry_after_comes_in_seconds_and_as_a_date() -> None:
     with Sandbox(faults=["429-after-seconds@1", "429-after-date@2"]) as klar:
-        said = [post(klar, REFUNDS, [refund()]).headers["Retry-After"] for _ in range(2)]
+        said = [post(klar, REFUNDS_PATH, [refund()]).headers["Retry-After"] for _ in range(2)]
 
         assert said[0] == "1"
         assert said[1].endswith(" GMT")
@@ -156,7 +157,7 @@ REFUSED = {
 @pytest.mark.parametrize("style", REFUSED)
 def test_an_object_is_refused_on_request_in_every_style(style: Any) -> None:
     with Sandbox(refuse=lambda sent: sent["id"] == "bad", refuse_style=style) as klar:
-        answer = post(klar, REFUNDS, [refund("good"), refund("bad")])
+        answer = post(klar, REFUNDS_PATH, [refund("good"), refund("bad")])
 
         assert answer.status_code == (207 if style == "207" else 400)
         assert REFUSED[style] in answer.text
@@ -166,9 +167,9 @@ def test_an_object_is_refused_on_request_in_every_style(style: Any) -> None:
 
 def test_costs_are_refused_by_index_and_refunds_in_a_tree_unless_told_otherwise() -> None:
     with Sandbox() as klar:
-        costs = post(klar, COSTS, {"items": [cost(), cost(1111)]}).json()
+        costs = post(klar, COSTS_PATH, {"items": [cost(), cost(1111)]}).json()
         bad = item(refundedQuantity="x")
-        (tree,) = post(klar, REFUNDS, [refund(lineItems=[item(), bad])]).json()
+        (tree,) = post(klar, REFUNDS_PATH, [refund(lineItems=[item(), bad])]).json()
 
         error = {"id": 1111, "key": "1.orderId", "message": "orderId must be a string", "value": 1111}
         assert costs == {"status": "INVALID", "errors": [error]}
@@ -181,19 +182,19 @@ def test_costs_are_refused_by_index_and_refunds_in_a_tree_unless_told_otherwise(
 
 def test_a_reason_of_ones_own_is_given_to_the_client() -> None:
     with Sandbox(refuse=lambda sent: "belongs to another shop" * (sent["orderId"] == "O2")) as klar:
-        answer = post(klar, COSTS, {"items": [cost("O1"), cost("O2")]})
+        answer = post(klar, COSTS_PATH, {"items": [cost("O1"), cost("O2")]})
 
         assert answer.json()["errors"][0]["message"] == "orderId belongs to another shop"
 
 
 def test_fields_can_be_let_in() -> None:
     with Sandbox(extra_fields=["note"]) as klar:
-        assert post(klar, REFUNDS, [refund(note="x", lineItems=[item(note="y")])]).status_code == 201
+        assert post(klar, REFUNDS_PATH, [refund(note="x", lineItems=[item(note="y")])]).status_code == 201
 
 
 def test_a_load_that_counts_nothing_looks_like_a_success() -> None:
     with Sandbox(counts_nothing=True) as klar:
-        assert post(klar, REFUNDS, [refund()]).status_code == 201
+        assert post(klar, REFUNDS_PATH, [refund()]).status_code == 201
 
         figures = status(klar)
         assert (figures["total"], figures["lastBatchCount"], "lastSuccess" in figures) == ("0", "0", True)
@@ -202,9 +203,9 @@ def test_a_load_that_counts_nothing_looks_like_a_success() -> None:
 
 def test_a_load_that_is_never_booked_looks_like_a_success_and_leaves_no_trace() -> None:
     with Sandbox(faults=["never-booked@2"]) as klar:
-        post(klar, REFUNDS, [refund("R1")])
+        post(klar, REFUNDS_PATH, [refund("R1")])
         before = status(klar)
-        answer = post(klar, REFUNDS, [refund("R2")])
+        answer = post(klar, REFUNDS_PATH, [refund("R2")])
 
         assert (answer.status_code, answer.text) == (201, "")
         assert (status(klar), list(klar.refunds)) == (before, ["R1"])
@@ -212,7 +213,7 @@ def test_a_load_that_is_never_booked_looks_like_a_success_and_leaves_no_trace() 
 
 def test_what_klar_refuses_is_refused_also_where_a_load_would_never_be_booked() -> None:
     with Sandbox(faults=["never-booked"], refuse=lambda sent: sent["id"] == "bad") as klar:
-        assert post(klar, REFUNDS, [refund("bad")]).status_code == 400
+        assert post(klar, REFUNDS_PATH, [refund("bad")]).status_code == 400
 
 
 @pytest.mark.parametrize(("fault", "held_meanwhile"), [("slow", []), ("slow-answer", ["R1"])])
@@ -225,7 +226,7 @@ def test_a_slow_load_is_stored_before_its_wait_or_after_it(fault: str, held_mean
 @pytest.mark.parametrize("code", [400, 403, 404, 413, 422])
 def test_a_page_in_place_of_klars_answer_is_html_and_stores_nothing(code: int) -> None:
     with Sandbox(faults=[f"{code}-html"]) as klar:
-        answer = post(klar, REFUNDS, [refund()])
+        answer = post(klar, REFUNDS_PATH, [refund()])
 
         assert (answer.status_code, answer.headers["Content-Type"]) == (code, "text/html")
         assert "<title>" in answer.text
@@ -235,7 +236,7 @@ def test_a_page_in_place_of_klars_answer_is_html_and_stores_nothing(code: int) -
 def test_the_status_lags_when_told_to() -> None:
     with Sandbox(status_lag=2) as klar:
         began = time.monotonic()
-        post(klar, REFUNDS, [refund()])
+        post(klar, REFUNDS_PATH, [refund()])
 
         assert status(klar)["total"] == "0"
         assert eventually(lambda: status(klar)["total"] == "1")
@@ -244,10 +245,10 @@ def test_the_status_lags_when_told_to() -> None:
 
 def test_a_frozen_status_never_shows_a_load() -> None:
     with Sandbox() as klar:
-        post(klar, REFUNDS, [refund("R1")])
+        post(klar, REFUNDS_PATH, [refund("R1")])
         before = status(klar)
         klar.status_frozen = True
-        post(klar, REFUNDS, [refund("R2")])
+        post(klar, REFUNDS_PATH, [refund("R2")])
 
         assert (status(klar), list(klar.refunds)) == (before, ["R1", "R2"])
 
@@ -275,7 +276,7 @@ def test_requests_are_handled_at_once_and_none_is_lost() -> None:
 
     with Sandbox(observer=answer_none_before_all_have_come) as klar:
         batches = [[refund(f"R{batch}-{n}") for n in range(50)] for batch in range(8)]
-        threads = [threading.Thread(target=post, args=(klar, REFUNDS, batch)) for batch in batches]
+        threads = [threading.Thread(target=post, args=(klar, REFUNDS_PATH, batch)) for batch in batches]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -292,7 +293,7 @@ def test_an_observer_is_called_at_each_moment_in_order() -> None:
         seen.append((moment, request.on, len(klar.refunds)))
 
     with Sandbox(observer=observe) as klar:
-        post(klar, REFUNDS, [refund()])
+        post(klar, REFUNDS_PATH, [refund()])
         # The client may have its answer, and ask again, before the observer hears that it was answered.
         assert eventually(lambda: seen == [("received", "post", 0), ("stored", "post", 1), ("answered", "post", 1)])
         seen.clear()
@@ -306,7 +307,7 @@ def test_closing_ends_what_hangs() -> None:
 
         def ask() -> None:
             try:
-                post(klar, REFUNDS, [refund()])
+                post(klar, REFUNDS_PATH, [refund()])
             except requests.ConnectionError as error:
                 ended.append(type(error).__name__)
 

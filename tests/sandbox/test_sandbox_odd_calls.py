@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from calls import COSTS, REFUNDS, VALIDATE, call, post, refund
+from calls import COSTS_PATH, REFUNDS_PATH, VALIDATE_PATH, call, post
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from klar_objects import refund
 from thoroughness import size
 
 from target_klar.sandbox import FAULTS, Sandbox
@@ -106,15 +107,15 @@ def test_faults_of_another_shape_are_refused_and_those_that_are_set_stay(klar: S
 
     assert answer.status_code == 400
     assert answer.json()["message"].startswith('send {"faults": ["503@3"]}: ')
-    assert [post(klar, REFUNDS, [refund()]).status_code for _ in range(3)] == [201, 503, 201]
+    assert [post(klar, REFUNDS_PATH, [refund()]).status_code for _ in range(3)] == [201, 503, 201]
 
 
-@pytest.mark.parametrize("path", [REFUNDS, VALIDATE, COSTS])
+@pytest.mark.parametrize("path", [REFUNDS_PATH, VALIDATE_PATH, COSTS_PATH])
 @pytest.mark.parametrize("levels", [150, 500, 5000, 100_000])
 def test_a_body_that_is_nested_too_deeply_is_refused(klar: Sandbox, path: str, levels: int) -> None:
     deep = "[" * levels + "]" * levels
     objects = f'[{{"id": "R1", "createdAt": 1700000000, "lineItems": [], "note": {deep}}}]'
-    answer = post(klar, path, objects if path != COSTS else f'{{"items": {objects}}}')
+    answer = post(klar, path, objects if path != COSTS_PATH else f'{{"items": {objects}}}')
 
     assert answer.status_code == 400
     assert klar.refunds == {}
@@ -125,7 +126,7 @@ def test_a_field_of_90_levels_is_held_and_shown(klar: Sandbox) -> None:
     deep = "[" * 90 + "]" * 90
     body = f'[{{"id": "R1", "createdAt": 1700000000, "lineItems": [], "note": {deep}}}]'
 
-    assert post(klar, REFUNDS, body).status_code == 201
+    assert post(klar, REFUNDS_PATH, body).status_code == 201
     for path in ("/sandbox/held", "/sandbox/overview", "/sandbox/export"):
         assert deep[:90] in call(klar, "GET", path).text.replace('"[]"', "[]")
 
@@ -133,7 +134,7 @@ def test_a_field_of_90_levels_is_held_and_shown(klar: Sandbox) -> None:
 @pytest.mark.parametrize("style", ["tree", "tree-item", "index"])
 def test_a_refusal_does_not_grow_with_the_square_of_what_was_sent(klar: Sandbox, style: Any) -> None:
     klar.refuse_style = style
-    answer = post(klar, REFUNDS, [refund("R" * 200_000, **{f"field{place}": place for place in range(500)})])
+    answer = post(klar, REFUNDS_PATH, [refund("R" * 200_000, **{f"field{place}": place for place in range(500)})])
 
     assert answer.status_code == 400
     assert 1000 < len(answer.content) < 20_000_000 < 500 * 200_000
@@ -158,7 +159,7 @@ def test_a_refusal_does_not_grow_with_the_square_of_what_was_sent(klar: Sandbox,
     ],
 )
 def test_every_number_is_answered_and_written_as_it_came(klar: Sandbox, number: str, status: int) -> None:
-    answer = post(klar, COSTS, f'{{"items": [{{"orderId": "O1", "transactionCosts": {number}}}]}}')
+    answer = post(klar, COSTS_PATH, f'{{"items": [{{"orderId": "O1", "transactionCosts": {number}}}]}}')
 
     assert answer.status_code == status
     if status == 201:
@@ -188,14 +189,14 @@ def test_every_number_is_answered_and_written_as_it_came(klar: Sandbox, number: 
         (spelled("GET", "/", b"", "no header"), [400]),
         (spelled("GET", "/", b"", "X: " + "x" * 70_000), [431]),
         (spelled("GET", "/", b"", *["X: x"] * 200), [431]),
-        (spelled("POST", REFUNDS, b"[]", "Content-Length: 9"), [400]),
-        (spelled("POST", REFUNDS, b"[]" * 9, "Content-Length: 2"), [400, 400]),
-        (spelled("POST", REFUNDS, b"[]", "Content-Length: -1"), [400]),
-        (spelled("POST", REFUNDS, b"[]", "Content-Length: two"), [400]),
-        (spelled("POST", REFUNDS, b"[]", "Content-Length: " + "9" * 5000), [413]),
-        (spelled("POST", REFUNDS, b"[]", "Content-Length: 2", "Content-Length: 3"), [400]),
-        (spelled("POST", REFUNDS, b"x" * 1_000_000, "Transfer-Encoding: chunked"), [411]),
-        (spelled("BREW", REFUNDS, b"x" * 1_000_000), [501]),
+        (spelled("POST", REFUNDS_PATH, b"[]", "Content-Length: 9"), [400]),
+        (spelled("POST", REFUNDS_PATH, b"[]" * 9, "Content-Length: 2"), [400, 400]),
+        (spelled("POST", REFUNDS_PATH, b"[]", "Content-Length: -1"), [400]),
+        (spelled("POST", REFUNDS_PATH, b"[]", "Content-Length: two"), [400]),
+        (spelled("POST", REFUNDS_PATH, b"[]", "Content-Length: " + "9" * 5000), [413]),
+        (spelled("POST", REFUNDS_PATH, b"[]", "Content-Length: 2", "Content-Length: 3"), [400]),
+        (spelled("POST", REFUNDS_PATH, b"x" * 1_000_000, "Transfer-Encoding: chunked"), [411]),
+        (spelled("BREW", REFUNDS_PATH, b"x" * 1_000_000), [501]),
         (b"\r\n" + spelled("GET", "/refunds/status"), [200]),
         (b"GET / HTTP/2.0\r\n\r\n", [505]),
         (b"no call\r\n\r\n", [400]),
@@ -224,7 +225,7 @@ def test_what_is_hardly_http_gets_a_whole_answer(patient: Sandbox, sent: bytes, 
 )
 def test_a_good_body_of_an_unclear_length_is_not_stored(patient: Sandbox, lines: list[str], message: str) -> None:
     body = json.dumps([refund("unclear")]).encode()
-    (answer, *_) = send(patient, spelled("POST", REFUNDS, body, *lines))
+    (answer, *_) = send(patient, spelled("POST", REFUNDS_PATH, body, *lines))
 
     assert json.loads(answer.body)["message"] == message
     assert "unclear" not in patient.refunds
@@ -232,7 +233,7 @@ def test_a_good_body_of_an_unclear_length_is_not_stored(patient: Sandbox, lines:
 
 def test_a_body_that_does_not_come_is_answered_after_a_while() -> None:
     with Sandbox(token=TOKEN, body_seconds=0.2) as klar:
-        (answer,) = send(klar, spelled("POST", REFUNDS, b"[]", "Content-Length: 9"), leave_open=True)
+        (answer,) = send(klar, spelled("POST", REFUNDS_PATH, b"[]", "Content-Length: 9"), leave_open=True)
 
         assert (answer.status, json.loads(answer.body)["message"]) == (
             408,
@@ -242,8 +243,8 @@ def test_a_body_that_does_not_come_is_answered_after_a_while() -> None:
 
 def test_a_mistake_of_its_own_is_answered_with_500_and_shown(capfd: pytest.CaptureFixture[str]) -> None:
     with Sandbox(token=TOKEN, refuse=lambda sent: sent["none"]) as klar:
-        assert post(klar, REFUNDS, [refund()]).status_code == 500
-        assert post(klar, REFUNDS, [refund(7)]).status_code == 400
+        assert post(klar, REFUNDS_PATH, [refund()]).status_code == 500
+        assert post(klar, REFUNDS_PATH, [refund(7)]).status_code == 400
 
     assert "KeyError: 'none'" in capfd.readouterr().err
 
@@ -283,7 +284,9 @@ FILLED = st.builds(lambda frame, value: (frame % value).encode(errors="replace")
 BODIES = FILLED | st.binary(max_size=40)
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "TRACE", "get", "\xff"])
-TAKING = st.sampled_from([REFUNDS, VALIDATE, COSTS, FAULTS_PATH, "/12.2022/orders/json", "/12.2022/cogs/json"])
+TAKING = st.sampled_from(
+    [REFUNDS_PATH, VALIDATE_PATH, COSTS_PATH, FAULTS_PATH, "/12.2022/orders/json", "/12.2022/cogs/json"]
+)
 TELLING = st.sampled_from(
     ["/", "/refunds/status", *(f"/sandbox/{name}" for name in ("held", "export", "overview", "clear", "../held"))]
 )
@@ -318,7 +321,7 @@ def test_whatever_is_sent_gets_whole_answers_and_it_goes_on_serving(patient: San
             assert json.loads(reply.body)["message"]
     assert all(seen.end == "answered" for seen in patient.requests)
     patient.misbehave()
-    assert post(patient, REFUNDS, [refund()]).status_code == 201
+    assert post(patient, REFUNDS_PATH, [refund()]).status_code == 201
     patient.clear()
 
 

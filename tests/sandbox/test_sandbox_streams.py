@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from calls import call, cost, post, refund
+from calls import call, post
+from klar_objects import cost, order, order_line, refund
 
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ORDER = {"id": "1", "createdAt": 1_700_000_000, "lineItems": [{"id": "L", "quantity": 1}]}
+ORDER = order("1", order_line("L"))
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 from forked import run
 from invocation import config_file, invoke
-from program import REFUNDS, Ended, refund, state
+from messages import REFUNDS_SCHEMA, refund_record, state
 
 from target_klar.settings.environment import settings_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from program import Ended
+
     from target_klar.sandbox import Sandbox
 
 TOKEN = "a-token-that-must-not-show"
-LINES = [REFUNDS, refund("a"), state(1)]
+LINES = [REFUNDS_SCHEMA, refund_record("a"), state(1)]
 HINT = "TARGET_KLAR_API_TOKEN is set: add `--config=ENV`, which reads it."
 
 

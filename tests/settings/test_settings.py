@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from forked import run
 from invocation import config_file, invoke, unplug
-from program import COSTS, REFUND_TIME, REFUNDS, cost, record, refund, schema, start, state
+from klar_objects import REFUND_TIME
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, record, refund_record, schema, state
+from program import start
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_klar.contract.streams import QUALITY_RULES
@@ -139,7 +141,7 @@ def test_a_wrong_configuration_ends_the_run_before_anything_is_read_or_sent(klar
     wrong = {"api_token": f"{klar.token} x", "batch_size_rows": 1001, "max_parallel_requests": 0}
     process = start({"api_url": klar.url, **wrong})
     assert process.stdin
-    process.stdin.write(json.dumps(REFUNDS).encode() + b"\n" + json.dumps(refund("r")).encode() + b"\n")
+    process.stdin.write(json.dumps(REFUNDS_SCHEMA).encode() + b"\n" + json.dumps(refund_record("r")).encode() + b"\n")
     process.stdin.flush()
     assert process.wait(30) == 1  # although its stdin is still open
     assert process.stdout
@@ -241,12 +243,12 @@ def test_every_setting_can_come_from_the_environment_and_takes_effect(klar: Sand
     assert values.keys() == known.keys()
     lines = [
         schema("returns"),
-        COSTS,
+        COSTS_SCHEMA,
         schema("junk"),
-        refund("r-1") | {"stream": "returns"},
+        refund_record("r-1") | {"stream": "returns"},
         record("junk", id="j"),
         record("returns", id="r-2", _sdc_deleted_at="2024-01-01T00:00:00Z"),
-        refund("r-3", createdAt="yesterday") | {"stream": "returns"},
+        refund_record("r-3", createdAt="yesterday") | {"stream": "returns"},
         record("transaction_costs", orderId="c-1"),  # left to Klar, which refuses it: one more than the limit
         state(1),
     ]
@@ -273,7 +275,7 @@ def test_null_means_the_default_and_settings_of_the_sdk_that_are_not_offered_hav
         "flattening_max_depth": 1,
         "_load_schema": "shop",
     }
-    lines = [REFUNDS, refund("r"), COSTS, cost("c", 2), state(1)]
+    lines = [REFUNDS_SCHEMA, refund_record("r"), COSTS_SCHEMA, cost_record("c", 2), state(1)]
     ended = invoke("--config", config_file(tmp_path, config), lines=lines)
     assert (ended.code, ended.states) == (0, [1])
     item = {"lineItemId": "L-r", "refundedQuantity": 1}

@@ -14,7 +14,8 @@ from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from invocation import ENVIRONMENT, config_file, invoke
-from program import LONGEST_RUN, REFUNDS, Ended, refund, state
+from messages import REFUNDS_SCHEMA, refund_record, state
+from program import LONGEST_RUN, Ended
 from thoroughness import size
 
 from target_klar.settings.environment import settings_in
@@ -138,7 +139,7 @@ def stopped_by_a_name(ended: Ended, klar: Sandbox, right: str) -> None:
     assert (klar.requests, klar.refunds) == ([], {})
 
 
-LINES = [REFUNDS, refund("a"), state(1)]
+LINES = [REFUNDS_SCHEMA, refund_record("a"), state(1)]
 SAMPLE = random.Random(SEED).sample(cases(1_000), size(6, 30))
 
 

@@ -10,7 +10,7 @@ from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from invocation import unplug
-from program import COSTS, REFUNDS, line, record, refund, schema, state
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, line, record, refund_record, schema, state
 from singer_sdk.exceptions import ConfigValidationError, FatalSyncError, StreamMapConfigError
 from singer_sdk.mapper import MAPPER_FILTER_OPTION
 from thoroughness import size
@@ -30,7 +30,7 @@ EXPRESSION = "`stream_maps.refunds.{}` must be one expression as text, {}"
 FIELD = "or __NULL__ to leave the field out"
 FILTER = "that is true for the records to keep"
 STREAM = "`stream_maps.refunds.{}` must be the name of a stream."
-LINES = [REFUNDS, refund("a"), state(1)]
+LINES = [REFUNDS_SCHEMA, refund_record("a"), state(1)]
 
 WRONG: list[tuple[Any, str]] = [
     ([], "`stream_maps` must be an object with an entry for each stream, as JSON."),
@@ -133,7 +133,7 @@ def test_no_map_is_a_traceback_and_no_map_that_passes_holds_an_unknown_option(ma
         assert all(text.isprintable() for text in map_mistakes(maps))
         return
     try:
-        target._process_schema_message(REFUNDS | {LINE: line(REFUNDS)})
+        target._process_schema_message(REFUNDS_SCHEMA | {LINE: line(REFUNDS_SCHEMA)})
     except (StreamMapConfigError, FatalSyncError):
         pass
     finally:
@@ -153,21 +153,21 @@ def warned(klar: Sandbox, lines: list[Any], **maps: Any) -> list[str]:
 
 
 def test_a_map_whose_stream_never_came_is_named_at_once_and_at_the_end(klar: Sandbox) -> None:
-    assert warned(klar, [REFUNDS, *LINES], refund={MAPPER_FILTER_OPTION: "id == 'b'"}, junk="__NULL__") == [
+    assert warned(klar, [REFUNDS_SCHEMA, *LINES], refund={MAPPER_FILTER_OPTION: "id == 'b'"}, junk="__NULL__") == [
         "No stream map is for refunds. Was the map of refund meant?",
         "`stream_maps` has maps for streams that did not come: refund (did you mean refunds?), junk.",
     ]
 
 
 def test_maps_that_meet_their_stream_by_name_pattern_or_source_are_not_warned_of(klar: Sandbox) -> None:
-    rows = [schema("rows"), record("rows", **refund("a")["record"]), schema("junk_1"), schema("junk_2")]
+    rows = [schema("rows"), record("rows", **refund_record("a")["record"]), schema("junk_1"), schema("junk_2")]
     maps = {"refunds": {"__source__": "row?"}, "junk_*": "__NULL__", "rows": "__NULL__", "__else__": "__NULL__"}
     assert warned(klar, rows, **maps) == []
     assert klar.refunds.keys() == {"a"}
 
 
 def test_a_stream_beside_one_of_nearly_its_name_that_has_a_map_and_came_is_not_warned_of(klar: Sandbox) -> None:
-    lines = [schema("refund"), record("refund", **refund("a")["record"]), *LINES]
+    lines = [schema("refund"), record("refund", **refund_record("a")["record"]), *LINES]
     assert warned(klar, lines, refund={"__alias__": "refunds"}) == []
 
 
@@ -187,4 +187,4 @@ def test_an_input_without_a_message_is_said(lines: list[Any], klar: Sandbox) -> 
 
 
 def test_an_input_with_a_stream_and_no_record_is_not_warned_of(klar: Sandbox) -> None:
-    assert run(klar, [COSTS, state(1)]).said("WARNING") == []
+    assert run(klar, [COSTS_SCHEMA, state(1)]).said("WARNING") == []

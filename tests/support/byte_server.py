@@ -44,6 +44,11 @@ class Served(NamedTuple):
     url: str
     received: list[Request]
 
+    @property
+    def token(self) -> str:
+        """What a run sends it, as it would to a Klar."""
+        return "opens-nothing"
+
 
 @contextmanager
 def serve(

@@ -1,11 +1,11 @@
-"""Objects that Klar takes, and calls to a local Klar that need no target."""
+"""Calls to a local Klar that need no target."""
 
 from __future__ import annotations
 
 import json
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import requests
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Sandbox
 
-REFUNDS, VALIDATE = "/12.2022/refunds/json", "/12.2022/refunds/validate"
-COSTS = "/06.2024/transaction-costs/json"
+REFUNDS_PATH, VALIDATE_PATH = "/12.2022/refunds/json", "/12.2022/refunds/validate"
+COSTS_PATH = "/06.2024/transaction-costs/json"
 
 
 @contextmanager
@@ -24,18 +24,6 @@ def closed_port() -> Iterator[str]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
-
-
-def refund(key: object = "R1", **fields: object) -> dict[str, Any]:
-    return {"id": key, "createdAt": 1_700_000_000, "lineItems": [item()], **fields}
-
-
-def item(**fields: object) -> dict[str, Any]:
-    return {"lineItemId": "5", "refundedQuantity": 1, **fields}
-
-
-def cost(key: object = "O1", **fields: object) -> dict[str, Any]:
-    return {"orderId": key, "transactionCosts": 1.5, **fields}
 
 
 def call(klar: Sandbox, method: str, path: str, body: object = None, **headers: str | None) -> requests.Response:

@@ -5,22 +5,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from klar_objects import REFUNDS, refund
+
 from target_klar.api.client import Client, Connection
-from target_klar.contract.streams import CONTRACTS
 from target_klar.records.json_codec import encode
 
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
 
-REFUNDS, COSTS = CONTRACTS["refunds"], CONTRACTS["transaction_costs"]
 VERSIONS = {"refunds": "12.2022", "transaction_costs": "06.2024"}
 TOKEN = "planted-token-5f2c"
 ACCEPTED = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
-
-
-def refund(key: str = "R-1") -> dict[str, Any]:
-    """A refund that Klar takes."""
-    return {"id": key, "createdAt": 1_700_000_000, "lineItems": []}
 
 
 def client_of(

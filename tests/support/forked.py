@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from io import BufferedReader, BufferedWriter
 
-    from target_klar.sandbox import Sandbox
+    from program import Klar
 
 
 class Forked:
@@ -88,7 +88,7 @@ def start(config: dict[str, Any], *options: str, env: dict[str, str] | None = No
 
 
 def run(
-    klar: Sandbox | None, lines: Iterable[Any] | Path, *options: str, env: dict[str, str] | None = None, **settings: Any
+    klar: Klar | None, lines: Iterable[Any] | Path, *options: str, env: dict[str, str] | None = None, **settings: Any
 ) -> Ended:
     """Run target-klar on Singer lines (messages, text or bytes), or on a file, until it ends."""
     config = ({"api_token": klar.token, "api_url": klar.url} if klar else {}) | settings

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from program import LONGEST_RUN, Ended, line
+from messages import line
+from program import LONGEST_RUN, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The whole program as a process, and the Singer lines that go into it."""
+"""The whole program as a process, fed with Singer lines until it ends."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from messages import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_klar.sandbox import Sandbox
 
 LONGEST_RUN = 120
 """Seconds after which a run counts as hanging; nothing here takes a tenth of it."""
 
-REFUND_TIME = 1_700_000_000
 
-Line = "dict[str, Any] | str | bytes"
+class Klar(Protocol):
+    """Whatever a run may take for Klar: a local one, a scripted one, bytes, nobody."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def token(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def start(config: dict[str, Any], *options: str, env: dict[str, str] | None = No
 
 
 def run(
-    klar: Sandbox | None, lines: Iterable[Any] | Path, *options: str, env: dict[str, str] | None = None, **settings: Any
+    klar: Klar | None, lines: Iterable[Any] | Path, *options: str, env: dict[str, str] | None = None, **settings: Any
 ) -> Ended:
     """Run target-klar on Singer lines (messages, text or bytes), or on a file, until it ends."""
     config = {"api_token": klar.token, "api_url": klar.url} if klar else {}
@@ -83,55 +89,3 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
 def content(lines: Iterable[Any] | Path) -> bytes:
     """What goes into stdin: Singer lines, or a file as it is."""
     return lines.read_bytes() if isinstance(lines, Path) else b"".join(map(line, lines))
-
-
-def line(message: Any) -> bytes:
-    """One Singer line: a message as a dict, or text or bytes as they stand."""
-    if isinstance(message, bytes):
-        return message + b"\n"
-    return (message if isinstance(message, str) else json.dumps(message)).encode() + b"\n"
-
-
-def schema(stream: str, key: str | None = None, **properties: Any) -> dict[str, Any]:
-    """A SCHEMA message; the target does not check records against it."""
-    key = key or ("orderId" if stream == "transaction_costs" else "id")
-    properties = {key: {"type": ["string", "integer"]}, **properties}
-    return {
-        "type": "SCHEMA",
-        "stream": stream,
-        "schema": {"type": "object", "properties": properties},
-        "key_properties": [key],
-    }
-
-
-def record(stream: str, **fields: Any) -> dict[str, Any]:
-    """A RECORD message with the fields as they are given."""
-    return {"type": "RECORD", "stream": stream, "record": fields}
-
-
-def refund(key: str, quantity: Any = 1, **fields: Any) -> dict[str, Any]:
-    """A RECORD of `refunds` that meets the contract; `quantity` tells versions apart."""
-    item = {"lineItemId": f"L-{key}", "refundedQuantity": quantity}
-    return record("refunds", **{"id": key, "createdAt": REFUND_TIME, "lineItems": [item], **fields})
-
-
-def order(key: str, quantity: Any = 1) -> dict[str, Any]:
-    """A RECORD of `orders` that meets the contract; `quantity` tells versions apart."""
-    return record("orders", id=key, createdAt=REFUND_TIME, lineItems=[{"id": f"L-{key}", "quantity": quantity}])
-
-
-def cost(key: str, amount: Any = 1) -> dict[str, Any]:
-    """A RECORD of `transaction_costs` that meets the contract."""
-    return record("transaction_costs", orderId=key, transactionCosts=amount)
-
-
-def state(value: Any) -> dict[str, Any]:
-    """A STATE message."""
-    return {"type": "STATE", "value": value}
-
-
-BY_STREAM = {"refunds": refund, "orders": order}
-"""What makes a record, for each stream that a fault, a signal or a kill meets."""
-REFUNDS = schema("refunds")
-ORDERS = schema("orders")
-COSTS = schema("transaction_costs")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample.jsonl"
-REFUNDS = 2345
-TRANSACTION_COSTS = 1234
+REFUND_COUNT = 2345
+COST_COUNT = 1234
 RECORDS_PER_STATE = 400
 
 _START = datetime(2026, 1, 1, 6, tzinfo=UTC)
@@ -42,8 +42,8 @@ def sample_lines() -> Iterator[str]:
         schema = {"type": "object", "properties": properties}
         yield _line(type="SCHEMA", stream=stream, schema=schema, key_properties=[_KEYS[stream]])
     refunds = costs = 0
-    for number in range(1, REFUNDS + TRANSACTION_COSTS + 1):
-        if costs * REFUNDS < refunds * TRANSACTION_COSTS:
+    for number in range(1, REFUND_COUNT + COST_COUNT + 1):
+        if costs * REFUND_COUNT < refunds * COST_COUNT:
             costs += 1
             yield _line(type="RECORD", stream="transaction_costs", record=_cost(costs))
         else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import forked
+import messages
 import program
 
 if TYPE_CHECKING:
@@ -22,23 +23,21 @@ if TYPE_CHECKING:
     from typing import Self
 
     from forked import Forked
-    from scripted_klar import ScriptedKlar
-
-    from target_klar.sandbox import Sandbox
+    from program import Klar
 
 LISTENS_WITHIN = 10.0
 """Seconds after which a process that does not listen to signals yet counts as hanging."""
 
 
 def numbered(
-    first: int, last: int, *, every: int = 3, make: Callable[[str], dict[str, Any]] = program.refund
+    first: int, last: int, *, every: int = 3, make: Callable[[str], dict[str, Any]] = messages.refund_record
 ) -> list[dict[str, Any]]:
     """Records R-1, R-2, ..., and after `every` so many a STATE with the number of the last one."""
     lines = []
     for number in range(first, last + 1):
         lines.append(make(f"R-{number}"))
         if number % every == 0 or number == last:
-            lines.append(program.state(number))
+            lines.append(messages.state(number))
     return lines
 
 
@@ -51,7 +50,7 @@ class Watched:
 
     def __init__(
         self,
-        klar: Sandbox | ScriptedKlar,
+        klar: Klar,
         *options: str,
         missing: Callable[[Any], object] = lambda _: None,
         reads_stdout: bool = True,
@@ -95,7 +94,7 @@ class Watched:
             assert self.process.stdin is not None
             with suppress(BrokenPipeError):  # it ended before it read everything
                 for line in lines:
-                    self.process.stdin.write(program.line(line))
+                    self.process.stdin.write(messages.line(line))
                 self.process.stdin.flush()
                 if ends:
                     self.process.stdin.close()

@@ -66,7 +66,7 @@ ERP = dedent("""\
       (7, 'A', 1, 0.1000, '2026-05-04 09:00:00'), (7, 'A', 2, 0.2000, '2026-05-04 09:00:00'),
       (7, 'B', 3, 999999999999.1234, '2026-05-05 09:00:00');
     """)
-COSTS = {
+COSTS_OF_ORDERS = {
     "transaction_costs": "SELECT order_id, sum(fee) FROM erp.payment GROUP BY order_id ORDER BY order_id",
     "logistics_costs": "SELECT order_id, sum(freight) FROM erp.shipment GROUP BY order_id ORDER BY order_id",
     "cogs": (
@@ -144,14 +144,14 @@ def test_a_shop_of_ones_own_sends_orders_with_all_that_belongs_to_them(tmp_path:
 @on_postgres
 def test_a_platform_shop_gets_four_streams_from_postgresql(tmp_path: Path, database: Database) -> None:
     database.execute(ERP + recipe("Costs for a platform shop", "sql"))
-    wanted = {stream: rows(database.execute(query)) for stream, query in COSTS.items()}
+    wanted = {stream: rows(database.execute(query)) for stream, query in COSTS_OF_ORDERS.items()}
     four_streams(tmp_path, "Costs for a platform shop", "tap-postgres", database.tap_settings, wanted)
 
 
 def test_a_platform_shop_gets_four_streams_from_mariadb(tmp_path: Path, maria: Server) -> None:
     heading = "The same in MySQL or MariaDB"
     maria.execute(ERP + recipe(heading, "sql"))
-    wanted = {stream: rows(maria.execute(f"{query};")) for stream, query in COSTS.items()}
+    wanted = {stream: rows(maria.execute(f"{query};")) for stream, query in COSTS_OF_ORDERS.items()}
     four_streams(tmp_path, heading, "tap-mysql", maria.tap_settings, wanted)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import COSTS, REFUNDS, cost, line, record, refund, schema, start, state
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
+from program import start
 
 from target_klar.sandbox import Sandbox
 
@@ -26,7 +27,7 @@ def rejects(tmp_path: Path) -> Path:
 
 def load(klar: Sandbox, rejects: Path, *lines: Any, **settings: Any) -> None:
     """One night that ends well."""
-    ended = run(klar, [COSTS, REFUNDS, *lines, state("end")], rejects_path=str(rejects), **settings)
+    ended = run(klar, [COSTS_SCHEMA, REFUNDS_SCHEMA, *lines, state("end")], rejects_path=str(rejects), **settings)
     assert ended.code == 0, ended.err
 
 
@@ -44,7 +45,7 @@ def begun(klar: Sandbox, rejects: Path) -> subprocess.Popen[bytes]:
     process = start(settings | {"rejects_path": str(rejects)})
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(line(REFUNDS) + line(refund("A", "many")) + line(state(1)))
+    process.stdin.write(line(REFUNDS_SCHEMA) + line(refund_record("A", "many")) + line(state(1)))
     process.stdin.flush()
     assert process.stdout.readline() == b"1\n"
     return process
@@ -64,7 +65,7 @@ def words(rejects: Path) -> list[tuple[str, Any]]:
 def test_a_version_that_klar_accepted_later_is_not_replaced_by_the_rejected_one(
     klar: Sandbox, rejects: Path, nights: int
 ) -> None:
-    bad, newer = cost("A", "1,10"), cost("A", "2.20")
+    bad, newer = cost_record("A", "1,10"), cost_record("A", "2.20")
     if nights == 1:
         load(klar, rejects, bad, newer)
     else:
@@ -83,8 +84,8 @@ def test_what_klar_itself_rejected_is_followed_under_another_name_of_its_stream_
     names = {name: {"__alias__": "refunds"} for name in ("one", "other")}
     heads = [schema("one") | {"key_properties": []}, schema("other") | {"key_properties": []}]
     klar.refuse = lambda sent: sent["lineItems"][0]["refundedQuantity"] == 1 and "not one"
-    load(klar, rejects, *heads, refund("A", 1, note="x") | {"stream": "one"}, stream_maps=names)
-    load(klar, rejects, *heads, refund("A", 2, note="x") | {"stream": "other"}, stream_maps=names)
+    load(klar, rejects, *heads, refund_record("A", 1, note="x") | {"stream": "one"}, stream_maps=names)
+    load(klar, rejects, *heads, refund_record("A", 2, note="x") | {"stream": "other"}, stream_maps=names)
 
     assert words(rejects) == [("klar", "A"), ("accepted", "A")]
     klar.refuse = None
@@ -93,7 +94,7 @@ def test_what_klar_itself_rejected_is_followed_under_another_name_of_its_stream_
 
 
 def test_a_refund_that_its_source_has_deleted_since_does_not_come_back_to_life(klar: Sandbox, rejects: Path) -> None:
-    load(klar, rejects, refund("A", "many"))
+    load(klar, rejects, refund_record("A", "many"))
     load(klar, rejects, record("refunds", id="A", _sdc_deleted_at="2024-01-01T00:00:00Z"))
     assert words(rejects) == [("contract", "A"), ("deleted", "A")]
 
@@ -103,29 +104,35 @@ def test_a_refund_that_its_source_has_deleted_since_does_not_come_back_to_life(k
 
 def test_one_bad_record_is_in_the_file_once_however_many_nights_it_comes(klar: Sandbox, rejects: Path) -> None:
     for _ in range(3):
-        load(klar, rejects, cost("A", "1,10"), refund("B", "many"), refund("C"))
+        load(klar, rejects, cost_record("A", "1,10"), refund_record("B", "many"), refund_record("C"))
     assert words(rejects) == [("contract", "1,10"), ("contract", "B")]
 
-    ended = run(klar, [COSTS, cost("A", "1,10"), state("end")], rejects_path=str(rejects))
+    ended = run(klar, [COSTS_SCHEMA, cost_record("A", "1,10"), state("end")], rejects_path=str(rejects))
     assert len(ended.said("Records rejected: 1")) == 1, "it is counted every night"
     assert len(ended.said(f"It is in {rejects} already.")) == 1
 
 
 def test_accepted_versions_do_not_count_towards_the_limit(klar: Sandbox, rejects: Path) -> None:
     keys = [f"A{number}" for number in range(10)]
-    load(klar, rejects, *(cost(key, "1,10") for key in keys), *(cost(key, "2") for key in keys), rejects_limit=10)
+    load(
+        klar,
+        rejects,
+        *(cost_record(key, "1,10") for key in keys),
+        *(cost_record(key, "2") for key in keys),
+        rejects_limit=10,
+    )
     assert [source for source, _ in words(rejects)] == ["contract"] * 10 + ["accepted"] * 10
 
 
 def test_where_nothing_was_rejected_no_accepted_record_is_written(klar: Sandbox, rejects: Path) -> None:
-    load(klar, rejects, cost("A", "1"), cost("A", "2"), refund("B"))
+    load(klar, rejects, cost_record("A", "1"), cost_record("A", "2"), refund_record("B"))
     assert rejects.read_bytes() == b""
 
 
 def test_the_record_that_klar_took_before_a_newer_one_was_rejected_stands_before_that_one(rejects: Path) -> None:
     """Klar takes the second version only after the third has been read: the file has them in the order of reading."""
     with Sandbox(latency=0.5) as klar:
-        load(klar, rejects, cost("A", "1,10"), cost("A", "2"), cost("A", "x,y"))
+        load(klar, rejects, cost_record("A", "1,10"), cost_record("A", "2"), cost_record("A", "x,y"))
         assert words(rejects) == [("contract", "1,10"), ("contract", "x,y"), ("accepted", "2"), ("contract", "x,y")]
 
         again = rejects.with_name("again.jsonl")
@@ -135,10 +142,10 @@ def test_the_record_that_klar_took_before_a_newer_one_was_rejected_stands_before
 
 
 def test_a_dry_run_writes_a_file_of_its_own_anew_each_time(klar: Sandbox, rejects: Path) -> None:
-    load(klar, rejects, refund("A", "many"))
+    load(klar, rejects, refund_record("A", "many"))
     before = rejects.read_bytes()
     for key in "BC":
-        ended = run(klar, [REFUNDS, refund(key, "many")], rejects_path=str(rejects), validate_only=True)
+        ended = run(klar, [REFUNDS_SCHEMA, refund_record(key, "many")], rejects_path=str(rejects), validate_only=True)
         assert ended.code == 1
         assert words(rejects.with_name("rejects.jsonl.dry-run")) == [("contract", key)]
     assert rejects.read_bytes() == before
@@ -147,22 +154,22 @@ def test_a_dry_run_writes_a_file_of_its_own_anew_each_time(klar: Sandbox, reject
 def test_while_a_run_has_the_file_a_second_one_stops_at_its_start_in_one_line(klar: Sandbox, rejects: Path) -> None:
     with begun(klar, rejects) as first:
         before = rejects.read_bytes()
-        second = run(klar, [REFUNDS, refund("B"), state(2)], rejects_path=str(rejects))
+        second = run(klar, [REFUNDS_SCHEMA, refund_record("B"), state(2)], rejects_path=str(rejects))
 
         assert (second.code, second.states, set(klar.refunds), rejects.read_bytes()) == (1, [], set(), before)
         (said,) = second.errors
         assert f"The rejects file {rejects} is in use by another run" in said
-        assert run(klar, [REFUNDS, refund("B")], rejects_path=str(rejects), validate_only=True).code == 0
+        assert run(klar, [REFUNDS_SCHEMA, refund_record("B")], rejects_path=str(rejects), validate_only=True).code == 0
         first.kill()
 
-    load(klar, rejects, refund("A"))
+    load(klar, rejects, refund_record("A"))
     assert [source for source, _ in words(rejects)] == ["contract", "accepted"]
 
 
 def test_a_file_that_is_moved_away_during_the_run_stops_it_before_the_next_state(klar: Sandbox, rejects: Path) -> None:
     with begun(klar, rejects) as process:
         rejects.rename(rejects.with_name("again.jsonl"))
-        out, err = process.communicate(line(refund("B", "many")) + line(state(2)))
+        out, err = process.communicate(line(refund_record("B", "many")) + line(state(2)))
 
         assert (process.returncode, out) == (1, b"")
         assert b"was changed, replaced or removed during the run" in err

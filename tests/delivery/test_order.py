@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import REFUNDS, cost, record, refund, schema, state
+from messages import REFUNDS_SCHEMA, cost_record, record, refund_record, schema, state
 
 from target_klar.sandbox import Sandbox
 
@@ -77,12 +77,12 @@ def test_of_8000_updates_of_37_keys_the_last_of_each_wins_with_eight_requests_in
     feed: Any, *, change: bool
 ) -> None:
     updates = list(enumerate(feed(3, 8000)))
-    lines = [refund(key, version) for version, key in updates]
+    lines = [refund_record(key, version) for version, key in updates]
     if change:
         lines.insert(4000, schema("refunds", note={"type": "string"}, lineItems={"type": "array"}))
 
     with Watched() as klar:
-        ended = run(klar, [REFUNDS, *lines, state("end")], **EAGER)
+        ended = run(klar, [REFUNDS_SCHEMA, *lines, state("end")], **EAGER)
 
         assert (ended.code, ended.states) == (0, ["end"])
         assert klar.quantities() == {key: version for version, key in updates}
@@ -96,7 +96,7 @@ def test_two_source_streams_mapped_onto_one_keep_the_order_in_which_the_tap_wrot
     updates = list(enumerate(clustered(5, 2000)))
     lines: list[Any] = [schema("shop_a"), schema("shop_b", note={"type": "string"})]
     for version, key in updates:
-        written = refund(key, version)
+        written = refund_record(key, version)
         lines.append({**written, "stream": random.Random(version).choice(("shop_a", "shop_b"))})
 
     with Watched() as klar:
@@ -114,7 +114,9 @@ def test_the_order_holds_while_requests_fail_and_are_tried_again() -> None:
     faults = ["503@3x2", "reset-after@7", "reset-before@11", "504@15", "truncated@19", "429-after-seconds@23"]
 
     with Watched(faults=faults) as klar:
-        ended = run(klar, [REFUNDS, *(refund(key, version) for version, key in updates), state("end")], **EAGER)
+        ended = run(
+            klar, [REFUNDS_SCHEMA, *(refund_record(key, version) for version, key in updates), state("end")], **EAGER
+        )
 
         assert (ended.code, ended.states) == (0, ["end"])
         assert klar.quantities() == {key: version for version, key in updates}
@@ -132,7 +134,7 @@ def test_the_order_holds_while_batches_are_split_for_a_record_that_klar_refuses(
         rejects = tmp_path / "rejects.jsonl"
         ended = run(
             klar,
-            [REFUNDS, *(refund(key, version) for version, key in updates), state("end")],
+            [REFUNDS_SCHEMA, *(refund_record(key, version) for version, key in updates), state("end")],
             rejects_path=str(rejects),
             **EAGER,
         )
@@ -148,7 +150,7 @@ def test_the_order_holds_while_batches_are_split_for_a_record_that_klar_refuses(
 
 def test_a_key_of_one_stream_does_not_wait_for_the_same_text_as_a_key_of_the_other() -> None:
     lines = [schema("refunds"), schema("transaction_costs")]
-    lines += [each for number in range(40) for each in (refund(f"K{number}"), cost(f"K{number}"))]
+    lines += [each for number in range(40) for each in (refund_record(f"K{number}"), cost_record(f"K{number}"))]
 
     both = threading.Barrier(2, timeout=20)
 
@@ -164,9 +166,9 @@ def test_a_key_of_one_stream_does_not_wait_for_the_same_text_as_a_key_of_the_oth
 
 
 def test_keys_that_conforming_makes_equal_are_one_key() -> None:
-    lines = [REFUNDS]
+    lines = [REFUNDS_SCHEMA]
     for version, key in enumerate(["7", 7, 7.0, "7"]):
-        fields = refund("7", version)["record"] | {"id": key}
+        fields = refund_record("7", version)["record"] | {"id": key}
         lines.append(record("refunds", **fields))
 
     with Watched() as klar:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Sandbox
 
-DATA = Path(__file__).parent / "data" / "fees"
+DATA = Path(__file__).parents[1] / "data" / "fees"
 RATE = Decimal("1.0825")
 LOAD = '-f load.sql -c "FROM sending" | target-klar --stream transaction_costs --config config.json'
 HEADINGS = "Buchungsdatum;Bestellnummer;Vorgang;Gebühr;Währung;Transaktionscode"

@@ -12,9 +12,9 @@ import pytest
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program import record, schema, state
+from messages import record, schema, state
+from previewed import preview, proposed
 from singer_sdk.mapper import PluginMapper
-from test_preview import preview, proposed
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS

@@ -18,7 +18,7 @@ import yaml
 from jsonschema import Draft7Validator
 from referencing import Registry
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(os.environ.get("TARGET_KLAR_HUB_SCHEMAS", ROOT.parent / "shared" / "hub"))
 
 

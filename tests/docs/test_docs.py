@@ -38,7 +38,7 @@ import target_klar
 from target_klar.contract.streams import CONTRACTS
 from target_klar.sandbox import Sandbox
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 KINDS = {
     "array": "array",
@@ -208,7 +208,7 @@ def test_the_readme_stays_short() -> None:
 
 
 def test_the_page_of_the_streams_is_what_the_contract_says() -> None:
-    assert read("docs/streams.md") == page(), "python tests/streams_page.py > docs/streams.md"
+    assert read("docs/streams.md") == page(), "python tests/support/streams_page.py > docs/streams.md"
 
 
 def test_the_readme_names_what_each_stream_requires() -> None:

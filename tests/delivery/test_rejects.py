@@ -13,8 +13,10 @@ import pytest
 from byte_server import Reply, Request, serve
 from clients import ACCEPTED, answer
 from forked import run
+from klar_objects import REFUND_TIME
 from measured import KLAR, timed
-from program import COSTS, REFUND_TIME, REFUNDS, cost, line, record, refund, schema, start, state
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
+from program import start
 
 from target_klar.sandbox import Sandbox
 
@@ -71,13 +73,15 @@ def test_of_2500_refunds_the_three_that_klar_refuses_are_set_aside_and_can_be_se
 ) -> None:
     with Sandbox(refuse=unwanted(*BAD), refuse_style=style) as klar:
         ended = run(
-            klar, [REFUNDS, *(refund(f"R{number}") for number in range(2500)), state("end")], rejects_path=str(rejects)
+            klar,
+            [REFUNDS_SCHEMA, *(refund_record(f"R{number}") for number in range(2500)), state("end")],
+            rejects_path=str(rejects),
         )
 
         assert (ended.code, ended.states, len(klar.refunds)) == (0, ["end"], 2497)
         assert len(klar.posts()) <= (70 if style == "opaque" else 12)
         (head, *lines) = read(rejects)
-        assert head == REFUNDS
+        assert head == REFUNDS_SCHEMA
         assert {each["record"]["id"] for each in lines} == set(BAD)
         words = {"opaque": "Bad Request", "failed-ids": "among those that failed", "207": "among those that failed"}
         for each in lines:
@@ -98,7 +102,7 @@ def test_a_klar_that_refuses_everything_stops_the_run_in_one_line_after_a_few_re
     with Sandbox(refuse=lambda _: "no, thank you", refuse_style=style) as klar:
         ended = run(
             klar,
-            [REFUNDS, *(refund(f"R{number}") for number in range(2500)), state("end")],
+            [REFUNDS_SCHEMA, *(refund_record(f"R{number}") for number in range(2500)), state("end")],
             rejects_path=str(rejects) if aside else None,
         )
 
@@ -109,10 +113,10 @@ def test_a_klar_that_refuses_everything_stops_the_run_in_one_line_after_a_few_re
         assert not aside or read(rejects) == []
 
 
-def test_without_a_rejects_file_what_klar_refuses_stops_the_run_with_all_before_it_stored_and_acknowledged() -> None:
+def test_without_a_rejects_file_what_klar_refuses_stops_the_run_with_all_before_it_acknowledged() -> None:
     with Sandbox(refuse=unwanted("R6")) as klar:
-        lines = [each for number in range(1, 11) for each in (refund(f"R{number}"), state(number))]
-        ended = run(klar, [REFUNDS, *lines], checkpoint_interval_seconds=0)
+        lines = [each for number in range(1, 11) for each in (refund_record(f"R{number}"), state(number))]
+        ended = run(klar, [REFUNDS_SCHEMA, *lines], checkpoint_interval_seconds=0)
 
         assert (ended.code, ended.states[-1:]) == (1, [5])
         assert {f"R{number}" for number in range(1, 6)} <= stored(klar)
@@ -126,10 +130,12 @@ def test_without_a_rejects_file_what_klar_refuses_stops_the_run_with_all_before_
 
 @pytest.mark.parametrize("style", ["index", "opaque", "207"])
 def test_with_many_requests_in_flight_still_exactly_the_state_before_the_refused_record_is_the_last(style: Any) -> None:
-    lines = [each for number in range(400) for each in (refund(f"R{number}"), state(number))]
+    lines = [each for number in range(400) for each in (refund_record(f"R{number}"), state(number))]
 
     with Sandbox(refuse=unwanted("R233", "R236", "R251", "R300"), refuse_style=style, jitter=0.05) as klar:
-        ended = run(klar, [REFUNDS, *lines], batch_size_rows=10, max_parallel_requests=6, checkpoint_interval_seconds=0)
+        ended = run(
+            klar, [REFUNDS_SCHEMA, *lines], batch_size_rows=10, max_parallel_requests=6, checkpoint_interval_seconds=0
+        )
 
         assert (ended.code, ended.states[-1]) == (1, 232)
         assert ended.states == sorted(set(ended.states))
@@ -138,7 +144,17 @@ def test_with_many_requests_in_flight_still_exactly_the_state_before_the_refused
 
 
 def test_a_version_whose_successor_klar_refuses_is_not_sent_in_its_place(rejects: Path) -> None:
-    lines = [REFUNDS, refund("A"), state(1), refund("B", 1), state(2), refund("C"), state(3), refund("B", 2), state(4)]
+    lines = [
+        REFUNDS_SCHEMA,
+        refund_record("A"),
+        state(1),
+        refund_record("B", 1),
+        state(2),
+        refund_record("C"),
+        state(3),
+        refund_record("B", 2),
+        state(4),
+    ]
 
     with Sandbox(refuse=lambda sent: sent["id"] == "B" and sent["lineItems"][0]["refundedQuantity"] == 2) as klar:
         ended = run(klar, lines, checkpoint_interval_seconds=0)
@@ -151,7 +167,7 @@ def test_a_version_whose_successor_klar_refuses_is_not_sent_in_its_place(rejects
 
 def test_a_batch_too_large_for_klar_is_halved_until_it_fits() -> None:
     with Sandbox(limit_bytes=6000) as klar:
-        ended = run(klar, [REFUNDS, *(refund(f"R{number}") for number in range(300)), state("end")])
+        ended = run(klar, [REFUNDS_SCHEMA, *(refund_record(f"R{number}") for number in range(300)), state("end")])
 
         assert (ended.code, ended.states, len(klar.refunds)) == (0, ["end"], 300)
         assert len(klar.posts()) < 30
@@ -161,7 +177,7 @@ def test_a_record_too_large_for_klar_stops_the_run_before_it_and_is_not_set_asid
     with Sandbox(limit_bytes=6000) as klar:
         items = [{"lineItemId": "L" * 7000, "refundedQuantity": 1}]
         large = record("refunds", id="large", createdAt=REFUND_TIME, lineItems=items)
-        lines = [REFUNDS, refund("A"), state(1), large, refund("B"), state("end")]
+        lines = [REFUNDS_SCHEMA, refund_record("A"), state(1), large, refund_record("B"), state("end")]
         ended = run(klar, lines, rejects_path=str(rejects))
 
         assert (ended.code, ended.states, "large" in stored(klar), rejects.read_bytes()) == (1, [1], False, b"")
@@ -195,14 +211,11 @@ def test_what_is_refused_by_a_page_and_not_by_klar_is_named_and_not_set_aside(
         taken.update(ids)
         return Reply(answer("201 Created"))
 
-    class Klar:
-        token = "opens-nothing"
-
     taken: set[str] = set()
-    lines = [line for number in range(20) for line in (refund(f"R{number}"), state(number))]
-    settings = {"batch_size_rows": 10, "status_timeout_seconds": 0, "retry_timeout_seconds": 0}
-    with serve(choose=reply) as (Klar.url, _):  # type: ignore[attr-defined]
-        ended = run(Klar(), [REFUNDS, *lines], rejects_path=str(rejects), **settings)  # type: ignore[arg-type]
+    lines = [line for number in range(20) for line in (refund_record(f"R{number}"), state(number))]
+    settings: dict[str, Any] = {"batch_size_rows": 10, "status_timeout_seconds": 0, "retry_timeout_seconds": 0}
+    with serve(choose=reply) as klar:
+        ended = run(klar, [REFUNDS_SCHEMA, *lines], rejects_path=str(rejects), **settings)
 
     first = 0 if blocked == "R" else int(blocked[1:])
     assert (ended.code, ended.states[-1:], rejects.read_bytes()) == (1, [first - 1] if first else [], b"")
@@ -235,13 +248,10 @@ def test_a_first_batch_that_klar_rejects_stops_the_run_with_klars_own_reason(
         posts.append(len(json.loads(request.body)))
         return Reply(answer("400 Bad Request", json.dumps(said).encode()))
 
-    class Klar:
-        token = "opens-nothing"
-
     posts: list[int] = []
-    with serve(choose=reply) as (Klar.url, _):  # type: ignore[attr-defined]
-        lines = [REFUNDS, *(refund(f"R{number}") for number in range(size)), state(1)]
-        ended = run(Klar(), lines, rejects_path=str(rejects), status_timeout_seconds=0)  # type: ignore[arg-type]
+    with serve(choose=reply) as klar:
+        lines = [REFUNDS_SCHEMA, *(refund_record(f"R{number}") for number in range(size)), state(1)]
+        ended = run(klar, lines, rejects_path=str(rejects), status_timeout_seconds=0)
 
     assert (ended.code, ended.states, rejects.read_bytes()) == (1, [], b"")
     (error,) = ended.errors
@@ -275,10 +285,20 @@ def test_large_orders_in_full_batches_that_klar_rejects_take_bounded_memory(tmp_
 # --- What the contract refuses ---
 
 
-def test_without_a_rejects_file_the_first_bad_record_stops_the_run_and_exactly_what_precedes_it_is_acknowledged(
+def test_without_a_rejects_file_the_first_bad_record_stops_the_run_with_all_before_it_acknowledged(
     klar: Sandbox,
 ) -> None:
-    lines = [REFUNDS, COSTS, cost("O1"), state(1), refund("R1"), state(2), broken("bad"), state(3), refund("R2")]
+    lines = [
+        REFUNDS_SCHEMA,
+        COSTS_SCHEMA,
+        cost_record("O1"),
+        state(1),
+        refund_record("R1"),
+        state(2),
+        broken("bad"),
+        state(3),
+        refund_record("R2"),
+    ]
     ended = run(klar, [*lines, state(4)], checkpoint_interval_seconds=0)
 
     assert (ended.code, ended.states[-1:]) == (1, [2])
@@ -289,7 +309,7 @@ def test_without_a_rejects_file_the_first_bad_record_stops_the_run_and_exactly_w
 
 def test_it_is_told_too_why_what_precedes_the_bad_record_could_not_be_delivered() -> None:
     with Sandbox(faults=["503@1+"]) as klar:
-        lines = [REFUNDS, refund("A"), state(1), broken("bad"), state(2)]
+        lines = [REFUNDS_SCHEMA, refund_record("A"), state(1), broken("bad"), state(2)]
         ended = run(klar, lines, retry_timeout_seconds=1)
 
         assert (ended.code, ended.states, klar.refunds) == (1, [], {})
@@ -302,7 +322,13 @@ def test_it_is_told_too_why_what_precedes_the_bad_record_could_not_be_delivered(
 def test_a_mapping_that_breaks_every_row_stops_after_the_limit_with_the_state_from_before(
     klar: Sandbox, rejects: Path
 ) -> None:
-    lines = [REFUNDS, refund("A"), state("before"), *(broken(f"R{number}") for number in range(500)), state("after")]
+    lines = [
+        REFUNDS_SCHEMA,
+        refund_record("A"),
+        state("before"),
+        *(broken(f"R{number}") for number in range(500)),
+        state("after"),
+    ]
     ended = run(klar, lines, rejects_path=str(rejects), rejects_limit=7)
 
     assert (ended.code, ended.states, stored(klar)) == (1, ["before"], {"A"})
@@ -315,22 +341,22 @@ def test_a_mapping_that_breaks_every_row_stops_after_the_limit_with_the_state_fr
 def test_a_hundred_records_may_be_set_aside_and_no_more_unless_it_is_set_otherwise(
     klar: Sandbox, rejects: Path
 ) -> None:
-    lines = [REFUNDS, *(broken(f"R{number}") for number in range(100)), state(100), broken("R100"), state(101)]
+    lines = [REFUNDS_SCHEMA, *(broken(f"R{number}") for number in range(100)), state(100), broken("R100"), state(101)]
     ended = run(klar, lines, rejects_path=str(rejects), checkpoint_interval_seconds=0)
 
     assert (ended.code, ended.states[-1:], len(read(rejects))) == (1, [100], 101)
 
 
 def test_a_limit_of_none_at_all_is_a_limit(klar: Sandbox, rejects: Path) -> None:
-    ended = run(klar, [REFUNDS, broken("A"), state(1)], rejects_path=str(rejects), rejects_limit=0)
+    ended = run(klar, [REFUNDS_SCHEMA, broken("A"), state(1)], rejects_path=str(rejects), rejects_limit=0)
 
     assert (ended.code, ended.states, read(rejects)) == (1, [], [])
 
 
 def test_what_is_refused_here_and_by_klar_counts_together(rejects: Path) -> None:
     with Sandbox(refuse=unwanted("R2", "R4", "R5")) as klar:
-        lines = [REFUNDS, broken("bad"), state(0)]
-        lines += [each for number in range(1, 7) for each in (refund(f"R{number}"), state(number))]
+        lines = [REFUNDS_SCHEMA, broken("bad"), state(0)]
+        lines += [each for number in range(1, 7) for each in (refund_record(f"R{number}"), state(number))]
         ended = run(klar, lines, rejects_path=str(rejects), rejects_limit=3, **WHOLE_BATCHES)
 
         assert (ended.code, ended.states[-1:]) == (1, [4])
@@ -370,15 +396,18 @@ def test_the_file_is_a_singer_stream_with_the_taps_own_stream_and_record(klar: S
 
 def test_numbers_are_set_aside_digit_for_digit(klar: Sandbox, rejects: Path) -> None:
     text = '{"type":"RECORD","stream":"refunds","record":{"id":"A","a":19.990,"b":1180591620717411303424,"c":1E+400}}'
-    ended = run(klar, [REFUNDS, text, state(1)], rejects_path=str(rejects))
+    ended = run(klar, [REFUNDS_SCHEMA, text, state(1)], rejects_path=str(rejects))
 
     assert ended.code == 0
     assert '"record":{"id":"A","a":19.990,"b":1180591620717411303424,"c":1E+400}' in rejects.read_text()
 
 
 def test_a_record_that_is_no_object_is_set_aside_as_it_is(klar: Sandbox, rejects: Path) -> None:
-    lines = [REFUNDS, *({"type": "RECORD", "stream": "refunds", "record": bad} for bad in ("text", 5, None, [1]))]
-    ended = run(klar, [*lines, refund("A"), state(1)], rejects_path=str(rejects))
+    lines = [
+        REFUNDS_SCHEMA,
+        *({"type": "RECORD", "stream": "refunds", "record": bad} for bad in ("text", 5, None, [1])),
+    ]
+    ended = run(klar, [*lines, refund_record("A"), state(1)], rejects_path=str(rejects))
 
     assert (ended.code, ended.states, stored(klar)) == (0, [1], {"A"})
     assert [each["record"] for each in read(rejects)[1:]] == ["text", 5, None, [1]]
@@ -386,7 +415,15 @@ def test_a_record_that_is_no_object_is_set_aside_as_it_is(klar: Sandbox, rejects
 
 def test_each_stream_has_its_schema_once_a_run_and_runs_are_appended(klar: Sandbox, rejects: Path) -> None:
     for night in "12":
-        lines = [REFUNDS, COSTS, broken(f"A{night}"), cost(f"O{night}", "x"), REFUNDS, broken(f"B{night}"), state(1)]
+        lines = [
+            REFUNDS_SCHEMA,
+            COSTS_SCHEMA,
+            broken(f"A{night}"),
+            cost_record(f"O{night}", "x"),
+            REFUNDS_SCHEMA,
+            broken(f"B{night}"),
+            state(1),
+        ]
         assert run(klar, lines, rejects_path=str(rejects)).code == 0
 
     one_run = [
@@ -400,7 +437,7 @@ def test_each_stream_has_its_schema_once_a_run_and_runs_are_appended(klar: Sandb
 
 
 def test_fixed_rejects_load_and_what_is_refused_again_goes_to_another_file(klar: Sandbox, rejects: Path) -> None:
-    assert run(klar, [REFUNDS, broken("A"), broken("B"), state(1)], rejects_path=str(rejects)).code == 0
+    assert run(klar, [REFUNDS_SCHEMA, broken("A"), broken("B"), state(1)], rejects_path=str(rejects)).code == 0
     fixed = rejects.with_name("again.jsonl")
     fixed.write_text(rejects.read_text().replace('"id": "A"', '"id": "A", "lineItems": []'))
     other = rejects.with_name("other.jsonl")
@@ -411,11 +448,11 @@ def test_fixed_rejects_load_and_what_is_refused_again_goes_to_another_file(klar:
 
 
 def test_only_its_owner_may_read_the_file_and_the_mode_of_one_that_is_there_stays(klar: Sandbox, rejects: Path) -> None:
-    run(klar, [REFUNDS, broken("A")], rejects_path=str(rejects))
+    run(klar, [REFUNDS_SCHEMA, broken("A")], rejects_path=str(rejects))
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
 
     rejects.chmod(0o640)
-    run(klar, [REFUNDS, broken("A")], rejects_path=str(rejects))
+    run(klar, [REFUNDS_SCHEMA, broken("A")], rejects_path=str(rejects))
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o640
 
 
@@ -427,23 +464,23 @@ def test_only_its_owner_may_read_the_file_and_the_mode_of_one_that_is_there_stay
 def test_a_line_that_a_crash_cut_off_does_not_keep_the_file_from_being_sent_again(
     klar: Sandbox, rejects: Path, tail: str
 ) -> None:
-    whole = line(REFUNDS) + line(broken("A", lineItems=[]))
+    whole = line(REFUNDS_SCHEMA) + line(broken("A", lineItems=[]))
     rejects.write_bytes(whole + tail.encode()[:41])
-    assert run(klar, [REFUNDS, broken("B")], rejects_path=str(rejects)).code == 0
+    assert run(klar, [REFUNDS_SCHEMA, broken("B")], rejects_path=str(rejects)).code == 0
 
     assert rejects.read_bytes().startswith(whole + b'{"type":"SCHEMA"')
     assert [each["record"]["id"] for each in read(rejects) if "record" in each] == ["A", "B"]
 
 
 def test_a_whole_last_line_without_its_end_is_kept(klar: Sandbox, rejects: Path) -> None:
-    rejects.write_bytes(line(REFUNDS) + line(broken("A", lineItems=[])).rstrip())
-    assert run(klar, [REFUNDS, broken("B")], rejects_path=str(rejects)).code == 0
+    rejects.write_bytes(line(REFUNDS_SCHEMA) + line(broken("A", lineItems=[])).rstrip())
+    assert run(klar, [REFUNDS_SCHEMA, broken("B")], rejects_path=str(rejects)).code == 0
 
     assert [each["record"]["id"] for each in read(rejects) if "record" in each] == ["A", "B"]
 
 
 def test_a_run_without_rejects_leaves_an_empty_file(klar: Sandbox, rejects: Path) -> None:
-    assert run(klar, [REFUNDS, refund("A")], rejects_path=str(rejects)).code == 0
+    assert run(klar, [REFUNDS_SCHEMA, refund_record("A")], rejects_path=str(rejects)).code == 0
     assert rejects.read_bytes() == b""
 
 
@@ -458,7 +495,7 @@ def stopped_before_the_start(klar: Sandbox, ended: Ended) -> str:
 @pytest.mark.parametrize("name", ["no/such/folder/rejects.jsonl", ".", "/dev/full", "/dev/null"])
 def test_a_path_that_cannot_be_written_stops_the_run_before_it_starts(klar: Sandbox, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    ended = run(klar, [REFUNDS, refund("A"), state(1)], rejects_path=str(path))
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("A"), state(1)], rejects_path=str(path))
 
     assert f"The rejects file {path} cannot be written" in stopped_before_the_start(klar, ended)
 
@@ -475,14 +512,14 @@ def test_it_does_so_without_waiting_for_the_tap(klar: Sandbox, tmp_path: Path) -
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_file_that_may_not_be_written_stops_the_run_before_it_starts(klar: Sandbox, rejects: Path) -> None:
     rejects.touch(mode=0o400)
-    ended = run(klar, [REFUNDS, refund("A"), state(1)], rejects_path=str(rejects))
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("A"), state(1)], rejects_path=str(rejects))
 
     assert "Check `rejects_path`" in stopped_before_the_start(klar, ended)
 
 
 @pytest.mark.parametrize("way", ["--input", "stdin"])
 def test_the_file_cannot_be_the_input_too_under_whatever_name(klar: Sandbox, rejects: Path, way: str) -> None:
-    content = (line(REFUNDS) + line(refund("A"))).rstrip()
+    content = (line(REFUNDS_SCHEMA) + line(refund_record("A"))).rstrip()
     rejects.write_bytes(content)
     other_name = rejects.with_name("other.jsonl")
     other_name.symlink_to(rejects)
@@ -512,9 +549,9 @@ def test_a_record_is_on_disk_before_the_state_that_covers_it_is_written(
 ) -> None:
     """The order of the program's own calls: the line's write, an fsync of the file after it, then the STATE's write."""
     klar.refuse = unwanted("bad")
-    bad = broken("bad") if by == "contract" else refund("bad")
+    bad = broken("bad") if by == "contract" else refund_record("bad")
     trace = tmp_path / "trace"
-    lines = b"".join(map(line, [REFUNDS, refund("A"), bad, state("it-covers-bad")]))
+    lines = b"".join(map(line, [REFUNDS_SCHEMA, refund_record("A"), bad, state("it-covers-bad")]))
     done = subprocess.run(
         [*f"strace -f -y -s 200 -e trace=write,fsync -o {trace}".split(), *PROGRAM],
         input=lines,
@@ -542,7 +579,12 @@ def test_a_disk_that_is_full_stops_the_run_and_no_state_covers_what_could_not_be
     klar: Sandbox, rejects: Path
 ) -> None:
     """A limit on the size of files stands in for the full disk: the same short write, the same kind of error."""
-    lines = [REFUNDS, refund("A"), state(1), *(each for n in range(50) for each in (broken(f"R{n}"), state(f"R{n}")))]
+    lines = [
+        REFUNDS_SCHEMA,
+        refund_record("A"),
+        state(1),
+        *(each for n in range(50) for each in (broken(f"R{n}"), state(f"R{n}"))),
+    ]
     done = subprocess.run(
         ["bash", "-c", f"ulimit -f 4; exec {' '.join(PROGRAM)}"],
         input=b"".join(map(line, lines)),
@@ -596,12 +638,9 @@ def test_a_refusal_sets_its_one_record_aside_whatever_its_text_is(said: bytes, r
             return Reply(answer("200 OK", b"{}"))
         return Reply(answer("400 Bad Request", said) if b"2222" in request.body else ACCEPTED)
 
-    class Klar:
-        token = "opens-nothing"
-
-    lines = [REFUNDS, refund("R1"), refund(key), refund("R3"), state(1)]
-    with serve(choose=reply) as (Klar.url, _):  # type: ignore[attr-defined]
-        ended = run(Klar(), lines, rejects_path=str(rejects), status_timeout_seconds=0)  # type: ignore[arg-type]
+    lines = [REFUNDS_SCHEMA, refund_record("R1"), refund_record(key), refund_record("R3"), state(1)]
+    with serve(choose=reply) as klar:
+        ended = run(klar, lines, rejects_path=str(rejects), status_timeout_seconds=0)
     assert (ended.code, ended.states) == (0, [1])
     assert "Traceback" not in ended.err
     assert [each["record"]["id"] for each in read(rejects) if each["type"] == "RECORD"] == [key]
@@ -614,7 +653,13 @@ def test_a_refusal_sets_its_one_record_aside_whatever_its_text_is(said: bytes, r
 def test_rejects_fail_the_run_where_asked_with_everything_else_stored_and_acknowledged(
     klar: Sandbox, rejects: Path, *, fails: bool
 ) -> None:
-    lines = [REFUNDS, refund("a"), refund("bad", quantity="two"), refund("b"), state("last")]
+    lines = [
+        REFUNDS_SCHEMA,
+        refund_record("a"),
+        refund_record("bad", quantity="two"),
+        refund_record("b"),
+        state("last"),
+    ]
     ended = run(klar, lines, rejects_path=str(rejects), fail_on_rejects=fails)
     assert (ended.code, ended.states, set(klar.refunds)) == (int(fails), ["last"], {"a", "b"})
     told = f"fail_on_rejects: 1 record rejected, to be found in {rejects}; everything else is at Klar and acknowledged."
@@ -622,5 +667,5 @@ def test_rejects_fail_the_run_where_asked_with_everything_else_stored_and_acknow
 
 
 def test_a_run_that_may_fail_on_rejects_and_has_none_does_not(klar: Sandbox, rejects: Path) -> None:
-    ended = run(klar, [REFUNDS, refund("a"), state(1)], rejects_path=str(rejects), fail_on_rejects=True)
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1)], rejects_path=str(rejects), fail_on_rejects=True)
     assert (ended.code, ended.errors, ended.states) == (0, [], [1])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from forked import run
+from messages import record, schema, state
 from pipelines import recipe
-from program import record, schema, state
 
 from target_klar.sandbox import Sandbox
 

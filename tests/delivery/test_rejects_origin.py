@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import REFUND_TIME, REFUNDS, schema, state
+from klar_objects import REFUND_TIME
+from messages import REFUNDS_SCHEMA, schema, state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ RENAMED = {"order_refunds": {"__alias__": "refunds"}}
 SOURCE = schema("order_refunds")
 
 
-def line(stream: str, key: str, more: str = "") -> str:
+def record_line(stream: str, key: str, more: str = "") -> str:
     """A record in Klar's own form (unless `more` adds a member), written as no JSON writer of ours would."""
     return f'{{"type": "RECORD", "stream": "{stream}", "record": {written(key, more)}}}'
 
@@ -46,9 +47,9 @@ def in_file(rejects: Path) -> list[tuple[str, bytes]]:
     ("maps", "others"),
     [
         (RENAMED, []),
-        (RENAMED, [REFUNDS, line("refunds", "own")]),
-        (RENAMED | {"refunds": "__NULL__"}, [REFUNDS, line("refunds", "own")]),
-        (RENAMED | {"refunds": {"lineItems": "[]"}}, [REFUNDS, line("refunds", "own")]),
+        (RENAMED, [REFUNDS_SCHEMA, record_line("refunds", "own")]),
+        (RENAMED | {"refunds": "__NULL__"}, [REFUNDS_SCHEMA, record_line("refunds", "own")]),
+        (RENAMED | {"refunds": {"lineItems": "[]"}}, [REFUNDS_SCHEMA, record_line("refunds", "own")]),
     ],
     ids=["alone", "beside one of Klar's name", "beside one that is dropped", "beside one with a map"],
 )
@@ -57,7 +58,7 @@ def test_a_renamed_record_that_klar_refuses_is_filed_under_the_taps_stream_with_
 ) -> None:
     rejects = tmp_path / "rejects.jsonl"
     klar.refuse = lambda sent: sent["id"] == "1" and "not wanted"
-    lines = [SOURCE, *others, *(line("order_refunds", key, more) for key in "012"), state(1)]
+    lines = [SOURCE, *others, *(record_line("order_refunds", key, more) for key in "012"), state(1)]
     settings: dict[str, Any] = {"stream_maps": maps, "rejects_path": str(rejects), "validate_only": dry_run}
 
     ended = run(klar, lines, **settings)
@@ -75,7 +76,7 @@ def test_two_streams_of_the_tap_that_are_one_of_klars_keep_their_own_rejects(kla
     rejects = tmp_path / "rejects.jsonl"
     maps = {"a": {"__alias__": "refunds"}, "b": {"__alias__": "refunds", "id": "'b' + id"}}
     klar.refuse = lambda sent: sent["id"] in ("1", "b1") and "not wanted"
-    lines = [schema("a"), schema("b"), *(line(stream, key) for key in "01" for stream in "ab"), state(1)]
+    lines = [schema("a"), schema("b"), *(record_line(stream, key) for key in "01" for stream in "ab"), state(1)]
 
     ended = run(klar, lines, stream_maps=maps, rejects_path=str(rejects))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from program import COSTS, REFUND_TIME, REFUNDS, record, refund, state
+from klar_objects import REFUND_TIME
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, record, refund_record, state
 
 from target_klar.sandbox import Sandbox
 
@@ -213,7 +214,7 @@ KEYS: dict[str, tuple[str, str]] = {
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """All cases in one run: what Klar holds under a key, or how the record with it was refused."""
     rejects = tmp_path_factory.mktemp("conforming") / "rejects.jsonl"
-    lines: list[Any] = [REFUNDS]
+    lines: list[Any] = [REFUNDS_SCHEMA]
     lines += [record("refunds", **({"id": name} | fields)) for name, (fields, _) in REFUND_CASES.items()]
     fields = '{"id": %s, "createdAt": 1704110400, "lineItems": [], "n": "%s"}'
     body = f'{{"type": "RECORD", "stream": "refunds", "record": {fields}}}'
@@ -250,7 +251,7 @@ def test_a_key_becomes_text_digit_for_digit_or_is_refused(name: str, outcome: Ca
 
 def test_20_extra_columns_never_reach_klar_and_one_warning_names_them(klar: Sandbox) -> None:
     extra = {f"column_{number}": f"value-{number}" for number in range(19)} | {"customer_email": "anna@example.com"}
-    lines = [REFUNDS, *(refund(str(number), **extra) for number in range(1500)), state(1)]
+    lines = [REFUNDS_SCHEMA, *(refund_record(str(number), **extra) for number in range(1500)), state(1)]
     ended = run(klar, lines)
     assert (ended.code, ended.states) == (0, [1])
     assert {frozenset(held) for held in klar.refunds.values()} == {frozenset({"id", "createdAt", "lineItems"})}
@@ -263,7 +264,12 @@ def test_20_extra_columns_never_reach_klar_and_one_warning_names_them(klar: Sand
 
 
 def test_times_without_a_zone_are_utc_which_is_said_once_a_stream(klar: Sandbox) -> None:
-    lines = [REFUNDS, COSTS, *(refund(str(number), createdAt="2024-01-01 12:00:00") for number in range(5)), state(1)]
+    lines = [
+        REFUNDS_SCHEMA,
+        COSTS_SCHEMA,
+        *(refund_record(str(number), createdAt="2024-01-01 12:00:00") for number in range(5)),
+        state(1),
+    ]
     ended = run(klar, lines)
     assert {held["createdAt"] for held in klar.refunds.values()} == {NOON}
     (told,) = ended.said("read as UTC")
@@ -274,7 +280,9 @@ def test_extra_fields_are_sent_as_they_are_at_any_level_by_their_exact_names(kla
     klar.extra_fields = ("refundNote", "taxRate")
     fields = {"refundNote": None, "refund_note": "dropped"} | item(taxRate={"de": [1.10, True]}, TAXRATE=5)
     ended = run(
-        klar, [REFUNDS, record("refunds", id="a", createdAt=NOON, **fields)], extra_fields=["refundNote", "taxRate"]
+        klar,
+        [REFUNDS_SCHEMA, record("refunds", id="a", createdAt=NOON, **fields)],
+        extra_fields=["refundNote", "taxRate"],
     )
     assert ended.code == 0
     assert klar.refunds["a"] == {"id": "a", "createdAt": NOON, "refundNote": None} | item(
@@ -285,12 +293,12 @@ def test_extra_fields_are_sent_as_they_are_at_any_level_by_their_exact_names(kla
 def test_without_validation_klar_judges_but_what_cannot_be_sent_is_still_refused(klar: Sandbox, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.jsonl"
     lines = [
-        REFUNDS,
-        refund("good"),
-        refund("unreadable", createdAt="soon"),
+        REFUNDS_SCHEMA,
+        refund_record("good"),
+        refund_record("unreadable", createdAt="soon"),
         record("refunds", createdAt=NOON, lineItems=[]),
         record("refunds", id="incomplete"),
-        refund("fractional", updatedAt=REFUND_TIME, quantity="many"),
+        refund_record("fractional", updatedAt=REFUND_TIME, quantity="many"),
         state(1),
     ]
     ended = run(klar, lines, validate_records=False, rejects_path=str(rejects))
@@ -307,7 +315,7 @@ def test_without_validation_klar_judges_but_what_cannot_be_sent_is_still_refused
 def test_several_amounts_of_one_order_are_said_once_and_the_last_counts(klar: Sandbox) -> None:
     costs = [record("transaction_costs", order_id=1, transaction_costs=text) for text in ("1.10", "2.20", 2.2, "3.30")]
     same = [record("transaction_costs", order_id=2, transaction_costs=5)] * 3
-    ended = run(klar, [COSTS, *costs, *same, state(1)])
+    ended = run(klar, [COSTS_SCHEMA, *costs, *same, state(1)])
     assert {key: held["transactionCosts"] for key, held in klar.transaction_costs.items()} == {
         "1": Decimal("3.30"),
         "2": 5,

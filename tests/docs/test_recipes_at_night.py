@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from program import Ended
 
 pytestmark = pytest.mark.slow
-TAP = Path(__file__).parent / "support" / "tap_of_nights.py"
+TAP = Path(__file__).parents[1] / "support" / "tap_of_nights.py"
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def night(machine: Followed, day: str = "1-6", level: str | None = None) -> Ende
     return machine.run(f'PATH="{machine.folder}:$PATH"\n{command}', LOGLEVEL=level or written[1])
 
 
-def state(machine: Followed, brand: str) -> Any:
+def kept_state(machine: Followed, brand: str) -> Any:
     return json.loads((machine.folder / "brands" / brand / "state.json").read_text())
 
 
-def costs(klar: Sandbox) -> dict[str, float]:
+def costs_at_klar(klar: Sandbox) -> dict[str, float]:
     return {key: float(held["transactionCosts"]) for key, held in klar.transaction_costs.items()}
 
 
@@ -79,12 +79,12 @@ def test_a_good_night_prints_nothing_and_each_brand_goes_to_its_own_klar(
     ended = night(machine)
 
     assert (ended.code, ended.out, ended.err) == (0, "", "")
-    assert (costs(klar), costs(south)) == ({"north": 1.1}, {"south": 1.1})
+    assert (costs_at_klar(klar), costs_at_klar(south)) == ({"north": 1.1}, {"south": 1.1})
 
     sell(machine, "north")  # nothing new: no STATE, and the one that is there stays
     sell(machine, "south", {"order_id": "late", "fee": 2, "updated_at": "2026-05-05"})
     assert night(machine).code == 0
-    assert (state(machine, "north"), state(machine, "south")) == (
+    assert (kept_state(machine, "north"), kept_state(machine, "south")) == (
         {"updated_at": "2026-05-04"},
         {"updated_at": "2026-05-05"},
     )
@@ -112,8 +112,8 @@ def test_a_brand_that_fails_is_reported_keeps_its_state_and_does_not_hold_back_t
     assert (ended.code, ended.out) == (1, "")
     assert "The shop does not answer.\n" in ended.err
     assert ended.err.endswith("brands/north/: this night's load failed\n")
-    assert (costs(klar), costs(south)) == ({"1": 1}, {"south": 1.1})
-    assert state(machine, "north") == {"updated_at": "2026-05-04"}
+    assert (costs_at_klar(klar), costs_at_klar(south)) == ({"1": 1}, {"south": 1.1})
+    assert kept_state(machine, "north") == {"updated_at": "2026-05-04"}
 
 
 def test_the_weekly_run_repairs_what_the_nightly_one_cannot_see(machine: Followed, klar: Sandbox) -> None:
@@ -132,9 +132,9 @@ def test_the_weekly_run_repairs_what_the_nightly_one_cannot_see(machine: Followe
     sell(machine, "north", *corrected)
 
     assert night(machine).code == 0
-    assert costs(klar) == {"1": 3, "2": 2}
+    assert costs_at_klar(klar) == {"1": 3, "2": 2}
     assert night(machine, day="0").code == 0
-    assert costs(klar) == {"1": 1, "2": 2.5}
+    assert costs_at_klar(klar) == {"1": 1, "2": 2.5}
 
 
 def test_data_that_was_wrong_is_corrected_at_its_source_and_comes_again(machine: Followed, klar: Sandbox) -> None:
@@ -148,25 +148,25 @@ def test_data_that_was_wrong_is_corrected_at_its_source_and_comes_again(machine:
     rejects = machine.folder / "brands" / "north" / "rejects.jsonl"
 
     assert "(found text of 7 characters)" in ended.err
-    assert (costs(klar), state(machine, "north")) == ({"2": 2}, {"updated_at": "2026-05-05"})
+    assert (costs_at_klar(klar), kept_state(machine, "north")) == ({"2": 2}, {"updated_at": "2026-05-05"})
     assert '"unknown"' in rejects.read_text()
 
     rejects.unlink()
     sell(machine, "north", {"order_id": "1", "fee": 1.5, "updated_at": "2026-05-06"})
     assert night(machine).err == ""
-    assert costs(klar) == {"1": 1.5, "2": 2}
+    assert costs_at_klar(klar) == {"1": 1.5, "2": 2}
 
 
 def test_rejects_of_a_wrong_mapping_are_sent_again_when_it_is_corrected(machine: Followed, klar: Sandbox) -> None:
     sell(machine, "north", {"order_id": "1", "fee": "1,50", "updated_at": "2026-05-04"})
     night(machine)
-    assert costs(klar) == {}
+    assert costs_at_klar(klar) == {}
 
     maps = {"transaction_costs": {"transactionCosts": "transactionCosts.replace(',', '.')"}}
     machine.configure(klar, "brands/north", rejects_path="rejects.jsonl", stream_maps=maps)
     ended = machine.run(f"cd brands/north\n{machine.command('--input again.jsonl')}")
     assert ended.code == 0, ended.err
-    assert costs(klar) == {"1": 1.5}
+    assert costs_at_klar(klar) == {"1": 1.5}
 
 
 @pytest.mark.skipif("fail_on_rejects" not in SETTINGS["properties"], reason="this version has no such setting")
@@ -183,5 +183,5 @@ def test_with_the_recipes_configuration_a_night_with_rejects_fails_after_all_els
 
     assert ended.code == 1
     assert ended.err.endswith("brands/north/: this night's load failed\n")
-    assert (costs(klar), costs(south)) == ({"2": 2}, {"south": 1.1})
-    assert state(machine, "north") == {"updated_at": "2026-05-05"}
+    assert (costs_at_klar(klar), costs_at_klar(south)) == ({"2": 2}, {"south": 1.1})
+    assert kept_state(machine, "north") == {"updated_at": "2026-05-05"}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from forked import run
 from measured import Case, load
-from sources import COSTS, ORDER_ROWS, REFUNDS, ROWS, SHOPIFY
+from sources import KLAR_COSTS, KLAR_REFUNDS, ORDER_ROWS, ROWS, SHOPIFY
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.sandbox import Sandbox
@@ -13,7 +13,7 @@ from target_klar.sandbox import Sandbox
 if TYPE_CHECKING:
     from pathlib import Path
 
-IN_KLARS_FORM = [Case(source=source, rows=4) for source in (REFUNDS, COSTS)]
+IN_KLARS_FORM = [Case(source=source, rows=4) for source in (KLAR_REFUNDS, KLAR_COSTS)]
 OF_OTHER_FORM = [Case(source=source, rows=4) for source in (*ROWS, ORDER_ROWS, SHOPIFY)]
 
 

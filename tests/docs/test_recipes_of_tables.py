@@ -17,15 +17,15 @@ from followed import DOCUMENTS, Followed
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
 
-DATA = Path(__file__).parent / "data" / "tables"
-REFUNDS = "refunds_with_a_total_row_and_german_times.csv"
+DATA = Path(__file__).parents[1] / "data" / "tables"
+REFUNDS_FILE = "refunds_with_a_total_row_and_german_times.csv"
 PRICES = "prices_with_a_total_row_and_leading_zeros.csv"
 
 
 @pytest.fixture
 def shop(tmp_path: Path, klar: Sandbox) -> Followed:
     """A folder with the recipe's files, and one file of refunds and one of prices."""
-    for name, file in (("refunds", REFUNDS), ("prices", PRICES)):
+    for name, file in (("refunds", REFUNDS_FILE), ("prices", PRICES)):
         (tmp_path / name).mkdir()
         shutil.copy(DATA / file, tmp_path / name)
     followed = Followed(tmp_path, "csv-and-excel.md", "compare.md")
@@ -42,10 +42,10 @@ def number(text: str) -> Decimal:
     return Decimal(text.replace(".", "").replace(",", "."))
 
 
-def refunds() -> dict[str, Any]:
+def refunds_at_klar() -> dict[str, Any]:
     """Return what Klar should hold, grouped and converted by Python; summer time ends at the end of October."""
     made: dict[str, Any] = {}
-    for row in rows(REFUNDS):
+    for row in rows(REFUNDS_FILE):
         day, _, clock = row["Datum"].partition(" ")
         at = datetime.strptime(f"{day} {clock or '00:00'}", "%d.%m.%Y %H:%M").replace(tzinfo=UTC)
         summer = datetime(2026, 3, 29, 2, tzinfo=UTC) <= at < datetime(2026, 10, 25, 3, tzinfo=UTC)
@@ -62,7 +62,7 @@ def test_rows_of_refunded_lines_become_refunds_with_exact_quantities_and_times_i
     ended = shop.run(shop.command("refunds --config config"))
 
     assert (ended.code, ended.said("WARNING")) == (0, []), ended.err
-    assert klar.refunds == refunds()
+    assert klar.refunds == refunds_at_klar()
     assert [item["lineItemId"] for item in klar.refunds["00017"]["lineItems"]] == ["00101", "00103"]
 
 
@@ -111,14 +111,19 @@ def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(shop: F
 @pytest.mark.parametrize(
     ("file", "old", "new", "why"),
     [
-        (REFUNDS, "1.003,75", "1.003,70", "the rows do not make the total of 1.003,70"),
-        (REFUNDS, "Summe", "Total", "Not a time such as 04.05.2026 09:30: an empty cell, or no such column"),
-        (REFUNDS, "04.01.2026", "04.01.26", "Not a time such as 04.05.2026 09:30: 04.01.26"),
-        (REFUNDS, "04.01.2026", "01/04/2026", "Not a time such as 04.05.2026 09:30: 01/04/2026"),
-        (REFUNDS, "1.000,25", "1.000", "Can be read in two ways: 1.000"),
-        (REFUNDS, "00103", "00101", "Refund 00017: line item 00101 comes twice"),
-        (REFUNDS, "00018;25.10.2026 23:30", "00017;25.10.2026 23:30", "Refund 00017: its rows have different times"),
-        (REFUNDS, ";00103;", ";;", "a row without Bestellposition"),
+        (REFUNDS_FILE, "1.003,75", "1.003,70", "the rows do not make the total of 1.003,70"),
+        (REFUNDS_FILE, "Summe", "Total", "Not a time such as 04.05.2026 09:30: an empty cell, or no such column"),
+        (REFUNDS_FILE, "04.01.2026", "04.01.26", "Not a time such as 04.05.2026 09:30: 04.01.26"),
+        (REFUNDS_FILE, "04.01.2026", "01/04/2026", "Not a time such as 04.05.2026 09:30: 01/04/2026"),
+        (REFUNDS_FILE, "1.000,25", "1.000", "Can be read in two ways: 1.000"),
+        (REFUNDS_FILE, "00103", "00101", "Refund 00017: line item 00101 comes twice"),
+        (
+            REFUNDS_FILE,
+            "00018;25.10.2026 23:30",
+            "00017;25.10.2026 23:30",
+            "Refund 00017: its rows have different times",
+        ),
+        (REFUNDS_FILE, ";00103;", ";;", "a row without Bestellposition"),
         (PRICES, "19,90", "19,95", "Order 01002: product 007 has more than one price"),
         (PRICES, "01001;007", "01001;", "a row without Artikelnummer"),
         (PRICES, "Summe;;7", "Summe;;8", "the rows do not make the total of 8"),
@@ -131,7 +136,7 @@ def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
     before = path.read_text(encoding="utf-8-sig")
     assert old in before
     path.write_text(before.replace(old, new), encoding="utf-8-sig")
-    load = shop.command("refunds --config config" if file == REFUNDS else "--stream cogs")
+    load = shop.command("refunds --config config" if file == REFUNDS_FILE else "--stream cogs")
     query = next(line.partition(" | ")[0] for line in load.splitlines() if " | " in line)
 
     ended = shop.run(query)
@@ -180,7 +185,7 @@ def test_three_decimals_arrive_where_the_other_ways_to_read_them_are_deleted(
 
 def test_a_sheet_of_excel_arrives_like_the_csv_file(shop: Followed, klar: Sandbox) -> None:
     """With what Excel stores: days since 1900, 17 digits, and numbers where the sheet shows numbers."""
-    (shop.folder / "refunds" / REFUNDS).unlink()
+    (shop.folder / "refunds" / REFUNDS_FILE).unlink()
     sheet = [
         ["Gutschrift", "Datum", "Bestellposition", "Menge"],
         ["00017", "@46146.395833333336", "00101", "=2"],
@@ -202,7 +207,7 @@ def test_a_sheet_of_excel_arrives_like_the_csv_file(shop: Followed, klar: Sandbo
 
 
 def test_an_id_that_excel_has_rounded_leaves_no_rows_behind(shop: Followed) -> None:
-    (shop.folder / "refunds" / REFUNDS).unlink()
+    (shop.folder / "refunds" / REFUNDS_FILE).unlink()
     workbook.write(shop.folder / "refunds.xlsx", [["Gutschrift"], ["00017"], ["=1234567890123456"]])
 
     ended = shop.run(shop.command("sheet.py"))

@@ -67,7 +67,7 @@ def sql_project(folder: Path, heading: str, addresses: dict[str, str], **environ
     return project(folder, recipe(heading, "meltano"), addresses, **environment)
 
 
-def costs(klar: Sandbox) -> dict[str, Decimal]:
+def costs_at_klar(klar: Sandbox) -> dict[str, Decimal]:
     return {key: Decimal(held["transactionCosts"]) for key, held in klar.transaction_costs.items()}
 
 
@@ -109,7 +109,7 @@ def test_views_over_a_database_are_loaded_once_and_later_only_what_changed(tmp_p
                 ],
             },
         }
-        assert costs(klar) == {"7": Decimal("12345678901234568.99"), "8": Decimal("0.25")}
+        assert costs_at_klar(klar) == {"7": Decimal("12345678901234568.99"), "8": Decimal("0.25")}
         assert bookmarks(shop) == {
             "klar-refunds": "2026-05-05T10:00:00.000000+00:00",
             "klar-transaction_costs": "2026-05-05T09:30:00.000000+00:00",
@@ -125,7 +125,7 @@ def test_views_over_a_database_are_loaded_once_and_later_only_what_changed(tmp_p
 
         assert second.code == 0, second.log
         assert {key: held["lineItems"] == [] for key, held in klar.refunds.items()} == {"1": True, "2": False}
-        assert costs(klar) == {"7": Decimal("12345678901234569.00"), "8": Decimal("0.25")}
+        assert costs_at_klar(klar) == {"7": Decimal("12345678901234569.00"), "8": Decimal("0.25")}
         assert bookmarks(shop) == {
             "klar-refunds": "2026-05-07T00:00:00.000000+00:00",
             "klar-transaction_costs": "2026-05-08T09:00:00.000000+00:00",
@@ -139,7 +139,7 @@ def test_views_over_a_database_are_loaded_once_and_later_only_what_changed(tmp_p
         weekly = shop.run("--full-refresh", "tap-postgres", "target-klar")
 
         assert weekly.code == 0, weekly.log
-        assert costs(klar) == {"7": Decimal("12345678901234569.00"), "8": Decimal("0.30")}
+        assert costs_at_klar(klar) == {"7": Decimal("12345678901234569.00"), "8": Decimal("0.30")}
 
 
 def bookmarks(shop: Project) -> dict[str, str]:
@@ -202,7 +202,7 @@ def test_the_fees_of_three_providers_become_one_exact_cost_an_order(tmp_path: Pa
         loaded = shop.run("tap-postgres", "target-klar")
 
         assert loaded.code == 0, loaded.log
-        assert costs(klar) == {
+        assert costs_at_klar(klar) == {
             "1001": Decimal("1.71"),
             "1002": Decimal(2),
             "2001": Decimal("1.10"),
