@@ -68,7 +68,7 @@ def test_rows_of_refunded_lines_become_refunds_with_exact_quantities_and_times_i
 
 def test_the_comparison_of_refunds_says_that_both_are_equal_or_each_difference_and_fails(shop: Followed) -> None:
     ended = shop.run(shop.command("-f compare-refunds.sql"))
-    lines = [line for refund in refunds().values() for line in refund["lineItems"]]
+    lines = [line for refund in refunds_at_klar().values() for line in refund["lineItems"]]
     pieces = sum(line["refundedQuantity"] for line in lines)
     assert ended.code == 0, ended.err
     assert ended.out.endswith(f"\nequal: {len(lines)} lines, {pieces:.4f} pieces\n")

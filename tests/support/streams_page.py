@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Streams and their fields
 
-What Klar takes, field by field, as `target_klar/contract/` has it and checks it; `python tests/support/streams_page.py` prints
-this page. Names of columns are compared without case and underscores, so `line_items` is `lineItems`. Bold fields are
-required: which ones Klar requires is our reading, since Klar's help pages do not say it. An empty optional field is
-left out. [M] marks what Klar's own Magento module shows and no help page says. A name such as `negative_quantity` is
-that of a [data quality rule](#data-quality-rules)."""
+What Klar takes, field by field, as `target_klar/contract/` has it and checks it; `python tests/support/streams_page.py`
+prints this page. Names of columns are compared without case and underscores, so `line_items` is `lineItems`. Bold
+fields are required: which ones Klar requires is our reading, since Klar's help pages do not say it. An empty optional
+field is left out. [M] marks what Klar's own Magento module shows and no help page says. A name such as
+`negative_quantity` is that of a [data quality rule](#data-quality-rules)."""
 
 _RULES = """\
 ## Data quality rules
