@@ -132,11 +132,13 @@ class Stream:
             self._dispatcher.reject(self, outcome.identity, outcome.problems, origin, name=outcome.key)
 
     def _skip_deleted(self, deleted: Deleted, number: int, source: str, line: bytes) -> None:
+        rejects = self._dispatcher.rejects
+        if rejects.path is not None:  # Klar may still reject what is deleted here, and it then is to be followed
+            self._dispatcher.wait_for(self, deleted.identity)
         self.deleted += 1
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
         if deleted.identity is not None and self.batch is not None and self.batch.remove(deleted.identity):
             self.merged += 1
-        rejects = self._dispatcher.rejects
         if rejects.follows:
             rejects.delete(Origin(source, members(line)["record"], number), self.name, deleted.identity)
 
