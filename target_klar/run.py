@@ -112,6 +112,7 @@ def _conclude(target: TargetKlar) -> None:
     for warning in filter_warnings(target.sources.values()):
         target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
+    rejects.close()
     if rejects.count:
         where = f", to be found in {rejects.path}" if rejects.path else ""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))

@@ -180,7 +180,7 @@ def test_a_silent_tap_delays_what_is_held_no_longer_than_a_batch(klar: Sandbox) 
 
 
 def test_later_in_a_run_a_missing_column_is_a_warning(klar: Sandbox) -> None:
-    lines = [schema("returns"), returned(1), schema("returns", x={}), returned(2, "others"), state(1)]
+    lines = [schema("returns", rows={}), returned(1), schema("returns", others={}), returned(2, "others"), state(1)]
     ended = run(klar, lines, **MAPS)
 
     assert (ended.code, ended.states) == (0, [1]), ended.err

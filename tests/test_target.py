@@ -506,6 +506,6 @@ def test_a_map_that_only_renames_and_removes_gives_what_the_sdk_gives(klar: Sand
         ended = run(klar, [schema("rows"), *lines, state(1)], stream_maps=maps)
         assert (ended.code, ended.states) == (0, [1])
         assert set(klar.refunds) == {"a", "b", "c"}
-        assert [held.get("updatedAt") for held in klar.refunds.values()] == [None, None, REFUND_TIME]
+        assert [held.get("updatedAt") for held in klar.refunds.values()] == [None, None, None]  # however spelled
         assert ended.said("1 deleted records were skipped")
         assert not ended.said("left out")

@@ -88,6 +88,20 @@ class Dispatcher:
         self._in_flight.append(batch)
         stream.in_flight += 1
 
+    def wait_for(self, stream: Stream, key: str | None) -> None:
+        """Wait until what is in flight of a key is booked, of the whole stream where the key is not known.
+
+        Raises:
+            FatalSyncError: The run cannot go on, as in `poll`.
+        """
+
+        def is_booked() -> bool:
+            beside = [batch for batch in self._in_flight if batch.stream is stream]
+            return not any(key is None or key in batch.entries for batch in beside)
+
+        if not is_booked():
+            self._wait_until(is_booked)
+
     def reject(
         self,
         stream: Stream,

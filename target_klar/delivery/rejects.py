@@ -70,6 +70,8 @@ class Rejects:
         self._written_schemas: dict[str, bytes] = {}
         self._key_properties = KeyProperties()
         self._index = RejectsIndex()
+        self._has_settled = False
+        """Whether this run has written that a record is settled."""
         self._file: RejectsFile | None = None
 
     def open(self, reading: os.stat_result | None = None) -> None:
@@ -168,6 +170,20 @@ class Rejects:
         if self._file is not None:
             self._file.sync()
 
+    def close(self) -> None:
+        """Remove what is settled, as the start does, if this run has settled anything; the lock stays.
+
+        Somebody may send the file again before the next run, and what Klar has or the source has deleted would come
+        back. If that is not possible, a WARNING says why, or the next start does.
+        """
+        if self._file is None or not self._has_settled or not self._index.complete:
+            return
+        try:
+            if self._file.is_ours:
+                self._index = read_index(self._file)
+        except OSError as error:
+            _logger.warning("The rejects file %s cannot be read (%s). Check `rejects_path`.", self.path, error.strerror)
+
     def _write_rejected(
         self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], source: str
     ) -> str:
@@ -195,7 +211,9 @@ class Rejects:
             last.number = max(last.number, origin.number)
         elif origin.number > last.number:
             self._append(origin, keys, record_line(origin, stream, key, None, source), source)
+            self._has_settled = True
         elif source == ACCEPTED and last.first < origin.number:
+            self._has_settled = True
             self._insert(origin, keys, record_line(origin, stream, key, None, source), last)
 
     def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, source: str) -> None:

@@ -120,7 +120,7 @@ class RejectsFile:
         """
         if self._failure:
             raise StopNowError(self._broken(self._failure))
-        if not self._is_in_place() or (self.locked and os.fstat(self._file).st_size != self._size):
+        if self._is_changed():
             raise StopNowError(self._replaced())
         if not self._synced:
             try:
@@ -156,6 +156,11 @@ class RejectsFile:
         self._file = new
         self._size = os.fstat(new).st_size
         self._sync_folder()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the file at the path is the one that this run has locked, and ends with what it wrote last."""
+        return self.locked and not self._failure and not self._is_changed()
 
     @property
     def _beside(self) -> Path:
@@ -195,6 +200,9 @@ class RejectsFile:
             )
             return False
         return True
+
+    def _is_changed(self) -> bool:
+        return not self._is_in_place() or (self.locked and os.fstat(self._file).st_size != self._size)
 
     def _is_in_place(self) -> bool:
         try:

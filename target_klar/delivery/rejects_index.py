@@ -1,8 +1,12 @@
-"""What the rejects file says last about each key: read at the start of a run, which also removes what is settled."""
+"""What the rejects file says last about each key: read at the start of a run, and at its end if it settled something.
+
+Either time what is settled is removed.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -155,6 +159,7 @@ def _unsettled(file: RejectsFile, settled: dict[bytes, int]) -> Iterator[bytes]:
 
 def _lines(file: RejectsFile) -> Iterator[tuple[int, bytes]]:
     for line in file.lines():
-        if shutdown.received() is not None:
+        deadline = shutdown.deadline()
+        if deadline is not None and time.monotonic() > deadline:
             raise FileTooLargeError  # for the time that is left
         yield line

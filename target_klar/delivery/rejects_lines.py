@@ -62,19 +62,20 @@ class KeyProperties:
         self._names[stream] = names if known else []
         self._quoted[stream] = quoted(stream)
 
-    def keys(self, origin: Origin, stream: str | None, key: str | None) -> tuple[bytes, ...]:
-        """Return what identifies a record: Klar's `stream` and `key`, the tap's stream and the values of its own key.
+    def keys(self, origin: Origin, stream: str, key: str | None) -> tuple[bytes, ...]:
+        """Return what identifies a record of Klar's `stream`: its `key` there, the tap's stream and the tap's own key.
 
-        Each is a digest, as long as any other. One that is not known is left out.
+        Each is a digest, as long as any other. One that is not known is left out. Klar's stream is in both, since
+        stream maps may make records of two of its streams from one record of the tap.
         """
         found = []
-        if stream is not None and key is not None:
+        if key is not None:
             found.append(_digest(b"Klar", stream.encode(), key.encode("utf-8", "surrogatepass")))
         if names := self._names.get(origin.stream):
             values = _members(origin.record) or {}
             own = [bytes(values.get(name, b"null")) for name in names]
             if b"null" not in own:
-                found.append(_digest(b"tap", self._quoted[origin.stream], *map(_canonical, own)))
+                found.append(_digest(b"tap", stream.encode(), self._quoted[origin.stream], *map(_canonical, own)))
         return tuple(found)
 
     def read(self, line: bytes) -> SchemaLine | RecordLine | None:
@@ -93,8 +94,9 @@ class KeyProperties:
             return None
         origin = Origin(stream, bytes(fields["record"]), 0)
         klar = decode(fields.get("klar", b"{}"))
-        known = isinstance(klar, dict) and all(isinstance(klar.get(name), str) for name in ("stream", "key"))
-        keys = self.keys(origin, klar["stream"], klar["key"]) if known else self.keys(origin, None, None)
+        target, key = (klar.get("stream"), klar.get("key")) if isinstance(klar, dict) else (None, None)
+        # Without Klar's stream any record may be another one: the line then stays until somebody takes it out.
+        keys = self.keys(origin, target, key if isinstance(key, str) else None) if isinstance(target, str) else ()
         source = decode(fields.get("source", b"null"))
         return RecordLine(origin, keys, source if isinstance(source, str) else "")
 
@@ -111,10 +113,10 @@ def schema_line(message: bytes) -> bytes:
 
 
 def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, source: str) -> bytes:
-    """Return the line for a record; Klar's `stream` stands in it with the `key`, where that is known."""
+    """Return the line for a record; Klar's `stream` stands in it, with the `key` where that is known."""
     fields = {"stream": quoted(origin.stream), "record": origin.record}
-    if key is not None:
-        fields["klar"] = b'{"stream":%b,"key":%b}' % (quoted(stream), quoted(key))
+    klar = {"stream": quoted(stream)} if key is None else {"stream": quoted(stream), "key": quoted(key)}
+    fields["klar"] = _object(klar)
     if problems is not None:
         fields["errors"] = encode([problem._asdict() for problem in problems])
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -123,9 +125,11 @@ def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence
 
 def _line(kind: str, fields: dict[str, bytes]) -> bytes:
     """Return a line of the file: the members are JSON already, the tap's own with the bytes that the tap wrote."""
-    return b"{%b}\n" % b",".join(
-        b'"%b":%b' % (name.encode(), text) for name, text in ({"type": quoted(kind)} | fields).items()
-    )
+    return _object({"type": quoted(kind)} | fields) + b"\n"
+
+
+def _object(members: dict[str, bytes]) -> bytes:
+    return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), text) for name, text in members.items())
 
 
 def _members(text: bytes) -> Mapping[str, bytes | msgspec.Raw] | None:

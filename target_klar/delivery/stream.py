@@ -136,11 +136,13 @@ class Stream:
     def _skip_deleted(
         self, deleted: Deleted, number: int, source: str, line: bytes, source_key: SourceKey | None
     ) -> None:
+        rejects = self._dispatcher.rejects
+        if rejects.path is not None:  # Klar may still reject what is deleted here, and it then is to be followed
+            self._dispatcher.wait_for(self, deleted.identity)
         self.deleted += 1
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
         if deleted.identity is not None and self.batch is not None:
             self.merged += self.batch.remove(deleted.identity, source_key)
-        rejects = self._dispatcher.rejects
         if rejects.follows:
             rejects.delete(Origin(source, members(line)["record"], number), self.name, deleted.identity)
 

@@ -58,7 +58,7 @@ def path(tmp_path: Path) -> Path:
 
 def rejected_line(key: str, version: int, **fields: Any) -> bytes:
     record = {"id": key, "version": version}
-    message = {"type": "RECORD", "stream": "order_refunds", "record": record} | fields
+    message = {"type": "RECORD", "stream": "order_refunds", "record": record, "klar": {"stream": "refunds"}} | fields
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
@@ -221,7 +221,7 @@ def test_a_write_that_fails_is_cut_back_to_the_last_whole_line_and_the_next_one_
     release(rejects)
 
 
-# --- What the start removes ---
+# --- What the start and the end remove ---
 
 
 def test_the_start_removes_what_is_settled_and_keeps_all_else_byte_for_byte(path: Path) -> None:
@@ -254,6 +254,48 @@ def test_the_start_removes_what_is_settled_and_keeps_all_else_byte_for_byte(path
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_line_that_does_not_say_which_of_klars_streams_it_was_for_is_never_removed(path: Path) -> None:
+    """Any record of the tap with its key may be one for another of Klar's streams."""
+    nameless = bad("a", 1).replace(b',"klar":{"stream":"refunds"}', b"")
+    path.write_bytes(SCHEMA + b"\n" + nameless + good("a", 2))
+    release(opened(path))
+    assert path.read_bytes() == SCHEMA + b"\n" + nameless
+
+
+def test_the_end_removes_what_is_settled_and_the_run_keeps_its_lock(path: Path) -> None:
+    rejects = opened(path)
+    for number, key in enumerate("abc", 1):
+        reject(rejects, key, 1, number)
+    rejects.accept(origin(b'{"id":"a","version":2}', 4), "refunds", "a")
+    rejects.delete(origin(b'{"id":"b"}', 5), "refunds", "b")
+    rejects.close()
+
+    assert versions(path) == [("c", 1)]
+    with pytest.raises(ConfigurationError, match="in use by another run"):
+        Rejects(str(path), 1).open(None)
+    release(rejects)
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed", "appended"])
+def test_the_end_leaves_a_file_alone_that_somebody_has_changed(path: Path, change: str) -> None:
+    rejects = opened(path)
+    reject(rejects, "a", 1, 1)
+    rejects.accept(origin(b'{"id":"a","version":2}', 2), "refunds", "a")
+    whole = path.read_bytes()
+    moved = path.with_name("again.jsonl")
+    if change == "appended":
+        path.write_bytes(whole + b"\n")
+    else:
+        path.rename(moved)
+    if change == "replaced":
+        path.write_bytes(b"# somebody's own\n")
+    before = {each: each.read_bytes() for each in path.parent.iterdir()}
+    rejects.close()
+
+    assert {each: each.read_bytes() for each in path.parent.iterdir()} == before
+    release(rejects)
+
+
 def test_a_symbolic_link_stays_one(path: Path) -> None:
     real = path.with_name("real.jsonl")
     real.write_bytes(SCHEMA + b"\n" + bad("a", 1) + good("a", 2))
@@ -281,7 +323,9 @@ def test_of_a_file_with_too_many_keys_nothing_is_removed_and_every_newest_versio
     path: Path, caplog: Any
 ) -> None:
     """Safe is a line too many: one that is missing would let an older version win."""
-    record = b'{"type":"RECORD","stream":"order_refunds","record":{"id":"%d","version":1}}\n'
+    record = (
+        b'{"type":"RECORD","stream":"order_refunds","record":{"id":"%d","version":1},"klar":{"stream":"refunds"}}\n'
+    )
     many = b"".join(record % number for number in range(MAX_KEYS))
     path.write_bytes(SCHEMA + b"\n" + many + good("0", 2))
     release(opened(path))
