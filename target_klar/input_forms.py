@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from singer_sdk.singerlib import SingerMessageType
+
 from target_klar.records.json_codec import NotJSONError, decode
 
 _MARKS: Final = ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
@@ -29,7 +31,7 @@ def likely_form(line: bytes, *, singer: bool) -> str:
     if text == b"{":
         return f" It looks like JSON over several lines: `jq -c .` writes it on one. {_ROWS}."
     if text.startswith(b"{"):
-        return f" If each line is a record: {_ROWS}." if singer and _is_object(text) else ""
+        return f" If each line is a record: {_ROWS}." if singer and _is_row(text) else ""
     if _looks_like_csv(text):
         return (
             " It looks like CSV: `duckdb -jsonlines` reading `read_csv('FILE', all_varchar=true)` writes JSON "
@@ -38,11 +40,13 @@ def likely_form(line: bytes, *, singer: bool) -> str:
     return ""
 
 
-def _is_object(text: bytes) -> bool:
+def _is_row(text: bytes) -> bool:
+    """Tell whether a line is a JSON object that is no Singer message."""
     try:
-        return isinstance(decode(text), dict)
+        read = decode(text)
     except NotJSONError:
         return False
+    return isinstance(read, dict) and read.get("type") not in list(SingerMessageType)
 
 
 def _looks_like_csv(text: bytes) -> bool:

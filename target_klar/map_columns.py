@@ -69,9 +69,10 @@ class Missing:
         """Say what is missing where, and what the stream has instead."""
         names = ", ".join(f"`{shorten(name)}`{_hint(name, seen)}" for name in sorted(self.columns))
         has = ", ".join(shorten(name) for name in [*seen][:_MAX_NAMED]) + (", ..." if len(seen) > _MAX_NAMED else "")
+        first = f"in the first {looked_at} records" if looked_at > 1 else "in the first record"
         return (
-            f"The stream map of {shorten(stream)} reads {names} for `{shorten(self.expression.field)}`, which neither "
-            f"the SCHEMA nor the first {looked_at} records have (they have {has}). Correct it in `stream_maps`."
+            f"The stream map of {shorten(stream)} reads {names} for `{shorten(self.expression.field)}`, found neither "
+            f"in the SCHEMA nor {first if looked_at else 'in a record'} (found: {has}). Correct it in `stream_maps`."
         )
 
 

@@ -165,6 +165,7 @@ class KlarReader(GenericSingerReader[bytes]):
         """
         beginning: list[bytes] = []
         length = 0
+        number = 1
         while True:
             if not self._wakeup.wait(self._poll(), source):
                 continue
@@ -174,8 +175,12 @@ class KlarReader(GenericSingerReader[bytes]):
             beginning.append(first)
             length += len(first)
             if length > MAX_LINE:
-                raise InvalidInputLine(f"A line of the {source.name} is longer than {MAX_LINE >> 20} MB")
+                raise InvalidInputLine(
+                    f"Line {number} of the {source.name}: longer than {MAX_LINE >> 20} MB. Have the tap leave out what "
+                    "makes it so long."
+                )
             if others:
+                number += len(others)
                 yield b"".join(beginning)
                 last = others.pop()
                 for some in range(0, len(others), _LINES_PER_LOOK):

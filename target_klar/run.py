@@ -47,7 +47,7 @@ def load(target: TargetKlar, path: str | None) -> None:
     dispatcher = target.dispatcher
     dispatcher.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:
-        target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, but not to show the load.")
+        target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, its counts are not checked.")
     shutdown.on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         target.logger.info("Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it.")
@@ -66,12 +66,14 @@ def load(target: TargetKlar, path: str | None) -> None:
     rejected = dispatcher.rejects.count
     if rejected and target.config["validate_only"]:
         raise FatalSyncError(
-            f"validate_only: {rejected} of {dispatcher.ledger.number} records were rejected. Fix the mapping."
+            f"validate_only: {rejected} of {dispatcher.ledger.number} records were rejected. The warnings above name "
+            "field and reason: correct the mapping or the source."
         )
     if rejected and target.config["fail_on_rejects"]:
         raise FatalSyncError(
-            f"fail_on_rejects: {rejected} record{'s' * (rejected != 1)} rejected, to be found in "
-            f"{dispatcher.rejects.path}; everything else is at Klar and acknowledged."
+            f"fail_on_rejects: {rejected} record{'s' * (rejected != 1)} rejected and written to "
+            f"{dispatcher.rejects.path}; everything else is loaded and acknowledged. Correct the mapping, and send the "
+            "file again with `--input`."
         )
 
 
@@ -113,7 +115,7 @@ def _conclude(target: TargetKlar) -> None:
         target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
     if rejects.count:
-        where = f", to be found in {rejects.path}" if rejects.path else ""
+        where = f", see {rejects.path}" if rejects.path else ""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))
         target.logger.warning("Records rejected: %d%s. Most often: %s", rejects.count, where, reasons)
 
@@ -165,7 +167,7 @@ def _worded(error: Exception) -> str:
     if _is_known(error):
         return str(error)
     if isinstance(error, MemoryError):
-        return "There is no memory left. Lower `batch_size_rows` or `max_parallel_requests`, or give it more."
+        return "Out of memory. Lower `batch_size_rows` or `max_parallel_requests`, or run it with more memory."
     why = error.strerror if isinstance(error, OSError) else None
     return f"Unexpected error: {why or type(error).__name__}."
 

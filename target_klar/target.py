@@ -117,7 +117,9 @@ class TargetKlar(Target):
 
     def _source_of(self, stream: Any) -> SourceStream:
         if not isinstance(stream, str) or stream not in self._sources:
-            raise RecordsWithoutSchemaException(f"A record of {_named(stream)} came before the SCHEMA of its stream.")
+            raise RecordsWithoutSchemaException(
+                f"A record of {_named(stream)} came before the SCHEMA of its stream, which the tap has to write first."
+            )
         return self._sources[stream]
 
     def _definitions(self, stream: str) -> list[dict[str, Any]]:
@@ -130,10 +132,14 @@ class TargetKlar(Target):
         stream, schema = message_dict["stream"], message_dict["schema"]
         properties = schema.get("properties") if isinstance(schema, dict) else None
         if not isinstance(stream, str) or not isinstance(properties, dict):
-            raise InvalidInputLine("a SCHEMA without `properties`")
+            raise InvalidInputLine(f"a SCHEMA of {_named(stream)} without `properties`, which every SCHEMA has to have")
         other = unmatched_map(self.mapper.stream_maps_dict, self.mapper.stream_maps, stream)
         if other is not None:
-            self.logger.warning("No stream map is for %s. Was the map of %s meant?", shorten(stream), shorten(other))
+            self.logger.warning(
+                "%s has no stream map. If the map of %s is meant for it, rename the map.",
+                shorten(stream),
+                shorten(other),
+            )
         keys = names_of(message_dict.get("key_properties"))
         maps = registered(self.mapper, stream, schema, keys)
         self.dispatcher.rejects.schema(stream, message_dict[LINE])
@@ -247,7 +253,7 @@ class TargetKlar(Target):
         if errors and raise_errors:
             raise ConfigValidationError("The configuration is not usable.", errors=errors)
         if foreign:
-            self.logger.warning("Settings that target-klar does not have are ignored: %s", ", ".join(foreign))
+            self.logger.warning("Unknown settings are ignored: %s. Check the spelling.", ", ".join(foreign))
         return errors
 
     def _setup_signal_handlers(self) -> None:
@@ -261,7 +267,8 @@ class TargetKlar(Target):
         """
         missing = sorted(requires - message_dict.keys())
         if missing:
-            raise InvalidInputLine(f"a {message_dict['type']} without `{missing[0]}`")
+            kind, of = message_dict["type"], f" of {_named(message_dict['stream'])}" if "stream" in message_dict else ""
+            raise InvalidInputLine(f"a {kind}{of} without `{missing[0]}`, which every {kind} has to have")
 
     def _poll(self) -> float:
         """Act on what came in, flush what has waited long enough, and return how long both can be left alone."""

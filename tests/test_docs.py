@@ -208,7 +208,7 @@ def test_the_readme_stays_short() -> None:
 
 
 def test_the_page_of_the_streams_is_what_the_contract_says() -> None:
-    assert read("docs/streams.md") == page(), "python tests/streams_page.py > docs/streams.md"
+    assert read("docs/streams.md") == page(), "python tests/support/streams_page.py > docs/streams.md"
 
 
 def test_the_readme_names_what_each_stream_requires() -> None:

@@ -75,7 +75,7 @@ def test_without_memory_what_is_in_flight_ends_and_the_state_over_it_goes_out(kl
         over.set()
         error = ends_in_one_line(run)
 
-    assert error.startswith("There is no memory left.")
+    assert error.startswith("Out of memory.")
     assert run.states[-1] == 2 * BATCH
     assert "R-1" not in run.err
 

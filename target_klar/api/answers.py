@@ -106,7 +106,7 @@ def what_to_check(status: int, body: bytes, url: str, settings: str) -> str:
     if status == _NOT_FOUND:
         return f"Not found: {url} (HTTP 404{foreign}). Check {settings}."
     if status in range(300, 400):
-        return f"{url} redirects (HTTP {status}{foreign}), and the token does not follow. Check {settings}."
+        return f"{url} redirects (HTTP {status}{foreign}); the token is sent to no other address. Check {settings}."
     text = describe_body(body) if foreign else quote(body)
     return f"Unexpected answer from {url} (HTTP {status}): {text}. Check {settings}."
 

@@ -184,7 +184,10 @@ class Client:
             if tried.retry_after and tried.retry_after >= self._remaining(state):
                 asked = f", asking to wait {tried.retry_after:,.0f} s, more than `retry_timeout_seconds` leaves"
             reason = f"{tried.reason}{asked}"
-            raise KlarError(f"{stream}: no answer from Klar at {url} after {tries} ({reason}). Run again later.")
+            raise KlarError(
+                f"{stream}: no answer from Klar at {url} after {tries} ({reason}). Run again later; if it stays, check "
+                "`api_url`."
+            )
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             self.retries += method == "POST"  # naming the body would keep it for as long as tenacity's cycles live

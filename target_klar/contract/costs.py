@@ -26,14 +26,14 @@ TRANSACTION_COSTS: Final = closed(
     orderId=_order_id(
         "the order's id, on Shopify not its name; sent again, the costs replace those that Klar has", ORDER_NAME
     ),
-    transactionCosts=cost(number("all of it")),
+    transactionCosts=cost(number("all fees of the order, as one amount")),
 )
 
 LOGISTICS_COSTS: Final = closed(
     "What the merchant paid to ship one order.",
     ["orderId", "totalLogisticsCosts"],
     orderId=_order_id("the order's id at Klar; sent again, the costs replace those that Klar has"),
-    totalLogisticsCosts=cost(number("all of it without tax; 0 is allowed (the page's example)")),
+    totalLogisticsCosts=cost(number("all shipping costs of the order, without tax; 0 is allowed (the page's example)")),
 )
 
 # That `orderId` with `lineItemId` or `sku` is the key, and that both may be there, is our reading.

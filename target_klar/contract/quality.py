@@ -123,7 +123,7 @@ def _all_may_match(ids: Values) -> bool:
 
 UNMATCHABLE_ID: Final = Rule(
     "unmatchable_id",
-    "an id that can match none of another source",
+    "an id that cannot match one of another source",
     "Blanks, invisible characters, `gid://`, `.0`, `e+17` and words such as `nan` come from the source or a map: "
     "write the bare id.",
     _matches_nothing,

@@ -116,15 +116,17 @@ class BatchDelivery:
                 client, self.contract, report.status, self.status_timeout, report.answered_at
             )
         except KlarError as error:
-            raise KlarError(f"{error} That was the first request, with {sent} sent in it.") from error
+            raise KlarError(
+                f"{error} It was the first request of the run, with {sent} record{'s' * (sent != 1)}."
+            ) from error
         counted = reading.status.last_batch_count
         if counted not in (str(taken), str(sent)):
             accepted = f" or the {taken} accepted" if taken < sent else ""
             raise KlarError(
                 f"{stream}: Klar accepted the first request, but its status counts {counted or 'none'}, not the {sent} "
-                f"sent{accepted}, so it may not read them as they are meant. Check `{self.contract.version_setting}`, "
-                "and that nothing else loads into this data source at the same time, or set "
-                "`status_timeout_seconds: 0`, with which no count is compared."
+                f"sent{accepted}, so it may have misread them. Check `{self.contract.version_setting}`, and that "
+                "nothing else loads into this data source at the same time. `status_timeout_seconds: 0` turns the "
+                "comparison off."
             )
         return reading
 

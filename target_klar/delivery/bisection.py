@@ -21,9 +21,9 @@ _SAMPLE, _DEEP = 3, 4
 """Levels: a batch is 0, a half 1, a quarter 2; then come the samples, and then whatever is smaller."""
 _NO_REASON = Problem("", "Klar gave no reason")
 _UNDELIVERABLE = {
-    Verdict.TOO_LARGE: "alone in its request it is too large for Klar, or for a proxy before it (HTTP 413). The run "
-    "stops before this record. Send less of it, or raise the limit of the proxy.",
-    Verdict.NOT_KLARS: "alone in its request it was answered by {}, which is not Klar's. The run stops before this "
+    Verdict.TOO_LARGE: "too large for Klar, or for a proxy before it, even alone in a request (HTTP 413). The run "
+    "stops before this record. Make the record smaller, or raise the proxy's limit.",
+    Verdict.NOT_KLARS: "answered by {}, which is not Klar's, even alone in a request. The run stops before this "
     "record. Check `api_url`, and the proxies and firewalls between this machine and Klar.",
 }
 """Why one record cannot be delivered though Klar did not reject it."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import BatchDelivery
 from target_klar.delivery.rejects import RecordRejectedError
+from target_klar.delivery.rejects_lines import CONTRACT, KLAR
 from target_klar.records.formatting import shorten
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import DeliverEarlierError, StopNowError, StopSendingError
@@ -106,7 +107,7 @@ class Dispatcher:
             DeliverEarlierError: It may not be written there, or cannot be; no STATE from it on leaves.
         """
         try:
-            self.rejects.reject(origin, stream.name, key, problems, "contract" if entry is None else "klar", name=name)
+            self.rejects.reject(origin, stream.name, key, problems, CONTRACT if entry is None else KLAR, name=name)
         except DeliverEarlierError as error:
             batch, number = entry or (None, origin.number)
             if isinstance(error, RecordRejectedError):
@@ -206,9 +207,9 @@ class Dispatcher:
             raise report.error
         if outcome.all_rejected:
             raise KlarError(
-                f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "
-                f"{report.requests} requests, so it is not a single record ({outcome.reason}). Nothing of it was "
-                f"stored; check the mapping and `{stream.contract.version_setting}`."
+                f"Klar rejected all {len(batch.entries)} records of the first batch of {stream.name}, in smaller "
+                f"requests too ({report.requests} in all): {outcome.reason}. Nothing was stored. Check the mapping and "
+                f"`{stream.contract.version_setting}`."
             )
         end, message = outcome.stopped or (len(batch.entries), "")
         for position in sorted(outcome.rejected):
@@ -219,7 +220,6 @@ class Dispatcher:
         if outcome.stopped:
             key, entry = entries[end]
             self.ledger.pin(entry.earliest, batch.number)
-            raise RecordRejectedError(
-                f"{stream.name} {shorten(stream.contract.readable_key(key))}: {message}", entry.earliest
-            )
+            named = entry.origin.describe(stream.name, shorten(stream.contract.readable_key(key)))
+            raise RecordRejectedError(f"{named}: {message}", entry.earliest)
         self.ledger.complete(batch.number)

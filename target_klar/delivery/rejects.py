@@ -19,6 +19,7 @@ from target_klar.delivery.rejects_index import RejectsIndex, read_index
 from target_klar.delivery.rejects_lines import (
     ACCEPTED,
     DELETED,
+    KLAR,
     KeyProperties,
     Origin,
     record_digest,
@@ -118,7 +119,7 @@ class Rejects:
         *,
         name: str | None = None,
     ) -> None:
-        """Count a record that the `source`, `contract` or `klar`, rejects, and write it unless the file has it.
+        """Count a record that `source`, CONTRACT or KLAR, rejects, and write it unless the file has it.
 
         The file has it if its last line about one of the record's keys is the same record, or one that was read later.
         `key` is Klar's, where it is known; messages call the record by `name` if there is one.
@@ -127,8 +128,9 @@ class Rejects:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
             DeliverEarlierError: The file cannot be written any more.
         """
-        named = name or (shorten(key) if key else "(no key)")
-        message = f"{stream} {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
+        who = "Klar" if source == KLAR else "target-klar"
+        named = origin.describe(stream, name or (key and shorten(key)))
+        message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
             raise RecordRejectedError(f"{message} {self._advice()}", origin.number)

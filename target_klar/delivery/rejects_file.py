@@ -246,7 +246,7 @@ class RejectsFile:
     def _broken(self, why: str | None) -> str:
         return (
             f"The rejects file {self.path} cannot be written ({why}). No STATE is written that covers what it should "
-            "hold. Make room and run again."
+            "hold. Check the free space and the permissions, and run again."
         )
 
     def _replaced(self) -> str:

@@ -127,7 +127,8 @@ def _remove_settled(file: RejectsFile, settled: dict[bytes, int]) -> None:
         file.replace(_unsettled(file, settled))
     except OSError as error:
         _logger.warning(
-            "The rejects file %s cannot be written anew (%s), so it keeps records that Klar has. Check its folder.",
+            "The rejects file %s cannot be replaced (%s), so it keeps records that Klar has accepted since. Check the "
+            "permissions of its folder.",
             file.path,
             error.strerror,
         )

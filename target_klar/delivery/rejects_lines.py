@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, NotJSONError, decode, encode, members, quoted
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from target_klar.records.formatting import Problem
 
+CONTRACT: Final = "contract"
+KLAR: Final = "klar"
+"""These are a line's `source` where the record is rejected, and by whom."""
 ACCEPTED: Final = "accepted"
 DELETED: Final = "deleted"
 """These are a line's `source` where the record is not rejected but the newest version of one that was."""
@@ -32,6 +36,15 @@ class Origin(NamedTuple):
     """Its JSON as the tap wrote it."""
     number: int
     """Its place in the reading order of this run, counted from 1; 0 for what an earlier run has read."""
+
+    def describe(self, stream: str, key: str | None) -> str:
+        """Return what a message calls the record: Klar's `stream`, the key or the number, the tap's stream if another.
+
+        `key` is fit for a message.
+        """
+        source = [] if self.stream == stream else [f"from {shorten(self.stream)}"]
+        more = source if key else ["no key", f"record {self.number} of the run", *source]
+        return " ".join(filter(None, (stream, key, f"({', '.join(more)})" if more else "")))
 
 
 class SchemaLine(NamedTuple):

@@ -212,7 +212,11 @@ class Stream:
 
     def _omissions(self) -> Iterator[str]:
         if self.conformer.dropped:
-            yield f"{self.name}: fields that Klar does not know were omitted: {', '.join(self.conformer.dropped)}"
+            names = ", ".join(self.conformer.dropped)
+            yield (
+                f"{self.name}: fields that Klar does not know were omitted: {names}. Ignore this, map them to "
+                "Klar's fields, or list them in `extra_fields`."
+            )
         cancels = self.contract.cancels_by or self.contract.cancelled_at
         if skipped := self.deleted - self.without_lines:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""

@@ -155,8 +155,8 @@ class OtherMarks:
     def lines(self) -> list[str]:
         """Return a warning for each column: the number of records, and the map that makes a mark of it."""
         return [
-            f"{self._stream}: {count} record{'s' * (count != 1)} of {shorten(source)} went on as living with "
-            f"{shorten(column)} set, which looks like a mark of deletion. If it is one, add it to the stream's map: "
+            f"{self._stream}: {count} record{'s' * (count != 1)} of {shorten(source)} with {shorten(column)} set, "
+            "which looks like a mark of deletion, did not count as deleted. If it is one, add it to the stream's map: "
             + json.dumps({source: {DELETED_AT: f"record.get({column!r})"}}, ensure_ascii=False)
             for (source, column), count in self._counts.items()
         ]

@@ -201,7 +201,7 @@ def _hint(schema: Mapping[str, Any], value: object) -> str:
     if isinstance(value, int | float | Decimal) and _is_number(None, value):
         if value > _LATEST:
             return ", which looks like milliseconds, not seconds"
-        return ", which looks like a date, not seconds" if 1 <= value < _EARLIEST else ""
+        return ", which is too small for Unix seconds: a date, perhaps" if 1 <= value < _EARLIEST else ""
     if parse_time(value) is None:
         return ""
     first, last = (datetime.fromtimestamp(bound, UTC).year for bound in (_EARLIEST, _LATEST))

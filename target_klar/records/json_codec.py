@@ -22,7 +22,7 @@ class UnrepresentableNumber:
     """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Is never written."""
 
     def __init__(self, text: str) -> None:
-        self.description = f"a number of {len(text):,} characters, beyond all reason"
+        self.description = f"a number of {len(text):,} characters, too large to read"
 
     def __str__(self) -> str:
         # As Python itself has it for a long integer: a stream map must not make an id out of this.
@@ -39,7 +39,7 @@ def _integer(text: str) -> int | UnrepresentableNumber:
 def _fraction(text: str) -> Decimal | UnrepresentableNumber:
     try:
         return Decimal(text)
-    except ArithmeticError:  # an exponent beyond all reason
+    except ArithmeticError:  # an exponent of too many digits
         return UnrepresentableNumber(text)
 
 

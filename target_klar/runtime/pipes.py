@@ -102,10 +102,12 @@ class Source:
         except OSError as error:
             self._trouble, piece = error, b""
         if not piece and self._trouble:
-            why = f"{type(self._trouble).__name__}: {self._trouble}"
+            why = getattr(self._trouble, "strerror", None) or str(self._trouble) or type(self._trouble).__name__
             for secret in self._hidden:
                 why = why.replace(secret, "***")
-            raise FatalSyncError(f"The {self.name} cannot be read ({why}).") from self._trouble
+            raise FatalSyncError(
+                f"The {self.name} cannot be read ({why.rstrip('.')}). Check that it is there, whole and readable."
+            ) from self._trouble
         return piece
 
     def close(self) -> None:

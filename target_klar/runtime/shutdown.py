@@ -102,7 +102,7 @@ def _end_now(*_: object) -> None:
     number = received()
     if number is None:
         return  # an alarm that is none of ours
-    said = f"target-klar had not ended {_LAST_BORDER} s after signal {number}, and is ended where it is.\n"
+    said = f"target-klar had not ended {_LAST_BORDER} s after signal {number}, and was killed.\n"
     with suppress(OSError):
         poll = select.poll()
         poll.register(2, select.POLLOUT)

@@ -73,7 +73,7 @@ def unread_variables(config: Mapping[str, Any]) -> list[str]:
     ]
     if ignored:
         raise ConfigurationError(
-            f"{' and '.join(ignored)} would be ignored: the configuration says something else. {_way_out()}"
+            f"{' and '.join(ignored)} would be ignored: this run does not read variables. {how_to_read_variables()}"
         )
     return list(unread)
 
@@ -95,7 +95,8 @@ def _comparable(name: str, value: object) -> object:
     return value.rstrip("/") if name == "api_url" and isinstance(value, str) else value
 
 
-def _way_out() -> str:
+def how_to_read_variables() -> str:
+    """Return a sentence that says how to have a variable read that this run ignores."""
     if os.environ.get("MELTANO_LOADER_NAME"):
         return (
             "Declare the setting for this loader in meltano.yml, so that Meltano passes it on, or unset the variable."

@@ -105,7 +105,7 @@ def _looks_like_option(name: str, options: Iterable[str]) -> bool:
 def _unknown(place: str, name: str, options: Iterable[str]) -> str:
     right = closest_match(name, options)
     hint = f" Did you mean `{right}`?" if right else ""
-    return f"`{place}` is no option of a stream map.{hint} There are {', '.join(options)}."
+    return f"`{place}` is not an option of a stream map.{hint} The options are {', '.join(options)}."
 
 
 def _wrong_option(place: str, option: str, value: object) -> Iterator[str]:

@@ -32,4 +32,4 @@ def read_text(name: str, text: str) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
     except (ValueError, RecursionError):
-        raise ValueError("too deep, or a number too long") from None
+        raise ValueError("nested too deep, or a number is too long") from None

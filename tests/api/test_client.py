@@ -157,8 +157,11 @@ def test_a_refusal_stays_one_whatever_its_text_is(body: bytes, content: Any) -> 
             answer("415 Unsupported Media Type"),
             r"^Unexpected answer from .*\(HTTP 415\): an empty body\. Check `refunds_",
         ),
-        (answer("301 Moved", b"", "Location: /x"), r"redirects \(HTTP 301 with .*\), and the token does not follow"),
-        (answer("302 Found", b"<title>Log in</title>"), r'redirects \(HTTP 302 with an HTML page \("Log in"\)\), and'),
+        (
+            answer("301 Moved", b"", "Location: /x"),
+            r"redirects \(HTTP 301 with .*\); the token is sent to no other address",
+        ),
+        (answer("302 Found", b"<title>Log in</title>"), r'redirects \(HTTP 302 with an HTML page \("Log in"\)\);'),
         (answer("304 Not Modified"), r"redirects \(HTTP 304"),
     ],
 )
@@ -217,7 +220,9 @@ def test_no_coding_of_the_answer_is_asked_for() -> None:
 )
 def test_what_is_no_answer_of_klars_is_no_verdict_and_the_error_says_why(raw: bytes, reason: str) -> None:
     with serve(raw) as (url, received):
-        with pytest.raises(KlarError, match=r"^refunds: no answer from Klar at .* Run again later\.$") as raised:
+        with pytest.raises(
+            KlarError, match=r"^refunds: no answer from Klar at .* Run again later; if it stays, check `api_url`\.$"
+        ) as raised:
             submit(client_of(url, retry_timeout=0))
         assert len(received) == 1
     assert f" ({reason}" in str(raised.value)
@@ -278,7 +283,9 @@ def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -
 
 def test_without_time_for_retries_there_is_one_attempt() -> None:
     with serve(answer("503 Service Unavailable")) as (url, received):
-        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(HTTP 503\)\. Run again later\.$"):
+        with pytest.raises(
+            KlarError, match=r"after 1 attempt in \d s \(HTTP 503\)\. Run again later; if it stays, check `api_url`\.$"
+        ):
             submit(client_of(url, retry_timeout=0))
         assert len(received) == 1
 

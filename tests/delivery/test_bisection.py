@@ -170,7 +170,7 @@ def test_every_refused_record_has_the_reason_that_klar_gave(style: str) -> None:
     bisection, _ = isolate(Klar({"R0", "R500", "R999"}, [style]), sent)
 
     told = {position: problems[0].message for position, problems in bisection.rejected.items()}
-    named = "Klar named it among those that failed"
+    named = "Klar lists it as failed, without a reason"
     bare = style in ("failed-ids", "207")
     assert told == {position: named if bare else f"R{position} is unwanted" for position in (0, 500, 999)}
 
