@@ -15,7 +15,7 @@ from upath import UPath
 
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode, quoted
-from target_klar.runtime.pipes import CHUNK, Source
+from target_klar.runtime.pipes import CHUNK, Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,13 +28,13 @@ _SECRET = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]]) -> Iterator[bytes]:
-    """Yield the JSON of every record in the files that a BATCH message names; a line that is no JSON becomes text.
+def records(message: dict[str, Any], lines: Callable[[Input], Iterator[bytes]]) -> Iterator[bytes]:
+    """Yield the JSON of every record in the files that a BATCH message names; a line that is not JSON becomes text.
 
-    `lines` splits a source, and waits for it as for the input.
+    `lines` splits a file into lines, and waits for it as for stdin.
 
     Raises:
-        InvalidInputLine: The message is none that names files, or a line is longer than any that is read.
+        InvalidInputLine: The message names no files, or a line is too long to be read.
         FatalSyncError: The files are of another kind, or one cannot be read to its end.
     """
     stream, encoding, manifest = shorten(message["stream"]), message["encoding"], message["manifest"]
@@ -50,8 +50,8 @@ def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]])
         )
     for path in manifest:
         name = f"batch file {address_shown(path)} of {stream}"
-        with closing(Source(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as source:
-            yield from _records(lines(source), name)
+        with closing(Input(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as incoming:
+            yield from _records(lines(incoming), name)
 
 
 def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:

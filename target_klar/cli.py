@@ -54,7 +54,7 @@ _OWN_OPTIONS = (
 """The options that are not the SDK's, each a parameter of `invoke`."""
 
 
-def run(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code: 0, or 1 after a line on stderr that says what to do.
 
     Raises:

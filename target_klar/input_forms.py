@@ -1,4 +1,4 @@
-"""What an input may be that is no Singer stream, and what reads it: advice for a person, on which nothing is loaded."""
+"""Recognises an input that is not a Singer stream (CSV, a JSON array, rows), to say in an error what would read it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROWS: Final = "`target-klar --stream NAME` reads plain JSON lines, each one a r
 
 
 def likely_form(line: bytes, *, singer: bool) -> str:
-    """Return a sentence about what the first line of an input looks like, after a blank; empty where nothing is plain.
+    """Return a sentence, after a blank, about what the first line of an input looks like; empty if that is not clear.
 
     `singer` tells whether Singer messages are expected, or else plain JSON lines.
     """

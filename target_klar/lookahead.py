@@ -1,7 +1,7 @@
-"""Holds back what the tap writes until the columns that stream maps read are known to be there.
+"""Holds the first records of a mapped stream until the columns that its maps read are known to be there.
 
-A renamed column under `record.get('lines') or []` makes no record fail, and loads nothing, or cancels everything. So
-the first records of a source stream with a map are looked at before one of them is sent or rejected, or a STATE leaves.
+With `record.get('lines') or []` a renamed column makes no record fail: nothing is loaded, or everything is cancelled.
+So the first records of a mapped source stream are checked before one is sent or rejected, or a STATE is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from singer_sdk.exceptions import StreamMapConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_klar.sources import SourceStream, Text
+    from target_klar.source_streams import SourceStream, Text
 
 MAX_RECORDS: Final = 1000
 """How many records of a source stream are looked at."""
@@ -92,32 +92,32 @@ class Lookahead:
     def poll(self, now: float) -> float:
         """Pass on what has been held for long enough; return how many seconds the rest may wait."""
         while self._held and self._held[0].since + self.wait_limit <= now:
-            self._judge_first()
+            self._check_first()
         return self._held[0].since + self.wait_limit - now if self._held else float("inf")
 
     def finish(self) -> None:
         """Pass everything on: no more comes."""
         while self._held:
-            self._judge_first()
+            self._check_first()
         self._watched.clear()
 
     def _hold(self, held: _Held) -> None:
         self._held.append(held)
         self._bytes += held.size
         if held.source in self._watched and self._counts[held.source] >= MAX_RECORDS:
-            self._judge(held.source)
+            self._check_columns(held.source)
         while self._bytes > MAX_BYTES:
-            self._judge_first()
-        self._pass_on()
+            self._check_first()
+        self._release()
 
-    def _judge_first(self) -> None:
+    def _check_first(self) -> None:
         """Look at the source stream that holds the others up, with as many records as have come."""
         source = self._held[0].source
         if source in self._watched:
-            self._judge(source)
-        self._pass_on()
+            self._check_columns(source)
+        self._release()
 
-    def _judge(self, source: SourceStream) -> None:
+    def _check_columns(self, source: SourceStream) -> None:
         wildcard = self._watched.pop(source)
         later = source.name in self._known
         self._known.add(source.name)
@@ -128,7 +128,7 @@ class Lookahead:
                 raise StreamMapConfigError(message)
             _logger.warning("%s", message)
 
-    def _pass_on(self) -> None:
+    def _release(self) -> None:
         while self._held and self._held[0].source not in self._watched:
             held = self._held.popleft()
             self._bytes -= held.size

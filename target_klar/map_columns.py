@@ -57,7 +57,7 @@ def expressions_of(definitions: Iterable[Mapping[str, Any]]) -> list[Expression]
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingColumns:
     """Columns that an expression reads and that a stream does not have."""
 
     expression: Expression
@@ -83,7 +83,7 @@ def missing_columns(
     required: Collection[str],
     is_open: bool,
     all_dropped: bool,
-) -> Iterator[Missing]:
+) -> Iterator[MissingColumns]:
     """Yield what each expression reads that is not among the columns `seen` in a SCHEMA and the first records.
 
     `required` are the fields that Klar requires. Where the SCHEMA `is_open` to other columns, or an expression looks
@@ -94,10 +94,10 @@ def missing_columns(
         needed = each.needed.difference(seen)
         optional = frozenset(name for name in each.optional if not name.startswith(_OF_SINGER))
         if needed:
-            yield Missing(each, needed, stops=certain)
+            yield MissingColumns(each, needed, stops=certain)
         elif optional and optional.isdisjoint(seen):
             decides = all_dropped if each.field == FILTER else each.field in required
-            yield Missing(each, optional, stops=certain and decides)
+            yield MissingColumns(each, optional, stops=certain and decides)
 
 
 def _expression(field: str, text: str) -> Expression:

@@ -21,7 +21,7 @@ from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.stream_maps import unused_maps
-from target_klar.sources import filter_warnings
+from target_klar.source_streams import filter_warnings
 
 if TYPE_CHECKING:
     from target_klar.target import TargetKlar
@@ -59,7 +59,7 @@ def load(target: TargetKlar, path: str | None) -> None:
     finally:
         if progress:
             progress.end()
-    _conclude(target)
+    _report(target)
     missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
         target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
@@ -87,8 +87,8 @@ def _listen(target: TargetKlar, path: str | None) -> None:
             requests = f"{left} request{'s' * (left != 1)}"
             target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, shutdown.GRACE_SECONDS)
         message = _end_early(target, error)
-        _conclude(target)
-        number = shutdown.received()
+        _report(target)
+        number = shutdown.signal_received()
         if number is not None:
             if not isinstance(error, InterruptedRunError):
                 target.logger.error("%s", " ".join(message.split()))
@@ -98,7 +98,7 @@ def _listen(target: TargetKlar, path: str | None) -> None:
         raise kind(f"{message} {_kept(target)}") from error
 
 
-def _conclude(target: TargetKlar) -> None:
+def _report(target: TargetKlar) -> None:
     """Say what became of the records of each stream, and of those that were rejected."""
     for sink in target.sinks.values():
         stream = sink.stream
@@ -111,7 +111,7 @@ def _conclude(target: TargetKlar) -> None:
             metric = cast("metrics.Metric", _Counter[name])
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})
             metrics.log(target.metrics_logger, point)
-    for warning in filter_warnings(target.sources):
+    for warning in filter_warnings(target.source_streams):
         target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
     if rejects.count:

@@ -336,7 +336,8 @@ def test_the_readme_explains_ten_lines() -> None:
 @pytest.mark.parametrize("make", CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
 def test_a_configuration_error_does_not_show_the_token(make: Callable[[Path], list[str]], tmp_path: Path) -> None:
     ended = invoke(*make(tmp_path))
-    assert (ended.code, ended.out, len(ended.errors)) == (1, "", 1)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.errors
     assert "Traceback" not in ended.err
     assert TOKEN not in ended.err
 
@@ -379,7 +380,7 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
         ),
         r"(refunds|transaction_costs): no answer from Klar at .* \(HTTP 503\); next try in \d+\.\d s",
         r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502 with an HTML page .*\); next .*",
-        r"target-klar rejected refunds c: .* Written to .*\.",
+        r"Klar rejected refunds c: .* Written to .*\.",
         r"refunds: fields that Klar does not know were omitted: customer_email\. .*",
         r"transaction_costs: 1 key \(orderId\) came again with other transactionCosts, and Klar keeps the last .*",
         r"Records rejected: 2, see .*\. Most often: .*",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from target_klar.contract.quality import ORDER_NAME, UNMATCHABLE_ID, cost, not_a_placeholder, with_rules
-from target_klar.contract.schema import closed, key, number, one_of
+from target_klar.contract.schema import at_least_one, closed, key, number
 
 if TYPE_CHECKING:
     from target_klar.contract.quality import Rule
@@ -37,7 +37,7 @@ LOGISTICS_COSTS: Final = closed(
 )
 
 # That `orderId` with `lineItemId` or `sku` is the key, and that both may be there, is our reading.
-COGS: Final = one_of(
+COGS: Final = at_least_one(
     ["lineItemId", "sku"],
     closed(
         "What one product in one order cost the merchant.",

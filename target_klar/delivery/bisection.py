@@ -33,7 +33,7 @@ class Segment(NamedTuple):
     """What is to be sent next."""
 
     level: int
-    """How often it was halved, as far as that counts: the lower ones are sent first."""
+    """Its priority: the lower ones are sent first. Each halving adds 1, up to `_DEEP`."""
     positions: list[int]
     """Its objects, rising; no two segments share one."""
 
@@ -42,8 +42,8 @@ class Bisection:
     """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or rejected.
 
     Objects that Klar names by index are rejected, and the rest is sent again. One that it only hints at is sent alone,
-    and rejected if that is. Where nothing tells, the objects are halved. Past `remaining` rejected objects nothing that
-    begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong guess
+    and rejected if that is. Where nothing tells, the objects are halved. Once more than `remaining` are rejected, the
+    objects before the first one too many are still sent, and none after it. In a `dry_run`, where a wrong guess
     costs nothing, a hint counts as a name. Of `private` fields no value is shown. `read` makes an object out of what is
     sent.
     """

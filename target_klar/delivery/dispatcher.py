@@ -85,7 +85,7 @@ class Dispatcher:
             status_timeout=self.status_timeout,
             validate_only=stream.dry_run,
         )
-        self.workers.start(delivery.run, partial(self._book, batch, stream.status))
+        self.workers.start(delivery.run, partial(self._settle, batch, stream.status))
         self._in_flight.append(batch)
         stream.in_flight += 1
 
@@ -124,7 +124,7 @@ class Dispatcher:
             KlarError: A request failed for good.
             RecordRejectedError: Klar rejected a record and it may not be written to the rejects file.
         """
-        if shutdown.received():
+        if shutdown.signal_received():
             raise InterruptedRunError
         self.workers.collect()
         now = time.monotonic()
@@ -154,7 +154,7 @@ class Dispatcher:
                 break
             try:
                 self.workers.collect()
-                if shutdown.received() or not self._in_flight:
+                if shutdown.signal_received() or not self._in_flight:
                     self.checkpoints.check()  # another request may hang until the end
                 if self._in_flight or self.checkpoints.is_busy:
                     self.workers.wakeup.wait(min(left, 1.0))
@@ -186,8 +186,8 @@ class Dispatcher:
                 return
             self.workers.wakeup.wait(patience)
 
-    def _book(self, batch: Batch, baseline: Status | None, report: DeliveryReport | Exception) -> None:
-        """Book what became of a batch; it is complete only if all of it is stored or rejected."""
+    def _settle(self, batch: Batch, baseline: Status | None, report: DeliveryReport | Exception) -> None:
+        """Act on the report of a batch; it is complete once every record of it is stored or rejected."""
         self._in_flight.remove(batch)
         stream = batch.stream
         if isinstance(report, Exception):
@@ -195,9 +195,9 @@ class Dispatcher:
             raise report
         stream.book(batch, report)
         outcome = report.bisection
-        self.checkpoints.booked(report.longest_request, report.lag)
+        self.checkpoints.note_delivery(report.longest_request, report.lag)
         if outcome.accepted and not report.confirmed:
-            self.checkpoints.accepted(stream, report.status or baseline)
+            self.checkpoints.require_confirmation(stream, report.status or baseline)
         looked_at = outcome.rejected or outcome.stopped or self.rejects.follows
         entries = list(batch.entries.items()) if looked_at else []
         for position in sorted(outcome.accepted) if self.rejects.follows else ():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.delivery.rejects_file import FileTooLargeError
+from target_klar.delivery.rejects_file import FileNotReadError
 from target_klar.delivery.rejects_lines import (
     ACCEPTED,
     DELETED,
@@ -30,7 +30,7 @@ MAX_KEYS: Final = 100_000
 _logger = logging.getLogger("target-klar")
 
 
-class LastLine(msgspec.Struct, gc=False):
+class LastRejectsLine(msgspec.Struct, gc=False):
     """The last line about a key."""
 
     rejected: bool
@@ -51,7 +51,7 @@ class RejectsIndex:
     def __init__(self, *, complete: bool = True) -> None:
         self.complete = complete
         """Whether it knows every key of the file. If not, any key may be there."""
-        self._lines: dict[bytes, LastLine] = {}
+        self._lines: dict[bytes, LastRejectsLine] = {}
         self._keys = 0
 
     def __bool__(self) -> bool:
@@ -63,23 +63,23 @@ class RejectsIndex:
         """Whether it knows more keys than a file may have."""
         return self._keys > MAX_KEYS or len(self._lines) > 2 * MAX_KEYS
 
-    def last(self, keys: tuple[bytes, ...]) -> LastLine | None:
+    def last(self, keys: tuple[bytes, ...]) -> LastRejectsLine | None:
         """Return the last line about any of the keys; None if there is none that is known."""
         found = [self._lines[key] for key in keys if key in self._lines]
         return max(found, key=lambda line: line.start, default=None)
 
-    def add(self, keys: tuple[bytes, ...], origin: Origin, source: str, start: int, length: int) -> None:
+    def add(self, keys: tuple[bytes, ...], origin: Origin, outcome: str, start: int, length: int) -> None:
         """Note a line of so many bytes that begins at `start`, behind all others."""
         if not keys:
             return
         before = self.last(keys)
         self._keys += before is None
-        rejected = source not in (ACCEPTED, DELETED)
+        rejected = outcome not in (ACCEPTED, DELETED)
         first = before.first if before is not None else origin.number if self.complete else 0
-        line = LastLine(rejected, record_digest(origin.record), origin.number, first, start, length)
+        line = LastRejectsLine(rejected, record_digest(origin.record), origin.number, first, start, length)
         self._lines.update(dict.fromkeys(keys, line))
 
-    def move(self, line: LastLine, keys: tuple[bytes, ...], start: int) -> None:
+    def move(self, line: LastRejectsLine, keys: tuple[bytes, ...], start: int) -> None:
         """Note that a line was written again, at `start`, behind one of an accepted record that has these keys."""
         line.start = start
         self._lines.update(dict.fromkeys(keys, line))
@@ -88,15 +88,15 @@ class RejectsIndex:
 def read_index(file: RejectsFile) -> RejectsIndex:
     """Return what a file says about each key, after what is settled has been removed from it where that is safe.
 
-    If it says too much, a WARNING tells so, nothing is removed, and the index is not complete.
+    If the file is too large, a WARNING is logged, nothing is removed, and the index is not complete.
     """
     try:
         index, settled = _read(file)
         if settled and file.locked:
             _remove_settled(file, settled)
             index, _ = _read(file)
-    except FileTooLargeError:
-        if shutdown.received() is None:
+    except FileNotReadError:
+        if shutdown.signal_received() is None:
             _logger.warning(
                 "The rejects file %s is too large to be read (more than %s keys or 1 GB), so the newest version of "
                 "every record is appended to it. Send it again, or move it away.",
@@ -114,11 +114,11 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, dict[bytes, int]]:
     for start, text in _lines(file):
         line = properties.read(text)
         if isinstance(line, RecordLine):
-            index.add(line.keys, line.origin, line.source, start, len(text))
-            if line.source in (ACCEPTED, DELETED):
+            index.add(line.keys, line.origin, line.outcome, start, len(text))
+            if line.outcome in (ACCEPTED, DELETED):
                 settled.update(dict.fromkeys(line.keys, start))
         if index.full:
-            raise FileTooLargeError
+            raise FileNotReadError
     return index, settled
 
 
@@ -156,6 +156,6 @@ def _unsettled(file: RejectsFile, settled: dict[bytes, int]) -> Iterator[bytes]:
 
 def _lines(file: RejectsFile) -> Iterator[tuple[int, bytes]]:
     for line in file.lines():
-        if shutdown.received() is not None:
-            raise FileTooLargeError  # for the time that is left
+        if shutdown.signal_received() is not None:
+            raise FileNotReadError  # a stopping run has no time for it
         yield line

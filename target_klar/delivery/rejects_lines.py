@@ -42,8 +42,8 @@ class Origin(NamedTuple):
 
         `key` is fit for a message.
         """
-        source = [] if self.stream == stream else [f"from {shorten(self.stream)}"]
-        more = source if key else ["no key", f"record {self.number} of the run", *source]
+        origin = [] if self.stream == stream else [f"from {shorten(self.stream)}"]
+        more = origin if key else ["no key", f"record {self.number} of the run", *origin]
         return " ".join(filter(None, (stream, key, f"({', '.join(more)})" if more else "")))
 
 
@@ -58,7 +58,7 @@ class RecordLine(NamedTuple):
 
     origin: Origin
     keys: tuple[bytes, ...]
-    source: str
+    outcome: str
 
 
 class KeyProperties:
@@ -108,8 +108,8 @@ class KeyProperties:
         klar = decode(fields.get("klar", b"{}"))
         known = isinstance(klar, dict) and all(isinstance(klar.get(name), str) for name in ("stream", "key"))
         keys = self.keys(origin, klar["stream"], klar["key"]) if known else self.keys(origin, None, None)
-        source = decode(fields.get("source", b"null"))
-        return RecordLine(origin, keys, source if isinstance(source, str) else "")
+        outcome = decode(fields.get("source", b"null"))
+        return RecordLine(origin, keys, outcome if isinstance(outcome, str) else "")
 
 
 def record_digest(record: bytes) -> bytes:
@@ -123,7 +123,9 @@ def schema_line(message: bytes) -> bytes:
     return _line("SCHEMA", {name: schema[name] for name in _SCHEMA_MEMBERS if name in schema})
 
 
-def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, source: str) -> bytes:
+def rejects_line(
+    origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, outcome: str
+) -> bytes:
     """Return the line for a record; Klar's `stream` stands in it with the `key`, where that is known."""
     fields = {"stream": quoted(origin.stream), "record": origin.record}
     if key is not None:
@@ -131,7 +133,7 @@ def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence
     if problems is not None:
         fields["errors"] = encode([problem._asdict() for problem in problems])
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return _line("RECORD", fields | {"source": quoted(source), "time": quoted(now)})
+    return _line("RECORD", fields | {"source": quoted(outcome), "time": quoted(now)})
 
 
 def _line(kind: str, fields: dict[str, bytes]) -> bytes:

@@ -92,8 +92,10 @@ class Stream:
         """How many records are not settled: still in a batch, in flight, or left when the run ended."""
         return self.read - self.stored - self.merged - self.deleted - self.filtered - self.rejected
 
-    def add(self, outcome: Outcome, source: str, line: bytes | None, source_key: SourceKey | None = None) -> None:
-        """Add what a record of the tap's stream `source` became; a full batch is flushed.
+    def add(
+        self, outcome: Outcome, source_stream: str, line: bytes | None, source_key: SourceKey | None = None
+    ) -> None:
+        """Add what a record of the tap's stream `source_stream` became; a full batch is flushed.
 
         `line` is the tap's own line; None if the record in it is the JSON that Klar gets. `source_key` is its key in
         the source, where that is not Klar's.
@@ -103,7 +105,7 @@ class Stream:
         """
         self.read += 1
         if not isinstance(outcome, Conformed):
-            self._leave_out(outcome, source, line)
+            self._leave_out(outcome, source_stream, line)
             return
         batch = self.batch
         if batch is None:
@@ -111,7 +113,7 @@ class Stream:
             batch = self.batch = Batch(self, number)
         else:
             number = self._ledger.add(batch.number)
-        replaced = batch.add(number, outcome, source, line, source_key)
+        replaced = batch.add(number, outcome, source_stream, line, source_key)
         if replaced is not None:
             self.merged += 1
             self._remember({outcome.key: replaced})
@@ -119,26 +121,26 @@ class Stream:
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
             self.flush()
 
-    def _leave_out(self, outcome: Rejection | Deleted | Filtered, source: str, line: bytes | None) -> None:
+    def _leave_out(self, outcome: Rejection | Deleted | Filtered, source_stream: str, line: bytes | None) -> None:
         assert line is not None, "only what Klar gets as it came has no line"
         number = self._ledger.count()
         if isinstance(outcome, Filtered):
             self.filtered += 1
             self.deletions_filtered += outcome.deletion
         elif isinstance(outcome, Deleted):
-            self._skip_deleted(outcome, number, source, line)
+            self._skip_deleted(outcome, number, source_stream, line)
         else:
-            origin = Origin(source, members(line)["record"], number)
+            origin = Origin(source_stream, members(line)["record"], number)
             self._dispatcher.reject(self, outcome.identity, outcome.problems, origin, name=outcome.key)
 
-    def _skip_deleted(self, deleted: Deleted, number: int, source: str, line: bytes) -> None:
+    def _skip_deleted(self, deleted: Deleted, number: int, source_stream: str, line: bytes) -> None:
         self.deleted += 1
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
         if deleted.identity is not None and self.batch is not None and self.batch.remove(deleted.identity):
             self.merged += 1
         rejects = self._dispatcher.rejects
         if rejects.follows:
-            rejects.delete(Origin(source, members(line)["record"], number), self.name, deleted.identity)
+            rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.identity)
 
     def flush(self) -> None:
         """Submit the batch, if there is one; a new one begins with the next record."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from target_klar.contract.quality import without_rules
-from target_klar.contract.schema import at_version, is_time, number
+from target_klar.contract.schema import for_api_version, is_time, number
 from target_klar.contract.streams import QUALITY_RULES
 from target_klar.records.convert import Conversions
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
 from target_klar.records.deletions import (
     DELETED_AT,
     DELETION_MARK,
-    Cancellations,
+    CancellationMaker,
     Skip,
     deletion_fields,
     is_mark,
@@ -57,7 +57,7 @@ class Conformed(msgspec.Struct, gc=False):
     cancels: bool
     """Whether it cancels what Klar holds under the key."""
     typed: Any
-    """What the JSON is as the contract's type; None where it is sent unvalidated and is none. It is not for keeping: it
+    """The JSON decoded as the contract's type; None if it is sent unvalidated and does not fit. Not to be kept: it
     takes several times the memory of the JSON."""
     amounts: Amounts
     """What it adds to the control totals of its stream; nothing where it is no such type."""
@@ -115,10 +115,10 @@ class Conformer:
         self._key_of = contract.key_of
         self._amounts_of = contract.amounts_of
         self._cancelling = attrgetter(contract.cancels_by) if contract.cancels_by else None
-        self._cancellations = Cancellations(contract) if hard_delete else None
+        self._cancellations = CancellationMaker(contract) if hard_delete else None
         known = without_rules(contract.schema, ignored_rules if validate else QUALITY_RULES)
         if version:
-            known = at_version(known, version, contract.version_setting)
+            known = for_api_version(known, version, contract.version_setting)
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in deletion_fields({name: True})]
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
@@ -225,7 +225,7 @@ class Conformer:
         if not is_mark(mark):
             problems = [Problem(DELETED_AT, each.message) for each in _explain(DELETION_MARK, {DELETED_AT: mark})]
             return self._rejection(converted, problems)
-        match self._cancellations.of(converted, mark) if self._cancellations else Skip.SKIPPED:
+        match self._cancellations.make(converted, mark) if self._cancellations else Skip.SKIPPED:
             case Skip() as reason:
                 return Deleted(self._contract.key_in(converted), reason)
             case Problem() as problem:

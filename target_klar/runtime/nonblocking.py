@@ -47,7 +47,7 @@ def write(number: int, data: bytes, limit: Callable[[float], float]) -> None:
 
 
 def bound_stderr() -> None:
-    """Have nothing that is written to `sys.stderr` from now on wait for its reader without a limit."""
+    """Put a time limit on every later write to `sys.stderr`, in case nobody reads it."""
     try:
         raw = _Stderr(sys.stderr.fileno())
     except (AttributeError, OSError):  # closed, or no file of the system's

@@ -53,21 +53,21 @@ class Wakeup:
         with suppress(OSError):  # full: it is about to wake up anyway; closed: the run is over
             self._sender.send(b"\0")
 
-    def wait(self, timeout: float, source: Source | None = None) -> bool:
-        """Return whether `source` can be read, after a wake-up, its input or `timeout` seconds."""
+    def wait(self, timeout: float, incoming: Input | None = None) -> bool:
+        """Wait for a wake-up, for `incoming`, or for `timeout` seconds; return whether `incoming` can be read."""
         poll = select.poll()  # select itself takes no descriptor over 1023
         poll.register(self._receiver, select.POLLIN)
-        if source is not None:
-            poll.register(source, select.POLLIN)
+        if incoming is not None:
+            poll.register(incoming, select.POLLIN)
         ready = {number for number, _ in poll.poll(1000 * timeout)}
         if self._receiver.fileno() in ready:
             with suppress(BlockingIOError):
                 while self._receiver.recv(4096):
                     pass
-        return source is not None and source.fileno() in ready
+        return incoming is not None and incoming.fileno() in ready
 
 
-class Source:
+class Input:
     """An input that `Wakeup.wait` can watch: a descriptor as it is, anything else through a thread that reads it."""
 
     def __init__(
@@ -149,7 +149,7 @@ def write_line(line: bytes) -> None:
         sys.stdout.flush()
         return
     try:
-        write(number, line + b"\n", _until)
+        write(number, line + b"\n", _write_limit)
     except OSError as error:
         msg = (
             f"A STATE could not be written to stdout ({error.strerror}). "
@@ -158,6 +158,6 @@ def write_line(line: bytes) -> None:
         raise OutputLostError(msg) from error
 
 
-def _until(last: float) -> float:
+def _write_limit(last: float) -> float:
     deadline = shutdown.deadline()
     return last + PATIENCE_SECONDS if deadline is None else deadline + _LAST_STATE_SECONDS

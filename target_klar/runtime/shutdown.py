@@ -66,7 +66,7 @@ def conclude() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def received() -> int | None:
+def signal_received() -> int | None:
     """Return the number of the first signal, or None while there was none."""
     return _received[0][0] if _received else None
 
@@ -99,7 +99,7 @@ def _hear(receiver: int) -> None:
 
 def _end_now(*_: object) -> None:
     """End the process from whichever thread still runs: from the main one within a computation, else from the other."""
-    number = received()
+    number = signal_received()
     if number is None:
         return  # an alarm that is none of ours
     said = f"target-klar had not ended {_LAST_BORDER} s after signal {number}, and was killed.\n"

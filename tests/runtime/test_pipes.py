@@ -19,7 +19,7 @@ from program import LONGEST_RUN, REFUNDS, Ended, line, refund, start, state
 from watched import Watched
 
 from target_klar.runtime.nonblocking import _Stderr, write
-from target_klar.runtime.pipes import Source, Wakeup
+from target_klar.runtime.pipes import Input, Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def wakeup() -> Iterator[Wakeup]:
     made._sender.close()
 
 
-def everything(wakeup: Wakeup, source: Source) -> bytes:
+def everything(wakeup: Wakeup, source: Input) -> bytes:
     """All that a source has, read as the main thread does."""
     parts: list[bytes] = []
     while True:
@@ -50,7 +50,7 @@ def test_a_wait_ends_at_its_limit_and_says_that_there_is_nothing_to_read(wakeup:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb"):
         began = time.monotonic()
-        assert not wakeup.wait(0.05, Source(pipe))
+        assert not wakeup.wait(0.05, Input(pipe))
         assert time.monotonic() - began < 10
 
 
@@ -88,8 +88,8 @@ def test_a_pipe_a_file_and_text_without_a_descriptor_are_all_read_to_their_end(w
     file = tmp_path / "input"
     file.write_text(text, encoding="utf-8")
     with file.open("rb") as opened:
-        assert everything(wakeup, Source(opened)) == text.encode()
-    with closing(Source(io.StringIO(text))) as pumped:
+        assert everything(wakeup, Input(opened)) == text.encode()
+    with closing(Input(io.StringIO(text))) as pumped:
         assert everything(wakeup, pumped) == text.encode()
     reading, writing = os.pipe()
 
@@ -100,7 +100,7 @@ def test_a_pipe_a_file_and_text_without_a_descriptor_are_all_read_to_their_end(w
     thread = threading.Thread(target=write)
     thread.start()
     with os.fdopen(reading, "rb") as pipe:
-        assert everything(wakeup, Source(pipe)) == text.encode()
+        assert everything(wakeup, Input(pipe)) == text.encode()
     thread.join()
 
 
@@ -244,5 +244,5 @@ def test_an_input_that_cannot_be_read_is_one_line_and_exit_1(klar: Sandbox) -> N
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null")
 def test_an_empty_input_that_is_no_pipe_is_an_empty_input(wakeup: Wakeup) -> None:
     with Path(os.devnull).open("rb") as nothing:
-        assert everything(wakeup, Source(nothing)) == b""
-    assert Source(sys.__stdin__).fileno() == 0
+        assert everything(wakeup, Input(nothing)) == b""
+    assert Input(sys.__stdin__).fileno() == 0

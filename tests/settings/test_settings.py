@@ -149,10 +149,9 @@ def test_a_wrong_configuration_ends_the_run_before_anything_is_read_or_sent(klar
         pipe.close()
     assert out == b""
     assert [found.split("|", 3)[3].strip() for found in err.splitlines() if "ERROR" in found] == [
-        (
-            "`batch_size_rows` must be a whole number from 1 to 1000 (found the number 1001). "
-            f"`max_parallel_requests` must be a whole number from 1 to 16 (found the number 0). {ODD_TOKEN}"
-        )
+        "`batch_size_rows` must be a whole number from 1 to 1000 (found the number 1001).",
+        "`max_parallel_requests` must be a whole number from 1 to 16 (found the number 0).",
+        ODD_TOKEN,
     ]
     assert "Traceback" not in err
     assert klar.token not in err

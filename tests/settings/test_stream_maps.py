@@ -176,7 +176,7 @@ def test_an_input_without_a_message_is_said(lines: list[Any], klar: Sandbox) -> 
     ended = run(klar, lines)
     assert (ended.code, ended.out) == (0, "")
     assert [text.split("|", 3)[3].strip() for text in ended.said("WARNING")] == [
-        "The input held no Singer message, so nothing was loaded. Check what writes it."
+        "The input has no Singer message, so nothing was loaded. Check what writes it."
     ]
 
 

@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
     from target_klar.contract.streams import Contract
     from target_klar.delivery.stream import Stream
-    from target_klar.map_columns import Expression, Missing
+    from target_klar.map_columns import Expression, MissingColumns
     from target_klar.records.conform import Outcome
 
 Text: TypeAlias = msgspec.Raw | bytes
 """A record, as the JSON that the tap wrote."""
 
-_CONVERTED_UNASKED: Final = 100
-"""After a record that was not in Klar's own form so many are converted without asking: a tap writes one form."""
+_CONVERTED_AFTER_ONE: Final = 100
+"""After a record that could not pass through, so many are converted without another try: a tap writes one form."""
 
 
 class PlainRoute:
     """Leads to one of Klar's streams by another name at most, and without some columns."""
 
-    def __init__(self, source: str, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
-        self._source = source
+    def __init__(self, source_stream: str, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
+        self._source_stream = source_stream
         self._stream = stream
         self._removed = removed
-        self._key_of = _SourceKeys(source, keys, stream.contract)
-        self._unasked = 0
+        self._source_key = _SourceKeyReader(source_stream, keys, stream.contract)
+        self._convert_next = 0
 
     def add(self, record: Text, line: bytes) -> None:
         """Add a record, JSON in the tap's `line`: in Klar's own form as the bytes that came, any other conformed.
@@ -49,19 +49,19 @@ class PlainRoute:
             NotJSONError: It is not JSON.
         """
         stream = self._stream
-        if self._unasked:
-            self._unasked -= 1
+        if self._convert_next:
+            self._convert_next -= 1
         elif not self._removed:
             passed = stream.conformer.pass_through(record)
             if passed is not None:
-                stream.add(passed, self._source, None)
+                stream.add(passed, self._source_stream, None)
                 return
-            self._unasked = _CONVERTED_UNASKED
+            self._convert_next = _CONVERTED_AFTER_ONE
         read = decode(record)
         outcome = stream.conformer.conform(read, self._removed)
         if isinstance(outcome, Conformed) and not outcome.cancels:
-            stream.other_marks.add(self._source, read)
-        stream.add(outcome, self._source, line, self._key_of(read))
+            stream.other_marks.add(self._source_stream, read)
+        stream.add(outcome, self._source_stream, line, self._source_key(read))
 
 
 class MappedRoute:
@@ -69,7 +69,7 @@ class MappedRoute:
 
     def __init__(
         self,
-        source: str,
+        source_stream: str,
         keys: Sequence[str],
         stream: Stream,
         stream_map: StreamMap,
@@ -78,10 +78,10 @@ class MappedRoute:
         self.stream_map = stream_map
         self.read = self.filtered = 0
         """How many records it was given, and how many of them its filter dropped."""
-        self._source = source
+        self._source_stream = source_stream
         self._stream = stream
         self._definitions = definitions
-        self._key_of = _SourceKeys(source, keys, stream.contract)
+        self._source_key = _SourceKeyReader(source_stream, keys, stream.contract)
 
     @property
     def required(self) -> Collection[str]:
@@ -109,26 +109,26 @@ class MappedRoute:
         else:
             outcome = stream.conformer.conform(made)
             if isinstance(outcome, Conformed) and not outcome.cancels:
-                stream.other_marks.add(self._source, read, made)
-        stream.add(outcome, self._source, line, self._key_of(read))
+                stream.other_marks.add(self._source_stream, read, made)
+        stream.add(outcome, self._source_stream, line, self._source_key(read))
 
 
-class _SourceKeys:
-    """Tells what a record is to its tap, where the tap's own key is not Klar's."""
+class _SourceKeyReader:
+    """Reads the tap's own key from a record, if it is not Klar's."""
 
-    def __init__(self, source: str, columns: Sequence[str], contract: Contract) -> None:
-        self._source = source
+    def __init__(self, source_stream: str, columns: Sequence[str], contract: Contract) -> None:
+        self._source_stream = source_stream
         ours = {fold(name) for name in (contract.key, *contract.also_key)}
         self._columns = () if {fold(column) for column in columns} <= ours else tuple(columns)
 
     def __call__(self, record: object) -> SourceKey | None:
         if not self._columns or not isinstance(record, dict):
             return None
-        return SourceKey(self._source, self._columns, tuple(record.get(column) for column in self._columns))
+        return SourceKey(self._source_stream, self._columns, tuple(record.get(column) for column in self._columns))
 
 
 class SourceStream:
-    """One of the tap's streams, known by its SCHEMA, whose `columns` are those that are seen at first."""
+    """One of the tap's streams, as one SCHEMA describes it, with its routes to streams of Klar's."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class SourceStream:
         self._is_open = not closed or not schema["properties"]
 
     def add(self, record: Text, line: bytes) -> None:
-        """Send a record, JSON in the tap's `line`, on every route.
+        """Add a record, JSON in the tap's `line`, to every route.
 
         Raises:
             RecordRejectedError: Klar would not take it, and it may not be written to the rejects file.
@@ -157,7 +157,7 @@ class SourceStream:
         for route in routes:
             route.add(record, line)
 
-    def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[Missing, str]]:
+    def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.
 
         Under a `wildcard` map, which many streams share, nothing stops the run.
