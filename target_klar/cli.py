@@ -71,13 +71,13 @@ def main(arguments: Sequence[str]) -> int:
         end = "" if message.endswith((".", "?")) else "."
         _logger.error("%s%s See target-klar --help.", message, end)
     except (SingerSDKError, InvalidInputLine) as error:
-        _logger.error("%s", " ".join(str(error).split()))
-        if isinstance(error, UnexpectedError):
-            cause = error.__cause__
-            if not isinstance(cause, (OSError, MemoryError)):
-                _logger.error("This is a bug of target-klar: please report it with the traceback below.")
+        cause = error.__cause__ if isinstance(error, UnexpectedError) else None
+        is_bug = cause is not None and not isinstance(cause, (OSError, MemoryError))
+        advice = " This is a bug of target-klar: please report it with the traceback below." if is_bug else ""
+        _logger.error("%s%s", " ".join(str(error).split()), advice)
+        if cause is not None:
             # Where it happened, and not what it says, which may quote a record.
-            sys.stderr.write("".join(traceback.format_tb(cause.__traceback__ if cause else None)))
+            sys.stderr.write("".join(traceback.format_tb(cause.__traceback__)))
     else:
         return 0
     return 1

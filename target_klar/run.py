@@ -104,7 +104,8 @@ def _report(target: TargetKlar) -> None:
         stream = sink.stream
         sink.logger.info("%s", stream.summary())
         if stream.conformer.assumed_utc:
-            sink.logger.info("%s: times without a zone were read as UTC", stream.name)
+            fields = ", ".join(stream.conformer.assumed_utc)
+            sink.logger.info("%s: times without a zone were read as UTC: %s", stream.name, fields)
         for level, text in stream.lines():
             sink.logger.log(level, "%s", text)
         for name in COUNTS:

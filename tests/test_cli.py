@@ -123,6 +123,16 @@ def test_check_is_content_with_a_token_that_works_for_one_stream(klar: Sandbox, 
     assert below[0].startswith("The API token was refused (HTTP 403, URL/refunds/status). Check `api_token`: ")
 
 
+def test_check_gives_a_reason_once_that_several_streams_share(klar: Sandbox, tmp_path: Path) -> None:
+    klar.misbehave("status:403@1x2", "status:503@5")
+    code, _, below, errors = check(klar, tmp_path)
+    assert (code, errors) == (0, [])
+    assert [re.search(r"HTTP \d+", text) and text[:20] for text in below] == [
+        "The API token was re",
+        "orders: no answer fr",
+    ]
+
+
 def test_check_fails_where_the_token_works_for_no_stream(klar: Sandbox, tmp_path: Path) -> None:
     code, rows, below, errors = check(klar, tmp_path, api_token="not-the-right-one")
     assert code == 1

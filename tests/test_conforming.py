@@ -268,7 +268,7 @@ def test_times_without_a_zone_are_utc_which_is_said_once_a_stream(klar: Sandbox)
     ended = run(klar, lines)
     assert {held["createdAt"] for held in klar.refunds.values()} == {NOON}
     (told,) = ended.said("read as UTC")
-    assert re.search(r"\| INFO     \| .* \| refunds: times without a zone were read as UTC$", told)
+    assert re.search(r"\| INFO     \| .* \| refunds: times without a zone were read as UTC: createdAt$", told)
 
 
 def test_extra_fields_are_sent_as_they_are_at_any_level_by_their_exact_names(klar: Sandbox) -> None:

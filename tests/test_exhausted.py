@@ -98,7 +98,7 @@ def test_without_any_thread_nothing_is_sent_and_no_state_goes_out(klar: Sandbox)
         limit(run, resource.RLIMIT_AS, of(run, "VmSize") + 4 * MB)
         run.feed([refund("last"), state("last")])
         error = ends_in_one_line(run)
-    assert error.startswith("Unexpected error: ")
+    assert error.startswith("No thread can be started. Raise the limits")
     assert (run.states, klar.posts()) == ([], [])
 
 

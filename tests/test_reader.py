@@ -98,6 +98,23 @@ def test_a_malformed_line_stops_the_run_with_all_before_it_delivered_and_checkpo
     assert len(ended.err) < 4000
 
 
+def test_a_line_that_is_too_long_to_read_is_named_by_its_number(klar: Sandbox) -> None:
+    ended = run(klar, [REFUNDS, refund("a"), state(1), b"x" * (65 << 20), state(2)])
+    assert (ended.code, ended.states, set(klar.refunds)) == (1, [1], {"a"})
+    assert ended.errors == [
+        f"Line 4 of the input: longer than 64 MB. Have the tap leave out what makes it so long. {KEPT}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "first", [refund("a"), {"type": "SCHEMA", "stream": "refunds"}, {"type": "BATCH", "stream": "refunds"}]
+)
+def test_a_singer_message_that_is_wrong_is_not_taken_for_a_row(klar: Sandbox, first: Any) -> None:
+    (error,) = run(klar, [first]).errors
+    assert error.startswith("Line 1 of the input: ")
+    assert "--stream" not in error
+
+
 def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
     bad = ['"text"', "5", "null", "[1]", "true"]
     lines = [REFUNDS, refund("a"), state(1), *(f"{RECORD}{value}}}" for value in bad), refund("z"), state(2)]

@@ -112,7 +112,7 @@ def _report(
     for each in streams:
         yield from (f"  {line}" for line in (each.summary(zeros=False), *(text for _, text in each.lines())))
         if each.conformer.assumed_utc:
-            yield f"  {each.name}: times without a zone were read as UTC"
+            yield f"  {each.name}: times without a zone were read as UTC: {', '.join(each.conformer.assumed_utc)}"
     yield from (f"  {line}" for line in filter_warnings(final.source_streams))
     for name, count in target.batch_messages.items():
         yield f"The files of {count:,} BATCH messages of {name} were not read."

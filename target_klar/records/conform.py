@@ -141,8 +141,8 @@ class Conformer:
         self._conversions.expected.update(map(shorten, columns))
 
     @property
-    def assumed_utc(self) -> bool:
-        """Whether a time without a zone has been read as UTC so far."""
+    def assumed_utc(self) -> Collection[str]:
+        """The fields, as paths, of which a time without a zone has been read as UTC so far."""
         return self._conversions.assumed_utc
 
     @property

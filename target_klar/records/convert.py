@@ -51,8 +51,8 @@ class Conversions:
     """The fields left out because Klar does not know them, as paths."""
     expected: set[str] = field(default_factory=set)
     """Columns that are omitted without a word."""
-    assumed_utc: bool = False
-    """Turns True with the first time that has no zone."""
+    assumed_utc: dict[str, None] = field(default_factory=dict)
+    """The fields, as paths, of which a time had no zone and was read as UTC."""
 
     def of_object(self, schema: Mapping[str, Any], *, at: str = "") -> ObjectConverter:
         """Return the converter of an object schema."""
@@ -65,7 +65,7 @@ class Conversions:
 
     def _of(self, node: Mapping[str, Any], path: str) -> Convert:
         if is_time(node):
-            return self._time_or_true(self._time(node)) if "boolean" in node["type"] else self._time(node)
+            return self._time_or_true(self._time(node, path)) if "boolean" in node["type"] else self._time(node, path)
         match node:
             case {"type": "object"}:
                 return self.of_object(node, at=f"{path}.")
@@ -87,7 +87,7 @@ class Conversions:
 
         return convert
 
-    def _time(self, node: Mapping[str, Any]) -> Convert:
+    def _time(self, node: Mapping[str, Any], path: str) -> Convert:
         earliest, latest = node["minimum"], node["maximum"]
 
         def convert(value: object) -> object:
@@ -96,7 +96,8 @@ class Conversions:
                 known = parse_time(value)
                 if known is not None and earliest <= known[0] <= latest:
                     seconds, assumed_utc = known
-                    self.assumed_utc |= assumed_utc
+                    if assumed_utc:
+                        self.assumed_utc[path] = None
                     return seconds
             if _is_no_time(value):
                 return MISSING
