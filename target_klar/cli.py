@@ -55,7 +55,7 @@ _OWN_OPTIONS = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command and return its exit code: 0, or 1 after a line on stderr that says what to do.
+    """Run the command and return its exit code: 0, or 1 after an error line on stderr that says what to do.
 
     Raises:
         SystemExit: With 130 or 143, where a signal ended the run.
@@ -84,11 +84,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class _Command(TargetKlar):
-    """The target as its command line has it."""
+    """The target with our command line."""
 
     @classmethod
     def get_singer_command(cls) -> click.Command:
-        """Return the SDK's command with `--check`, and an `--input` that the reader opens: nobody may write a FIFO."""
+        """Return the SDK's command with our options, and an `--input` that the reader opens, since a FIFO may block."""
         command = super().get_singer_command()
         command.help = "Load a Singer stream on stdin into Klar. A STATE goes to stdout once Klar holds its records."
         command.context_settings["help_option_names"] = ["-h", "--help"]
@@ -110,7 +110,11 @@ class _Command(TargetKlar):
         try:
             return super().cb_config(ctx, param, value)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
-            why = str(error).rstrip(".") if isinstance(error, OSError) or hasattr(error, "lineno") else "no JSON object"
+            why = (
+                str(error).rstrip(".")
+                if isinstance(error, OSError) or hasattr(error, "lineno")
+                else "not a JSON object"
+            )
             raise ConfigurationError(
                 f"The configuration {', '.join(value)} cannot be read ({why}). It must be a file with a JSON object."
             ) from None

@@ -41,7 +41,7 @@ def likely_form(line: bytes, *, singer: bool) -> str:
 
 
 def _is_row(text: bytes) -> bool:
-    """Tell whether a line is a JSON object that is no Singer message."""
+    """Tell whether a line is a JSON object, but not a Singer message."""
     try:
         read = decode(text)
     except NotJSONError:

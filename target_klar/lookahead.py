@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from target_klar.source_streams import SourceStream, Text
 
 MAX_RECORDS: Final = 1000
-"""How many records of a source stream are looked at."""
+"""How many records of a source stream are checked."""
 MAX_BYTES: Final = 16 << 20
-"""The bytes that are held back at the most."""
+"""The bytes that are held at most."""
 _logger = logging.getLogger("target-klar")
 
 
@@ -42,7 +42,7 @@ class _Held(NamedTuple):
 
 @dataclass
 class Lookahead:
-    """Passes records and STATEs on in their order, once each source stream that is watched has been looked at.
+    """Passes records and STATEs on in order, once each watched source stream has been checked.
 
     Nothing is held for longer than `wait_limit` seconds.
     """
@@ -50,9 +50,9 @@ class Lookahead:
     wait_limit: float
     add_state: Callable[[bytes], None]
     _watched: dict[SourceStream, bool] = field(default_factory=dict)
-    """With each whether a wildcard leads to it."""
+    """Each with whether a wildcard map matches it."""
     _known: set[str] = field(default_factory=set)
-    """The source streams that were looked at before: what is missing later in a run is a WARNING."""
+    """The source streams that were checked before: a column that is missing later in a run is a WARNING."""
     _held: deque[_Held] = field(default_factory=deque)
     _bytes: int = 0
     _counts: Counter[SourceStream] = field(default_factory=Counter)
@@ -63,7 +63,7 @@ class Lookahead:
         return not self._held and not self._watched
 
     def watch(self, source: SourceStream, *, wildcard: bool) -> None:
-        """Look at the first records of a source stream before any is passed on, if its SCHEMA lacks what maps read."""
+        """Hold the first records of a source stream if its SCHEMA lacks columns that its maps read."""
         for other in [each for each in self._watched if each.name == source.name and not self._counts[each]]:
             del self._watched[other]
         if any(source.missing(wildcard=wildcard)):
@@ -73,7 +73,7 @@ class Lookahead:
         """Pass a record on, or hold it.
 
         Raises:
-            StreamMapConfigError: A map reads columns that are not there, and nothing right can come of it.
+            StreamMapConfigError: A map reads columns that are not there, and its records would load wrong.
             RecordRejectedError: A record that was held is rejected, and may not be written to the rejects file.
         """
         if not self._held and source not in self._watched:
@@ -111,7 +111,7 @@ class Lookahead:
         self._release()
 
     def _check_first(self) -> None:
-        """Look at the source stream that holds the others up, with as many records as have come."""
+        """Check the source stream of the oldest held record with the records that have come so far."""
         source = self._held[0].source
         if source in self._watched:
             self._check_columns(source)

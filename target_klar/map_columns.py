@@ -38,7 +38,7 @@ class Expression:
     optional: frozenset[str]
     """Those that it reads by `record.get('name')`."""
     looks: bool
-    """Whether it looks what columns there are: `'name' in record`, `record.items()`, or the record as a whole."""
+    """Whether it inspects the record's columns: `'name' in record`, `record.items()`, or the record as a whole."""
 
     @property
     def columns(self) -> frozenset[str]:
@@ -63,7 +63,7 @@ class MissingColumns:
     expression: Expression
     columns: frozenset[str]
     stops: bool
-    """Whether nothing right can come of it: it fails, a field that Klar requires is made of it, or all is dropped."""
+    """Whether the run has to stop: the expression fails, makes a field that Klar requires, or drops all records."""
 
     def message(self, stream: str, seen: Collection[str], looked_at: int) -> str:
         """Say what is missing where, and what the stream has instead."""

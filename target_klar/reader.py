@@ -95,7 +95,7 @@ class KlarReader(GenericSingerReader[bytes]):
         """Call back with every message, in order, and count them by type.
 
         Raises:
-            InvalidInputLine: A line is no message; the text names its number and shows nothing of it.
+            InvalidInputLine: A line is not a message; the error names its number and quotes nothing of it.
             RecordsWithoutSchemaException: The same for a record whose stream is not known yet.
         """
         counts = dict.fromkeys(callbacks, 0)

@@ -1,4 +1,4 @@
-"""One run from its first line to its exit code: load, end early, say what became of it."""
+"""One run from its first line to its exit code: load, end early, report."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _Counter = enum.StrEnum("_Counter", {name: f"{name}_records" for name in COUNTS}
 
 
 class UnexpectedError(FatalSyncError):
-    """A bug of ours, or a machine that has run out of something; the cause tells."""
+    """A bug of ours, or a machine that is out of memory or disk space; see the cause."""
 
 
 def load(target: TargetKlar, path: str | None) -> None:
-    """Load everything that the file at `path`, or stdin, brings and acknowledge what Klar holds, however it ends.
+    """Load the file at `path`, or stdin; however the run ends, acknowledge what Klar has confirmed.
 
     Raises:
-        FatalSyncError: The run could not go on, in one line that says what was kept.
+        FatalSyncError: The run stopped; the message is one line that says what the last STATE covers.
         SystemExit: A signal ended it.
     """
     if sys.stdout is None:
@@ -81,7 +81,7 @@ def _listen(target: TargetKlar, path: str | None) -> None:
     try:
         # What the SDK passes on to our reader is not opened yet: that may take for ever.
         target.listen(cast("IO[str]", pieces_of(path)) if path else None)
-    except Exception as error:  # whatever it is, what is in flight ends and is acknowledged
+    except Exception as error:  # of any kind: what is in flight ends and is acknowledged
         if isinstance(error, InterruptedRunError):
             left = target.dispatcher.in_flight
             requests = f"{left} request{'s' * (left != 1)}"
@@ -99,7 +99,7 @@ def _listen(target: TargetKlar, path: str | None) -> None:
 
 
 def _report(target: TargetKlar) -> None:
-    """Say what became of the records of each stream, and of those that were rejected."""
+    """Log the summary and the warnings of each stream, and the rejected records."""
     for sink in target.sinks.values():
         stream = sink.stream
         sink.logger.info("%s", stream.summary())
@@ -164,7 +164,7 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
 
 
 def _worded(error: Exception) -> str:
-    """Return what to say of an error: of one that nobody expected no text, which may quote a record."""
+    """Return the message of an error; of an unexpected one only the class, since its text may quote a record."""
     if _is_known(error):
         return str(error)
     if isinstance(error, MemoryError):

@@ -210,7 +210,7 @@ class TargetKlar(Target):
     # What the SDK asks for
 
     def get_sink(self, stream_name: str, **_: Any) -> KlarSink:
-        """Return the one sink of a stream of Klar's, whatever schemas its source streams have."""
+        """Return the one sink of a stream of Klar's, for all source streams and schemas."""
         if stream_name not in self.sinks:
             sink = KlarSink(self, self._stream(CONTRACTS[stream_name]))
             self._sinks_active[stream_name] = self.sinks[stream_name] = sink

@@ -240,8 +240,5 @@ def test_without_stdin_the_run_says_what_to_do(klar: Sandbox, tmp_path: Path) ->
     ended = closed_stdin("--config", config)
     assert (ended.code, ended.out) == (1, "")
     assert ended.errors == [
-        (
-            "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input. No STATE was "
-            "written."
-        )
+        ("No input: stdin is closed. Pipe a tap into target-klar, or name a file with `--input`. No STATE was written.")
     ]

@@ -1,4 +1,4 @@
-"""HTTP to Klar and nothing of Singer: token, timeouts, retries. Every call ends accepted, refused or failed.
+"""HTTP to Klar, without Singer: token, timeouts, retries. Every call ends accepted, rejected or failed.
 
 What Klar answers is described on its help pages for Refunds and Transaction Costs; what those pages leave open
 (which statuses are worth another try, an answer of 207) follows Klar's own Magento module.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from target_klar.contract.streams import Contract
 
 _FOREIGN_TRIES = 3
-"""How often a page has to refuse a request until the request is looked into, and not the page."""
+"""After so many refusals by a page that is not Klar's, the request itself is taken for the cause."""
 _FROZEN_SECONDS = 1.0
 """An attempt that took longer than its time by this much stood still, with its process."""
 

@@ -38,7 +38,7 @@ class Rule:
     clean: Callable[[Values], bool] | None = None
     """Whether none of many values meets it, where that is faster to tell than one by one."""
     disproved: Callable[[Values], bool] | None = None
-    """Whether one of many values shows that the rule does not hold for the run, whatever else comes."""
+    """Whether one of many values rules out the rule for the whole run."""
     counted: Callable[[Values], int] | None = None
     """How many of the records that these values are of, one each, may meet it; None: all."""
     least: int = 1
@@ -226,5 +226,5 @@ def amount(node: Node) -> Node:
 def cost(node: Node) -> Node:
     """Return a node for the one amount of an object that is a cost."""
     # A cost bears no currency, so whole yen are warned of like cents. Who has them ignores the rule by its name, once;
-    # fees a hundred times too high would spoil every figure at Klar, and nobody would hear of it.
+    # fees a hundred times too high would spoil every figure at Klar, and nobody would notice.
     return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(abs, _any_fraction, 50))

@@ -160,7 +160,7 @@ class Dispatcher:
                     self.workers.wakeup.wait(min(left, 1.0))
             except StopNowError:
                 raise
-            except Exception as error:  # noqa: BLE001  # the run ends for another reason, which is told
+            except Exception as error:  # noqa: BLE001  # the run ends for another reason, which is reported
                 _logger.debug("While the run ends: %s", error)
 
     def _log_progress(self) -> None:

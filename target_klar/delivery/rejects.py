@@ -56,7 +56,7 @@ class RecordRejectedError(DeliverEarlierError):
 class Rejects:
     """Writes rejected records to `path`: up to `limit` in a run, none without a path.
 
-    In a `dry_run` there is no limit, and they go to a file of its own, which each one begins anew.
+    A `dry_run` has no limit, and a file of its own, which each dry run empties first.
     """
 
     def __init__(self, path: str | None, limit: int, *, dry_run: bool = False) -> None:
@@ -154,7 +154,7 @@ class Rejects:
         self._write_settled(origin, stream, key, ACCEPTED)
 
     def delete(self, origin: Origin, stream: str, key: str | None) -> None:
-        """Write a deletion that is not sent to Klar if it is about a record that the file has.
+        """Write a skipped deletion if the file has its record.
 
         Raises:
             DeliverEarlierError: The file cannot be written any more.
@@ -173,7 +173,7 @@ class Rejects:
     def _write_rejected(
         self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], outcome: str
     ) -> str:
-        """Write a rejected record if it is news, and return what became of it."""
+        """Write a rejected record unless the file has it, and return a sentence that says what was done."""
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
         if last is not None and last.digest == record_digest(origin.record):

@@ -64,7 +64,7 @@ class RejectsIndex:
         return self._keys > MAX_KEYS or len(self._lines) > 2 * MAX_KEYS
 
     def last(self, keys: tuple[bytes, ...]) -> LastRejectsLine | None:
-        """Return the last line about any of the keys; None if there is none that is known."""
+        """Return the last line about any of the keys; None if none is known."""
         found = [self._lines[key] for key in keys if key in self._lines]
         return max(found, key=lambda line: line.start, default=None)
 

@@ -144,7 +144,7 @@ def _line(kind: str, fields: dict[str, bytes]) -> bytes:
 
 
 def _members(text: bytes) -> Mapping[str, bytes | msgspec.Raw] | None:
-    """Return the members of an object, each as the text that it is; None for what is none."""
+    """Return the members of an object, each as its JSON text; None if the text is not an object."""
     try:
         return _read_members(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

@@ -76,7 +76,7 @@ class Workers:
             try:
                 client = client or self._connect(self._notify)
                 result = job(client)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the main thread acts on it
+            except Exception as error:  # noqa: BLE001  # of any kind: the main thread acts on it
                 result = error
             self._return(partial(self._end, done, result))
 

@@ -37,7 +37,7 @@ _REASONS_SHOWN: Final = 5
 
 
 class DiscardingDispatcher(Dispatcher):
-    """Takes every batch as delivered and every rejection as written; there is no request, no file and no STATE."""
+    """Treats every batch as delivered and every rejection as written, without requests, files or STATEs."""
 
     def submit(self, batch: Batch) -> None:
         """Discard a batch, as if Klar had accepted all of it."""

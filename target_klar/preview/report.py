@@ -69,7 +69,7 @@ def show(target: PreviewTarget, path: str | None) -> None:
     Raises:
         FatalSyncError: There is nothing to show.
         SingerSDKError: A load would stop here; what comes before is shown.
-        InvalidInputLine: The same, at a line that is no message.
+        InvalidInputLine: The same, at a line that is not a message.
     """
     logging.disable(logging.INFO)
     lines, has_more = first_lines(path)

@@ -108,7 +108,7 @@ class Conversions:
         return convert
 
     def _time_or_true(self, time: Convert) -> Convert:
-        """Times, or true where a source says no more than that there is one; false says that there is none."""
+        """Convert a time, or true if the source only says that there is one; false means that there is none."""
 
         def convert(value: object) -> object:
             text = value if type(value) is str else ""
@@ -247,7 +247,7 @@ class ObjectConverter:
         return columns
 
     def name_of(self, spelling: str) -> str | None:
-        """Return the field that a name stands for, whatever its case and its underscores; None where there is none."""
+        """Return the field that a name matches, without case and underscores; None if there is none."""
         return spelling if spelling in self._fields else self._folded.get(fold(spelling))
 
 
@@ -271,7 +271,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _parsed(text: str) -> object:
-    """Return the JSON of a text, None for an empty one, and the text where it is no JSON."""
+    """Return the JSON of a text, None for an empty one, and the text itself if it is not JSON."""
     try:
         return decode(text) if text else None
     except NotJSONError:

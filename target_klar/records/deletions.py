@@ -65,7 +65,7 @@ class CancellationMaker:
         """Return what cancels a converted record, to be conformed, or why it is skipped, or what is wrong with it.
 
         The time of the deletion stands in for a time that the record does not bring, since log-based taps send the key
-        alone. A mark that is no time leaves nothing to stand in.
+        alone. A mark that is only true cannot stand in.
         """
         contract = self._contract
         cancelled: Record

@@ -32,10 +32,10 @@ _LAST_STATE_SECONDS = 0.25
 
 
 class OutputLostError(StopNowError):
-    """A STATE was not written, or not all of it: whatever is written after that could not be read."""
+    """A STATE was not written, or only a part of it, so that nothing more may be written."""
 
 
-NO_INPUT = "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
+NO_INPUT = "No input: stdin is closed. Pipe a tap into target-klar, or name a file with `--input`."
 
 
 class Wakeup:
@@ -123,7 +123,7 @@ class Input:
                 try:
                     for piece in pieces:
                         feed.sendall(piece.encode() if isinstance(piece, str) else piece)
-                except Exception as error:  # noqa: BLE001  # whatever it is, this is not the end of the input
+                except Exception as error:  # noqa: BLE001  # of any kind: this is not the end of the input
                     self._trouble = error
 
         threading.Thread(target=pump, name=self.name, daemon=True).start()
@@ -140,7 +140,7 @@ def write_line(line: bytes) -> None:
     """Write one line to stdout and flush it.
 
     Raises:
-        OutputLostError: stdout is closed, or nobody read it for five minutes; after a signal, the grace has ended.
+        OutputLostError: stdout is closed, or was not read for five minutes or, after a signal, in the grace period.
     """
     try:
         number = sys.stdout.fileno()

@@ -43,7 +43,7 @@ def variables() -> dict[str, str]:
 
 
 def settings_in(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the text of each setting that a variable sets; one that is no setting has its own name and no value."""
+    """Return the text of each setting that a variable sets; an unknown variable keeps its name and has no value."""
     return {
         _VARIABLES.get(variable, variable): text if variable in _VARIABLES else None
         for variable, text in environment.items()

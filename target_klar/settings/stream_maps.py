@@ -1,4 +1,4 @@
-"""Stream maps as the user wrote them: what is wrong with them, and which of them met no stream.
+"""Stream maps as the user wrote them: their mistakes, and which of them matched no stream.
 
 The SDK finds most of that only at a stream's SCHEMA, some of it only at a record, and takes an option that it does not
 have for a field: `__filtr__` would load everything.
@@ -36,7 +36,7 @@ _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
 
 
 def map_mistakes(maps: object) -> Iterator[str]:
-    """Say in one line each what the SDK's mapper could not use, or would take for something else."""
+    """Yield a line for each mistake: what the SDK's mapper could not use, or would misunderstand."""
     if not isinstance(maps, dict):
         yield "`stream_maps` must be an object with an entry for each stream, as JSON."
         return

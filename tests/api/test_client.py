@@ -93,13 +93,13 @@ def test_any_other_2xx_stops_at_once_and_is_quoted(status: int, body: bytes) -> 
 @pytest.mark.parametrize(
     ("raw", "verdict"),
     [
-        (answer("201 Created", b'{"status": "INVALID", "errors": []}'), Verdict.REFUSED),
-        (answer("207 Multi-Status", b'{"status": "INVALID", "errors": []}'), Verdict.REFUSED),
+        (answer("201 Created", b'{"status": "INVALID", "errors": []}'), Verdict.REJECTED),
+        (answer("207 Multi-Status", b'{"status": "INVALID", "errors": []}'), Verdict.REJECTED),
         (answer("200 OK", b'{"status": "PARTIALLY_VALID"}'), Verdict.PARTIAL),
         (answer("207 Multi-Status", b'{"failedOrderIds": ["1"]}'), Verdict.PARTIAL),
         (answer("207 Multi-Status", b'{"status": "VALID"}'), Verdict.PARTIAL),
-        (answer("400 Bad Request", b'{"status": "VALID"}'), Verdict.REFUSED),
-        (answer("422 Unprocessable Entity", b"[]"), Verdict.REFUSED),
+        (answer("400 Bad Request", b'{"status": "VALID"}'), Verdict.REJECTED),
+        (answer("422 Unprocessable Entity", b"[]"), Verdict.REJECTED),
         (answer("413 Content Too Large"), Verdict.TOO_LARGE),
     ],
 )
@@ -127,10 +127,10 @@ def test_a_refusal_stays_one_whatever_its_text_is(body: bytes, content: Any) -> 
     with serve(answer("400 Bad Request", body), answer("201 Created", b'{"status": "INVALID",' + body[1:])) as (url, _):
         client = client_of(url)
         verdict, said = submit(client)
-        assert verdict is Verdict.REFUSED
+        assert verdict is Verdict.REJECTED
         if content or body.startswith(b'{"message": "no"'):
             assert said == content or said["message"] == "no"
-            assert submit(client).verdict is Verdict.REFUSED
+            assert submit(client).verdict is Verdict.REJECTED
         else:
             assert said is None
 
@@ -710,7 +710,7 @@ def test_the_token_is_masked_however_an_answer_spells_it(spelling: str) -> None:
     with serve(*answers, answer("409 Conflict", b"x" * 45 + text)) as (url, received):
         client = client_of(url, token=JWT)
         verdict, content = submit(client)
-        assert (verdict, content) == (Verdict.REFUSED, {"message": "the header Bearer *** is odd"})
+        assert (verdict, content) == (Verdict.REJECTED, {"message": "the header Bearer *** is odd"})
         for _ in range(3):
             with pytest.raises(KlarError, match=r"HTTP 409\): .*Bearer( \*|\.\.\.)") as raised:
                 submit(client)

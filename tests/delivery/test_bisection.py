@@ -83,7 +83,7 @@ class Klar:
             return Answer(Verdict.TOO_LARGE, "too large")
         if style == "page":
             return Answer(Verdict.NOT_KLARS, "HTTP 400 with an HTML page")
-        return Answer(Verdict.REFUSED, refusals[style])
+        return Answer(Verdict.REJECTED, refusals[style])
 
     def flat(self, objects: list[dict[str, Any]], index: int, **key: str) -> dict[str, Any]:
         name = objects[index]["id"]
@@ -367,7 +367,7 @@ def test_a_first_batch_too_large_for_klar_is_given_up_if_what_fits_is_rejected()
     requests = 0
     while segment := bisection.next():
         too_large = len(segment.positions) > 250
-        bisection.apply(segment, Answer(Verdict.TOO_LARGE) if too_large else Answer(Verdict.REFUSED, {"error": "no"}))
+        bisection.apply(segment, Answer(Verdict.TOO_LARGE) if too_large else Answer(Verdict.REJECTED, {"error": "no"}))
         requests += 1
 
     assert (bisection.all_rejected, bisection.accepted, len(bisection.rejected)) == (True, set(), 8)

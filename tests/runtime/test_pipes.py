@@ -185,7 +185,7 @@ def test_what_no_longer_fits_into_an_stderr_that_nobody_reads_is_left_out_and_no
     assert 10 < len(numbers) < 1000
     # Text and line end are written one by one, and each only as a whole.
     left_out = sum(len(f"{number:0>999}\n") for number in range(1000)) - len(kept)
-    assert note == f"({left_out} bytes were left out here: nobody read stderr)\nlast\n"
+    assert note == f"({left_out} bytes are missing here: stderr was not read)\nlast\n"
 
 
 def test_nothing_is_lost_of_an_stderr_that_is_read_late(klar: Sandbox) -> None:

@@ -104,8 +104,8 @@ def test_every_option_that_the_sdk_has_passes() -> None:
 @pytest.mark.parametrize(
     ("maps", "told"),
     [
-        ({"refunds": {"__alias__": "5"}}, "The stream map of refunds has an `__alias__` that is no name."),
-        ({"refunds": {"__alias__": "[]"}}, "The stream map of refunds has an `__alias__` that is no name."),
+        ({"refunds": {"__alias__": "5"}}, "The stream map of refunds has an `__alias__` that is not a name."),
+        ({"refunds": {"__alias__": "[]"}}, "The stream map of refunds has an `__alias__` that is not a name."),
         ({"refunds": {"__alias__": "1/0"}}, "The stream map of refunds cannot be used (ZeroDivisionError: "),
         ({"refunds": {"id": None}}, "The stream map of refunds cannot be used (StreamMapConfigError: Removing key"),
         ({"refunds": {"__key_properties__": ["no"]}}, "The stream map of refunds cannot be used (StreamMapConfigError"),
