@@ -79,7 +79,7 @@ def test_of_2500_refunds_the_three_that_klar_refuses_are_set_aside_and_can_be_se
         (head, *lines) = read(rejects)
         assert head == REFUNDS
         assert {each["record"]["id"] for each in lines} == set(BAD)
-        words = {"opaque": "Bad Request", "failed-ids": "among those that failed", "207": "among those that failed"}
+        words = {"opaque": "Bad Request", "failed-ids": "lists it as failed", "207": "lists it as failed"}
         for each in lines:
             assert [words.get(style, "is not wanted here") in error["message"] for error in each["errors"]] == [True]
             assert each["source"] == "klar"

@@ -40,15 +40,14 @@ _LEAVES: Final = (str, int, Decimal, bool, type(None))
 class Conversions:
     """The converters of one stream, and what they notice.
 
-    Extra fields pass as they are, at every level. A required field without a value is kept, so that the contract
-    rejects what is there; any other is omitted. Without `validate` Klar judges what is there, but times have to be
-    read all the same.
+    Extra fields pass unchanged, at every level. A required field without a value is kept, so that the contract rejects
+    it; any other is omitted. Without `validate` Klar judges all values but times.
     """
 
     extras: Collection[str] = ()
     validate: bool = True
     dropped: list[str] = field(default_factory=list)
-    """The fields left out because Klar does not know them, as paths."""
+    """The fields omitted because Klar does not know them, as paths."""
     expected: set[str] = field(default_factory=set)
     """Columns that are omitted without a word."""
     assumed_utc: dict[str, None] = field(default_factory=dict)
