@@ -153,9 +153,8 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
 
         assert night.code == 1
         assert error_of(night) == (
-            'target-klar rejected refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). '
-            "The run stops before this "
-            "record. Set `rejects_path` to write rejected records to a file and continue. No STATE was written."
+            "target-klar rejected refunds 251: lineItems[0].refundedQuantity must be a number (found text of 3 "
+            "characters). The run stops before this record. Set `rejects_path` to write rejected records to a file and continue. No STATE was written."
         )
         assert len(klar.refunds) == 250
         assert project.state(STATE) is None
@@ -166,10 +165,10 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
         assert summary_of(morning) == "refunds: 499 stored"
         assert said(morning, "warning") == [
             (
-                'target-klar rejected refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). '
-                "Written to rejects.jsonl."
+                "target-klar rejected refunds 251: lineItems[0].refundedQuantity must be a number (found text of 3 "
+                "characters). Written to rejects.jsonl."
             ),
-            ("Records rejected: 1, see rejects.jsonl. Most often: 1 x lineItems[].refundedQuantity must be a number"),
+            "Records rejected: 1, see rejects.jsonl. Most often: 1 x lineItems[].refundedQuantity must be a number",
         ]
         assert klar.refunds.keys() == {str(number) for number in range(1, 501)} - {"251"}
         assert files_read(project) == ["refunds"]
