@@ -154,7 +154,8 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
         assert night.code == 1
         assert error_of(night) == (
             "target-klar rejected refunds 251: lineItems[0].refundedQuantity must be a number (found text of 3 "
-            "characters). The run stops before this record. Set `rejects_path` to write rejected records to a file and continue. No STATE was written."
+            "characters). The run stops before this record. Set `rejects_path` to write rejected records to a file and "
+            "continue. No STATE was written."
         )
         assert len(klar.refunds) == 250
         assert project.state(STATE) is None
