@@ -9,16 +9,16 @@ from target_klar.runtime import nonblocking, shutdown
 
 
 def main() -> None:
-    """Run the command; signals are heard before anything heavy is imported."""
+    """Run the command; note signals before anything heavy is imported."""
     shutdown.listen()
     nonblocking.bound_stderr()
-    gc.disable()  # of what the imports make nothing is garbage, now or later: looking through it costs a tenth of them
-    from target_klar.cli import run  # noqa: PLC0415  # the half second of imports must not miss a signal
+    gc.disable()  # imports make no garbage, and collecting it would take a tenth of their time
+    from target_klar import cli  # noqa: PLC0415  # the half second of imports must not miss a signal
 
     gc.freeze()
     gc.enable()
     try:
-        code = run(sys.argv[1:])
+        code = cli.main(sys.argv[1:])
     finally:
         shutdown.conclude()
     sys.exit(code)

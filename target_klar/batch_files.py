@@ -15,7 +15,7 @@ from upath import UPath
 
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode, quoted
-from target_klar.runtime.pipes import CHUNK, Source
+from target_klar.runtime.pipes import CHUNK, Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,29 +28,30 @@ _SECRET = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def records(message: dict[str, Any], lines: Callable[[Source], Iterator[bytes]]) -> Iterator[bytes]:
-    """Yield the JSON of every record in the files that a BATCH message names; a line that is no JSON becomes text.
+def records(message: dict[str, Any], lines: Callable[[Input], Iterator[bytes]]) -> Iterator[bytes]:
+    """Yield the JSON of every record in the files that a BATCH message names; a line that is not JSON becomes text.
 
-    `lines` splits a source, and waits for it as for the input.
+    `lines` splits a file into lines, and waits for it as for stdin.
 
     Raises:
-        InvalidInputLine: The message is none that names files, or a line is longer than any that is read.
+        InvalidInputLine: The message names no files, or a line is too long to be read.
         FatalSyncError: The files are of another kind, or one cannot be read to its end.
     """
-    encoding, manifest = message["encoding"], message["manifest"]
-    if not isinstance(encoding, dict) or not isinstance(manifest, list):
-        raise InvalidInputLine("a BATCH message whose `encoding` or `manifest` is not what it should be")
-    if not all(isinstance(path, str) for path in manifest):
-        raise InvalidInputLine("a BATCH message whose `manifest` names something that is no file")
+    stream, encoding, manifest = shorten(message["stream"]), message["encoding"], message["manifest"]
+    if not isinstance(encoding, dict):
+        raise InvalidInputLine(f"a BATCH message of {stream} whose `encoding` is not an object")
+    if not isinstance(manifest, list) or not all(isinstance(path, str) for path in manifest):
+        raise InvalidInputLine(f"a BATCH message of {stream} whose `manifest` is not a list of file addresses")
     packed = encoding.get("compression") == "gzip"
     if encoding.get("format") != "jsonl" or not (packed or encoding.get("compression") in (None, "none")):
         raise FatalSyncError(
-            "A BATCH message has files other than JSON lines, plain or gzip. Set the tap's `batch_config`."
+            f"The batch files of {stream} are not JSON lines, plain or gzip. Set `format: jsonl` and `compression: "
+            "none` or `gzip` under `encoding` in the tap's `batch_config`."
         )
     for path in manifest:
-        name = f"batch file {address_shown(path)}"
-        with closing(Source(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as source:
-            yield from _records(lines(source), name)
+        name = f"batch file {address_shown(path)} of {stream}"
+        with closing(Input(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as incoming:
+            yield from _records(lines(incoming), name)
 
 
 def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
@@ -62,7 +63,8 @@ def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
     if last.strip():  # it has no end of its own
         if not _is_json(last):
             raise FatalSyncError(
-                f"The {name} was cut: its last line is no JSON and has no end. Have the tap write it again."
+                f"The {name} is truncated: its last line is not JSON and has no line break. Have the tap write it "
+                "again."
             )
         yield _record(last)
 

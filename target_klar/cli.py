@@ -18,7 +18,7 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.preview.discarding import PreviewTarget
 from target_klar.run import UnexpectedError, load
 from target_klar.runtime import shutdown
-from target_klar.settings.environment import substitute_log_level, unread_variables
+from target_klar.settings.environment import how_to_read_variables, substitute_log_level, unread_variables
 from target_klar.settings.settings import SETTINGS
 from target_klar.settings.token_claims import TokenClaims
 from target_klar.target import TargetKlar
@@ -54,8 +54,8 @@ _OWN_OPTIONS = (
 """The options that are not the SDK's, each a parameter of `invoke`."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command and return its exit code: 0, or 1 after a line on stderr that says what to do.
+def main(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code: 0, or 1 after an error line on stderr that says what to do.
 
     Raises:
         SystemExit: With 130 or 143, where a signal ended the run.
@@ -63,9 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     variable = substitute_log_level()
     command = _Command.cli  # which sets up the logging
     if variable:
-        _logger.warning(
-            "%s has no level that Python knows, so it is INFO. Set it to DEBUG, INFO, WARNING or ERROR.", variable
-        )
+        _logger.warning("%s is not a log level, so INFO is used. Set it to DEBUG, INFO, WARNING or ERROR.", variable)
     try:
         command.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
     except click.ClickException as error:
@@ -73,22 +71,24 @@ def run(arguments: Sequence[str]) -> int:
         end = "" if message.endswith((".", "?")) else "."
         _logger.error("%s%s See target-klar --help.", message, end)
     except (SingerSDKError, InvalidInputLine) as error:
-        _logger.error("%s", " ".join(str(error).split()))
-        if isinstance(error, UnexpectedError):
+        cause = error.__cause__ if isinstance(error, UnexpectedError) else None
+        is_bug = cause is not None and not isinstance(cause, (OSError, MemoryError))
+        advice = " This is a bug of target-klar: please report it with the traceback below." if is_bug else ""
+        _logger.error("%s%s", " ".join(str(error).split()), advice)
+        if cause is not None:
             # Where it happened, and not what it says, which may quote a record.
-            cause = error.__cause__
-            sys.stderr.write("".join(traceback.format_tb(cause.__traceback__ if cause else None)))
+            sys.stderr.write("".join(traceback.format_tb(cause.__traceback__)))
     else:
         return 0
     return 1
 
 
 class _Command(TargetKlar):
-    """The target as its command line has it."""
+    """The target with our command line."""
 
     @classmethod
     def get_singer_command(cls) -> click.Command:
-        """Return the SDK's command with `--check`, and an `--input` that the reader opens: nobody may write a FIFO."""
+        """Return the SDK's command with our options, and an `--input` that the reader opens, since a FIFO may block."""
         command = super().get_singer_command()
         command.help = "Load a Singer stream on stdin into Klar. A STATE goes to stdout once Klar holds its records."
         command.context_settings["help_option_names"] = ["-h", "--help"]
@@ -110,7 +110,11 @@ class _Command(TargetKlar):
         try:
             return super().cb_config(ctx, param, value)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
-            why = str(error).rstrip(".") if isinstance(error, OSError) or hasattr(error, "lineno") else "no JSON object"
+            why = (
+                str(error).rstrip(".")
+                if isinstance(error, OSError) or hasattr(error, "lineno")
+                else "not a JSON object"
+            )
             raise ConfigurationError(
                 f"The configuration {', '.join(value)} cannot be read ({why}). It must be a file with a JSON object."
             ) from None
@@ -139,20 +143,25 @@ class _Command(TargetKlar):
         try:
             target = (PreviewTarget if preview else cls)(config=config.config, parse_env_config=config.parse_env)
         except ConfigValidationError as error:
-            raise ConfigurationError(" ".join(error.errors)) from None
+            *others, last = error.errors
+            for each in others:
+                _logger.error("%s", each)
+            raise ConfigurationError(last) from None
         target.message_reader.stream = stream
         if isinstance(target, PreviewTarget):
             _preview(target, path)
             return
         if not check:
             if not config.parse_env and (unread := unread_variables(target.config)):
-                _logger.warning("Variables that differ from the configuration are not read: %s", ", ".join(unread))
+                names = ", ".join(unread)
+                _logger.warning(
+                    "Variables that differ from the configuration are not read: %s. %s", names, how_to_read_variables()
+                )
             load(target, path)
             return
         shutdown.end_at_once()
         _show_token_claims(target.config["api_token"])
-        if not _check(target):
-            raise ConfigurationError("Klar shows the status of no stream. The lines above say why.")
+        _check(target)
 
 
 def _tell_about() -> None:
@@ -180,23 +189,31 @@ def _show_token_claims(token: str) -> None:
             _logger.warning("%s Klar shows a new one under the data source, tab Access Token.", claims.warning)
 
 
-def _check(target: TargetKlar) -> bool:
-    """Print a table of what Klar says of each stream, and return whether the token works for one of them."""
+def _check(target: TargetKlar) -> None:
+    """Print a table of what Klar says of each stream, and each reason why it says nothing once.
+
+    Raises:
+        ConfigurationError: Klar shows the status of no stream.
+    """
     client = target.connect(_logger.warning, retry_timeout=0)
     table = [("stream", "address", "version set", "token", "total", "last batch", "last success", "last failure")]
-    troubles = []
+    reasons: dict[str, str] = {}
+    answered = 0
     for contract in CONTRACTS.values():
         row = (contract.stream, f"{target.config['api_url']}/{contract.path}", target.config[contract.version_setting])
         try:
             figures = [figure or "none" for figure in client.status(contract)]
         except KlarError as error:
-            troubles.append(str(error))
+            # What differs from stream to stream in the same reason is the address alone.
+            reasons.setdefault(str(error).removeprefix(contract.stream).replace(contract.path, ""), str(error))
             table.append((*row, "refused" if isinstance(error, TokenRefusedError) else "?", *["?"] * 4))
         else:
             table.append((*row, "accepted", *figures))
+            answered += 1
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    for trouble in troubles:
-        click.echo(trouble)
-    return len(troubles) < len(CONTRACTS)
+    if not answered:
+        raise ConfigurationError(f"Klar shows the status of no stream. {' '.join(reasons.values())}")
+    for reason in reasons.values():
+        click.echo(reason)

@@ -1,9 +1,11 @@
-"""What an input may be that is no Singer stream, and what reads it: advice for a person, on which nothing is loaded."""
+"""Recognises an input that is not a Singer stream (CSV, a JSON array, rows), to say in an error what would read it."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
+
+from singer_sdk.singerlib import SingerMessageType
 
 from target_klar.records.json_codec import NotJSONError, decode
 
@@ -16,7 +18,7 @@ _ROWS: Final = "`target-klar --stream NAME` reads plain JSON lines, each one a r
 
 
 def likely_form(line: bytes, *, singer: bool) -> str:
-    """Return a sentence about what the first line of an input looks like, after a blank; empty where nothing is plain.
+    """Return a sentence, after a blank, about what the first line of an input looks like; empty if that is not clear.
 
     `singer` tells whether Singer messages are expected, or else plain JSON lines.
     """
@@ -29,7 +31,7 @@ def likely_form(line: bytes, *, singer: bool) -> str:
     if text == b"{":
         return f" It looks like JSON over several lines: `jq -c .` writes it on one. {_ROWS}."
     if text.startswith(b"{"):
-        return f" If each line is a record: {_ROWS}." if singer and _is_object(text) else ""
+        return f" If each line is a record: {_ROWS}." if singer and _is_row(text) else ""
     if _looks_like_csv(text):
         return (
             " It looks like CSV: `duckdb -jsonlines` reading `read_csv('FILE', all_varchar=true)` writes JSON "
@@ -38,11 +40,13 @@ def likely_form(line: bytes, *, singer: bool) -> str:
     return ""
 
 
-def _is_object(text: bytes) -> bool:
+def _is_row(text: bytes) -> bool:
+    """Tell whether a line is a JSON object, but not a Singer message."""
     try:
-        return isinstance(decode(text), dict)
+        read = decode(text)
     except NotJSONError:
         return False
+    return isinstance(read, dict) and read.get("type") not in list(SingerMessageType)
 
 
 def _looks_like_csv(text: bytes) -> bool:

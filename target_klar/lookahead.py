@@ -1,7 +1,7 @@
-"""Holds back what the tap writes until the columns that stream maps read are known to be there.
+"""Holds the first records of a mapped stream until the columns that its maps read are known to be there.
 
-A renamed column under `record.get('lines') or []` makes no record fail, and loads nothing, or cancels everything. So
-the first records of a source stream with a map are looked at before one of them is sent or rejected, or a STATE leaves.
+With `record.get('lines') or []` a renamed column makes no record fail: nothing is loaded, or everything is cancelled.
+So the first records of a mapped source stream are checked before one is sent or rejected, or a STATE is written.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from singer_sdk.exceptions import StreamMapConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_klar.sources import SourceStream, Text
+    from target_klar.source_streams import SourceStream, Text
 
 MAX_RECORDS: Final = 1000
-"""How many records of a source stream are looked at."""
+"""How many records of a source stream are checked."""
 MAX_BYTES: Final = 16 << 20
-"""The bytes that are held back at the most."""
+"""The bytes that are held at most."""
 _OVERHEAD: Final = 300
-"""The bytes that are kept for each, about, beside its text."""
+"""The bytes that each takes, about, beside its text."""
 _logger = logging.getLogger("target-klar")
 
 
@@ -44,7 +44,7 @@ class _Held(NamedTuple):
 
 @dataclass
 class Lookahead:
-    """Passes records and STATEs on in their order, once each source stream that is watched has been looked at.
+    """Passes records and STATEs on in order, once each watched source stream has been checked.
 
     Nothing is held for longer than `wait_limit` seconds.
     """
@@ -52,9 +52,9 @@ class Lookahead:
     wait_limit: float
     add_state: Callable[[bytes], None]
     _watched: dict[SourceStream, bool] = field(default_factory=dict)
-    """With each whether a wildcard leads to it."""
+    """Each with whether a wildcard map matches it."""
     _known: set[SourceStream] = field(default_factory=set)
-    """Those that need no looking at any more: what is missing later in a run is a WARNING."""
+    """Those that need no check any more: a column that is missing later in a run is a WARNING."""
     _warnings: set[str] = field(default_factory=set)
     """Those that were given."""
     _held: deque[_Held] = field(default_factory=deque)
@@ -67,7 +67,7 @@ class Lookahead:
         return not self._held and not self._watched
 
     def watch(self, source: SourceStream, *, wildcard: bool) -> None:
-        """Look at the first records of a source stream before any is passed on, if its SCHEMA lacks what maps read."""
+        """Hold the first records of a source stream if its SCHEMA lacks columns that its maps read."""
         if source in self._known:
             for _, message in source.missing(wildcard=wildcard):
                 self._warn(message)
@@ -80,7 +80,7 @@ class Lookahead:
         """Pass a record on, or hold it.
 
         Raises:
-            StreamMapConfigError: A map reads columns that are not there, and nothing right can come of it.
+            StreamMapConfigError: A map reads columns that are not there, and its records would load wrong.
             RecordRejectedError: A record that was held is rejected, and may not be written to the rejects file.
         """
         if not self._held and source not in self._watched:
@@ -101,32 +101,32 @@ class Lookahead:
     def poll(self, now: float) -> float:
         """Pass on what has been held for long enough; return how many seconds the rest may wait."""
         while self._held and self._held[0].since + self.wait_limit <= now:
-            self._judge_first()
+            self._check_first()
         return self._held[0].since + self.wait_limit - now if self._held else float("inf")
 
     def finish(self) -> None:
         """Pass everything on: no more comes."""
         while self._held:
-            self._judge_first()
+            self._check_first()
         self._watched.clear()
 
     def _hold(self, held: _Held) -> None:
         self._held.append(held)
         self._bytes += held.size
         if held.source in self._watched and self._counts[held.source] >= MAX_RECORDS:
-            self._judge(held.source)
+            self._check_columns(held.source)
         while self._bytes > MAX_BYTES:
-            self._judge_first()
-        self._pass_on()
+            self._check_first()
+        self._release()
 
-    def _judge_first(self) -> None:
-        """Look at the source stream that holds the others up, with as many records as have come."""
+    def _check_first(self) -> None:
+        """Check the source stream of the oldest held record with the records that have come so far."""
         source = self._held[0].source
         if source in self._watched:
-            self._judge(source)
-        self._pass_on()
+            self._check_columns(source)
+        self._release()
 
-    def _judge(self, source: SourceStream) -> None:
+    def _check_columns(self, source: SourceStream) -> None:
         wildcard = self._watched.pop(source)
         self._known.add(source)
         first = (each.record for each in self._held if each.source is source)
@@ -141,7 +141,7 @@ class Lookahead:
             self._warnings.add(message)
             _logger.warning("%s", message)
 
-    def _pass_on(self) -> None:
+    def _release(self) -> None:
         while self._held and self._held[0].source not in self._watched:
             held = self._held.popleft()
             self._bytes -= held.size

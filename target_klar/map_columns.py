@@ -38,7 +38,7 @@ class Expression:
     optional: frozenset[str]
     """Those that it reads by `record.get('name')`."""
     looks: bool
-    """Whether it looks what columns there are: `'name' in record`, `record.items()`, or the record as a whole."""
+    """Whether it inspects the record's columns: `'name' in record`, `record.items()`, or the record as a whole."""
 
     @property
     def columns(self) -> frozenset[str]:
@@ -57,21 +57,22 @@ def expressions_of(definitions: Iterable[Mapping[str, Any]]) -> list[Expression]
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingColumns:
     """Columns that an expression reads and that a stream does not have."""
 
     expression: Expression
     columns: frozenset[str]
     stops: bool
-    """Whether nothing right can come of it: it fails, a field that Klar requires is made of it, or all is dropped."""
+    """Whether the run has to stop: the expression fails, makes a field that Klar requires, or drops all records."""
 
     def message(self, stream: str, seen: Collection[str], looked_at: int) -> str:
         """Say what is missing where, and what the stream has instead."""
         names = ", ".join(f"`{shorten(name)}`{_hint(name, seen)}" for name in sorted(self.columns))
         has = ", ".join(shorten(name) for name in [*seen][:_MAX_NAMED]) + (", ..." if len(seen) > _MAX_NAMED else "")
+        first = f"in the first {looked_at} records" if looked_at > 1 else "in the first record"
         return (
-            f"The stream map of {shorten(stream)} reads {names} for `{shorten(self.expression.field)}`, which neither "
-            f"the SCHEMA nor the first {looked_at} records have (they have {has}). Correct it in `stream_maps`."
+            f"The stream map of {shorten(stream)} reads {names} for `{shorten(self.expression.field)}`, found neither "
+            f"in the SCHEMA nor {first if looked_at else 'in a record'} (found: {has}). Correct it in `stream_maps`."
         )
 
 
@@ -82,7 +83,7 @@ def missing_columns(
     required: Collection[str],
     is_open: bool,
     all_dropped: bool,
-) -> Iterator[Missing]:
+) -> Iterator[MissingColumns]:
     """Yield what each expression reads that is not among the columns `seen` in a SCHEMA and the first records.
 
     `required` are the fields that Klar requires. Where the SCHEMA `is_open` to other columns, or an expression looks
@@ -93,10 +94,10 @@ def missing_columns(
         needed = each.needed.difference(seen)
         optional = frozenset(name for name in each.optional if not name.startswith(_OF_SINGER))
         if needed:
-            yield Missing(each, needed, stops=certain)
+            yield MissingColumns(each, needed, stops=certain)
         elif optional and optional.isdisjoint(seen):
             decides = all_dropped if each.field == FILTER else each.field in required
-            yield Missing(each, optional, stops=certain and decides)
+            yield MissingColumns(each, optional, stops=certain and decides)
 
 
 def _expression(field: str, text: str) -> Expression:

@@ -29,7 +29,7 @@ _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError)
 
 
 def definitions_of(maps: Mapping[str, Any], stream: str, alias: str | None = None) -> list[dict[str, Any]]:
-    """Return the maps of a stream as the user wrote them, without those that drop it.
+    """Return the stream maps of a stream as the user wrote them, without `__NULL__`.
 
     With an `alias` only those that give it that name; all of them where none is known to.
     """
@@ -140,7 +140,7 @@ def _failing(stream_map: StreamMap, record: dict[str, Any], definitions: Sequenc
 
 
 def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], stream: str) -> frozenset[str] | None:
-    """Return what a stream's map removes, if it does nothing else but rename the stream; None where it may do more.
+    """Return the columns that a stream's map removes, if all else that it does is to rename; None if it may do more.
 
     That needs no evaluating, record by record. A mark of deletion stays, as it does in `mapped`.
     """
@@ -181,7 +181,7 @@ def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: 
         ) from error
     maps = list(mapper.stream_maps[stream])
     if not all(isinstance(each.stream_alias, str) for each in maps):
-        raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is no name.")
+        raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is not a name.")
     return maps
 
 

@@ -19,7 +19,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from target_klar.input_forms import likely_form
 from target_klar.records.json_codec import NotJSONError, decode, members, quoted
 from target_klar.runtime import shutdown
-from target_klar.runtime.pipes import Source
+from target_klar.runtime.pipes import Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -64,12 +64,13 @@ _decode_state = msgspec.json.Decoder(_StateLine).decode
 class KlarReader(GenericSingerReader[bytes]):
     """Reads without ever blocking: `poll` is called between chunks, and says how long the next wait may be.
 
-    The JSON of each record and its line go to what `sources` has for its stream, any other message to its callback.
+    The JSON of a record and its line go to its stream's entry in `record_handlers`, any other message to its callback.
     """
 
     def __init__(self, wakeup: Wakeup, poll: Callable[[], float]) -> None:
         super().__init__()
-        self.sources: dict[str, Callable[[msgspec.Raw | bytes, bytes], None]] = {}
+        self.record_handlers: dict[str, Callable[[msgspec.Raw | bytes, bytes], None]] = {}
+        """What takes the records of each of the tap's streams."""
         self.stream: str | None = None
         """The stream whose records plain JSON lines are; None where the lines are Singer messages."""
         self.bytes_read = 0
@@ -78,7 +79,7 @@ class KlarReader(GenericSingerReader[bytes]):
 
     @property
     def default_input(self) -> IO[bytes]:
-        """Never asked for: without a file the source is stdin's descriptor."""
+        """Never asked for: without a file the input is stdin's descriptor."""
         raise NotImplementedError
 
     def deserialize_json(self, line: bytes) -> Any:
@@ -95,13 +96,13 @@ class KlarReader(GenericSingerReader[bytes]):
         """Call back with every message, in order, and count them by type.
 
         Raises:
-            InvalidInputLine: A line is no message; the text names its number and shows nothing of it.
+            InvalidInputLine: A line is not a message; the error names its number and quotes nothing of it.
             RecordsWithoutSchemaException: The same for a record whose stream is not known yet.
         """
         counts = dict.fromkeys(callbacks, 0)
-        read = self._pass_on if self.stream is None else self._add_json_line
-        with closing(Source(file_input)) as source:
-            for number, line in enumerate(self.lines(source), 1):
+        read = self._dispatch_line if self.stream is None else self._add_json_line
+        with closing(Input(file_input)) as incoming:
+            for number, line in enumerate(self.lines(incoming), 1):
                 try:
                     kind = read(line, callbacks)
                 except (InvalidInputLine, RecordsWithoutSchemaException, NotJSONError) as error:
@@ -115,21 +116,21 @@ class KlarReader(GenericSingerReader[bytes]):
                     raise known(f"Line {number} of the input: {wrong}. {look}") from error
                 counts[kind] += 1
         if not any(counts.values()):
-            held = "Singer message" if self.stream is None else "record"
-            _logger.warning("The input held no %s, so nothing was loaded. Check what writes it.", held)
+            wanted = "Singer message" if self.stream is None else "record"
+            _logger.warning("The input has no %s, so nothing was loaded. Check what writes it.", wanted)
         elif not (counts["SCHEMA"] or counts["RECORD"]):
             # As from a tap that was given a STATE of a first run that failed, and takes it for one that has read all.
             _logger.warning(
-                "The input held a STATE and no stream, so nothing was loaded. If the first run failed before, run once "
+                "The input has a STATE and no stream, so nothing was loaded. If the first run failed before, run once "
                 "with a full refresh."
             )
         return Counter(counts)
 
-    def _pass_on(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
+    def _dispatch_line(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
         """Pass on the message of a line, and return its type."""
         try:
             plain = _decode_record(line)
-            add = self.sources[plain.stream]
+            add = self.record_handlers[plain.stream]
         except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError):
             message = _message(line, callbacks)
             kind: str = message["type"]
@@ -154,41 +155,46 @@ class KlarReader(GenericSingerReader[bytes]):
             singer = isinstance(envelope.type, str) and envelope.type in callbacks
             if singer and (envelope.stream is not msgspec.UNSET or envelope.value is not msgspec.UNSET):
                 raise InvalidInputLine("a Singer message, and under `--stream` each line is a record; leave it out")
-        if self.stream not in self.sources:
+        if self.stream not in self.record_handlers:
             # The columns of the first record stand for a schema, of which stream maps want the names.
             properties: dict[str, Any] = {name: {} for name in decode(line)}
             schema = {"properties": properties}
             message = {"type": "SCHEMA", "stream": self.stream, "schema": schema, "key_properties": []}
             callbacks["SCHEMA"](message | {LINE: json.dumps(message).encode()})
         row = line.strip(_BLANKS)  # or the same row with another end would be another rejected record
-        self.sources[self.stream](row, record_line(self.stream, row))
+        self.record_handlers[self.stream](row, record_message(self.stream, row))
         return "RECORD"
 
-    def lines(self, source: Source) -> Iterator[bytes]:
+    def lines(self, incoming: Input) -> Iterator[bytes]:
         """Yield every line without its end, waiting for input, workers and signals alike.
 
         Raises:
             InvalidInputLine: A line is longer than any that is read.
-            FatalSyncError: The source cannot be read to its end.
+            FatalSyncError: The input cannot be read to its end.
         """
         beginning: list[bytes] = []
         length = 0
+        number = 1
         while True:
-            if not self._wakeup.wait(self._poll(), source):
+            if not self._wakeup.wait(self._poll(), incoming):
                 continue
-            chunk = source.read()
+            chunk = incoming.read()
             self.bytes_read += len(chunk)
             first, *others = chunk.split(b"\n")
             beginning.append(first)
             length += len(first)
             if length > MAX_LINE:
-                raise InvalidInputLine(f"A line of the {source.name} is longer than {MAX_LINE >> 20} MB")
+                raise InvalidInputLine(
+                    f"Line {number} of the {incoming.name}: longer than {MAX_LINE >> 20} MB. Have the tap leave out "
+                    "what makes it so long."
+                )
             if others:
+                number += len(others)
                 yield b"".join(beginning)
                 last = others.pop()
                 for some in range(0, len(others), _LINES_PER_LOOK):
                     yield from others[some : some + _LINES_PER_LOOK]
-                    if shutdown.received() is not None:
+                    if shutdown.signal_received() is not None:
                         self._poll()
                 beginning, length = [last], len(last)
             if not chunk:
@@ -223,6 +229,6 @@ def state_of(line: bytes) -> bytes:
         return members(line)["value"]
 
 
-def record_line(stream: str, record: bytes) -> bytes:
+def record_message(stream: str, record: bytes) -> bytes:
     """Return the line of a RECORD message with this JSON as its record."""
     return b'{"type":"RECORD","stream":%b,"record":%b}' % (quoted(stream), record)

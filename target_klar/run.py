@@ -1,4 +1,4 @@
-"""One run from its first line to its exit code: load, end early, say what became of it."""
+"""One run from its first line to its exit code: load, end early, report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.stream_maps import unused_maps
-from target_klar.sources import filter_warnings
+from target_klar.source_streams import filter_warnings
 
 if TYPE_CHECKING:
     from target_klar.target import TargetKlar
@@ -32,14 +32,14 @@ _Counter = enum.StrEnum("_Counter", {name: f"{name}_records" for name in COUNTS}
 
 
 class UnexpectedError(FatalSyncError):
-    """A bug of ours, or a machine that has run out of something; the cause tells."""
+    """A bug of ours, or a machine that is out of memory or disk space; see the cause."""
 
 
 def load(target: TargetKlar, path: str | None) -> None:
-    """Load everything that the file at `path`, or stdin, brings and acknowledge what Klar holds, however it ends.
+    """Load the file at `path`, or stdin; however the run ends, acknowledge what Klar has confirmed.
 
     Raises:
-        FatalSyncError: The run could not go on, in one line that says what was kept.
+        FatalSyncError: The run stopped; the message is one line that says what the last STATE covers.
         SystemExit: A signal ended it.
     """
     if sys.stdout is None:
@@ -47,7 +47,7 @@ def load(target: TargetKlar, path: str | None) -> None:
     dispatcher = target.dispatcher
     dispatcher.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:
-        target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, but not to show the load.")
+        target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, its counts are not checked.")
     shutdown.on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         target.logger.info("Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it.")
@@ -59,19 +59,21 @@ def load(target: TargetKlar, path: str | None) -> None:
     finally:
         if progress:
             progress.end()
-    _conclude(target)
+    _report(target)
     missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
         target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
     rejected = dispatcher.rejects.count
     if rejected and target.config["validate_only"]:
         raise FatalSyncError(
-            f"validate_only: {rejected} of {dispatcher.ledger.number} records were rejected. Fix the mapping."
+            f"validate_only: {rejected} of {dispatcher.ledger.number} records were rejected. The warnings above name "
+            "field and reason: correct the mapping or the source."
         )
     if rejected and target.config["fail_on_rejects"]:
         raise FatalSyncError(
-            f"fail_on_rejects: {rejected} record{'s' * (rejected != 1)} rejected, to be found in "
-            f"{dispatcher.rejects.path}; everything else is at Klar and acknowledged."
+            f"fail_on_rejects: {rejected} record{'s' * (rejected != 1)} rejected and written to "
+            f"{dispatcher.rejects.path}; everything else is loaded and acknowledged. Correct the mapping, and send the "
+            "file again with `--input`."
         )
 
 
@@ -79,14 +81,14 @@ def _listen(target: TargetKlar, path: str | None) -> None:
     try:
         # What the SDK passes on to our reader is not opened yet: that may take for ever.
         target.listen(cast("IO[str]", pieces_of(path)) if path else None)
-    except Exception as error:  # whatever it is, what is in flight ends and is acknowledged
+    except Exception as error:  # of any kind: what is in flight ends and is acknowledged
         if isinstance(error, InterruptedRunError):
             left = target.dispatcher.in_flight
             requests = f"{left} request{'s' * (left != 1)}"
             target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, shutdown.GRACE_SECONDS)
         message = _end_early(target, error)
-        _conclude(target)
-        number = shutdown.received()
+        _report(target)
+        number = shutdown.signal_received()
         if number is not None:
             if not isinstance(error, InterruptedRunError):
                 target.logger.error("%s", " ".join(message.split()))
@@ -96,25 +98,26 @@ def _listen(target: TargetKlar, path: str | None) -> None:
         raise kind(f"{message} {_kept(target)}") from error
 
 
-def _conclude(target: TargetKlar) -> None:
-    """Say what became of the records of each stream, and of those that were rejected."""
+def _report(target: TargetKlar) -> None:
+    """Log the summary and the warnings of each stream, and the rejected records."""
     for sink in target.sinks.values():
         stream = sink.stream
         sink.logger.info("%s", stream.summary())
         if stream.conformer.assumed_utc:
-            sink.logger.info("%s: times without a zone were read as UTC", stream.name)
+            fields = ", ".join(stream.conformer.assumed_utc)
+            sink.logger.info("%s: times without a zone were read as UTC: %s", stream.name, fields)
         for level, text in stream.lines():
             sink.logger.log(level, "%s", text)
         for name in COUNTS:
             metric = cast("metrics.Metric", _Counter[name])
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})
             metrics.log(target.metrics_logger, point)
-    for warning in filter_warnings(target.sources.values()):
+    for warning in filter_warnings(target.source_streams.values()):
         target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
     rejects.close()
     if rejects.count:
-        where = f", to be found in {rejects.path}" if rejects.path else ""
+        where = f", see {rejects.path}" if rejects.path else ""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))
         target.logger.warning("Records rejected: %d%s. Most often: %s", rejects.count, where, reasons)
 
@@ -162,11 +165,11 @@ def _end_early(target: TargetKlar, reason: Exception) -> str:
 
 
 def _worded(error: Exception) -> str:
-    """Return what to say of an error: of one that nobody expected no text, which may quote a record."""
+    """Return the message of an error; of an unexpected one only the class, since its text may quote a record."""
     if _is_known(error):
         return str(error)
     if isinstance(error, MemoryError):
-        return "There is no memory left. Lower `batch_size_rows` or `max_parallel_requests`, or give it more."
+        return "Out of memory. Lower `batch_size_rows` or `max_parallel_requests`, or run it with more memory."
     why = error.strerror if isinstance(error, OSError) else None
     return f"Unexpected error: {why or type(error).__name__}."
 

@@ -29,7 +29,7 @@ from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
 from target_klar.map_columns import expressions_of
 from target_klar.mapping import columns_removed, definitions_of, is_wildcard, names_of, registered
-from target_klar.reader import LINE, KlarReader, record_line, state_of
+from target_klar.reader import LINE, KlarReader, record_message, state_of
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten
 from target_klar.records.json_codec import members
@@ -40,7 +40,7 @@ from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmatched_map
 from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
-from target_klar.sources import MappedRoute, PlainRoute, SourceStream
+from target_klar.source_streams import MappedRoute, PlainRoute, SourceStream
 from target_klar.suggestions import likely_stream, renaming
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class TargetKlar(Target):
     ]
     dispatcher_class: ClassVar[type[Dispatcher]] = Dispatcher
     stream_class: ClassVar[type[Stream]] = Stream
-    """Both have another in their place where batches are not delivered."""
+    """A preview replaces both: it delivers nothing."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -84,7 +84,7 @@ class TargetKlar(Target):
         self.message_reader: KlarReader
         self._reader = self.message_reader = KlarReader(wakeup, self._poll)
         self.sinks: dict[str, KlarSink] = {}
-        self.sources: dict[str, SourceStream] = {}
+        self.source_streams: dict[str, SourceStream] = {}
         """The tap's own streams, by name."""
         self._detour = False
         self._lookahead = Lookahead(config["batch_wait_limit_seconds"], ledger.add_state)
@@ -103,10 +103,10 @@ class TargetKlar(Target):
         )
         return Client(connection, self._stop, tell)
 
-    # The way of a message
+    # Singer messages. A RECORD in the usual form does not come here: the reader gives it to its handler.
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        """Add a record to its stream; the reader does so itself with records in the usual form."""
+        """Add a record whose message has unusual members to its stream."""
         # This leaves out what the SDK does per record: a batch context with an id, the tap's own schema and key (Klar's
         # contract counts, and conforming parses times), removing `_sdc_` fields (conforming needs `_sdc_deleted_at`),
         # and a clock for its counter.
@@ -115,9 +115,11 @@ class TargetKlar(Target):
         self._lookahead.pass_record(self._source_of(message_dict["stream"]), members(line)["record"], line)
 
     def _source_of(self, stream: Any) -> SourceStream:
-        if not isinstance(stream, str) or stream not in self.sources:
-            raise RecordsWithoutSchemaException(f"A record of {_named(stream)} came before the SCHEMA of its stream.")
-        return self.sources[stream]
+        if not isinstance(stream, str) or stream not in self.source_streams:
+            raise RecordsWithoutSchemaException(
+                f"A record of {_named(stream)} came before the SCHEMA of its stream, which the tap has to write first."
+            )
+        return self.source_streams[stream]
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Make the sinks that the stream's maps lead to; a changed schema makes no new one."""
@@ -125,13 +127,17 @@ class TargetKlar(Target):
         stream, schema = message_dict["stream"], message_dict["schema"]
         properties = schema.get("properties") if isinstance(schema, dict) else None
         if not isinstance(stream, str) or not isinstance(properties, dict):
-            raise InvalidInputLine("a SCHEMA without `properties`")
+            raise InvalidInputLine(f"a SCHEMA of {_named(stream)} without `properties`, which every SCHEMA has to have")
         line = message_dict[LINE]
-        if stream in self.sources and self.sources[stream].schema_line == line:
+        if stream in self.source_streams and self.source_streams[stream].schema_line == line:
             return  # as from taps that write it before each STATE
         other = unmatched_map(self.mapper.stream_maps_dict, self.mapper.stream_maps, stream)
         if other is not None:
-            self.logger.warning("No stream map is for %s. Was the map of %s meant?", shorten(stream), shorten(other))
+            self.logger.warning(
+                "%s has no stream map. If the map of %s is meant for it, rename the map.",
+                shorten(stream),
+                shorten(other),
+            )
         keys = names_of(message_dict.get("key_properties"))
         maps = registered(self.mapper, stream, schema, keys)
         self.dispatcher.rejects.schema(stream, line)
@@ -150,7 +156,7 @@ class TargetKlar(Target):
                 if removed is None
                 else PlainRoute(stream, keys, klar_stream, removed)
             )
-        source = self.sources.setdefault(stream, SourceStream(stream))
+        source = self.source_streams.setdefault(stream, SourceStream(stream))
         source.update(line, schema, routes, expressions)
         self._lookahead.watch(source, wildcard=is_wildcard(defined, stream))
         self._direct_reader()
@@ -164,11 +170,13 @@ class TargetKlar(Target):
         raise FatalSyncError(_unknown(stream, alias, columns))
 
     def _direct_reader(self) -> None:
-        """Have the reader add records where they go, by way of the lookahead only while that has something to hold."""
+        """Set the reader's record handlers: the lookahead while it holds or watches something, else the streams."""
         self._detour = not self._lookahead.is_idle
-        for name, source in self.sources.items():
+        for name, source in self.source_streams.items():
             direct = source.routes[0].add if len(source.routes) == 1 else source.add
-            self._reader.sources[name] = partial(self._lookahead.pass_record, source) if self._detour else direct
+            self._reader.record_handlers[name] = (
+                partial(self._lookahead.pass_record, source) if self._detour else direct
+            )
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""
@@ -177,15 +185,15 @@ class TargetKlar(Target):
             self._lookahead.pass_state(state_of(message_dict[LINE]))
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
-        """Take the records of the files that a BATCH message names, each as if it had come in a message of its own."""
+        """Add the records of the files that a BATCH message names, each as if it had come in its own message."""
         self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
         source = self._source_of(stream)
         for record in records(message_dict, self._reader.lines):
-            self._lookahead.pass_record(source, record, record_line(stream, record))
+            self._lookahead.pass_record(source, record, record_message(stream, record))
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        """Ignore it, and say so once a stream: Klar has upserts, not table versions."""
+        """Ignore it, and log that once per stream: Klar has upserts, not table versions."""
         stream = _named(message_dict.get("stream"))
         if stream not in self._ignored_versions:
             self._ignored_versions.add(stream)
@@ -200,7 +208,7 @@ class TargetKlar(Target):
     # What the SDK asks for
 
     def get_sink(self, stream_name: str, **_: Any) -> KlarSink:
-        """Return the one sink of a stream of Klar's, whatever schemas its source streams have."""
+        """Return the one sink of a stream of Klar's, for all source streams and schemas."""
         if stream_name not in self.sinks:
             sink = KlarSink(self, self._stream(CONTRACTS[stream_name]))
             self._sinks_active[stream_name] = self.sinks[stream_name] = sink
@@ -245,7 +253,7 @@ class TargetKlar(Target):
         if errors and raise_errors:
             raise ConfigValidationError("The configuration is not usable.", errors=errors)
         if foreign:
-            self.logger.warning("Settings that target-klar does not have are ignored: %s", ", ".join(foreign))
+            self.logger.warning("Unknown settings are ignored: %s. Check the spelling.", ", ".join(foreign))
         return errors
 
     def _setup_signal_handlers(self) -> None:
@@ -259,10 +267,11 @@ class TargetKlar(Target):
         """
         missing = sorted(requires - message_dict.keys())
         if missing:
-            raise InvalidInputLine(f"a {message_dict['type']} without `{missing[0]}`")
+            kind, of = message_dict["type"], f" of {_named(message_dict['stream'])}" if "stream" in message_dict else ""
+            raise InvalidInputLine(f"a {kind}{of} without `{missing[0]}`, which every {kind} has to have")
 
     def _poll(self) -> float:
-        """Act on what came in, flush what has waited long enough, and return how long both can be left alone."""
+        """Act on results, flush batches that waited long enough, and return for how many seconds nothing is due."""
         now = time.monotonic()
         wait_limit = self.config["batch_wait_limit_seconds"]
         held = self._lookahead.poll(now)

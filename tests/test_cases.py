@@ -69,8 +69,8 @@ DELETED_ELSEWHERE = record("refunds", id=1, created_at=TIME, line_items=[ONE_LIN
 OMITTED = "refunds: fields that Klar does not know were omitted: _sdc_lsn_deleted_at"
 MARK_MAP = {"refunds": {"_sdc_deleted_at": "record.get('_sdc_lsn_deleted_at')"}}
 OTHER_MARK = (
-    "refunds: 1 record of refunds went on as living with _sdc_lsn_deleted_at set, which looks like a mark of deletion. "
-    f"If it is one, add it to the stream's map: {json.dumps(MARK_MAP)}"
+    "refunds: 1 record of refunds with _sdc_lsn_deleted_at set, which looks like a mark of deletion, did not count as "
+    f"deleted. If it is one, add it to the stream's map: {json.dumps(MARK_MAP)}"
 )
 
 CASES = {
@@ -104,7 +104,8 @@ CASES = {
     ),
     "a field that a later version knows is rejected with the setting": Case(
         [schema("orders"), record("orders", **ORDER, lineItems=[SOLD | {"bundledProducts": [SOLD]}])],
-        error="orders 1: lineItems[0].bundledProducts is known to Klar from version 07.2025 on: set `orders_api_versi",
+        error="target-klar rejected orders 1: lineItems[0].bundledProducts is known to Klar from version 07.2025 "
+        "on: set `orders_api_versi",
     ),
     "a tax rate in percent is warned of": Case(
         [schema("orders"), record("orders", **ORDER, lineItems=[SOLD | {"taxes": [{"taxRate": 19}]}])],
@@ -127,8 +128,8 @@ CASES = {
     "an id that went through a float is rejected": Case(
         [schema("transaction_costs", "order_id")]
         + [record("transaction_costs", order_id=7.205759406317978e17, transaction_costs=each) for each in (1.5, 2.5)],
-        error="transaction_costs (no key): orderId must be text that is not empty (found number 7.205759406317978E+17, "
-        "which went through a float",
+        error="target-klar rejected transaction_costs (no key, record 1 of the run): orderId must be text that is not "
+        "empty (found number 7.205759406317978E+17, which went through a float",
     ),
     "another mark of deletion is named with the map": Case(
         [schema("refunds"), DELETED_ELSEWHERE], {"refunds": [REFUND]}, (OMITTED, OTHER_MARK)
@@ -146,7 +147,8 @@ CASES = {
     ),
     "a negative quantity is rejected with a hint at the sign": Case(
         [schema("refunds"), tap_refund("1", quantity=-1)],
-        error="refunds 1: lineItems[0].refundedQuantity must be a number, 0 or more [negative_quantity] (found number "
+        error="target-klar rejected refunds 1: lineItems[0].refundedQuantity must be a number, 0 or more "
+        "[negative_quantity] (found number "
         "-1); WooCommerce, for one, writes refunds negative: negate it in a stream map (`-quantity`)",
     ),
     "a filter that drops everything is told": Case(

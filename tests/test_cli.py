@@ -123,12 +123,24 @@ def test_check_is_content_with_a_token_that_works_for_one_stream(klar: Sandbox, 
     assert below[0].startswith("The API token was refused (HTTP 403, URL/refunds/status). Check `api_token`: ")
 
 
+def test_check_gives_a_reason_once_that_several_streams_share(klar: Sandbox, tmp_path: Path) -> None:
+    klar.misbehave("status:403@1x2", "status:503@5")
+    code, _, below, errors = check(klar, tmp_path)
+    assert (code, errors) == (0, [])
+    assert [re.search(r"HTTP \d+", text) and text[:20] for text in below] == [
+        "The API token was re",
+        "orders: no answer fr",
+    ]
+
+
 def test_check_fails_where_the_token_works_for_no_stream(klar: Sandbox, tmp_path: Path) -> None:
     code, rows, below, errors = check(klar, tmp_path, api_token="not-the-right-one")
     assert code == 1
     assert rows == [row + REFUSED for row in (REFUNDS_ROW, COSTS_ROW, *OTHERS)]
-    assert [text.partition(" (")[0] for text in below] == ["The API token was refused"] * 5
-    assert errors == ["Klar shows the status of no stream. The lines above say why."]
+    assert below == []
+    (error,) = errors
+    assert error.startswith("Klar shows the status of no stream. The API token was refused (HTTP 401, ")
+    assert error.count("Check `api_token`") == 1
     assert "not-the-right-one" not in "".join([*below, *errors])
 
 
@@ -228,8 +240,5 @@ def test_without_stdin_the_run_says_what_to_do(klar: Sandbox, tmp_path: Path) ->
     ended = closed_stdin("--config", config)
     assert (ended.code, ended.out) == (1, "")
     assert ended.errors == [
-        (
-            "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input. No STATE was "
-            "written."
-        )
+        ("No input: stdin is closed. Pipe a tap into target-klar, or name a file with `--input`. No STATE was written.")
     ]

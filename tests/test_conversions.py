@@ -120,7 +120,7 @@ REFUND_CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | str]] = {
     "nine digits": ({"createdAt": "999999999"} | item(), {"createdAt": 999_999_999} | item()),
     "eight digits": (
         {"createdAt": "20240101"} | item(),
-        TIME.format('text "20240101", which looks like a date, not seconds'),
+        TIME.format('text "20240101", which is too small for Unix seconds: a date, perhaps'),
     ),
     "thirteen digits": (
         {"createdAt": "1704110400000"} | item(),
@@ -132,15 +132,15 @@ REFUND_CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | str]] = {
     ),
     "a date as a number": (
         {"createdAt": 20240101} | item(),
-        TIME.format("number 20240101, which looks like a date, not seconds"),
+        TIME.format("number 20240101, which is too small for Unix seconds: a date, perhaps"),
     ),
     "Excel's day number": (
         {"createdAt": 45292} | item(),
-        TIME.format("number 45292, which looks like a date, not seconds"),
+        TIME.format("number 45292, which is too small for Unix seconds: a date, perhaps"),
     ),
     "Excel's day number with a time": (
         {"createdAt": 45292.5} | item(),
-        TIME.format("number 45292.5, which looks like a date, not seconds"),
+        TIME.format("number 45292.5, which is too small for Unix seconds: a date, perhaps"),
     ),
     "words": ({"createdAt": "yesterday"} | item(), TIME.format("text of 9 characters")),
     "a day that is none": ({"createdAt": "2024-02-30"} | item(), TIME.format('text "2024-02-30"')),
@@ -257,7 +257,8 @@ def test_20_extra_columns_never_reach_klar_and_one_warning_names_them(klar: Sand
     assert {frozenset(held) for held in klar.refunds.values()} == {frozenset({"id", "createdAt", "lineItems"})}
     assert not any(b"column_" in body or b"example.com" in body for body in klar.bodies)
     assert [text.split("|", 3)[3].strip() for text in ended.said("WARNING")] == [
-        "refunds: fields that Klar does not know were omitted: " + ", ".join(extra)
+        "refunds: fields that Klar does not know were omitted: " + ", ".join(extra) + ". Ignore this, map "
+        "them to Klar's fields, or list them in `extra_fields`."
     ]
     assert "value-" not in ended.err
     assert "anna@example.com" not in ended.err
@@ -273,7 +274,7 @@ def test_times_without_a_zone_are_utc_which_is_said_once_a_stream(klar: Sandbox)
     ended = run(klar, lines)
     assert {held["createdAt"] for held in klar.refunds.values()} == {NOON}
     (told,) = ended.said("read as UTC")
-    assert re.search(r"\| INFO     \| .* \| refunds: times without a zone were read as UTC$", told)
+    assert re.search(r"\| INFO     \| .* \| refunds: times without a zone were read as UTC: createdAt$", told)
 
 
 def test_extra_fields_are_sent_as_they_are_at_any_level_by_their_exact_names(klar: Sandbox) -> None:

@@ -76,7 +76,7 @@ def test_without_memory_what_is_in_flight_ends_and_the_state_over_it_goes_out(kl
         over.set()
         error = ends_in_one_line(run)
 
-    assert error.startswith("There is no memory left.")
+    assert error.startswith("Out of memory.")
     assert run.states[-1] == 2 * BATCH
     assert "R-1" not in run.err
 
@@ -99,7 +99,7 @@ def test_without_any_thread_nothing_is_sent_and_no_state_goes_out(klar: Sandbox)
         limit(run, resource.RLIMIT_AS, of(run, "VmSize") + 4 * MB)
         run.feed([refund_record("last"), state("last")])
         error = ends_in_one_line(run)
-    assert error.startswith("Unexpected error: ")
+    assert error.startswith("No thread can be started. Raise the limits")
     assert (run.states, klar.posts()) == ([], [])
 
 

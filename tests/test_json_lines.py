@@ -152,7 +152,7 @@ def test_a_line_that_is_no_object_stops_the_run_and_what_came_before_is_delivere
 def test_an_empty_result_is_a_warning(klar: Sandbox) -> None:
     ended = run(klar, ["", ""], *AS_COSTS)
     assert (ended.code, klar.posts()) == (0, [])
-    assert ended.said("The input held no record, so nothing was loaded.")
+    assert ended.said("The input has no record, so nothing was loaded.")
 
 
 def test_a_stream_that_klar_does_not_have_is_an_error_with_the_likely_one(klar: Sandbox) -> None:

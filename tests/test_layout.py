@@ -28,14 +28,15 @@ ROOMS = {
     "batch_files": "records runtime",
     "input_forms": "records",
     "reader": "input_forms records runtime",
-    "sources": "contract delivery map_columns mapping records",
-    "lookahead": "sources",
+    "source_streams": "contract delivery map_columns mapping records",
+    "lookahead": "source_streams",
     "sinks": "delivery",
     "target": "api batch_files contract delivery lookahead map_columns mapping reader records runtime settings sinks "
-    "sources suggestions",
+    "source_streams suggestions",
     "progress": "",
-    "run": "delivery progress runtime settings sources target",
-    "preview": ("contract delivery map_columns mapping reader records runtime settings sources suggestions target"),
+    "run": "delivery progress runtime settings source_streams target",
+    "preview": "contract delivery map_columns mapping reader records runtime settings source_streams suggestions "
+    "target",
     "cli": "api contract preview run runtime settings target",
     "__main__": "cli runtime",
 }

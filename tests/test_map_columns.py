@@ -128,8 +128,8 @@ def test_a_renamed_column_stops_the_run_before_anything_is_sent_or_acknowledged(
 
     assert (ended.code, ended.states, klar.posts()) == (1, [0], [])
     assert ended.errors[0].startswith(
-        "The stream map of returns reads `rows` for `lineItems`, which neither the SCHEMA nor the first 1000 records "
-        "have (they have id, created_at, rows_v2). Correct it in `stream_maps`."
+        "The stream map of returns reads `rows` for `lineItems`, found neither in the SCHEMA nor in the first 1000 "
+        "records (found: id, created_at, rows_v2). Correct it in `stream_maps`."
     )
     assert rejects.read_text() == ""
 

@@ -153,8 +153,9 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
 
         assert night.code == 1
         assert error_of(night) == (
-            'refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). The run stops before this '
-            "record. Set `rejects_path` to write rejected records to a file and continue. No STATE was written."
+            "target-klar rejected refunds 251: lineItems[0].refundedQuantity must be a number (found text of 3 "
+            "characters). The run stops before this record. Set `rejects_path` to write rejected records to a file and "
+            "continue. No STATE was written."
         )
         assert len(klar.refunds) == 250
         assert project.state(STATE) is None
@@ -164,11 +165,11 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
         assert morning.code == 0, morning.log
         assert summary_of(morning) == "refunds: 499 stored"
         assert said(morning, "warning") == [
-            'refunds 251: lineItems[0].refundedQuantity must be a number (found text "two"). Written to rejects.jsonl.',
             (
-                "Records rejected: 1, to be found in rejects.jsonl. Most often: "
-                "1 x lineItems[].refundedQuantity must be a number"
+                "target-klar rejected refunds 251: lineItems[0].refundedQuantity must be a number (found text of 3 "
+                "characters). Written to rejects.jsonl."
             ),
+            "Records rejected: 1, see rejects.jsonl. Most often: 1 x lineItems[].refundedQuantity must be a number",
         ]
         assert klar.refunds.keys() == {str(number) for number in range(1, 501)} - {"251"}
         assert files_read(project) == ["refunds"]
@@ -183,7 +184,8 @@ def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path:
 
         assert night.code == 1
         assert error_of(night) == (
-            "refunds 101: lineItems is required. The run stops before this record: 100 others were rejected "
+            "target-klar rejected refunds 101: lineItems is required. The run stops before this record: 100 others "
+            "were rejected "
             "(`rejects_limit`). Look for a mistake in the mapping. No STATE was written."
         )
         assert klar.refunds == {}
@@ -211,8 +213,7 @@ def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_fixed(tmp_path: 
 
         assert night.code == 0, night.log
         assert said(night, "warning")[-1] == (
-            "Records rejected: 10, to be found in rejects.jsonl. Most often: "
-            "10 x lineItems[].refundedQuantity must be a number"
+            "Records rejected: 10, see rejects.jsonl. Most often: 10 x lineItems[].refundedQuantity must be a number"
         )
         assert len(klar.refunds) == 40
         assert len(rejected(project)) == 10
@@ -315,7 +316,7 @@ def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Pa
         assert night.code == 1
         assert re.fullmatch(
             rf"refunds: no answer from Klar at {klar.url}/refunds/status after \d+ attempts? in \d+ s \(HTTP 503\)\. "
-            r"Run again later\. No STATE was written\.",
+            r"Run again later; if it stays, check `api_url`\. No STATE was written\.",
             error_of(night),
         )
         assert klar.refunds == {}
@@ -340,8 +341,8 @@ def test_ninth_night_rejects_make_the_job_red_and_the_state_is_kept(tmp_path: Pa
 
         assert night.code == 1
         assert error_of(night) == (
-            "fail_on_rejects: 1 record rejected, to be found in rejects.jsonl; everything else is at Klar and "
-            "acknowledged."
+            "fail_on_rejects: 1 record rejected and written to rejects.jsonl; everything else is loaded and "
+            "acknowledged. Correct the mapping, and send the file again with `--input`."
         )
         assert len(klar.refunds) == 49
         assert files_read(project) == ["refunds"]

@@ -30,7 +30,7 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "no type": (f'{{"a":"{SECRET}"}}', "not a Singer message: it has no `type`"),
     "a type that is no text": ('{"type":[]}', "a Singer message of an unknown `type`"),
     "an unknown type": (f'{{"type":"{SECRET}"}}', "a Singer message of an unknown `type`"),
-    "no record": ('{"type":"RECORD","stream":"refunds"}', "a RECORD without `record`"),
+    "no record": ('{"type":"RECORD","stream":"refunds"}', "a RECORD of refunds without `record`"),
     "no stream": ('{"type":"RECORD","record":{}}', "a RECORD without `stream`"),
     "a stream that is no text": (
         '{"type":"RECORD","stream":[],"record":{}}',
@@ -50,22 +50,22 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     ),
     "a SCHEMA without properties": (
         '{"type":"SCHEMA","stream":"refunds","schema":{}}',
-        "a SCHEMA without `properties`",
+        "a SCHEMA of refunds without `properties`",
     ),
     "a SCHEMA whose properties are none": (
         '{"type":"SCHEMA","stream":"transaction_costs","schema":{"properties":3}}',
-        "a SCHEMA without `properties`",
+        "a SCHEMA of transaction_costs without `properties`",
     ),
-    "a SCHEMA without a schema": ('{"type":"SCHEMA","stream":"refunds"}', "a SCHEMA without `schema`"),
+    "a SCHEMA without a schema": ('{"type":"SCHEMA","stream":"refunds"}', "a SCHEMA of refunds without `schema`"),
     "a STATE without value": ('{"type":"STATE"}', "a STATE without `value`"),
-    "a BATCH without files": ('{"type":"BATCH","stream":"refunds"}', "a BATCH without `encoding`"),
+    "a BATCH without files": ('{"type":"BATCH","stream":"refunds"}', "a BATCH of refunds without `encoding`"),
     "a BATCH with nonsense": (
         '{"type":"BATCH","stream":"refunds","encoding":5,"manifest":[]}',
-        "a BATCH message whose `encoding` or `manifest` is not what it should be",
+        "a BATCH message of refunds whose `encoding` is not an object",
     ),
     "a BATCH of what is no file": (
         '{"type":"BATCH","stream":"refunds","encoding":{"format":"jsonl"},"manifest":[[[]]]}',
-        "a BATCH message whose `manifest` names something that is no file",
+        "a BATCH message of refunds whose `manifest` is not a list of file addresses",
     ),
     "brackets": ("[" * DEEP, "not usable JSON (nested deeper than this Python reads)"),
     "brackets in a record": (
@@ -104,6 +104,23 @@ def test_a_malformed_line_stops_the_run_with_all_before_it_delivered_and_checkpo
     assert len(ended.err) < 4000
 
 
+def test_a_line_that_is_too_long_to_read_is_named_by_its_number(klar: Sandbox) -> None:
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1), b"x" * (65 << 20), state(2)])
+    assert (ended.code, ended.states, set(klar.refunds)) == (1, [1], {"a"})
+    assert ended.errors == [
+        f"Line 4 of the input: longer than 64 MB. Have the tap leave out what makes it so long. {KEPT}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "first", [refund_record("a"), {"type": "SCHEMA", "stream": "refunds"}, {"type": "BATCH", "stream": "refunds"}]
+)
+def test_a_singer_message_that_is_wrong_is_not_taken_for_a_row(klar: Sandbox, first: Any) -> None:
+    (error,) = run(klar, [first]).errors
+    assert error.startswith("Line 1 of the input: ")
+    assert "--stream" not in error
+
+
 def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
     bad = ['"text"', "5", "null", "[1]", "true"]
     lines = [
@@ -118,8 +135,9 @@ def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox
     assert (stopped.code, stopped.states, set(klar.refunds)) == (1, [1], {"a"})
     assert stopped.errors == [
         (
-            "refunds (no key): record must be an object (found text of 4 characters). The run stops before this "
-            "record. Set `rejects_path` to write rejected records to a file and continue. "
+            "target-klar rejected refunds (no key, record 2 of the run): record must be an object (found text "
+            "of 4 characters). The run stops before this record. Set `rejects_path` to write rejected records to a "
+            "file and continue. "
             "The last STATE written covers 1 of the 2 records read."
         )
     ]

@@ -156,17 +156,21 @@ def test_a_rate_in_the_wrong_place_of_an_order_is_told_by_its_path_in_klars_word
     bad = row(4) | {"line_items": [{"id": 1, "quantity": 1, "taxes": [{"tax_rate": "17%"}]}]}
     ended = run(klar, [ORDERS_SCHEMA, record("orders", **bad)])
     assert ended.code == 1
-    assert 'orders 4: lineItems[0].taxes[0].taxRate must be a number (found text "17%")' in ended.errors[0]
+    assert (
+        'target-klar rejected orders 4: lineItems[0].taxes[0].taxRate must be a number (found text "17%")'
+        in ended.errors[0]
+    )
 
     ended = run(klar, [ORDERS_SCHEMA, record("orders", **bad)], validate_records=False)
     assert ended.code == 1
-    assert "orders 4: lineItems[0].taxes[0].taxRate must be a number" in ended.errors[0]
+    assert "Klar rejected orders 4: lineItems[0].taxes[0].taxRate must be a number" in ended.errors[0]
+    assert "target-klar rejected" not in ended.errors[0]
 
 
 def test_cogs_need_a_line_item_or_a_sku(klar: Sandbox) -> None:
     ended = run(klar, [schema("cogs", "order_id"), record("cogs", order_id=1, product_cogs=2)])
     assert ended.code == 1
-    assert "cogs 1: lineItemId or sku is required." in ended.errors[0]
+    assert "target-klar rejected cogs 1: lineItemId or sku is required." in ended.errors[0]
 
 
 PERSONAL = {
@@ -188,7 +192,7 @@ def test_no_message_shows_what_stands_below_a_customer_or_an_address(
         rejects_path=str(tmp_path / "rejects"),
     )
     assert ended.code == 0
-    assert f"orders 1: {name}." in ended.err
+    assert f"{'target-klar' if validate else 'Klar'} rejected orders 1: {name}." in ended.err
     assert "customer.example" not in ended.err
     assert "95028" not in ended.err
     assert set(klar.orders) == {"2"}

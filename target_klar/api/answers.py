@@ -19,11 +19,11 @@ from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NestedTooDeepError, NotJSONError, decode, read_strictly
 
 REFUSES_TOKEN: Final = (401, 403)
-_REFUSING: Final = (400, 422)
+_REJECTING: Final = (400, 422)
 _NOT_FOUND: Final = 404
 _TOO_LARGE: Final = 413
 _MULTI_STATUS: Final = 207
-_TAKING: Final = (200, 201, 202, 204, _MULTI_STATUS)
+_ACCEPTING: Final = (200, 201, 202, 204, _MULTI_STATUS)
 _TEMPORARY: Final = (408, 425, 429)  # and every 5xx, as Klar's Magento module has it
 _FAILURE: Final = re.compile("fail|error", re.IGNORECASE)
 _NO_FAILURE: Final[tuple[Any, ...]] = (None, False, 0, "", "0", [], {})
@@ -37,7 +37,7 @@ class Verdict(enum.Enum):
 
     ACCEPTED = "accepted"
     PARTIAL = "partial"
-    REFUSED = "refused"
+    REJECTED = "rejected"
     TOO_LARGE = "too large"
     NOT_KLARS = "refused, but not by Klar"
 
@@ -56,22 +56,22 @@ def is_temporary(status: int) -> bool:
 
 def is_foreign_refusal(status: int, body: bytes) -> bool:
     """Tell whether somebody other than Klar refuses the request, with a page or with plain text."""
-    return status in _REFUSING and bool(body.strip()) and not is_klars(body)
+    return status in _REJECTING and bool(body.strip()) and not is_klars(body)
 
 
 def why_no_answer(status: int, body: bytes, *, announced: bool, may_be_empty: bool) -> str | None:
-    """Say why a whole HTTP answer is none of Klar's, so that only another try can tell; None where it may be one.
+    """Say why an HTTP answer is not Klar's, so that the request has to be retried; None if it may be Klar's.
 
     `announced` tells whether the answer said where its body ends: of one that did not, a proxy may have cut any part.
     `may_be_empty` tells whether Klar answers this request with an empty body.
     """
     if is_temporary(status):
         what = describe_body(body) if body.strip() and not is_klars(body) else None
-    elif status not in (*_TAKING, *_REFUSING):
+    elif status not in (*_ACCEPTING, *_REJECTING):
         return None
     elif body:
         what = _what_is_wrong(status, body)
-    elif status in _TAKING and status != _MULTI_STATUS and may_be_empty:
+    elif status in _ACCEPTING and status != _MULTI_STATUS and may_be_empty:
         what = None if announced else "an empty body of no announced length, which a proxy may have cut"
     else:
         what = "an empty body"
@@ -89,13 +89,13 @@ def judge(status: int, body: bytes) -> Answer | None:
         return Answer(Verdict.TOO_LARGE, "the request is too large (HTTP 413)")
     if is_foreign_refusal(status, body):
         return Answer(Verdict.NOT_KLARS, f"HTTP {status} with {describe_body(body)}")
-    if status in _REFUSING:
-        return Answer(Verdict.REFUSED, _read(body))
-    return _judge_success(status, body) if status in _TAKING else None
+    if status in _REJECTING:
+        return Answer(Verdict.REJECTED, _read(body))
+    return _judge_success(status, body) if status in _ACCEPTING else None
 
 
 def what_to_check(status: int, body: bytes, url: str, settings: str) -> str:
-    """Return the message for an answer that is no verdict and will not change; `settings` made the address."""
+    """Return the message for an answer that retries will not change; `settings` are those that made the address."""
     foreign = "" if is_klars(body) else f" with {describe_body(body)}"
     if status in REFUSES_TOKEN:
         also = " A proxy or firewall before Klar may have sent it: check `api_url` too." if foreign else ""
@@ -106,7 +106,7 @@ def what_to_check(status: int, body: bytes, url: str, settings: str) -> str:
     if status == _NOT_FOUND:
         return f"Not found: {url} (HTTP 404{foreign}). Check {settings}."
     if status in range(300, 400):
-        return f"{url} redirects (HTTP {status}{foreign}), and the token does not follow. Check {settings}."
+        return f"{url} redirects (HTTP {status}{foreign}); the token is sent to no other address. Check {settings}."
     text = describe_body(body) if foreign else quote(body)
     return f"Unexpected answer from {url} (HTTP {status}): {text}. Check {settings}."
 
@@ -119,7 +119,7 @@ def _judge_success(status: int, body: bytes) -> Answer | None:
     if said == "VALID" and any(_FAILURE.match(name) and content[name] not in _NO_FAILURE for name in content):
         return None  # it contradicts itself
     if said == "INVALID":
-        return Answer(Verdict.REFUSED, content)
+        return Answer(Verdict.REJECTED, content)
     if said == "PARTIALLY_VALID" or status == _MULTI_STATUS:
         return Answer(Verdict.PARTIAL, content)
     return Answer(Verdict.ACCEPTED, content) if said == "VALID" else None
@@ -130,7 +130,7 @@ def _what_is_wrong(status: int, body: bytes) -> str | None:
     if not is_klars(body):
         return f"{describe_body(body)} that is not Klar's"
     if len(body) >= MAX_BODY:
-        return f"a body of {MAX_BODY:,} bytes or more" if status in _TAKING else None
+        return f"a body of {MAX_BODY:,} bytes or more" if status in _ACCEPTING else None
     if read_strictly(body) is not None:
         return None
     try:
@@ -141,11 +141,11 @@ def _what_is_wrong(status: int, body: bytes) -> str | None:
         return "broken JSON"
     else:
         refuses = isinstance(content, dict) and content.get("status") in ("INVALID", "PARTIALLY_VALID")
-    return None if refuses or status in _REFUSING else "JSON that cannot be read to the letter"
+    return None if refuses or status in _REJECTING else "JSON that cannot be read to the letter"
 
 
 def _read(body: bytes) -> Any:
-    """Return the JSON of an answer, whatever its bytes are; None where it is too large or nested too deep."""
+    """Return the JSON of an answer, also of broken UTF-8; None if it is too large or nested too deep."""
     if len(body) >= MAX_BODY:
         return None
     try:
@@ -179,7 +179,7 @@ class Status(NamedTuple):
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Status:
-        """Read Klar's status object; what a data source that was never used lacks, or is no figure, is None."""
+        """Read Klar's status object; a member that is missing (in a new data source), or not a figure, is None."""
         figures = (content.get(name) for name in ("total", "lastBatchCount", "lastSuccess", "lastFailure"))
         return cls(*(shorten(str(figure)) if isinstance(figure, str | int | Decimal) else None for figure in figures))
 

@@ -1,4 +1,4 @@
-"""HTTP to Klar and nothing of Singer: token, timeouts, retries. Every call ends accepted, refused or failed.
+"""HTTP to Klar, without Singer: token, timeouts, retries. Every call ends accepted, rejected or failed.
 
 What Klar answers is described on its help pages for Refunds and Transaction Costs; what those pages leave open
 (which statuses are worth another try, an answer of 207) follows Klar's own Magento module.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from target_klar.contract.streams import Contract
 
 _FOREIGN_TRIES = 3
-"""How often a page has to refuse a request until the request is looked into, and not the page."""
+"""After so many refusals by a page that is not Klar's, the request itself is taken for the cause."""
 _FROZEN_SECONDS = 1.0
 """An attempt that took longer than its time by this much stood still, with its process."""
 
@@ -184,7 +184,10 @@ class Client:
             if tried.retry_after and tried.retry_after >= self._remaining(state):
                 asked = f", asking to wait {tried.retry_after:,.0f} s, more than `retry_timeout_seconds` leaves"
             reason = f"{tried.reason}{asked}"
-            raise KlarError(f"{stream}: no answer from Klar at {url} after {tries} ({reason}). Run again later.")
+            raise KlarError(
+                f"{stream}: no answer from Klar at {url} after {tries} ({reason}). Run again later; if it stays, check "
+                "`api_url`."
+            )
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             self.retries += method == "POST"  # naming the body would keep it for as long as tenacity's cycles live

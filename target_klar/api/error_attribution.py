@@ -82,7 +82,7 @@ def _hidden(fault: _Fault, private: Collection[str]) -> _Fault:
     path = fault.problem.path
     if not any(step in private for step in _STEP.findall(path)):
         return fault
-    return fault._replace(problem=Problem(path, "is refused by Klar, whose words are not shown: personal data"))
+    return fault._replace(problem=Problem(path, "was rejected; Klar's reason is not shown: personal data"))
 
 
 class _Sent:
@@ -168,7 +168,7 @@ def _faults_of(node: Mapping[str, Any], path: str, target: Any) -> Iterator[_Fau
             yield from _faults(value, path, target)
         elif _FAILED_IDS.match(name) and isinstance(value, list):
             for failed in value:
-                yield _Fault(Problem("", "Klar named it among those that failed"), name=failed)
+                yield _Fault(Problem("", "Klar lists it as failed, without a reason"), name=failed)
 
 
 def _flat(node: Mapping[str, Any]) -> Iterator[_Fault]:

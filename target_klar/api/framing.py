@@ -27,7 +27,7 @@ Fields = list[tuple[str, str]]
 
 
 class BrokenAnswerError(http.client.HTTPException):
-    """What came is no whole answer; the text says in a few words of ours why."""
+    """The answer is incomplete or malformed; the text says why, in our words."""
 
 
 class NothingReceivedError(BrokenAnswerError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from target_klar.contract.quality import ORDER_NAME, UNMATCHABLE_ID, cost, not_a_placeholder, with_rules
-from target_klar.contract.schema import closed, key, number, one_of
+from target_klar.contract.schema import at_least_one, closed, key, number
 
 if TYPE_CHECKING:
     from target_klar.contract.quality import Rule
@@ -26,18 +26,18 @@ TRANSACTION_COSTS: Final = closed(
     orderId=_order_id(
         "the order's id, on Shopify not its name; sent again, the costs replace those that Klar has", ORDER_NAME
     ),
-    transactionCosts=cost(number("all of it")),
+    transactionCosts=cost(number("all fees of the order, as one amount")),
 )
 
 LOGISTICS_COSTS: Final = closed(
     "What the merchant paid to ship one order.",
     ["orderId", "totalLogisticsCosts"],
     orderId=_order_id("the order's id at Klar; sent again, the costs replace those that Klar has"),
-    totalLogisticsCosts=cost(number("all of it without tax; 0 is allowed (the page's example)")),
+    totalLogisticsCosts=cost(number("all shipping costs of the order, without tax; 0 is allowed (the page's example)")),
 )
 
 # That `orderId` with `lineItemId` or `sku` is the key, and that both may be there, is our reading.
-COGS: Final = one_of(
+COGS: Final = at_least_one(
     ["lineItemId", "sku"],
     closed(
         "What one product in one order cost the merchant.",

@@ -38,7 +38,7 @@ class Rule:
     clean: Callable[[Values], bool] | None = None
     """Whether none of many values meets it, where that is faster to tell than one by one."""
     disproved: Callable[[Values], bool] | None = None
-    """Whether one of many values shows that the rule does not hold for the run, whatever else comes."""
+    """Whether one of many values rules out the rule for the whole run."""
     counted: Callable[[Values], int] | None = None
     """How many of the records that these values are of, one each, may meet it; None: all."""
     least: int = 1
@@ -123,7 +123,7 @@ def _all_may_match(ids: Values) -> bool:
 
 UNMATCHABLE_ID: Final = Rule(
     "unmatchable_id",
-    "an id that can match none of another source",
+    "an id that cannot match one of another source",
     "Blanks, invisible characters, `gid://`, `.0`, `e+17` and words such as `nan` come from the source or a map: "
     "write the bare id.",
     _matches_nothing,
@@ -225,6 +225,6 @@ def amount(node: Node) -> Node:
 def cost(node: Node) -> Node:
     """Return a node for the one amount of an object that is a cost."""
     # A cost bears no currency, so whole yen are warned of like cents. Who has them ignores the rule by its name, once;
-    # fees a hundred times too high would spoil every figure at Klar, and nobody would hear of it.
+    # fees a hundred times too high would spoil every figure at Klar, and nobody would notice.
     unless = " If their currency has none, ignore the rule (`ignore_quality_rules`)."
     return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))

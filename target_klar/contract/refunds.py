@@ -31,7 +31,8 @@ REFUNDED_LINE_ITEM: Final = closed(
 ZERO_QUANTITIES: Final = Rule(
     "zero_quantities",
     "no refunded piece on any line",
-    "A goodwill refund has no pieces, but half of all refunds are no goodwill: check the column of `refundedQuantity`.",
+    "Goodwill refunds have no pieces, but hardly half of all refunds are goodwill: check the column of "
+    "`refundedQuantity`.",
     lambda lines: bool(lines) and not any(line.refundedQuantity for line in lines),
     lambda refunds: 0 not in [line.refundedQuantity for lines in refunds for line in lines],
     counted=lambda refunds: sum(map(bool, refunds)),  # a cancelled one has no lines, and says nothing
@@ -46,7 +47,7 @@ REFUND: Final = closed(
     createdAt=with_rules(time("when the refund was made"), IMPLAUSIBLE_TIME),
     updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
     lineItems=with_rules(
-        array(REFUNDED_LINE_ITEM, "the refunded lines; none of them cancels the refund"), ZERO_QUANTITIES
+        array(REFUNDED_LINE_ITEM, "the refunded lines; an empty array cancels the refund"), ZERO_QUANTITIES
     ),
 )
 

@@ -67,7 +67,7 @@ def closed(description: str, required: Sequence[str], /, **fields: Node) -> Node
     }
 
 
-def one_of(names: Sequence[str], node: Node) -> Node:
+def at_least_one(names: Sequence[str], node: Node) -> Node:
     """Return the node of an object that has to have at least one of these fields."""
     return node | {"anyOf": [{"required": [name]} for name in names]}
 
@@ -82,15 +82,17 @@ def since(version: str, node: Node) -> Node:
     return node | {"since": version}
 
 
-def at_version(node: Node, version: str, setting: str) -> Node:
+def for_api_version(node: Node, version: str, setting: str) -> Node:
     """Return a node as a version of the endpoint has it, MM.YYYY, set by `setting`: later fields may not be there."""
     match node:
         case {"since": first} if _month(version) < _month(first):
             return {"not": {}, "description": f"is known to Klar from version {first} on: set `{setting}`"}
         case {"properties": fields}:
-            return node | {"properties": {name: at_version(each, version, setting) for name, each in fields.items()}}
+            return node | {
+                "properties": {name: for_api_version(each, version, setting) for name, each in fields.items()}
+            }
         case {"items": item}:
-            return node | {"items": at_version(item, version, setting)}
+            return node | {"items": for_api_version(item, version, setting)}
     return node
 
 

@@ -85,7 +85,7 @@ class Contract:
 
     @cached_property
     def key_of(self) -> Callable[[Any], str]:
-        """Returns the key of an object read as its type: of several fields as JSON, which no two keys share."""
+        """Returns the key of a decoded object; a key of several fields as JSON, which is unique."""
         return self._several if self.also_key else attrgetter(self.key)
 
     def _several(self, read: Any) -> str:

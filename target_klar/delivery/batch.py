@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, gc=False):
     """The number of the first record with this key in the batch, which this one has superseded."""
     sent: bytes
     """What Klar gets, as JSON."""
-    source: str
+    source_stream: str
     """The tap's own stream."""
     line: bytes | None
     """The tap's own line; None where its record is what Klar gets."""
@@ -49,7 +49,7 @@ class Entry(msgspec.Struct, gc=False):
     def origin(self) -> Origin:
         """Where the record comes from: the tap's own stream, and the very bytes that the tap wrote."""
         record = self.sent if self.line is None else members(self.line)["record"]
-        return Origin(self.source, record, self.number)
+        return Origin(self.source_stream, record, self.number)
 
 
 class Batch:
@@ -67,7 +67,12 @@ class Batch:
         self.entries: dict[str, Entry] = {}
 
     def add(
-        self, number: int, conformed: Conformed, source: str, line: bytes | None, source_key: SourceKey | None = None
+        self,
+        number: int,
+        conformed: Conformed,
+        source_stream: str,
+        line: bytes | None,
+        source_key: SourceKey | None = None,
     ) -> Entry | None:
         """Add a record in the place of an earlier one with the same key, which is returned.
 
@@ -80,7 +85,7 @@ class Batch:
             earliest = before.earliest
             self.bytes -= before.size
         self.entries[conformed.key] = Entry(
-            number, earliest, text, source, line, conformed.cancels, conformed.amounts, source_key
+            number, earliest, text, source_stream, line, conformed.cancels, conformed.amounts, source_key
         )
         self.bytes += len(text) if line is None else len(text) + len(line)
         self.read += 1

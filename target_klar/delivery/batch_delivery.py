@@ -21,7 +21,7 @@ _FIRST_PAUSE: Final = 0.02
 _MAX_PAUSE: Final = 2.0
 
 
-class Reading(NamedTuple):
+class StatusReading(NamedTuple):
     """A status that shows a load, and how many seconds after Klar's answer it began to; 0 if no lag was seen."""
 
     status: Status
@@ -58,7 +58,8 @@ class BatchDelivery:
     remaining: int
     """How many of them may be rejected before the run stops."""
     verified: bool
-    """Klar took and counted a request of this stream in this run; else its status is read before, and counted after."""
+    """Whether Klar has accepted and counted a request of this stream in this run. If not, the status is read before the
+    first request, and compared with it afterwards."""
     status_timeout: float
     validate_only: bool
 
@@ -82,7 +83,7 @@ class BatchDelivery:
                 report.status = client.status(self.contract)
             while segment := bisection.next():
                 objects = [self.objects[position] for position in segment.positions]
-                taken = bisection.apply(segment, self._submit(client, objects, report))
+                taken = bisection.apply(segment, self._send(client, objects, report))
                 if taken:
                     report.confirmed = self.validate_only
                 if taken and not counted:
@@ -97,14 +98,14 @@ class BatchDelivery:
         report.retries = client.retries - retries
         return report
 
-    def _submit(self, client: Client, objects: list[bytes], report: DeliveryReport) -> Answer:
+    def _send(self, client: Client, objects: list[bytes], report: DeliveryReport) -> Answer:
         if self.validate_only and not self.contract.validates:
             return Answer(Verdict.ACCEPTED)  # checked here alone
         answer = client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
         report.answered_at = time.monotonic()
         return answer
 
-    def _count(self, client: Client, report: DeliveryReport, taken: int, sent: int) -> Reading:
+    def _count(self, client: Client, report: DeliveryReport, taken: int, sent: int) -> StatusReading:
         """Wait for the load of the first request, and see that Klar counts what it took of what was sent, or all of it.
 
         Raises:
@@ -116,22 +117,24 @@ class BatchDelivery:
                 client, self.contract, report.status, self.status_timeout, report.answered_at
             )
         except KlarError as error:
-            raise KlarError(f"{error} That was the first request, with {sent} sent in it.") from error
+            raise KlarError(
+                f"{error} It was the first request of the run, with {sent} record{'s' * (sent != 1)}."
+            ) from error
         counted = reading.status.last_batch_count
         if counted not in (str(taken), str(sent)):
             accepted = f" or the {taken} accepted" if taken < sent else ""
             raise KlarError(
                 f"{stream}: Klar accepted the first request, but its status counts {counted or 'none'}, not the {sent} "
-                f"sent{accepted}, so it may not read them as they are meant. Check `{self.contract.version_setting}`, "
-                "and that nothing else loads into this data source at the same time, or set "
-                "`status_timeout_seconds: 0`, with which no count is compared."
+                f"sent{accepted}, so it may have misread them. Check `{self.contract.version_setting}`, and that "
+                "nothing else loads into this data source at the same time. `status_timeout_seconds: 0` turns the "
+                "comparison off."
             )
         return reading
 
 
 def wait_until_confirmed(
     client: Client, contract: Contract, baseline: Status | None, timeout: float, answered_at: float, lag: float = 0.0
-) -> Reading:
+) -> StatusReading:
     """Read the status until it shows a load newer than `baseline`, for `timeout` seconds at the most.
 
     The reading begins no earlier than `lag` seconds after `answered_at`, when Klar answered last: until then a status
@@ -148,7 +151,7 @@ def wait_until_confirmed(
         began = time.monotonic()
         status = client.status(contract)
         if not timeout or status.newer_than(baseline):
-            return Reading(status, seen and began - answered_at)
+            return StatusReading(status, seen and began - answered_at)
         seen = began
         if time.monotonic() + pause > deadline:
             newer = f" newer than {baseline.last_success}" if baseline and baseline.last_success else ""

@@ -21,9 +21,9 @@ _SAMPLE, _DEEP = 3, 4
 """Levels: a batch is 0, a half 1, a quarter 2; then come the samples, and then whatever is smaller."""
 _NO_REASON = Problem("", "Klar gave no reason")
 _UNDELIVERABLE = {
-    Verdict.TOO_LARGE: "alone in its request it is too large for Klar, or for a proxy before it (HTTP 413). The run "
-    "stops before this record. Send less of it, or raise the limit of the proxy.",
-    Verdict.NOT_KLARS: "alone in its request it was answered by {}, which is not Klar's. The run stops before this "
+    Verdict.TOO_LARGE: "too large for Klar, or for a proxy before it, even alone in a request (HTTP 413). The run "
+    "stops before this record. Make the record smaller, or raise the proxy's limit.",
+    Verdict.NOT_KLARS: "answered by {}, which is not Klar's, even alone in a request. The run stops before this "
     "record. Check `api_url`, and the proxies and firewalls between this machine and Klar.",
 }
 """Why one record cannot be delivered though Klar did not reject it."""
@@ -33,7 +33,7 @@ class Segment(NamedTuple):
     """What is to be sent next."""
 
     level: int
-    """How often it was halved, as far as that counts: the lower ones are sent first."""
+    """Its priority: the lower ones are sent first. Each halving adds 1, up to `_DEEP`."""
     positions: list[int]
     """Its objects, rising; no two segments share one."""
 
@@ -42,8 +42,8 @@ class Bisection:
     """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or rejected.
 
     Objects that Klar names by index are rejected, and the rest is sent again. One that it only hints at is sent alone,
-    and rejected if that is. Where nothing tells, the objects are halved. Past `remaining` rejected objects nothing that
-    begins right of the one too many is sent any more; everything left of it is. In a `dry_run`, where a wrong guess
+    and rejected if that is. Where nothing tells, the objects are halved. Once more than `remaining` are rejected, the
+    objects before the first one too many are still sent, and none after it. In a `dry_run`, where a wrong guess
     costs nothing, a hint counts as a name. Of `private` fields no value is shown. `read` makes an object out of what is
     sent.
     """

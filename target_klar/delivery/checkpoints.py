@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from target_klar.api.answers import Status
     from target_klar.api.client import Client
-    from target_klar.delivery.batch_delivery import Reading
+    from target_klar.delivery.batch_delivery import StatusReading
     from target_klar.delivery.ledger import Ledger, State
     from target_klar.delivery.rejects import Rejects
     from target_klar.delivery.stream import Stream
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 _MIN_HOLD_SECONDS: Final = 5.0
 _SPACING: Final = 10
-"""Between two holds at least so many times as long is left as the last one took: a slow Klar costs a tenth."""
+"""After a hold, the next one waits ten times as long as that hold took: holding costs a tenth of the time at most."""
 
 
 @dataclass
 class _Hold:
-    """New requests of the unconfirmed streams wait until those in flight have ended, or until it is given up."""
+    """Unconfirmed streams send nothing new while it lasts: until their last request has ended, or until `ends`."""
 
     began: float
     ends: float
@@ -66,20 +66,20 @@ class Checkpoints:
     _hold: _Hold | None = None
     _check: _Check | None = None
     _baselines: set[Stream] = field(default_factory=set)
-    """Those whose status is being read beside a request that did not end: it is the baseline of what follows."""
+    """The streams whose status is being read while a request still hangs: that reading is their next baseline."""
     _next_hold: float = 0.0
     _booked_since_hold: bool = False
     _longest_request: float = 0.0
     _written_at: float = field(default_factory=time.monotonic)
 
-    def accepted(self, stream: Stream, baseline: Status | None) -> None:
-        """Have the status of a stream show a load newer than `baseline`, which was read before the load was sent."""
+    def require_confirmation(self, stream: Stream, baseline: Status | None) -> None:
+        """Let no STATE leave until the stream's status shows a load newer than `baseline`, read before the load."""
         known = self._unconfirmed.get(stream)
         newer = known is None or (baseline is not None and baseline.newer_than(known))
         self._unconfirmed[stream] = baseline if newer else known
 
-    def booked(self, longest_request: float, lag: float) -> None:
-        """Learn what a batch took, in seconds: its longest request, and how long its load kept others waiting."""
+    def note_delivery(self, longest_request: float, lag: float) -> None:
+        """Note how long a batch took, in seconds: its longest request, and the lag of its load in Klar's status."""
         self._booked_since_hold = True
         self._longest_request = max(self._longest_request, longest_request)
         self._leave_room(lag)
@@ -125,7 +125,7 @@ class Checkpoints:
         unconfirmed, self._unconfirmed, self._hold = self._unconfirmed, {}, None
         for stream, baseline in unconfirmed.items():
             self.workers.start(self._confirmation(stream, baseline), partial(self._confirmed, stream))
-        self._conclude()
+        self._write_if_confirmed()
 
     def is_paused(self, stream: Stream) -> bool:
         """Tell whether a new request of a stream has to wait: nothing of it is sent until its check has ended."""
@@ -154,7 +154,7 @@ class Checkpoints:
             return max(self._written_at + self.interval, self._next_hold)
         return 0.0 if self._booked_since_hold else float("inf")
 
-    def _confirmation(self, stream: Stream, baseline: Status | None) -> Callable[[Client], Reading]:
+    def _confirmation(self, stream: Stream, baseline: Status | None) -> Callable[[Client], StatusReading]:
         return partial(
             wait_until_confirmed,
             contract=stream.contract,
@@ -164,7 +164,7 @@ class Checkpoints:
             lag=stream.lag,
         )
 
-    def _confirmed(self, stream: Stream, reading: Reading | Exception) -> None:
+    def _confirmed(self, stream: Stream, reading: StatusReading | Exception) -> None:
         if isinstance(reading, Exception):
             self.failed = True
             raise reading
@@ -172,9 +172,9 @@ class Checkpoints:
         stream.update_status(reading.status)
         stream.lag = max(stream.lag, reading.lag)
         self._check.awaiting_status.remove(stream)
-        self._conclude()
+        self._write_if_confirmed()
 
-    def _conclude(self) -> None:
+    def _write_if_confirmed(self) -> None:
         """Write the STATE of a check that has ended."""
         if self._check is not None and not self._check.awaiting_status:
             check, self._check = self._check, None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import BatchDelivery
 from target_klar.delivery.rejects import RecordRejectedError
+from target_klar.delivery.rejects_lines import CONTRACT, KLAR
 from target_klar.records.formatting import shorten
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import DeliverEarlierError, StopNowError, StopSendingError
@@ -84,7 +85,7 @@ class Dispatcher:
             status_timeout=self.status_timeout,
             validate_only=stream.dry_run,
         )
-        self.workers.start(delivery.run, partial(self._book, batch, stream.status))
+        self.workers.start(delivery.run, partial(self._settle, batch, stream.status))
         self._in_flight.append(batch)
         stream.in_flight += 1
 
@@ -120,7 +121,7 @@ class Dispatcher:
             DeliverEarlierError: It may not be written there, or cannot be; no STATE from it on leaves.
         """
         try:
-            self.rejects.reject(origin, stream.name, key, problems, "contract" if entry is None else "klar", name=name)
+            self.rejects.reject(origin, stream.name, key, problems, CONTRACT if entry is None else KLAR, name=name)
         except DeliverEarlierError as error:
             batch, number = entry or (None, origin.number)
             if isinstance(error, RecordRejectedError):
@@ -137,7 +138,7 @@ class Dispatcher:
             KlarError: A request failed for good.
             RecordRejectedError: Klar rejected a record and it may not be written to the rejects file.
         """
-        if shutdown.received():
+        if shutdown.signal_received():
             raise InterruptedRunError
         self.workers.collect()
         now = time.monotonic()
@@ -167,13 +168,13 @@ class Dispatcher:
                 break
             try:
                 self.workers.collect()
-                if shutdown.received() or not self._in_flight:
+                if shutdown.signal_received() or not self._in_flight:
                     self.checkpoints.check()  # another request may hang until the end
                 if self._in_flight or self.checkpoints.is_busy:
                     self.workers.wakeup.wait(min(left, 1.0))
             except StopNowError:
                 raise
-            except Exception as error:  # noqa: BLE001  # the run ends for another reason, which is told
+            except Exception as error:  # noqa: BLE001  # the run ends for another reason, which is reported
                 _logger.debug("While the run ends: %s", error)
 
     def _log_progress(self) -> None:
@@ -199,8 +200,8 @@ class Dispatcher:
                 return
             self.workers.wakeup.wait(patience)
 
-    def _book(self, batch: Batch, baseline: Status | None, report: DeliveryReport | Exception) -> None:
-        """Book what became of a batch; it is complete only if all of it is stored or rejected."""
+    def _settle(self, batch: Batch, baseline: Status | None, report: DeliveryReport | Exception) -> None:
+        """Act on the report of a batch; it is complete once every record of it is stored or rejected."""
         self._in_flight.remove(batch)
         stream = batch.stream
         if isinstance(report, Exception):
@@ -208,9 +209,9 @@ class Dispatcher:
             raise report
         stream.book(batch, report)
         outcome = report.bisection
-        self.checkpoints.booked(report.longest_request, report.lag)
+        self.checkpoints.note_delivery(report.longest_request, report.lag)
         if outcome.accepted and not report.confirmed:
-            self.checkpoints.accepted(stream, report.status or baseline)
+            self.checkpoints.require_confirmation(stream, report.status or baseline)
         looked_at = outcome.rejected or outcome.stopped or self.rejects.follows
         entries = list(batch.entries.items()) if looked_at else []
         for position in sorted(outcome.accepted) if self.rejects.follows else ():
@@ -220,9 +221,9 @@ class Dispatcher:
             raise report.error
         if outcome.all_rejected:
             raise KlarError(
-                f"Klar refused all {len(batch.entries)} records of the first request of {stream.name}, in "
-                f"{report.requests} requests, so it is not a single record ({outcome.reason}). Nothing of it was "
-                f"stored; check the mapping and `{stream.contract.version_setting}`."
+                f"Klar rejected all {len(batch.entries)} records of the first batch of {stream.name}, in smaller "
+                f"requests too ({report.requests} in all): {outcome.reason}. Nothing was stored. Check the mapping and "
+                f"`{stream.contract.version_setting}`."
             )
         end, message = outcome.stopped or (len(batch.entries), "")
         for position in sorted(outcome.rejected):
@@ -233,7 +234,6 @@ class Dispatcher:
         if outcome.stopped:
             key, entry = entries[end]
             self.ledger.pin(entry.earliest, batch.number)
-            raise RecordRejectedError(
-                f"{stream.name} {shorten(stream.contract.readable_key(key))}: {message}", entry.earliest
-            )
+            named = entry.origin.describe(stream.name, shorten(stream.contract.readable_key(key)))
+            raise RecordRejectedError(f"{named}: {message}", entry.earliest)
         self.ledger.complete(batch.number)

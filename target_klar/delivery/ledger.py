@@ -88,7 +88,8 @@ class Ledger:
         return bool(self._waiting) and not any(batch <= self._waiting[0].number for batch in self._incomplete)
 
     def _drop_overtaken(self) -> None:
-        # Any record may come to be pinned. Of the STATEs between the same two of them only the newest can ever leave.
+        # Any open record may still be pinned. Of several STATEs between the same two open records only the newest can
+        # ever leave.
         if len(self._waiting) > 1:
             self._keep_newest(chain.from_iterable(self._incomplete.values()))
 

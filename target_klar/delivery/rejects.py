@@ -19,10 +19,11 @@ from target_klar.delivery.rejects_index import RejectsIndex, read_index
 from target_klar.delivery.rejects_lines import (
     ACCEPTED,
     DELETED,
+    KLAR,
     KeyProperties,
     Origin,
     record_digest,
-    record_line,
+    rejects_line,
     schema_line,
 )
 from target_klar.records.formatting import shorten
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from target_klar.delivery.rejects_index import LastLine
+    from target_klar.delivery.rejects_index import LastRejectsLine
     from target_klar.records.formatting import Problem
 
 _logger = logging.getLogger("target-klar")
@@ -55,7 +56,7 @@ class RecordRejectedError(DeliverEarlierError):
 class Rejects:
     """Writes rejected records to `path`: up to `limit` in a run, none without a path.
 
-    In a `dry_run` there is no limit, and they go to a file of its own, which each one begins anew.
+    A `dry_run` has no limit, and a file of its own, which each dry run empties first.
     """
 
     def __init__(self, path: str | None, limit: int, *, dry_run: bool = False) -> None:
@@ -116,11 +117,11 @@ class Rejects:
         stream: str,
         key: str | None,
         problems: Sequence[Problem],
-        source: str,
+        outcome: str,
         *,
         name: str | None = None,
     ) -> None:
-        """Count a record that the `source`, `contract` or `klar`, rejects, and write it unless the file has it.
+        """Count a rejected record, and write it unless the file has it; `outcome` is CONTRACT or KLAR, who rejected it.
 
         The file has it if its last line about one of the record's keys is the same record, or one that was read later.
         `key` is Klar's, where it is known; messages call the record by `name` if there is one.
@@ -129,12 +130,13 @@ class Rejects:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
             DeliverEarlierError: The file cannot be written any more.
         """
-        named = name or (shorten(key) if key else "(no key)")
-        message = f"{stream} {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
+        who = "Klar" if outcome == KLAR else "target-klar"
+        named = origin.describe(stream, name or (key and shorten(key)))
+        message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
             raise RecordRejectedError(f"{message} {self._advice()}", origin.number)
-        written = f" {self._write_rejected(origin, stream, key, problems, source)}" if self._file is not None else ""
+        written = f" {self._write_rejected(origin, stream, key, problems, outcome)}" if self._file is not None else ""
         self.count += 1
         for problem in problems:
             reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
@@ -154,7 +156,7 @@ class Rejects:
         self._write_settled(origin, stream, key, ACCEPTED)
 
     def delete(self, origin: Origin, stream: str, key: str | None) -> None:
-        """Write a deletion that is not sent to Klar if it is about a record that the file has.
+        """Write a skipped deletion if the file has its record.
 
         Raises:
             DeliverEarlierError: The file cannot be written any more.
@@ -185,9 +187,9 @@ class Rejects:
             _logger.warning("The rejects file %s cannot be read (%s). Check `rejects_path`.", self.path, error.strerror)
 
     def _write_rejected(
-        self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], source: str
+        self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], outcome: str
     ) -> str:
-        """Write a rejected record if it is news, and return what became of it."""
+        """Write a rejected record unless the file has it, and return a sentence that says what was done."""
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
         if last is not None and last.digest == record_digest(origin.record):
@@ -196,32 +198,32 @@ class Rejects:
                 return f"It is in {self.path} already."
         elif last is not None and origin.number < last.number:
             return f"{self.path} has a newer version of it."
-        self._append(origin, keys, record_line(origin, stream, key, problems, source), source)
+        self._append(origin, keys, rejects_line(origin, stream, key, problems, outcome), outcome)
         return f"Written to {self.path}."
 
-    def _write_settled(self, origin: Origin, stream: str, key: str | None, source: str) -> None:
+    def _write_settled(self, origin: Origin, stream: str, key: str | None, outcome: str) -> None:
         if not self.follows:
             return
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
         if last is None:
             if keys and not self._index.complete:
-                self._append(origin, (), record_line(origin, stream, key, None, source), source)
+                self._append(origin, (), rejects_line(origin, stream, key, None, outcome), outcome)
         elif last.digest == record_digest(origin.record):
             last.number = max(last.number, origin.number)
         elif origin.number > last.number:
-            self._append(origin, keys, record_line(origin, stream, key, None, source), source)
+            self._append(origin, keys, rejects_line(origin, stream, key, None, outcome), outcome)
             self._has_settled = True
-        elif source == ACCEPTED and last.first < origin.number:
+        elif outcome == ACCEPTED and last.first < origin.number:
             self._has_settled = True
-            self._insert(origin, keys, record_line(origin, stream, key, None, source), last)
+            self._insert(origin, keys, rejects_line(origin, stream, key, None, outcome), last)
 
-    def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, source: str) -> None:
+    def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, outcome: str) -> None:
         """Write a line behind all others."""
         start = self._write(origin.stream, line)
-        self._index.add(keys, origin, source, start, len(line))
+        self._index.add(keys, origin, outcome, start, len(line))
 
-    def _insert(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, last: LastLine) -> None:
+    def _insert(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, last: LastRejectsLine) -> None:
         """Write the line of a record that was read before that of the `last` line, and then that one again.
 
         Without it the file would put an older version over this one, should Klar reject the last one again.

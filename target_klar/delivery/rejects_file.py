@@ -29,8 +29,8 @@ _OUR_LINES = b'{"type":"'
 _BLOCK = 1 << 16
 
 
-class FileTooLargeError(Exception):
-    """The file, or a line of it, is larger than what is read at the start."""
+class FileNotReadError(Exception):
+    """The file was not read at the start: it, or a line of it, is too large, or a signal came."""
 
 
 class RejectsFile:
@@ -70,16 +70,16 @@ class RejectsFile:
         """Yield every line with the place where it begins.
 
         Raises:
-            FileTooLargeError: It is too large to be read.
+            FileNotReadError: It is too large to be read.
         """
         if self._size > MAX_SIZE:
-            raise FileTooLargeError
+            raise FileNotReadError
         with open(self._file, "rb", closefd=False) as file:
             file.seek(0)
             start = 0
             while line := file.readline(MAX_LINE + 1):
                 if len(line) > MAX_LINE:
-                    raise FileTooLargeError
+                    raise FileNotReadError
                 yield start, line
                 start += len(line)
 
@@ -254,7 +254,7 @@ class RejectsFile:
     def _broken(self, why: str | None) -> str:
         return (
             f"The rejects file {self.path} cannot be written ({why}). No STATE is written that covers what it should "
-            "hold. Make room and run again."
+            "hold. Check the free space and the permissions, and run again."
         )
 
     def _replaced(self) -> str:

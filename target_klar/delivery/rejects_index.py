@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.delivery.rejects_file import FileTooLargeError
+from target_klar.delivery.rejects_file import FileNotReadError
 from target_klar.delivery.rejects_lines import (
     ACCEPTED,
     DELETED,
@@ -34,7 +34,7 @@ MAX_KEYS: Final = 100_000
 _logger = logging.getLogger("target-klar")
 
 
-class LastLine(msgspec.Struct, gc=False):
+class LastRejectsLine(msgspec.Struct, gc=False):
     """The last line about a key."""
 
     rejected: bool
@@ -55,7 +55,7 @@ class RejectsIndex:
     def __init__(self, *, complete: bool = True) -> None:
         self.complete = complete
         """Whether it knows every key of the file. If not, any key may be there."""
-        self._lines: dict[bytes, LastLine] = {}
+        self._lines: dict[bytes, LastRejectsLine] = {}
         self._keys = 0
 
     def __bool__(self) -> bool:
@@ -67,23 +67,23 @@ class RejectsIndex:
         """Whether it knows more keys than a file may have."""
         return self._keys > MAX_KEYS or len(self._lines) > 2 * MAX_KEYS
 
-    def last(self, keys: tuple[bytes, ...]) -> LastLine | None:
-        """Return the last line about any of the keys; None if there is none that is known."""
+    def last(self, keys: tuple[bytes, ...]) -> LastRejectsLine | None:
+        """Return the last line about any of the keys; None if none is known."""
         found = [self._lines[key] for key in keys if key in self._lines]
         return max(found, key=lambda line: line.start, default=None)
 
-    def add(self, keys: tuple[bytes, ...], origin: Origin, source: str, start: int, length: int) -> None:
+    def add(self, keys: tuple[bytes, ...], origin: Origin, outcome: str, start: int, length: int) -> None:
         """Note a line of so many bytes that begins at `start`, behind all others."""
         if not keys:
             return
         before = self.last(keys)
         self._keys += before is None
-        rejected = source not in (ACCEPTED, DELETED)
+        rejected = outcome not in (ACCEPTED, DELETED)
         first = before.first if before is not None else origin.number if self.complete else 0
-        line = LastLine(rejected, record_digest(origin.record), origin.number, first, start, length)
+        line = LastRejectsLine(rejected, record_digest(origin.record), origin.number, first, start, length)
         self._lines.update(dict.fromkeys(keys, line))
 
-    def move(self, line: LastLine, keys: tuple[bytes, ...], start: int) -> None:
+    def move(self, line: LastRejectsLine, keys: tuple[bytes, ...], start: int) -> None:
         """Note that a line was written again, at `start`, behind one of an accepted record that has these keys."""
         line.start = start
         self._lines.update(dict.fromkeys(keys, line))
@@ -92,15 +92,15 @@ class RejectsIndex:
 def read_index(file: RejectsFile) -> RejectsIndex:
     """Return what a file says about each key, after what is settled has been removed from it where that is safe.
 
-    If it says too much, a WARNING tells so, nothing is removed, and the index is not complete.
+    If the file is too large, a WARNING is logged, nothing is removed, and the index is not complete.
     """
     try:
         index, settled = _read(file)
         if settled and file.locked:
             _remove_settled(file, settled)
             index, _ = _read(file)
-    except FileTooLargeError:
-        if shutdown.received() is None:
+    except FileNotReadError:
+        if shutdown.signal_received() is None:
             _logger.warning(
                 "The rejects file %s is too large to be read (more than %s keys or 1 GB), so the newest version of "
                 "every record is appended to it. Send it again, or move it away.",
@@ -118,11 +118,11 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, dict[bytes, int]]:
     for start, text in _lines(file):
         line = properties.read(text)
         if isinstance(line, RecordLine):
-            index.add(line.keys, line.origin, line.source, start, len(text))
-            if line.source in (ACCEPTED, DELETED):
+            index.add(line.keys, line.origin, line.outcome, start, len(text))
+            if line.outcome in (ACCEPTED, DELETED):
                 settled.update(dict.fromkeys(line.keys, start))
         if index.full:
-            raise FileTooLargeError
+            raise FileNotReadError
     return index, settled
 
 
@@ -131,7 +131,8 @@ def _remove_settled(file: RejectsFile, settled: dict[bytes, int]) -> None:
         file.replace(_unsettled(file, settled))
     except OSError as error:
         _logger.warning(
-            "The rejects file %s cannot be written anew (%s), so it keeps records that Klar has. Check its folder.",
+            "The rejects file %s cannot be replaced (%s), so it keeps records that Klar has accepted since. Check the "
+            "permissions of its folder.",
             file.path,
             error.strerror,
         )
@@ -161,5 +162,5 @@ def _lines(file: RejectsFile) -> Iterator[tuple[int, bytes]]:
     for line in file.lines():
         deadline = shutdown.deadline()
         if deadline is not None and time.monotonic() > deadline:
-            raise FileTooLargeError  # for the time that is left
+            raise FileNotReadError  # in the time that is left
         yield line

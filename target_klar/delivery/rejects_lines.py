@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, NotJSONError, decode, encode, members, quoted
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from target_klar.records.formatting import Problem
 
+CONTRACT: Final = "contract"
+KLAR: Final = "klar"
+"""These are a line's `source` where the record is rejected, and by whom."""
 ACCEPTED: Final = "accepted"
 DELETED: Final = "deleted"
 """These are a line's `source` where the record is not rejected but the newest version of one that was."""
@@ -33,6 +37,15 @@ class Origin(NamedTuple):
     number: int
     """Its place in the reading order of this run, counted from 1; 0 for what an earlier run has read."""
 
+    def describe(self, stream: str, key: str | None) -> str:
+        """Return what a message calls the record: Klar's `stream`, the key or the number, the tap's stream if another.
+
+        `key` is fit for a message.
+        """
+        origin = [] if self.stream == stream else [f"from {shorten(self.stream)}"]
+        more = origin if key else ["no key", f"record {self.number} of the run", *origin]
+        return " ".join(filter(None, (stream, key, f"({', '.join(more)})" if more else "")))
+
 
 class SchemaLine(NamedTuple):
     """A SCHEMA message of the file."""
@@ -45,7 +58,7 @@ class RecordLine(NamedTuple):
 
     origin: Origin
     keys: tuple[bytes, ...]
-    source: str
+    outcome: str
 
 
 class KeyProperties:
@@ -97,8 +110,8 @@ class KeyProperties:
         target, key = (klar.get("stream"), klar.get("key")) if isinstance(klar, dict) else (None, None)
         # Without Klar's stream any record may be another one: the line then stays until somebody takes it out.
         keys = self.keys(origin, target, key if isinstance(key, str) else None) if isinstance(target, str) else ()
-        source = decode(fields.get("source", b"null"))
-        return RecordLine(origin, keys, source if isinstance(source, str) else "")
+        outcome = decode(fields.get("source", b"null"))
+        return RecordLine(origin, keys, outcome if isinstance(outcome, str) else "")
 
 
 def record_digest(record: bytes) -> bytes:
@@ -112,7 +125,9 @@ def schema_line(message: bytes) -> bytes:
     return _line("SCHEMA", {name: schema[name] for name in _SCHEMA_MEMBERS if name in schema})
 
 
-def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, source: str) -> bytes:
+def rejects_line(
+    origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, outcome: str
+) -> bytes:
     """Return the line for a record; Klar's `stream` stands in it, with the `key` where that is known."""
     fields = {"stream": quoted(origin.stream), "record": origin.record}
     klar = {"stream": quoted(stream)} if key is None else {"stream": quoted(stream), "key": quoted(key)}
@@ -120,7 +135,7 @@ def record_line(origin: Origin, stream: str, key: str | None, problems: Sequence
     if problems is not None:
         fields["errors"] = encode([problem._asdict() for problem in problems])
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return _line("RECORD", fields | {"source": quoted(source), "time": quoted(now)})
+    return _line("RECORD", fields | {"source": quoted(outcome), "time": quoted(now)})
 
 
 def _line(kind: str, fields: dict[str, bytes]) -> bytes:
@@ -133,7 +148,7 @@ def _object(members: dict[str, bytes]) -> bytes:
 
 
 def _members(text: bytes) -> Mapping[str, bytes | msgspec.Raw] | None:
-    """Return the members of an object, each as the text that it is; None for what is none."""
+    """Return the members of an object, each as its JSON text; None if the text is not an object."""
     try:
         return _read_members(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

@@ -92,8 +92,10 @@ class Stream:
         """How many records are not settled: still in a batch, in flight, or left when the run ended."""
         return self.read - self.stored - self.merged - self.deleted - self.filtered - self.rejected
 
-    def add(self, outcome: Outcome, source: str, line: bytes | None, source_key: SourceKey | None = None) -> None:
-        """Add what a record of the tap's stream `source` became; a full batch is flushed.
+    def add(
+        self, outcome: Outcome, source_stream: str, line: bytes | None, source_key: SourceKey | None = None
+    ) -> None:
+        """Add what a record of the tap's stream `source_stream` became; a full batch is flushed.
 
         `line` is the tap's own line; None if the record in it is the JSON that Klar gets. `source_key` is its key in
         the source, where that is not Klar's.
@@ -103,7 +105,7 @@ class Stream:
         """
         self.read += 1
         if not isinstance(outcome, Conformed):
-            self._leave_out(outcome, source, line, source_key)
+            self._leave_out(outcome, source_stream, line, source_key)
             return
         batch = self.batch
         if batch is None:
@@ -111,7 +113,7 @@ class Stream:
             batch = self.batch = Batch(self, number)
         else:
             number = self._ledger.add(batch.number)
-        replaced = batch.add(number, outcome, source, line, source_key)
+        replaced = batch.add(number, outcome, source_stream, line, source_key)
         if replaced is not None:
             self.merged += 1
             self._remember({outcome.key: replaced})
@@ -120,7 +122,11 @@ class Stream:
             self.flush()
 
     def _leave_out(
-        self, outcome: Rejection | Deleted | Filtered, source: str, line: bytes | None, source_key: SourceKey | None
+        self,
+        outcome: Rejection | Deleted | Filtered,
+        source_stream: str,
+        line: bytes | None,
+        source_key: SourceKey | None,
     ) -> None:
         assert line is not None, "only what Klar gets as it came has no line"
         number = self._ledger.count()
@@ -128,13 +134,13 @@ class Stream:
             self.filtered += 1
             self.deletions_filtered += outcome.deletion
         elif isinstance(outcome, Deleted):
-            self._skip_deleted(outcome, number, source, line, source_key)
+            self._skip_deleted(outcome, number, source_stream, line, source_key)
         else:
-            origin = Origin(source, members(line)["record"], number)
+            origin = Origin(source_stream, members(line)["record"], number)
             self._dispatcher.reject(self, outcome.identity, outcome.problems, origin, name=outcome.key)
 
     def _skip_deleted(
-        self, deleted: Deleted, number: int, source: str, line: bytes, source_key: SourceKey | None
+        self, deleted: Deleted, number: int, source_stream: str, line: bytes, source_key: SourceKey | None
     ) -> None:
         rejects = self._dispatcher.rejects
         if rejects.path is not None:  # Klar may still reject what is deleted here, and it then is to be followed
@@ -144,7 +150,7 @@ class Stream:
         if deleted.identity is not None and self.batch is not None:
             self.merged += self.batch.remove(deleted.identity, source_key)
         if rejects.follows:
-            rejects.delete(Origin(source, members(line)["record"], number), self.name, deleted.identity)
+            rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.identity)
 
     def flush(self) -> None:
         """Submit the batch, if there is one; a new one begins with the next record."""
@@ -218,7 +224,11 @@ class Stream:
 
     def _omissions(self) -> Iterator[str]:
         if self.conformer.dropped:
-            yield f"{self.name}: fields that Klar does not know were omitted: {', '.join(self.conformer.dropped)}"
+            names = ", ".join(self.conformer.dropped)
+            yield (
+                f"{self.name}: fields that Klar does not know were omitted: {names}. Ignore this, map them to "
+                "Klar's fields, or list them in `extra_fields`."
+            )
         cancels = self.contract.cancels_by or self.contract.cancelled_at
         if skipped := self.deleted - self.without_lines:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""

@@ -7,6 +7,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from target_klar.runtime.endings import StopSendingError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,15 +43,17 @@ class Workers:
         """Run `job` in a thread, and `done` at a later `collect` with what it returned or raised.
 
         Raises:
-            RuntimeError: There is no thread to run it, and none can be started.
+            StopSendingError: There is no thread to run it, and none can be started.
         """
         if self._busy >= self._threads:
             thread = threading.Thread(target=self._work, name=f"klar-{self._threads + 1}", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:
+            except RuntimeError as error:
                 if not self._threads:
-                    raise
+                    raise StopSendingError(
+                        "No thread can be started. Raise the limits on memory and threads of this process."
+                    ) from error
             else:
                 self._threads += 1
         self._busy += 1
@@ -72,7 +76,7 @@ class Workers:
             try:
                 client = client or self._connect(self._notify)
                 result = job(client)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the main thread acts on it
+            except Exception as error:  # noqa: BLE001  # of any kind: the main thread acts on it
                 result = error
             self._return(partial(self._end, done, result))
 

@@ -37,7 +37,7 @@ _REASONS_SHOWN: Final = 5
 
 
 class DiscardingDispatcher(Dispatcher):
-    """Takes every batch as delivered and every rejection as written; there is no request, no file and no STATE."""
+    """Treats every batch as delivered and every rejection as written, without requests, files or STATEs."""
 
     def submit(self, batch: Batch) -> None:
         """Discard a batch, as if Klar had accepted all of it."""
@@ -118,10 +118,12 @@ class TalliedStream(Stream):
         self.tallies: dict[str, Tally] = {}
         """By the name of the source stream."""
 
-    def add(self, outcome: Outcome, source: str, line: bytes | None, source_key: SourceKey | None = None) -> None:
+    def add(
+        self, outcome: Outcome, source_stream: str, line: bytes | None, source_key: SourceKey | None = None
+    ) -> None:
         """Add what a record became, and count it."""
-        self.tallies.setdefault(source, Tally()).add(outcome, line, self.contract.key)
-        super().add(outcome, source, line, source_key)
+        self.tallies.setdefault(source_stream, Tally()).add(outcome, line, self.contract.key)
+        super().add(outcome, source_stream, line, source_key)
 
 
 class PreviewTarget(TargetKlar):
@@ -137,7 +139,7 @@ class PreviewTarget(TargetKlar):
         self.batch_messages: Counter[str] = Counter()
         """How many BATCH messages came of each; their files are not read."""
 
-    def judge(self, lines: Iterable[bytes]) -> Exception | None:
+    def try_lines(self, lines: Iterable[bytes]) -> Exception | None:
         """Take these lines as a load does, and return what would stop it there; None if nothing does."""
         try:
             self.listen(cast("IO[str]", iter(lines)))

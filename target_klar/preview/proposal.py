@@ -25,7 +25,7 @@ _ELSE: Final = "__else__"
 
 @dataclass
 class Proposal:
-    """What is missing, what may be meant, and the stream map to begin with; an empty one where there is none."""
+    """What is missing, the likely matches, and the proposed stream map, which may be empty."""
 
     sentences: list[str]
     stream_map: Record

@@ -31,7 +31,7 @@ from target_klar.records.deletions import DELETED_AT
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
-from target_klar.sources import filter_warnings
+from target_klar.source_streams import filter_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -69,13 +69,13 @@ def show(target: PreviewTarget, path: str | None) -> None:
     Raises:
         FatalSyncError: There is nothing to show.
         SingerSDKError: A load would stop here; what comes before is shown.
-        InvalidInputLine: The same, at a line that is no message.
+        InvalidInputLine: The same, at a line that is not a message.
     """
     logging.disable(logging.INFO)
     lines, has_more = first_lines(path)
-    stopped = target.judge(lines)
+    stopped = target.try_lines(lines)
     samples = samples_of(lines, target.message_reader.stream)
-    if not target.sources:
+    if not target.source_streams:
         raise stopped or FatalSyncError("The input has no stream, so there is nothing to show. Check the tap.")
     console = Console(width=_width(), highlight=False, markup=False, emoji=False)
     for part in _report(target, samples, lines, stopped):
@@ -100,7 +100,7 @@ def _report(
         final = PreviewTarget(config={**target.config, "stream_maps": {**target.config.get("stream_maps", {}), **maps}})
         final.message_reader.stream = target.message_reader.stream
         logging.disable(logging.WARNING)  # which the first one gave
-        then = final.judge(lines)
+        then = final.try_lines(lines)
     for name, sample in samples.items():
         yield from _of_source(name, sample, target, final if name in maps else target, proposals.get(name))
         yield ""
@@ -112,8 +112,8 @@ def _report(
     for each in streams:
         yield from (f"  {line}" for line in (each.summary(zeros=False), *(text for _, text in each.lines())))
         if each.conformer.assumed_utc:
-            yield f"  {each.name}: times without a zone were read as UTC"
-    yield from (f"  {line}" for line in filter_warnings(final.sources.values()))
+            yield f"  {each.name}: times without a zone were read as UTC: {', '.join(each.conformer.assumed_utc)}"
+    yield from (f"  {line}" for line in filter_warnings(final.source_streams.values()))
     for name, count in target.batch_messages.items():
         yield f"The files of {count:,} BATCH messages of {name} were not read."
     missing = unused_maps(final.mapper.stream_maps_dict, final.mapper.stream_maps)

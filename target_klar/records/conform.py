@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from target_klar.contract.quality import without_rules
-from target_klar.contract.schema import at_version, is_time, number
+from target_klar.contract.schema import for_api_version, is_time, number
 from target_klar.contract.streams import QUALITY_RULES
 from target_klar.records.convert import Conversions
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
 from target_klar.records.deletions import (
     DELETED_AT,
     DELETION_MARK,
-    Cancellations,
+    CancellationMaker,
     Skip,
     deletion_fields,
     is_mark,
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Amounts, Contract, Record
 
-_REFUSED: Final = (*ENCODE_ERRORS, *DECODE_ERRORS)
+_DOES_NOT_FIT: Final = (*ENCODE_ERRORS, *DECODE_ERRORS)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
 """Where the judge says no and the schema finds nothing; a property test says that this does not happen."""
 
-# What JSON can express: the schema of extra fields and, without validation, of every field that is no time.
+# What JSON can express: the schema of extra fields and, without validation, of every field but times.
 _ANYTHING: Final = {"$ref": "#/$defs/anything"}
 _DEFS: Final = {
     "anything": {
@@ -57,10 +57,10 @@ class Conformed(msgspec.Struct, gc=False):
     cancels: bool
     """Whether it cancels what Klar holds under the key."""
     typed: Any
-    """What the JSON is as the contract's type; None where it is sent unvalidated and is none. It is not for keeping: it
+    """The JSON decoded as the contract's type; None if it is sent unvalidated and does not fit. Not to be kept: it
     takes several times the memory of the JSON."""
     amounts: Amounts
-    """What it adds to the control totals of its stream; nothing where it is no such type."""
+    """What it adds to the control totals of its stream; zero if it does not fit the type."""
 
 
 class Rejection(NamedTuple):
@@ -74,7 +74,7 @@ class Rejection(NamedTuple):
 
 
 class Deleted(NamedTuple):
-    """A record that its source has deleted and that Klar is not to be told about."""
+    """A record that its source has deleted, and that is skipped."""
 
     identity: str | None
     """Its key, as `Conformed` has it; None where it cannot be read."""
@@ -85,7 +85,7 @@ class Filtered(NamedTuple):
     """A record that the filter of a stream map drops."""
 
     deletion: bool
-    """Whether it is a deletion, which nobody would hear of otherwise."""
+    """Whether it is a deletion, which the summary then warns of."""
 
 
 Outcome: TypeAlias = Conformed | Rejection | Deleted | Filtered
@@ -115,10 +115,10 @@ class Conformer:
         self._key_of = contract.key_of
         self._amounts_of = contract.amounts_of
         self._cancelling = attrgetter(contract.cancels_by) if contract.cancels_by else None
-        self._cancellations = Cancellations(contract) if hard_delete else None
+        self._cancellations = CancellationMaker(contract) if hard_delete else None
         known = without_rules(contract.schema, ignored_rules if validate else QUALITY_RULES)
         if version:
-            known = at_version(known, version, contract.version_setting)
+            known = for_api_version(known, version, contract.version_setting)
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in deletion_fields({name: True})]
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
@@ -133,16 +133,16 @@ class Conformer:
 
     @property
     def dropped(self) -> Sequence[str]:
-        """The fields left out so far since Klar does not know them, as paths; a hundred at the most."""
+        """The fields omitted so far because Klar does not know them, as paths; a hundred at most."""
         return self._conversions.dropped
 
     def expect(self, columns: Iterable[str]) -> None:
-        """Do not tell of these columns where they are left out: a stream map has read them."""
+        """Do not report these columns as omitted: a stream map has read them."""
         self._conversions.expected.update(map(shorten, columns))
 
     @property
-    def assumed_utc(self) -> bool:
-        """Whether a time without a zone has been read as UTC so far."""
+    def assumed_utc(self) -> Collection[str]:
+        """The fields, as paths, of which a time without a zone has been read as UTC so far."""
         return self._conversions.assumed_utc
 
     @property
@@ -194,7 +194,7 @@ class Conformer:
         try:
             text = encode(converted)
             typed = self._read(text)
-        except _REFUSED:
+        except _DOES_NOT_FIT:
             return self._rejection(converted, self.explain(converted))
         if not self._validate:
             return self._unvalidated(typed, text)
@@ -225,7 +225,7 @@ class Conformer:
         if not is_mark(mark):
             problems = [Problem(DELETED_AT, each.message) for each in _explain(DELETION_MARK, {DELETED_AT: mark})]
             return self._rejection(converted, problems)
-        match self._cancellations.of(converted, mark) if self._cancellations else Skip.SKIPPED:
+        match self._cancellations.make(converted, mark) if self._cancellations else Skip.SKIPPED:
             case Skip() as reason:
                 return Deleted(self._contract.key_in(converted), reason)
             case Problem() as problem:
@@ -238,7 +238,7 @@ class Conformer:
 
 
 def _explain(schema: Node, record: object) -> list[Problem]:
-    from target_klar.records.explain import explain  # noqa: PLC0415  # jsonschema takes long, and most runs need none
+    from target_klar.records.explain import explain  # noqa: PLC0415  # importing jsonschema is slow, and most runs do not need it
 
     return explain(schema, record)
 

@@ -39,19 +39,18 @@ _LEAVES: Final = (str, int, Decimal, bool, type(None))
 class Conversions:
     """The converters of one stream, and what they notice.
 
-    Extra fields pass as they are, at every level. A required field without a value is kept, so that the contract
-    rejects what is there; any other is omitted. Without `validate` Klar judges what is there, but times have to be
-    read all the same.
+    Extra fields pass unchanged, at every level. A required field without a value is kept, so that the contract rejects
+    it; any other is omitted. Without `validate` Klar judges all values but times.
     """
 
     extras: Collection[str] = ()
     validate: bool = True
     dropped: list[str] = field(default_factory=list)
-    """The fields left out because Klar does not know them, as paths."""
+    """The fields omitted because Klar does not know them, as paths."""
     expected: set[str] = field(default_factory=set)
     """Columns that are omitted without a word."""
-    assumed_utc: bool = False
-    """Turns True with the first time that has no zone."""
+    assumed_utc: dict[str, None] = field(default_factory=dict)
+    """The fields, as paths, of which a time had no zone and was read as UTC."""
 
     def of_object(self, schema: Mapping[str, Any], *, at: str = "") -> ObjectConverter:
         """Return the converter of an object schema."""
@@ -64,7 +63,7 @@ class Conversions:
 
     def _of(self, node: Mapping[str, Any], path: str) -> Convert:
         if is_time(node):
-            return self._time_or_true(self._time(node)) if "boolean" in node["type"] else self._time(node)
+            return self._time_or_true(self._time(node, path)) if "boolean" in node["type"] else self._time(node, path)
         match node:
             case {"type": "object"}:
                 return self.of_object(node, at=f"{path}.")
@@ -86,7 +85,7 @@ class Conversions:
 
         return convert
 
-    def _time(self, node: Mapping[str, Any]) -> Convert:
+    def _time(self, node: Mapping[str, Any], path: str) -> Convert:
         earliest, latest = node["minimum"], node["maximum"]
 
         def convert(value: object) -> object:
@@ -95,7 +94,8 @@ class Conversions:
                 known = parse_time(value)
                 if known is not None and earliest <= known[0] <= latest:
                     seconds, assumed_utc = known
-                    self.assumed_utc |= assumed_utc
+                    if assumed_utc:
+                        self.assumed_utc[path] = None
                     return seconds
             if _is_no_time(value):
                 return MISSING
@@ -106,7 +106,7 @@ class Conversions:
         return convert
 
     def _time_or_true(self, time: Convert) -> Convert:
-        """Times, or true where a source says no more than that there is one; false says that there is none."""
+        """Convert a time, or true if the source only says that there is one; false means that there is none."""
 
         def convert(value: object) -> object:
             text = value if type(value) is str else ""
@@ -246,7 +246,7 @@ class ObjectConverter:
         return columns
 
     def name_of(self, spelling: str) -> str | None:
-        """Return the field that a name stands for, whatever its case and its underscores; None where there is none."""
+        """Return the field that a name matches, without case and underscores; None if there is none."""
         return spelling if spelling in self._fields else self._folded.get(fold(spelling))
 
 
@@ -270,7 +270,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _parsed(text: str) -> object:
-    """Return the JSON of a text, None for an empty one, and the text where it is no JSON."""
+    """Return the JSON of a text, None for an empty one, and the text itself if it is not JSON."""
     try:
         return decode(text) if text else None
     except NotJSONError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError)
-"""What a typed reader raises where JSON does not meet its schema, or is none."""
+"""What a decoder raises if the text does not fit its schema, or is not JSON."""
 
 
 def decoder_for(schema: Node) -> Callable[[msgspec.Raw | bytes], Any]:

@@ -53,19 +53,19 @@ def is_mark(mark: object) -> bool:
     return mark is True or _meets(_read_mark, mark)
 
 
-class Cancellations:
-    """Makes of a deleted record the one that cancels what Klar holds, where there is such a thing."""
+class CancellationMaker:
+    """Turns a deleted record into the one that cancels it at Klar, if its stream has cancellations."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         fields = contract.schema["properties"]
         self._times = {name: decoder_for(node) for name, node in fields.items() if is_time(node)}
 
-    def of(self, record: Record, mark: object) -> Record | Problem | Skip:
+    def make(self, record: Record, mark: object) -> Record | Problem | Skip:
         """Return what cancels a converted record, to be conformed, or why it is skipped, or what is wrong with it.
 
         The time of the deletion stands in for a time that the record does not bring, since log-based taps send the key
-        alone. A mark that is no time leaves nothing to stand in.
+        alone. A mark that is only true cannot stand in.
         """
         contract = self._contract
         cancelled: Record
@@ -121,9 +121,9 @@ def _other_marks_among(names: tuple[Any, ...]) -> list[str]:
 
 
 class OtherMarks:
-    """Counts the records that were sent as living though a column of theirs looks like a mark of deletion, and is set.
+    """Counts the records that were sent although a column that looks like a mark of deletion is set.
 
-    What the tap's own record bears counts: a stream map that lists its fields would lose it.
+    The columns are those of the tap's record: a stream map that lists its fields would lose them.
     """
 
     def __init__(self, stream: str) -> None:
@@ -135,10 +135,10 @@ class OtherMarks:
         schema = DELETION_MARK | {"required": []}
         self._converter = Conversions().of_object(schema)
 
-    def add(self, source: str, record: Mapping[Any, Any], made: Mapping[Any, Any] | None = None) -> None:
-        """Look at a record that goes on as living; `source` is the tap's stream, `made` what a stream map made of it.
+    def add(self, source_stream: str, record: Mapping[Any, Any], made: Mapping[Any, Any] | None = None) -> None:
+        """Count a record that is sent, if a column of it looks like a mark; `made` is what a stream map made of it.
 
-        A mark that the map sets itself is the last word.
+        A mark that the map sets itself decides.
         """
         names = tuple(record)
         if names != self._names:
@@ -147,16 +147,16 @@ class OtherMarks:
             return
         for name in self._marks:
             mark = self._converter.convert({DELETED_AT: record[name]}).get(DELETED_AT, MISSING)
-            is_known = (source, name) in self._counts or len(self._counts) < _MAX_MARKS
+            is_known = (source_stream, name) in self._counts or len(self._counts) < _MAX_MARKS
             if mark is not MISSING and is_mark(mark) and is_known:
-                self._counts[source, name] += 1
+                self._counts[source_stream, name] += 1
                 return  # one mark of a record says enough
 
     def lines(self) -> list[str]:
         """Return a warning for each column: the number of records, and the map that makes a mark of it."""
         return [
-            f"{self._stream}: {count} record{'s' * (count != 1)} of {shorten(source)} went on as living with "
-            f"{shorten(column)} set, which looks like a mark of deletion. If it is one, add it to the stream's map: "
-            + json.dumps({source: {DELETED_AT: f"record.get({column!r})"}}, ensure_ascii=False)
-            for (source, column), count in self._counts.items()
+            f"{self._stream}: {count} record{'s' * (count != 1)} of {shorten(source_stream)} with {shorten(column)} "
+            "set, which looks like a mark of deletion, did not count as deleted. If it is one, add it to the stream's "
+            "map: " + json.dumps({source_stream: {DELETED_AT: f"record.get({column!r})"}}, ensure_ascii=False)
+            for (source_stream, column), count in self._counts.items()
         ]

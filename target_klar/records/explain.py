@@ -126,7 +126,7 @@ def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
         case "additionalProperties":
             for name in value:
                 if name not in schema["properties"]:
-                    yield Problem(_path([*place, name]), "is no field that Klar knows")
+                    yield Problem(_path([*place, name]), "is not a field that Klar knows")
         case "not" if "enum" not in schema["not"]:
             yield Problem(_path(place), schema["description"])
         case _ if "propertyNames" in error.absolute_schema_path:
@@ -191,7 +191,7 @@ def _is_inexact(value: Any) -> bool:
 
 
 def _hint(schema: Mapping[str, Any], value: object) -> str:
-    """Say what a value that is no time, or no id, looks like instead, where that is plain to see."""
+    """Say what a value that is not a time, or not an id, looks like instead, if that is clear."""
     if schema.get("type") == "string" and _is_number(None, value) and _is_inexact(value):
         return ", which went through a float, so that it may be another id now"
     if not is_time(schema):
@@ -201,7 +201,7 @@ def _hint(schema: Mapping[str, Any], value: object) -> str:
     if isinstance(value, int | float | Decimal) and _is_number(None, value):
         if value > _LATEST:
             return ", which looks like milliseconds, not seconds"
-        return ", which looks like a date, not seconds" if 1 <= value < _EARLIEST else ""
+        return ", which is too small for Unix seconds: a date, perhaps" if 1 <= value < _EARLIEST else ""
     if parse_time(value) is None:
         return ""
     first, last = (datetime.fromtimestamp(bound, UTC).year for bound in (_EARLIEST, _LATEST))

@@ -11,7 +11,7 @@ import msgspec
 
 
 class NotJSONError(ValueError):
-    """It is no JSON, or nested deeper than this Python reads; the text says where and why, and quotes nothing."""
+    """Not JSON, or nested deeper than this Python reads; the text says where and why, and quotes nothing."""
 
 
 class NestedTooDeepError(NotJSONError):
@@ -22,7 +22,7 @@ class UnrepresentableNumber:
     """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Is never written."""
 
     def __init__(self, text: str) -> None:
-        self.description = f"a number of {len(text):,} characters, beyond all reason"
+        self.description = f"a number of {len(text):,} characters, too large to read"
 
     def __str__(self) -> str:
         # As Python itself has it for a long integer: a stream map must not make an id out of this.
@@ -39,7 +39,7 @@ def _integer(text: str) -> int | UnrepresentableNumber:
 def _fraction(text: str) -> Decimal | UnrepresentableNumber:
     try:
         return Decimal(text)
-    except ArithmeticError:  # an exponent beyond all reason
+    except ArithmeticError:  # an exponent of too many digits
         return UnrepresentableNumber(text)
 
 
@@ -61,12 +61,12 @@ def decode(text: bytes | msgspec.Raw | str) -> Any:
     """Return the JSON of a text; where a name comes twice the last value counts, as in Python's `json`.
 
     Raises:
-        NotJSONError: It is none.
+        NotJSONError: It is not JSON.
     """
     try:
         return _decode_fast(text)
     except (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError):
-        pass  # NaN, half a surrogate pair, a number out of bounds; or no JSON at all
+        pass  # NaN, half a surrogate pair, a number out of bounds; or not JSON at all
     try:
         return _decode_any(text if isinstance(text, str) else bytes(text).decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError as error:
@@ -84,7 +84,7 @@ def quoted(text: str) -> bytes:
 
 
 def read_strictly(text: bytes | str) -> Any:
-    """Return the JSON of a text as its standard has it; None where it is none, or holds what Python cannot hold."""
+    """Return the JSON of a text, read strictly; None if it is not JSON, or has a number that Python cannot hold."""
     try:
         return _decode_fast(text)
     except (ValueError, ArithmeticError, RecursionError):  # as JSON or UTF-8, an exponent of 20 digits, too deep
@@ -94,7 +94,7 @@ def read_strictly(text: bytes | str) -> Any:
 def members(line: bytes) -> dict[str, bytes]:
     """Return the members of an object, each as the text that it is; `line` has been read by `decode`.
 
-    However deep the values are nested, whatever numbers they hold: they are not looked into.
+    The values are not parsed, so neither nesting nor numbers matter.
     """
     found: dict[str, bytes] = {}
     depth = start = 0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _Step: TypeAlias = "Callable[[list[Any]], list[Any]]"
 _Path: TypeAlias = tuple[_Step, ...]
-"""From a column of objects to the column of a field, or of the items of an array, below them."""
+"""The steps from a column of objects down to the column of one of their fields, or of an array's items."""
 
 _TOGETHER: Final = 32_768
 """Bytes of JSON: typed objects take several times as much, and are fast to read while the processor still has them."""

@@ -28,7 +28,7 @@ _DATE_TIME: Final = re.compile(
     r"(?:(?(dash):)(?P<second>[0-5]\d|60)(?:[.,]\d+)?)?" + _ZONE + r")?",
     re.ASCII | re.IGNORECASE,
 )
-# How sources say that there is no time: nothing, zero, and MySQL's zero date.
+# What sources write for a missing time: nothing, zero, MySQL's zero date.
 _NO_TIME: Final = re.compile(
     r"(?:0+(?:\.0*)?)?|0000-00-00(?:[T\ ]00:00(?::00(?:[.,]0+)?)?" + _ZONE + r")?", re.ASCII | re.IGNORECASE
 )

@@ -43,11 +43,11 @@ def write(number: int, data: bytes, limit: Callable[[float], float]) -> None:
             left = left[os.write(number, left[:_WRITABLE]) :]
             last = time.monotonic()
         if left and patience <= 0:
-            raise BlockingIOError(errno.EAGAIN, "nobody reads it")
+            raise BlockingIOError(errno.EAGAIN, "it is not read")
 
 
 def bound_stderr() -> None:
-    """Have nothing that is written to `sys.stderr` from now on wait for its reader without a limit."""
+    """Put a time limit on every later write to `sys.stderr`, in case nobody reads it."""
     try:
         raw = _Stderr(sys.stderr.fileno())
     except (AttributeError, OSError):  # closed, or no file of the system's
@@ -56,7 +56,7 @@ def bound_stderr() -> None:
 
 
 class _Stderr(io.RawIOBase):
-    """Stderr without a buffer. What nobody reads is left out, and a note stands in its place if they read again."""
+    """Unbuffered stderr. What is not read in time is omitted; a note takes its place once stderr is read again."""
 
     def __init__(self, number: int, patience: float = PATIENCE_SECONDS) -> None:
         self._number = number
@@ -75,7 +75,7 @@ class _Stderr(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         with self._one_at_a_time:
-            note = f"({self._lost} bytes were left out here: nobody read stderr)\n" if self._lost else ""
+            note = f"({self._lost} bytes are missing here: stderr was not read)\n" if self._lost else ""
             try:
                 write(self._number, note.encode() + bytes(data), self._limit)
             except BlockingIOError:

@@ -32,10 +32,10 @@ _LAST_STATE_SECONDS = 0.25
 
 
 class OutputLostError(StopNowError):
-    """A STATE was not written, or not all of it: whatever is written after that could not be read."""
+    """A STATE was not written, or only a part of it, so that nothing more may be written."""
 
 
-NO_INPUT = "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
+NO_INPUT = "No input: stdin is closed. Pipe a tap into target-klar, or name a file with `--input`."
 
 
 class Wakeup:
@@ -53,21 +53,21 @@ class Wakeup:
         with suppress(OSError):  # full: it is about to wake up anyway; closed: the run is over
             self._sender.send(b"\0")
 
-    def wait(self, timeout: float, source: Source | None = None) -> bool:
-        """Return whether `source` can be read, after a wake-up, its input or `timeout` seconds."""
+    def wait(self, timeout: float, incoming: Input | None = None) -> bool:
+        """Wait for a wake-up, for `incoming`, or for `timeout` seconds; return whether `incoming` can be read."""
         poll = select.poll()  # select itself takes no descriptor over 1023
         poll.register(self._receiver, select.POLLIN)
-        if source is not None:
-            poll.register(source, select.POLLIN)
+        if incoming is not None:
+            poll.register(incoming, select.POLLIN)
         ready = {number for number, _ in poll.poll(1000 * timeout)}
         if self._receiver.fileno() in ready:
             with suppress(BlockingIOError):
                 while self._receiver.recv(4096):
                     pass
-        return source is not None and source.fileno() in ready
+        return incoming is not None and incoming.fileno() in ready
 
 
-class Source:
+class Input:
     """An input that `Wakeup.wait` can watch: a descriptor as it is, anything else through a thread that reads it."""
 
     def __init__(
@@ -102,10 +102,12 @@ class Source:
         except OSError as error:
             self._trouble, piece = error, b""
         if not piece and self._trouble:
-            why = f"{type(self._trouble).__name__}: {self._trouble}"
+            why = getattr(self._trouble, "strerror", None) or str(self._trouble) or type(self._trouble).__name__
             for secret in self._hidden:
                 why = why.replace(secret, "***")
-            raise FatalSyncError(f"The {self.name} cannot be read ({why}).") from self._trouble
+            raise FatalSyncError(
+                f"The {self.name} cannot be read ({why.rstrip('.')}). Check that it is there, whole and readable."
+            ) from self._trouble
         return piece
 
     def close(self) -> None:
@@ -121,7 +123,7 @@ class Source:
                 try:
                     for piece in pieces:
                         feed.sendall(piece.encode() if isinstance(piece, str) else piece)
-                except Exception as error:  # noqa: BLE001  # whatever it is, this is not the end of the input
+                except Exception as error:  # noqa: BLE001  # of any kind: this is not the end of the input
                     self._trouble = error
 
         threading.Thread(target=pump, name=self.name, daemon=True).start()
@@ -138,7 +140,7 @@ def write_line(line: bytes) -> None:
     """Write one line to stdout and flush it.
 
     Raises:
-        OutputLostError: stdout is closed, or nobody read it for five minutes; after a signal, the grace has ended.
+        OutputLostError: stdout is closed, or was not read for five minutes or, after a signal, in the grace period.
     """
     try:
         number = sys.stdout.fileno()
@@ -147,7 +149,7 @@ def write_line(line: bytes) -> None:
         sys.stdout.flush()
         return
     try:
-        write(number, line + b"\n", _until)
+        write(number, line + b"\n", _write_limit)
     except OSError as error:
         msg = (
             f"A STATE could not be written to stdout ({error.strerror}). "
@@ -156,6 +158,6 @@ def write_line(line: bytes) -> None:
         raise OutputLostError(msg) from error
 
 
-def _until(last: float) -> float:
+def _write_limit(last: float) -> float:
     deadline = shutdown.deadline()
     return last + PATIENCE_SECONDS if deadline is None else deadline + _LAST_STATE_SECONDS

@@ -50,7 +50,7 @@ def on_signal(*listeners: Callable[[], None]) -> None:
 
 
 def end_at_once() -> None:
-    """Let a signal, also one that has come already, end the process wherever it is: there is nothing to finish."""
+    """Let a signal, also one that came earlier, end the process at once: there is nothing to finish."""
     for number in _SIGNALS:
         signal.signal(number, _end)
     if _received:
@@ -58,7 +58,7 @@ def end_at_once() -> None:
 
 
 def conclude() -> None:
-    """Let the process end with the code that it has come to: no signal, and no alarm, changes that any more.
+    """Let the process end with its exit code: from now on no signal and no alarm changes it.
 
     Python itself takes its handlers back before its end, and would be killed by what comes then.
     """
@@ -66,7 +66,7 @@ def conclude() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def received() -> int | None:
+def signal_received() -> int | None:
     """Return the number of the first signal, or None while there was none."""
     return _received[0][0] if _received else None
 
@@ -99,13 +99,13 @@ def _hear(receiver: int) -> None:
 
 def _end_now(*_: object) -> None:
     """End the process from whichever thread still runs: from the main one within a computation, else from the other."""
-    number = received()
+    number = signal_received()
     if number is None:
-        return  # an alarm that is none of ours
-    said = f"target-klar had not ended {_LAST_BORDER} s after signal {number}, and is ended where it is.\n"
+        return  # not our alarm
+    message = f"target-klar had not ended {_LAST_BORDER} s after signal {number}, and was killed.\n"
     with suppress(OSError):
         poll = select.poll()
         poll.register(2, select.POLLOUT)
         if sys.__stderr__ is not None and poll.poll(0):
-            os.write(2, said.encode())
+            os.write(2, message.encode())
     os._exit(128 + number)

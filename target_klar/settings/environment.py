@@ -43,7 +43,7 @@ def variables() -> dict[str, str]:
 
 
 def settings_in(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the text of each setting that a variable sets; one that is no setting has its own name and no value."""
+    """Return the text of each setting that a variable sets; an unknown variable keeps its name and has no value."""
     return {
         _VARIABLES.get(variable, variable): text if variable in _VARIABLES else None
         for variable, text in environment.items()
@@ -73,7 +73,7 @@ def unread_variables(config: Mapping[str, Any]) -> list[str]:
     ]
     if ignored:
         raise ConfigurationError(
-            f"{' and '.join(ignored)} would be ignored: the configuration says something else. {_way_out()}"
+            f"{' and '.join(ignored)} would be ignored: this run does not read variables. {how_to_read_variables()}"
         )
     return list(unread)
 
@@ -95,7 +95,8 @@ def _comparable(name: str, value: object) -> object:
     return value.rstrip("/") if name == "api_url" and isinstance(value, str) else value
 
 
-def _way_out() -> str:
+def how_to_read_variables() -> str:
+    """Return a sentence that says how to have a variable read that this run ignores."""
     if os.environ.get("MELTANO_LOADER_NAME"):
         return (
             "Declare the setting for this loader in meltano.yml, so that Meltano passes it on, or unset the variable."

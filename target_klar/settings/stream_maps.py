@@ -1,4 +1,4 @@
-"""Stream maps as the user wrote them: what is wrong with them, and which of them met no stream.
+"""Stream maps as the user wrote them: their mistakes, and which of them matched no stream.
 
 The SDK finds most of that only at a stream's SCHEMA, some of it only at a record, and takes an option that it does not
 have for a field: `__filtr__` would load everything.
@@ -36,7 +36,7 @@ _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
 
 
 def map_mistakes(maps: object) -> Iterator[str]:
-    """Say in one line each what the SDK's mapper could not use, or would take for something else."""
+    """Yield a line for each mistake: what the SDK's mapper could not use, or would misunderstand."""
     if not isinstance(maps, dict):
         yield "`stream_maps` must be an object with an entry for each stream, as JSON."
         return
@@ -105,7 +105,7 @@ def _looks_like_option(name: str, options: Iterable[str]) -> bool:
 def _unknown(place: str, name: str, options: Iterable[str]) -> str:
     right = closest_match(name, options)
     hint = f" Did you mean `{right}`?" if right else ""
-    return f"`{place}` is no option of a stream map.{hint} There are {', '.join(options)}."
+    return f"`{place}` is not an option of a stream map.{hint} The options are {', '.join(options)}."
 
 
 def _wrong_option(place: str, option: str, value: object) -> Iterator[str]:

@@ -14,14 +14,14 @@ _FORMAT = "%Y-%m-%d %H:%M UTC"
 
 @dataclass(frozen=True)
 class TokenClaims:
-    """The times in a token, None where it does not say one. Nobody has checked them: its signature is not read."""
+    """The times in a token, None for a missing one. They are not verified: the signature is not checked."""
 
     issued: datetime | None
     expires: datetime | None
 
     @classmethod
     def of(cls, token: str) -> TokenClaims | None:
-        """Return the claims of a token, or None if it is no JWT."""
+        """Return the claims of a token, or None if it is not a JWT."""
         header, *rest = map(_decoded, token.split("."))
         if header is None or len(rest) != 2 or rest[0] is None:  # noqa: PLR2004  # header, claims, signature
             return None
@@ -51,7 +51,7 @@ def _decoded(part: str) -> dict[str, Any] | None:
 
 
 def _time(claim: object) -> datetime | None:
-    """Return a claim's time, or None where it is no number of seconds that a clock can show."""
+    """Return a claim's time, or None if it is not a valid number of seconds."""
     if isinstance(claim, bool) or not isinstance(claim, int | float):
         return None
     try:

@@ -29,7 +29,7 @@ _MAX_SHOWN = 12
 
 
 def checked(config: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Return the settings with their defaults, what is wrong in one line each, and the names that are passed over.
+    """Return the settings with their defaults, the errors, one line each, and the unknown names, which are ignored.
 
     A text that spells a value, as the environment has it, is read as that value. No line shows the token, nor a value
     that could be the token in the wrong place. What the SDK has built in and this target does not offer is left out:
@@ -38,7 +38,7 @@ def checked(config: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str
     known = SETTINGS["properties"]
     misspelled, foreign = _unknown(name for name in config if name not in known)
     settings, unreadable = _read({name: value for name, value in config.items() if name in known})
-    # The SDK's schema of stream maps is no valid one (`"anyOf": [..., "null"]`) and fails with a traceback.
+    # The SDK's schema of stream maps is invalid (`"anyOf": [..., "null"]`) and fails with a traceback.
     properties = known | {"stream_maps": {}}
     required = [name for name in SETTINGS["required"] if name not in unreadable]
     schema = SETTINGS | {"properties": properties, "required": required}
@@ -85,7 +85,7 @@ def _is_writable(value: object) -> bool:
 
 
 def _unknown(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Say which names were meant to be a setting's, and return the others that the SDK does not have either."""
+    """Return an error for each misspelled setting, and the other names, which the SDK does not have either."""
     misspelled, foreign = [], []
     for name in names:
         setting = name.removeprefix(PREFIX)
@@ -168,7 +168,7 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 
 def _unknown_rules(names: object) -> Iterator[str]:
-    """Say which names are no data quality rule's, so that nobody believes one to be off that is on."""
+    """Yield an error for each name that is not a data quality rule's: else a rule would stay on unnoticed."""
     for name in names if isinstance(names, list) else ():
         if isinstance(name, str) and name not in QUALITY_RULES:
             match = closest_match(name, QUALITY_RULES)

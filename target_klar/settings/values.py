@@ -17,7 +17,7 @@ def read_text(name: str, text: str) -> Any:
     """Return the value that a text spells for a setting; the text itself where it spells none, to be rejected.
 
     Raises:
-        ValueError: The setting is a list or an object, and the text is no JSON: the message says why.
+        ValueError: The setting is a list or an object, and the text is not JSON; the message says why.
     """
     schema = SETTINGS["properties"][name]
     types = schema["type"]
@@ -32,4 +32,4 @@ def read_text(name: str, text: str) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
     except (ValueError, RecursionError):
-        raise ValueError("too deep, or a number too long") from None
+        raise ValueError("nested too deep, or a number is too long") from None

@@ -58,7 +58,7 @@ def _of_lines(field: str, node: Node, path: Path, columns: Columns) -> Iterator[
         elif near:
             yield from _of_values(name, wanted, near[0], within, lines.read(near[0]))
         else:
-            yield f"Nothing in {_shown(path)} is called what `{name}` of `{field}` could be."
+            yield f"No column in {_shown(path)} has a name like `{name}` of `{field}`."
     made, unknown = lines_expression(field, node, path, lines, columns)
     if unknown:
         yield f"{_shown(path)} holds a list. Fill in {' and '.join(f'`{each}`' for each in unknown)}: `{made}`"

@@ -85,13 +85,13 @@ def missing_of(schema: Node, columns: Iterable[str]) -> list[str]:
 
 def likely(contract: Contract, field: str, columns: Iterable[str]) -> list[str]:
     """Return the columns whose names hold what a field of Klar's is called, nearest first; three at the most."""
-    return _likely(f"{contract.stream}.{field}", columns)
+    return _likely_columns(f"{contract.stream}.{field}", columns)
 
 
 def is_line(field: str, contract: Contract, columns: Collection[str]) -> list[str]:
     """Return the columns that make a record a single item of this array of Klar's; none if it does not look so."""
     required = contract.schema["properties"][field].get("items", {}).get("required", ())
-    near = [_likely(f"{contract.stream}.{field}.{each}", columns)[:1] for each in required]
+    near = [_likely_columns(f"{contract.stream}.{field}.{each}", columns)[:1] for each in required]
     return [column for each in near for column in each] if all(near) else []
 
 
@@ -113,7 +113,7 @@ def certain(place: str, paths: Iterable[Path]) -> list[list[Path]]:
     return [ranked[key] for key in sorted(ranked)]
 
 
-def _likely(place: str, columns: Iterable[str]) -> list[str]:
+def _likely_columns(place: str, columns: Iterable[str]) -> list[str]:
     near: list[tuple[int, bool, int, str]] = []
     for column in columns:
         said = _without(place, words_of(column))

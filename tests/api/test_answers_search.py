@@ -73,11 +73,11 @@ POSTS = {
     "100, then 201": (b"HTTP/1.1 100 Continue\r\n\r\n" + whole("201 Created", VALID), Verdict.ACCEPTED),
     "103, then 400": (
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + whole("400 Bad Request", FLAT),
-        Verdict.REFUSED,
+        Verdict.REJECTED,
     ),
     "207": (whole("207 Multi-Status", PARTIAL), Verdict.PARTIAL),
-    "400 flat": (whole("400 Bad Request", FLAT), Verdict.REFUSED),
-    "400 tree": (whole("400 Bad Request", TREE), Verdict.REFUSED),
+    "400 flat": (whole("400 Bad Request", FLAT), Verdict.REJECTED),
+    "400 tree": (whole("400 Bad Request", TREE), Verdict.REJECTED),
     "400 in words": (whole("400 Bad Request", b"Bad Request"), Verdict.NOT_KLARS),
     "400 page": (whole("400 Bad Request", b"<html>no</html>"), Verdict.NOT_KLARS),
     "contradiction": (whole("200 OK", b'{"status": "VALID", "failedOrderIds": ["R-1"]}'), None),
@@ -182,11 +182,11 @@ def meaning(sent: bytes) -> Verdict | None:
     except ValueError:
         return None
     said = content.get("status") if isinstance(content, dict) else None
-    refused = {"INVALID": Verdict.REFUSED, "PARTIALLY_VALID": Verdict.PARTIAL}.get(str(said))
+    refused = {"INVALID": Verdict.REJECTED, "PARTIALLY_VALID": Verdict.PARTIAL}.get(str(said))
     accepted = Verdict.ACCEPTED if said == "VALID" and not content.get("failedOrderIds") else None
     spelled_out = dict.fromkeys((200, 201, 202, 204), refused or accepted)
     if body:
-        spelled_out |= {400: Verdict.REFUSED, 422: Verdict.REFUSED, 207: refused or Verdict.PARTIAL}
+        spelled_out |= {400: Verdict.REJECTED, 422: Verdict.REJECTED, 207: refused or Verdict.PARTIAL}
     return spelled_out.get(status)
 
 

@@ -94,13 +94,13 @@ def test_any_other_2xx_stops_at_once_and_is_quoted(status: int, body: bytes) -> 
 @pytest.mark.parametrize(
     ("raw", "verdict"),
     [
-        (answer("201 Created", b'{"status": "INVALID", "errors": []}'), Verdict.REFUSED),
-        (answer("207 Multi-Status", b'{"status": "INVALID", "errors": []}'), Verdict.REFUSED),
+        (answer("201 Created", b'{"status": "INVALID", "errors": []}'), Verdict.REJECTED),
+        (answer("207 Multi-Status", b'{"status": "INVALID", "errors": []}'), Verdict.REJECTED),
         (answer("200 OK", b'{"status": "PARTIALLY_VALID"}'), Verdict.PARTIAL),
         (answer("207 Multi-Status", b'{"failedOrderIds": ["1"]}'), Verdict.PARTIAL),
         (answer("207 Multi-Status", b'{"status": "VALID"}'), Verdict.PARTIAL),
-        (answer("400 Bad Request", b'{"status": "VALID"}'), Verdict.REFUSED),
-        (answer("422 Unprocessable Entity", b"[]"), Verdict.REFUSED),
+        (answer("400 Bad Request", b'{"status": "VALID"}'), Verdict.REJECTED),
+        (answer("422 Unprocessable Entity", b"[]"), Verdict.REJECTED),
         (answer("413 Content Too Large"), Verdict.TOO_LARGE),
     ],
 )
@@ -128,10 +128,10 @@ def test_a_refusal_stays_one_whatever_its_text_is(body: bytes, content: Any) -> 
     with serve(answer("400 Bad Request", body), answer("201 Created", b'{"status": "INVALID",' + body[1:])) as (url, _):
         client = client_of(url)
         verdict, said = submit(client)
-        assert verdict is Verdict.REFUSED
+        assert verdict is Verdict.REJECTED
         if content or body.startswith(b'{"message": "no"'):
             assert said == content or said["message"] == "no"
-            assert submit(client).verdict is Verdict.REFUSED
+            assert submit(client).verdict is Verdict.REJECTED
         else:
             assert said is None
 
@@ -158,8 +158,11 @@ def test_a_refusal_stays_one_whatever_its_text_is(body: bytes, content: Any) -> 
             answer("415 Unsupported Media Type"),
             r"^Unexpected answer from .*\(HTTP 415\): an empty body\. Check `refunds_",
         ),
-        (answer("301 Moved", b"", "Location: /x"), r"redirects \(HTTP 301 with .*\), and the token does not follow"),
-        (answer("302 Found", b"<title>Log in</title>"), r'redirects \(HTTP 302 with an HTML page \("Log in"\)\), and'),
+        (
+            answer("301 Moved", b"", "Location: /x"),
+            r"redirects \(HTTP 301 with .*\); the token is sent to no other address",
+        ),
+        (answer("302 Found", b"<title>Log in</title>"), r'redirects \(HTTP 302 with an HTML page \("Log in"\)\);'),
         (answer("304 Not Modified"), r"redirects \(HTTP 304"),
     ],
 )
@@ -218,7 +221,9 @@ def test_no_coding_of_the_answer_is_asked_for() -> None:
 )
 def test_what_is_no_answer_of_klars_is_no_verdict_and_the_error_says_why(raw: bytes, reason: str) -> None:
     with serve(raw) as (url, received):
-        with pytest.raises(KlarError, match=r"^refunds: no answer from Klar at .* Run again later\.$") as raised:
+        with pytest.raises(
+            KlarError, match=r"^refunds: no answer from Klar at .* Run again later; if it stays, check `api_url`\.$"
+        ) as raised:
             submit(client_of(url, retry_timeout=0))
         assert len(received) == 1
     assert f" ({reason}" in str(raised.value)
@@ -279,7 +284,9 @@ def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -
 
 def test_without_time_for_retries_there_is_one_attempt() -> None:
     with serve(answer("503 Service Unavailable")) as (url, received):
-        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(HTTP 503\)\. Run again later\.$"):
+        with pytest.raises(
+            KlarError, match=r"after 1 attempt in \d s \(HTTP 503\)\. Run again later; if it stays, check `api_url`\.$"
+        ):
             submit(client_of(url, retry_timeout=0))
         assert len(received) == 1
 
@@ -704,7 +711,7 @@ def test_the_token_is_masked_however_an_answer_spells_it(spelling: str) -> None:
     with serve(*answers, answer("409 Conflict", b"x" * 45 + text)) as (url, received):
         client = client_of(url, token=JWT)
         verdict, content = submit(client)
-        assert (verdict, content) == (Verdict.REFUSED, {"message": "the header Bearer *** is odd"})
+        assert (verdict, content) == (Verdict.REJECTED, {"message": "the header Bearer *** is odd"})
         for _ in range(3):
             with pytest.raises(KlarError, match=r"HTTP 409\): .*Bearer( \*|\.\.\.)") as raised:
                 submit(client)

@@ -10,7 +10,7 @@ from target_klar.api.error_attribution import Attribution, attribute_errors
 from target_klar.records.formatting import Problem
 
 NOT_TEXT = Problem("orderId", "orderId must be a string (found number 1111)")
-FAILED = Problem("", "Klar named it among those that failed")
+FAILED = Problem("", "Klar lists it as failed, without a reason")
 
 
 def leaf(target: Any, name: str = "refundedQuantity", **constraints: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from klar_objects import REFUNDS, refund
 from target_klar.delivery.batch_delivery import BatchDelivery, DeliveryReport
 
 WAY_OUT = (
-    "Check `refunds_api_version`, and that nothing else loads into this data source at the same time, or set "
-    "`status_timeout_seconds: 0`, with which no count is compared."
+    "Check `refunds_api_version`, and that nothing else loads into this data source at the same time. "
+    "`status_timeout_seconds: 0` turns the comparison off."
 )
 
 
@@ -59,7 +59,7 @@ def test_any_other_count_after_a_207_stops_and_the_message_names_both_and_the_wa
     report, posts = load(counted, ["R-2"])
     assert str(report.error) == (
         f"refunds: Klar accepted the first request, but its status counts {counted}, not the 3 sent or the 2 accepted, "
-        f"so it may not read them as they are meant. {WAY_OUT}"
+        f"so it may have misread them. {WAY_OUT}"
     )
     assert len(posts) == 1
 
@@ -68,8 +68,8 @@ def test_any_other_count_after_a_207_stops_and_the_message_names_both_and_the_wa
 def test_after_an_acceptance_only_the_number_sent_will_do(counted: str) -> None:
     report, posts = load(counted, [])
     assert str(report.error) == (
-        f"refunds: Klar accepted the first request, but its status counts {counted}, not the 3 sent, so it may not "
-        f"read them as they are meant. {WAY_OUT}"
+        f"refunds: Klar accepted the first request, but its status counts {counted}, not the 3 sent, so it may have "
+        f"misread them. {WAY_OUT}"
     )
     assert len(posts) == 1
 

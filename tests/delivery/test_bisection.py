@@ -83,7 +83,7 @@ class Klar:
             return Answer(Verdict.TOO_LARGE, "too large")
         if style == "page":
             return Answer(Verdict.NOT_KLARS, "HTTP 400 with an HTML page")
-        return Answer(Verdict.REFUSED, refusals[style])
+        return Answer(Verdict.REJECTED, refusals[style])
 
     def flat(self, objects: list[dict[str, Any]], index: int, **key: str) -> dict[str, Any]:
         name = objects[index]["id"]
@@ -170,7 +170,7 @@ def test_every_refused_record_has_the_reason_that_klar_gave(style: str) -> None:
     bisection, _ = isolate(Klar({"R0", "R500", "R999"}, [style]), sent)
 
     told = {position: problems[0].message for position, problems in bisection.rejected.items()}
-    named = "Klar named it among those that failed"
+    named = "Klar lists it as failed, without a reason"
     bare = style in ("failed-ids", "207")
     assert told == {position: named if bare else f"R{position} is unwanted" for position in (0, 500, 999)}
 
@@ -367,7 +367,7 @@ def test_a_first_batch_too_large_for_klar_is_given_up_if_what_fits_is_rejected()
     requests = 0
     while segment := bisection.next():
         too_large = len(segment.positions) > 250
-        bisection.apply(segment, Answer(Verdict.TOO_LARGE) if too_large else Answer(Verdict.REFUSED, {"error": "no"}))
+        bisection.apply(segment, Answer(Verdict.TOO_LARGE) if too_large else Answer(Verdict.REJECTED, {"error": "no"}))
         requests += 1
 
     assert (bisection.all_rejected, bisection.accepted, len(bisection.rejected)) == (True, set(), 8)

@@ -83,7 +83,7 @@ def test_of_2500_refunds_the_three_that_klar_refuses_are_set_aside_and_can_be_se
         (head, *lines) = read(rejects)
         assert head == REFUNDS_SCHEMA
         assert {each["record"]["id"] for each in lines} == set(BAD)
-        words = {"opaque": "Bad Request", "failed-ids": "among those that failed", "207": "among those that failed"}
+        words = {"opaque": "Bad Request", "failed-ids": "lists it as failed", "207": "lists it as failed"}
         for each in lines:
             assert [words.get(style, "is not wanted here") in error["message"] for error in each["errors"]] == [True]
             assert each["source"] == "klar"
@@ -184,7 +184,7 @@ def test_a_record_too_large_for_klar_stops_the_run_before_it_and_is_not_set_asid
         assert stored(klar) >= {"A"}
     (error,) = ended.errors
     assert error.startswith(
-        "refunds large: alone in its request it is too large for Klar, or for a proxy before it (HTTP"
+        "refunds large: too large for Klar, or for a proxy before it, even alone in a request (HTTP"
     )
 
 
@@ -222,8 +222,8 @@ def test_what_is_refused_by_a_page_and_not_by_klar_is_named_and_not_set_aside(
     assert taken >= {f"R{number}" for number in range(first)}
     (error,) = ended.errors
     assert error.startswith(
-        f"refunds R{first}: alone in its request it was answered by HTTP {status[:3]} with {shown}, which is not "
-        "Klar's. The run stops before this record. Check `api_url`, and the proxies and firewalls"
+        f"refunds R{first}: answered by HTTP {status[:3]} with {shown}, which is not Klar's, "
+        "even alone in a request. The run stops before this record. Check `api_url`, and the proxies and firewalls"
     )
 
 
@@ -255,8 +255,10 @@ def test_a_first_batch_that_klar_rejects_stops_the_run_with_klars_own_reason(
 
     assert (ended.code, ended.states, rejects.read_bytes()) == (1, [], b"")
     (error,) = ended.errors
-    assert error.startswith(f"Klar refused all {size} records of the first request of refunds, in 15 requests")
-    assert "m-17)" in error
+    assert error.startswith(
+        f"Klar rejected all {size} records of the first batch of refunds, in smaller requests too (15 in"
+    )
+    assert "m-17. Nothing was stored." in error
     assert posts == [size, *[size // 2] * 2, *[size // 4] * 4, *[1] * 8]
 
 
@@ -304,7 +306,7 @@ def test_without_a_rejects_file_the_first_bad_record_stops_the_run_with_all_befo
     assert (ended.code, ended.states[-1:]) == (1, [2])
     assert (stored(klar), set(klar.transaction_costs)) == ({"R1"}, {"O1"})
     (said,) = ended.errors
-    assert "refunds bad: lineItems is required." in said
+    assert "target-klar rejected refunds bad: lineItems is required." in said
 
 
 def test_it_is_told_too_why_what_precedes_the_bad_record_could_not_be_delivered() -> None:
@@ -314,7 +316,7 @@ def test_it_is_told_too_why_what_precedes_the_bad_record_could_not_be_delivered(
 
         assert (ended.code, ended.states, klar.refunds) == (1, [], {})
         (said,) = ended.errors
-        assert "refunds bad: lineItems is required." in said
+        assert "target-klar rejected refunds bad: lineItems is required." in said
         assert "HTTP 503" in said
         assert "No STATE was written." in said
 
@@ -662,7 +664,10 @@ def test_rejects_fail_the_run_where_asked_with_everything_else_stored_and_acknow
     ]
     ended = run(klar, lines, rejects_path=str(rejects), fail_on_rejects=fails)
     assert (ended.code, ended.states, set(klar.refunds)) == (int(fails), ["last"], {"a", "b"})
-    told = f"fail_on_rejects: 1 record rejected, to be found in {rejects}; everything else is at Klar and acknowledged."
+    told = (
+        f"fail_on_rejects: 1 record rejected and written to {rejects}; everything else is loaded and acknowledged. "
+        "Correct the mapping, and send the file again with `--input`."
+    )
     assert ended.errors == [told] * fails
 
 

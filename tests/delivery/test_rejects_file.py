@@ -313,7 +313,7 @@ def test_a_file_that_cannot_be_written_anew_keeps_its_lines_and_the_run_goes_on(
     path.write_bytes(before)
     rejects = opened(path)
 
-    assert "cannot be written anew (File exists), so it keeps records that Klar has" in caplog.text
+    assert "cannot be replaced (File exists), so it keeps records that Klar has accepted since" in caplog.text
     assert (path.read_bytes(), rejects.follows) == (before, True)
     release(rejects)
 

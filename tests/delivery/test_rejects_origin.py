@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from forked import run
 from klar_objects import REFUND_TIME
-from messages import REFUNDS_SCHEMA, schema, state
+from messages import REFUNDS_SCHEMA, record, schema, state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +85,27 @@ def test_two_streams_of_the_tap_that_are_one_of_klars_keep_their_own_rejects(kla
     klar.refuse = None
     again = run(klar, rejects, stream_maps=maps, rejects_path=str(tmp_path / "again.jsonl"))
     assert (again.code, set(klar.refunds)) == (0, {"0", "1", "b0", "b1"}), again.err
+
+
+def test_a_message_names_who_rejected_a_record_and_where_it_came_from(klar: Sandbox, tmp_path: Path) -> None:
+    klar.refuse = lambda sent: sent["id"] == "2" and "not wanted"
+    maps = {"a": {"__alias__": "refunds"}}
+    keyless = [record(stream, createdAt=REFUND_TIME, lineItems=[]) for stream in ("a", "refunds")]
+    lines = [
+        schema("a"),
+        schema("refunds"),
+        record("a", id="1"),
+        record_line("a", "2"),
+        record_line("refunds", "3"),
+        *keyless,
+    ]
+
+    ended = run(klar, lines, stream_maps=maps, rejects_path=str(tmp_path / "rejects.jsonl"))
+
+    told = [text.split("|", 3)[3].strip().partition(": ")[0] for text in ended.said("Written to")]
+    assert sorted(told) == [
+        "Klar rejected refunds 2 (from a)",
+        "target-klar rejected refunds (no key, record 4 of the run, from a)",
+        "target-klar rejected refunds (no key, record 5 of the run)",
+        "target-klar rejected refunds 1 (from a)",
+    ]

@@ -371,9 +371,7 @@ def test_without_stdin_it_says_what_to_do() -> None:
     ended = closed_stdin("--preview")
 
     assert (ended.code, "Traceback" in ended.err) == (1, False)
-    assert ended.errors == [
-        "There is no input: stdin is closed. Pipe a tap into target-klar or name a file with --input."
-    ]
+    assert ended.errors == ["No input: stdin is closed. Pipe a tap into target-klar, or name a file with `--input`."]
 
 
 def test_what_a_terminal_would_obey_and_half_a_surrogate_pair_are_written_out() -> None:

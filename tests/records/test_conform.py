@@ -273,7 +273,7 @@ def test_a_raw_record_can_be_explained() -> None:
     problems = Conformer(REFUNDS).explain({**without(REFUND, "id"), "customer": 1})
     assert [str(problem) for problem in problems] == [
         "id is required",
-        "customer is no field that Klar knows",
+        "customer is not a field that Klar knows",
     ]
 
 

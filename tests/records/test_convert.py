@@ -222,12 +222,15 @@ REFUSED_TIMES = {
         Decimal("9999999999.5"),
         "number 9999999999.5, which looks like milliseconds, not seconds",
     ),
-    "a date as a number": (20240101, "number 20240101, which looks like a date, not seconds"),
-    "a date as digits": ("20240101", 'text "20240101", which looks like a date, not seconds'),
-    "Excel's day number": (45292, "number 45292, which looks like a date, not seconds"),
-    "Excel's day and time": (Decimal("45292.41"), "number 45292.41, which looks like a date, not seconds"),
-    "one": (1, "number 1, which looks like a date, not seconds"),
-    "just too short": (99999999, "number 99999999, which looks like a date, not seconds"),
+    "a date as a number": (20240101, "number 20240101, which is too small for Unix seconds: a date, perhaps"),
+    "a date as digits": ("20240101", 'text "20240101", which is too small for Unix seconds: a date, perhaps'),
+    "Excel's day number": (45292, "number 45292, which is too small for Unix seconds: a date, perhaps"),
+    "Excel's day and time": (
+        Decimal("45292.41"),
+        "number 45292.41, which is too small for Unix seconds: a date, perhaps",
+    ),
+    "one": (1, "number 1, which is too small for Unix seconds: a date, perhaps"),
+    "just too short": (99999999, "number 99999999, which is too small for Unix seconds: a date, perhaps"),
     "negative": (-1704103200, "number -1704103200"),
     "boolean": (True, "boolean true"),
     "not a number": (float("nan"), "number nan"),
@@ -285,8 +288,8 @@ def test_what_holds_no_array_is_refused_where_klar_wants_one(written: object, fo
 
 NO_ITEMS = {
     "NaN": ("[NaN]", "number nan"),
-    "an exponent beyond all reason": ("[1e99999999999999999999]", "a number of 22 characters, beyond all reason"),
-    "an integer of 5,000 digits": (f"[{'9' * 5000}]", "a number of 5,000 characters, beyond all reason"),
+    "an exponent beyond all reason": ("[1e99999999999999999999]", "a number of 22 characters, too large to read"),
+    "an integer of 5,000 digits": (f"[{'9' * 5000}]", "a number of 5,000 characters, too large to read"),
     "text that looks like JSON": ('["[1]"]', "text of 3 characters that looks like JSON"),
     "text that does not": ('["anna@customer.example"]', "text of 21 characters"),
 }

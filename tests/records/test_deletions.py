@@ -284,7 +284,8 @@ def test_a_mark_that_cannot_be_read_stops_the_run_without_a_place_for_it(klar: S
     ended = run(klar, lines)
     assert (ended.code, ended.states, set(klar.refunds)) == (1, [1], {"a"})
     assert ended.errors[0].startswith(
-        f"refunds b: {MARK} must be a time, as Unix seconds or as a date, or true or false (found number "
+        f"target-klar rejected refunds b: {MARK} must be a time, as Unix seconds or as a date, or true or false "
+        f"(found number "
         f"{SECONDS * 1000}, which looks like milliseconds, not seconds)."
     )
 
@@ -549,8 +550,9 @@ def test_a_column_that_looks_like_a_mark_and_is_set_is_warned_of_with_the_map_th
     for _ in range(2):
         marks.add("returns", OWN | {column: mark})
     assert marks.lines() == [
-        f"refunds: 2 records of returns went on as living with {column} set, which looks like a mark of deletion. If "
-        "it is one, add it to the stream's map: " + json.dumps({"returns": {MARK: f"record.get({column!r})"}})
+        f"refunds: 2 records of returns with {column} set, which looks like a mark of deletion, did not count as "
+        "deleted. If it is one, add it to the stream's map: "
+        + json.dumps({"returns": {MARK: f"record.get({column!r})"}})
     ]
 
 
@@ -589,7 +591,7 @@ def test_a_record_with_another_mark_goes_on_and_the_map_that_the_warning_gives_c
     ended = run(klar, lines, hard_delete=hard_delete, stream_maps=maps)
     assert (ended.code, ended.states, [len(each["lineItems"]) for each in klar.refunds.values()]) == (0, [1], [1])
     (warning,) = [text for text in told(ended) if "__deleted set" in text]
-    assert warning.startswith(f"refunds: 1 record of {source} went on as living with __deleted set")
+    assert warning.startswith(f"refunds: 1 record of {source} with __deleted set")
 
     added = json.loads(warning.partition("add it to the stream's map: ")[2])
     again = run(klar, lines, hard_delete=hard_delete, stream_maps={source: maps.get(source, {}) | added[source]})

@@ -20,7 +20,7 @@ from program import LONGEST_RUN, Ended, start
 from watched import Watched
 
 from target_klar.runtime.nonblocking import _Stderr, write
-from target_klar.runtime.pipes import Source, Wakeup
+from target_klar.runtime.pipes import Input, Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def wakeup() -> Iterator[Wakeup]:
     made._sender.close()
 
 
-def everything(wakeup: Wakeup, source: Source) -> bytes:
+def everything(wakeup: Wakeup, source: Input) -> bytes:
     """All that a source has, read as the main thread does."""
     parts: list[bytes] = []
     while True:
@@ -51,7 +51,7 @@ def test_a_wait_ends_at_its_limit_and_says_that_there_is_nothing_to_read(wakeup:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb"):
         began = time.monotonic()
-        assert not wakeup.wait(0.05, Source(pipe))
+        assert not wakeup.wait(0.05, Input(pipe))
         assert time.monotonic() - began < 10
 
 
@@ -89,8 +89,8 @@ def test_a_pipe_a_file_and_text_without_a_descriptor_are_all_read_to_their_end(w
     file = tmp_path / "input"
     file.write_text(text, encoding="utf-8")
     with file.open("rb") as opened:
-        assert everything(wakeup, Source(opened)) == text.encode()
-    with closing(Source(io.StringIO(text))) as pumped:
+        assert everything(wakeup, Input(opened)) == text.encode()
+    with closing(Input(io.StringIO(text))) as pumped:
         assert everything(wakeup, pumped) == text.encode()
     reading, writing = os.pipe()
 
@@ -101,7 +101,7 @@ def test_a_pipe_a_file_and_text_without_a_descriptor_are_all_read_to_their_end(w
     thread = threading.Thread(target=write)
     thread.start()
     with os.fdopen(reading, "rb") as pipe:
-        assert everything(wakeup, Source(pipe)) == text.encode()
+        assert everything(wakeup, Input(pipe)) == text.encode()
     thread.join()
 
 
@@ -188,7 +188,7 @@ def test_what_no_longer_fits_into_an_stderr_that_nobody_reads_is_left_out_and_no
     assert 10 < len(numbers) < 1000
     # Text and line end are written one by one, and each only as a whole.
     left_out = sum(len(f"{number:0>999}\n") for number in range(1000)) - len(kept)
-    assert note == f"({left_out} bytes were left out here: nobody read stderr)\nlast\n"
+    assert note == f"({left_out} bytes are missing here: stderr was not read)\nlast\n"
 
 
 def test_nothing_is_lost_of_an_stderr_that_is_read_late(klar: Sandbox) -> None:
@@ -239,7 +239,7 @@ def test_an_input_that_cannot_be_read_is_one_line_and_exit_1(klar: Sandbox) -> N
     address = {"TARGET_KLAR_API_TOKEN": klar.token, "TARGET_KLAR_API_URL": klar.url}
     told = invoke("--config=ENV", "--input", "/proc/self/mem", env=address)
     assert (told.code, told.out, len(told.errors)) == (1, "", 1)
-    assert told.errors[0].startswith("The input cannot be read (OSError: [Errno 5] Input/output error).")
+    assert told.errors[0].startswith("The input cannot be read (Input/output error).")
     assert told.errors[0].endswith("No STATE was written.")
     assert klar.requests == []
 
@@ -247,5 +247,5 @@ def test_an_input_that_cannot_be_read_is_one_line_and_exit_1(klar: Sandbox) -> N
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null")
 def test_an_empty_input_that_is_no_pipe_is_an_empty_input(wakeup: Wakeup) -> None:
     with Path(os.devnull).open("rb") as nothing:
-        assert everything(wakeup, Source(nothing)) == b""
-    assert Source(sys.__stdin__).fileno() == 0
+        assert everything(wakeup, Input(nothing)) == b""
+    assert Input(sys.__stdin__).fileno() == 0

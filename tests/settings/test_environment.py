@@ -73,7 +73,7 @@ def test_variables_are_judged_only_where_they_are_read_and_by_their_exact_prefix
     assert settings_in({"TARGET_KLR_VALIDATE_ONLY": "true", "target_klar_validate_only": "true"}) == {}
 
 
-IGNORED = "{} would be ignored: the configuration says something else. "
+IGNORED = "{} would be ignored: this run does not read variables. "
 HERE = "Add `--config=ENV`, which reads the environment, or unset the variable."
 MELTANO = "Declare the setting for this loader in meltano.yml, so that Meltano passes it on, or unset the variable."
 
@@ -132,7 +132,9 @@ def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_with
     assert warnings(ended) == [
         (
             "Variables that differ from the configuration are not read: TARGET_KLAR_API_TOKEN, "
-            "TARGET_KLAR_REJECTS_PATH, TARGET_KLAR_BATCH_SIZE_ROWS"
+            "TARGET_KLAR_REJECTS_PATH, TARGET_KLAR_BATCH_SIZE_ROWS. Add `--config=ENV`, which reads the "
+            "environment, or "
+            "unset the variable."
         )
     ]
     assert TOKEN not in ended.err
@@ -156,7 +158,7 @@ def test_foreign_variables_and_settings_are_one_warning_without_values_and_those
     ended = run(klar, LINES, "--config", file, env=None, **foreign)
     assert (ended.code, ended.states) == (0, [1])
     assert warnings(ended) == [
-        f"Settings that target-klar does not have are ignored: shop\\nname{47 * 'e'}..., TARGET_KLAR_SERVICE_HOST"
+        f"Unknown settings are ignored: shop\\nname{47 * 'e'}..., TARGET_KLAR_SERVICE_HOST. Check the spelling."
     ]
     assert TOKEN not in ended.err
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
 
-OPTIONS = "There are __alias__, __else__, __filter__, __key_properties__, __source__."
-NO_OPTION = "`stream_maps.refunds.{}` is no option of a stream map.{} " + OPTIONS
+OPTIONS = "The options are __alias__, __else__, __filter__, __key_properties__, __source__."
+NO_OPTION = "`stream_maps.refunds.{}` is not an option of a stream map.{} " + OPTIONS
 EXPRESSION = "`stream_maps.refunds.{}` must be one expression as text, {}"
 FIELD = "or __NULL__ to leave the field out"
 FILTER = "that is true for the records to keep"
@@ -40,9 +40,9 @@ WRONG: list[tuple[Any, str]] = [
     ({"__else__": {}}, "`stream_maps.__else__` must be __NULL__."),
     (
         {"_else_": "__NULL__"},
-        "`stream_maps._else_` is no option of a stream map. Did you mean `__else__`? There are __else__.",
+        "`stream_maps._else_` is not an option of a stream map. Did you mean `__else__`? The options are __else__.",
     ),
-    ({"__filter__": "x"}, "`stream_maps.__filter__` is no option of a stream map. There are __else__."),
+    ({"__filter__": "x"}, "`stream_maps.__filter__` is not an option of a stream map. The options are __else__."),
     ({"refunds": {"__filtr__": "id == 'b'"}}, NO_OPTION.format("__filtr__", " Did you mean `__filter__`?")),
     ({"refunds": {"__Filter__": "id == 'b'"}}, NO_OPTION.format("__Filter__", " Did you mean `__filter__`?")),
     ({"refunds": {"_filter_": "id == 'b'"}}, NO_OPTION.format("_filter_", " Did you mean `__filter__`?")),
@@ -104,8 +104,8 @@ def test_every_option_that_the_sdk_has_passes() -> None:
 @pytest.mark.parametrize(
     ("maps", "told"),
     [
-        ({"refunds": {"__alias__": "5"}}, "The stream map of refunds has an `__alias__` that is no name."),
-        ({"refunds": {"__alias__": "[]"}}, "The stream map of refunds has an `__alias__` that is no name."),
+        ({"refunds": {"__alias__": "5"}}, "The stream map of refunds has an `__alias__` that is not a name."),
+        ({"refunds": {"__alias__": "[]"}}, "The stream map of refunds has an `__alias__` that is not a name."),
         ({"refunds": {"__alias__": "1/0"}}, "The stream map of refunds cannot be used (ZeroDivisionError: "),
         ({"refunds": {"id": None}}, "The stream map of refunds cannot be used (StreamMapConfigError: Removing key"),
         ({"refunds": {"__key_properties__": ["no"]}}, "The stream map of refunds cannot be used (StreamMapConfigError"),
@@ -154,7 +154,7 @@ def warned(klar: Sandbox, lines: list[Any], **maps: Any) -> list[str]:
 
 def test_a_map_whose_stream_never_came_is_named_at_once_and_at_the_end(klar: Sandbox) -> None:
     assert warned(klar, [REFUNDS_SCHEMA, *LINES], refund={MAPPER_FILTER_OPTION: "id == 'b'"}, junk="__NULL__") == [
-        "No stream map is for refunds. Was the map of refund meant?",
+        "refunds has no stream map. If the map of refund is meant for it, rename the map.",
         "`stream_maps` has maps for streams that did not come: refund (did you mean refunds?), junk.",
     ]
 
@@ -182,7 +182,7 @@ def test_an_input_without_a_message_is_said(lines: list[Any], klar: Sandbox) -> 
     ended = run(klar, lines)
     assert (ended.code, ended.out) == (0, "")
     assert [text.split("|", 3)[3].strip() for text in ended.said("WARNING")] == [
-        "The input held no Singer message, so nothing was loaded. Check what writes it."
+        "The input has no Singer message, so nothing was loaded. Check what writes it."
     ]
 
 

@@ -326,7 +326,7 @@ def test_a_deletion_that_brings_its_key_alone_passes_the_map() -> None:
 def test_a_list_of_which_not_all_is_known_gets_a_skeleton_to_fill_in() -> None:
     told = advised("refunds", {"lines": {"edges": [{"node": {"id": 7, "quantity": 1, "product_id": 93}}]}})
 
-    assert "Nothing in `lines` is called what `lineItemId` of `lineItems` could be." in told
+    assert "No column in `lines` has a name like `lineItemId` of `lineItems`." in told
     assert (
         "`lines` holds a list. Fill in `lineItemId`: `[{'id': line['node']['id'], 'lineItemId': ..., "
         "'refundedQuantity': line['node']['quantity']} for line in (lines or {}).get('edges')]`" in told

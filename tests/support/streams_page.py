@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Streams and their fields
 
-What Klar takes, field by field, as `target_klar/contract/` has it and checks it; `python tests/support/streams_page.py`
-prints this page. Names of columns are compared without case and underscores, so `line_items` is `lineItems`. Bold
-fields are required: which ones Klar requires is our reading, since Klar's help pages do not say it. An empty optional
-field is left out. [M] marks what Klar's own Magento module shows and no help page says. A name such as
-`negative_quantity` is that of a [data quality rule](#data-quality-rules)."""
+What Klar takes, field by field, as `target_klar/contract/` has it and checks it
+(`python tests/support/streams_page.py` prints this page).
+
+- Column names are matched without case and underscores: `line_items` is `lineItems`.
+- Bold fields are required. Klar's help pages do not say which are; this is our reading.
+- An empty optional field is omitted.
+- [M]: shown by Klar's own Magento module, and on no help page.
+- A name such as `negative_quantity` is a [data quality rule](#data-quality-rules)."""
 
 _RULES = """\
 ## Data quality rules
@@ -47,13 +50,13 @@ def _section(contract: Contract) -> str:
     )
     facts = [f"Key: {keys}.", f"Version `{contract.version}`, set by `{contract.version_setting}`."]
     if contract.cancels_by:
-        facts.append(f"An empty `{contract.cancels_by}` cancels what Klar holds.")
+        facts.append(f"An empty `{contract.cancels_by}` cancels the refund.")
     if contract.cancelled_at:
-        facts.append(f"`{contract.cancelled_at}` cancels it.")
+        facts.append(f"`{contract.cancelled_at}` cancels the order.")
     if not contract.validates:
-        facts.append("Klar has no endpoint that checks it without loading: a dry run checks it here alone.")
+        facts.append("Klar has no endpoint that validates it: a dry run checks it on this machine only.")
     if contract.private:
-        facts.append("No message shows a value of what is marked personal.")
+        facts.append("Fields marked personal: no message shows their value.")
     facts.append(f"Control totals: {' and '.join(contract.totals)}.")
     if _own_rules(contract.schema):
         facts.append(f"Rules for the whole: {', '.join(_own_rules(contract.schema))}.")

@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
     from target_klar.contract.streams import Contract
     from target_klar.delivery.stream import Stream
-    from target_klar.map_columns import Expression, Missing
+    from target_klar.map_columns import Expression, MissingColumns
     from target_klar.records.conform import Outcome
 
 Text: TypeAlias = msgspec.Raw | bytes
 """A record, as the JSON that the tap wrote."""
 
 _LONGEST_KEY: Final = 64
-_CONVERTED_UNASKED: Final = 100
-"""After a record that was not in Klar's own form so many are converted without asking: a tap writes one form."""
+_CONVERTED_AFTER_ONE: Final = 100
+"""After a record that could not pass through, so many are converted without another try: a tap writes one form."""
 
 
 class PlainRoute:
     """Leads to one of Klar's streams by another name at most, and without some columns."""
 
-    def __init__(self, source: str, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
-        self._source = source
+    def __init__(self, source_stream: str, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
+        self._source_stream = source_stream
         self._stream = stream
         self._removed = removed
-        self._key_of = _SourceKeys(source, keys, stream.contract)
-        self._unasked = 0
+        self._source_key = _SourceKeyReader(source_stream, keys, stream.contract)
+        self._convert_next = 0
 
     def add(self, record: Text, line: bytes) -> None:
         """Add a record, JSON in the tap's `line`: in Klar's own form as the bytes that came, any other conformed.
@@ -51,19 +51,19 @@ class PlainRoute:
             NotJSONError: It is not JSON.
         """
         stream = self._stream
-        if self._unasked:
-            self._unasked -= 1
+        if self._convert_next:
+            self._convert_next -= 1
         elif not self._removed:
             passed = stream.conformer.pass_through(record)
             if passed is not None:
-                stream.add(passed, self._source, None)
+                stream.add(passed, self._source_stream, None)
                 return
-            self._unasked = _CONVERTED_UNASKED
+            self._convert_next = _CONVERTED_AFTER_ONE
         read = decode(record)
         outcome = stream.conformer.conform(read, self._removed)
         if isinstance(outcome, Conformed) and not outcome.cancels:
-            stream.other_marks.add(self._source, read)
-        stream.add(outcome, self._source, line, self._key_of(read))
+            stream.other_marks.add(self._source_stream, read)
+        stream.add(outcome, self._source_stream, line, self._source_key(read))
 
 
 class MappedRoute:
@@ -71,7 +71,7 @@ class MappedRoute:
 
     def __init__(
         self,
-        source: str,
+        source_stream: str,
         keys: Sequence[str],
         stream: Stream,
         stream_map: StreamMap,
@@ -80,10 +80,10 @@ class MappedRoute:
         self.stream_map = stream_map
         self.passed = self.filtered = 0
         """How many records its filter let pass, and how many it dropped."""
-        self._source = source
+        self._source_stream = source_stream
         self._stream = stream
         self._definitions = definitions
-        self._key_of = _SourceKeys(source, keys, stream.contract, set_by(definitions))
+        self._source_key = _SourceKeyReader(source_stream, keys, stream.contract, set_by(definitions))
 
     @property
     def name(self) -> str:
@@ -116,22 +116,26 @@ class MappedRoute:
             self.passed += 1
             outcome = stream.conformer.conform(made)
             if isinstance(outcome, Conformed) and not outcome.cancels:
-                stream.other_marks.add(self._source, read, made)
-        stream.add(outcome, self._source, line, self._key_of(read))
+                stream.other_marks.add(self._source_stream, read, made)
+        stream.add(outcome, self._source_stream, line, self._source_key(read))
 
 
-class _SourceKeys:
-    """Tells what a record is to its tap, where the tap's own key is not Klar's, or a map may have `made` that."""
+class _SourceKeyReader:
+    """Reads the tap's own key from a record, if it is not Klar's, or a map may have `made` that."""
 
-    def __init__(self, source: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()) -> None:
-        self._source = source
+    def __init__(
+        self, source_stream: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()
+    ) -> None:
+        self._source_stream = source_stream
         ours = {fold(name) for name in (contract.key, *contract.also_key)}.difference(map(fold, made))
         self._columns = () if {fold(column) for column in columns} <= ours else tuple(columns)
 
     def __call__(self, record: object) -> SourceKey | None:
         if not self._columns or not isinstance(record, dict):
             return None
-        return SourceKey(self._source, self._columns, tuple(_brief(record.get(column)) for column in self._columns))
+        return SourceKey(
+            self._source_stream, self._columns, tuple(_brief(record.get(column)) for column in self._columns)
+        )
 
 
 def _brief(value: object) -> object:
@@ -142,7 +146,7 @@ def _brief(value: object) -> object:
 
 
 class SourceStream:
-    """One of the tap's streams, known by its newest SCHEMA and by the first of its records."""
+    """One of the tap's streams, with its routes to streams of Klar's, as its newest SCHEMA describes it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -175,7 +179,7 @@ class SourceStream:
         self._is_open = not closed or not schema["properties"]
 
     def add(self, record: Text, line: bytes) -> None:
-        """Send a record, JSON in the tap's `line`, on every route.
+        """Add a record, JSON in the tap's `line`, to every route.
 
         Raises:
             RecordRejectedError: Klar would not take it, and it may not be written to the rejects file.
@@ -204,7 +208,7 @@ class SourceStream:
         filtered = Counter({route.name: route.filtered for route in mapped_routes})
         return self._passed + passed, self._filtered + filtered
 
-    def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[Missing, str]]:
+    def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.
 
         The columns of the records are known from then on. Under a `wildcard` map, which many streams share, nothing
