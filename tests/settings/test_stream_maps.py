@@ -174,7 +174,7 @@ def test_a_stream_beside_one_of_nearly_its_name_that_has_a_map_and_came_is_not_w
 def test_an_input_with_a_state_and_no_stream_is_said(klar: Sandbox) -> None:
     ended = run(klar, [state({"currently_syncing": None})])
     assert (ended.code, ended.states) == (0, [{"currently_syncing": None}])
-    assert ended.said("The input held a STATE and no stream, so nothing was loaded.")
+    assert ended.said("The input has a STATE and no stream, so nothing was loaded.")
 
 
 @pytest.mark.parametrize("lines", [[], ["", "  "]])
