@@ -152,6 +152,17 @@ def test_one_object_that_klar_refuses_does_not_hold_back_the_others(
     assert ADDRESS not in ended.err
 
 
+def test_a_first_request_that_klar_took_in_part_is_not_taken_for_the_one_that_is_counted(tmp_path: Path) -> None:
+    """Klar names the order of a refused object, and several have it, so each is sent anew while the status lags."""
+    costs = [record("cogs", orderId="1", sku=sku, productCogs=2.5) for sku in "ABCD"]
+    with Sandbox(
+        latency=0.5, status_lag=1, refuse=lambda sent: sent["sku"] == "D" and "no", refuse_style="207"
+    ) as klar:
+        lines = [schema("cogs"), *costs, state(1)]
+        ended = run(klar, lines, rejects_path=str(tmp_path / "rejects.jsonl"), checkpoint_interval_seconds=0)
+        assert (ended.code, ended.states, len(klar.held("cogs"))) == (0, [1], 3), ended.err
+
+
 def test_a_rate_in_the_wrong_place_of_an_order_is_told_by_its_path_in_klars_words_too(klar: Sandbox) -> None:
     bad = row(4) | {"line_items": [{"id": 1, "quantity": 1, "taxes": [{"tax_rate": "17%"}]}]}
     ended = run(klar, [ORDERS_SCHEMA, record("orders", **bad)])

@@ -78,19 +78,22 @@ class BatchDelivery:
         report = DeliveryReport(bisection)
         requests, retries = client.requests, client.retries
         counted = verified or not self.status_timeout
+        in_part = 0
         try:
             if not verified:
                 report.status = client.status(self.contract)
             while segment := bisection.next():
                 objects = [self.objects[position] for position in segment.positions]
-                taken = bisection.apply(segment, self._send(client, objects, report))
+                answer = self._send(client, objects, report)
+                taken = bisection.apply(segment, answer)
                 if taken:
                     report.confirmed = self.validate_only
                 if taken and not counted:
                     # At the first load, not the last: a body that Klar takes but does not understand is found here.
-                    reading = self._count(client, report, taken, len(objects))
+                    reading = self._count(client, report, taken, len(objects), in_part)
                     report.status, report.lag = reading
                     report.confirmed = counted = True
+                in_part += answer.verdict is Verdict.PARTIAL
         except KlarError as error:
             report.error = error
         report.longest_request = client.longest_answer
@@ -105,17 +108,22 @@ class BatchDelivery:
         report.answered_at = time.monotonic()
         return answer
 
-    def _count(self, client: Client, report: DeliveryReport, taken: int, sent: int) -> StatusReading:
+    def _count(self, client: Client, report: DeliveryReport, taken: int, sent: int, in_part: int) -> StatusReading:
         """Wait for the load of the first request, and see that Klar counts what it took of what was sent, or all of it.
+
+        Before it Klar took `in_part` requests in part, and did not say which part: a status that lags may show those.
 
         Raises:
             KlarError: Klar's status does not show the load in time, or counts something else.
         """
         stream = self.contract.stream
+        baseline = report.status
         try:
-            reading = wait_until_confirmed(
-                client, self.contract, report.status, self.status_timeout, report.answered_at
-            )
+            for _ in range(1 + in_part):
+                reading = wait_until_confirmed(client, self.contract, baseline, self.status_timeout, report.answered_at)
+                baseline = reading.status
+                if baseline.last_batch_count in (str(taken), str(sent)):
+                    break
         except KlarError as error:
             raise KlarError(
                 f"{error} It was the first request of the run, with {sent} record{'s' * (sent != 1)}."
