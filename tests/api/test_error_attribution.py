@@ -210,8 +210,8 @@ def test_errors_by_field_are_told_with_the_field(errors: Any, problem: Problem) 
 )
 def test_an_object_is_decoded_only_for_an_error_that_names_one_by_what_is_in_it(answer: Any) -> None:
     def read(_: object) -> dict[str, Any]:
-        raise AssertionError
+        raise AssertionError("decoded")
 
     attribute_errors(answer, [b"{}", b"{}"], "id", read=read)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="decoded"):
         attribute_errors({"failedOrderIds": ["A"]}, [b"{}"], "id", read=read)
