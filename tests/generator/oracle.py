@@ -93,7 +93,9 @@ class Oracle:
         self._judge_end(run, say)
         self._judge_stored(say)
         if run.code != KILLED:
-            self._judge_file(run, say)
+            for fault in self.rejects.faults():
+                say(fault)
+        self._judge_set_aside(run, say)
         if run.step.calm and run.code and not self._may_stop(run.step, read):
             say("it ended with 1 although nothing was in its way")
         if run.code == 0 and run.step.kind != "dry run":
@@ -177,11 +179,12 @@ class Oracle:
         for each in list(self.klar.stored):
             if each.version in settled:
                 newest[each.stream, each.key] = max(each.version, newest.get((each.stream, each.key), 0))
-        elsewhere = self._rejected() | self.forgiven
+        deletions = {version for version in settled if self.plan.skipped(self._records[version])}
+        elsewhere = self._rejected() | self.forgiven | deletions
         return {
             key: f"{held[key]}, not {newest[key]}"
             for key in {self._key(record) for record in read} & newest.keys()
-            # It, or what replaced it in its batch, is where it can be sent from again.
+            # It, or what replaced it in its batch, is where it can be sent from again, or a deletion was its end.
             if held[key] < newest[key]
             and not any(each.version in elsewhere for each in self._history[key] if each.version >= newest[key])
         }
@@ -204,9 +207,8 @@ class Oracle:
             elif each.cancelled != record.deleted:
                 say(f"version {each.version} is {'cancelled' if each.cancelled else 'alive'} at Klar")
 
-    def _judge_file(self, run: Ended, say: Say) -> None:
-        for fault in self.rejects.faults():
-            say(fault)
+    def _judge_set_aside(self, run: Ended, say: Say) -> None:
+        """Look at what a run wrote to the rejects file: after a kill too, since the next run has other faults."""
         may_refuse = any(fault.partition("@")[0] in _REFUSES_GOOD_ONES for fault in run.step.faults)
         for line in self.rejects.lines():
             version = line.record.version
