@@ -134,14 +134,15 @@ def test_the_loads_that_the_documentation_shows_are_what_is_said(tmp_path: Path)
         for line in block.splitlines()
     }
     file = tmp_path / "input.jsonl"
-    file.write_bytes(b"".join(map(messages.line, [REFUNDS_SCHEMA, *numbered(1, 3000, every=100)])))
+    # Large enough to be read in many pieces: the time left is shown after the second one.
+    file.write_bytes(b"".join(map(messages.line, [REFUNDS_SCHEMA, *numbered(1, 12_000, every=400)])))
     said: set[str] = set()
     for event in ("none", "SIGINT", "revoked"):
         with Sandbox(latency=1) as klar:
-            process, pieces, reading = at_a_terminal(klar, "--input", str(file), batch_size_rows=100)
+            process, pieces, reading = at_a_terminal(klar, "--input", str(file), batch_size_rows=400)
             process.stdin.close()
             deadline = time.monotonic() + 100
-            while klar.count("refunds") < 500 and time.monotonic() < deadline:
+            while klar.count("refunds") < 2000 and time.monotonic() < deadline:
                 time.sleep(0.05)
             if event == "SIGINT":
                 process.send_signal(signal.SIGINT)
