@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from postgres import ATTEMPTS, PORTS, answer_of, end, unprivileged
+from postgres import ATTEMPTS, PORTS, answer_of, end, initialise, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NEEDED = ("mariadbd", "mariadb", "mariadb-install-db", "mariadb-admin")
+# Kernel requests of its own are scarce where several servers start at a time, as beside each other in tests.
+_MODEST = ("--innodb-use-native-aio=0",)
 _PASSWORD = "not-a-secret"  # of a server that lives as long as a test
 
 
@@ -56,20 +58,8 @@ def mariadb() -> Iterator[Server]:
         shutil.chown(folder, owner)
     process = None
     try:
-        subprocess.run(
-            [
-                str(_found("mariadb-install-db")),
-                "--no-defaults",
-                f"--datadir={folder}/data",
-                "--skip-test-db",
-                "--auth-root-authentication-method=normal",
-            ],
-            cwd=folder,
-            user=owner,
-            capture_output=True,
-            timeout=120,
-            check=True,
-        )
+        options = [f"--datadir={folder}/data", "--skip-test-db", "--auth-root-authentication-method=normal"]
+        initialise([str(_found("mariadb-install-db")), "--no-defaults", *options, *_MODEST], folder, owner)
         for port in random.sample(PORTS, ATTEMPTS):
             process = _start(folder, port, owner)
             if _ready(process, folder):
@@ -90,7 +80,14 @@ def _found(name: str) -> str | None:
 def _start(folder: Path, port: int, owner: str | None) -> subprocess.Popen[bytes]:
     settings = [f"--datadir={folder}/data", f"--socket={folder}/socket", f"--pid-file={folder}/pid", f"--port={port}"]
     return subprocess.Popen(
-        [str(_found("mariadbd")), "--no-defaults", *settings, "--bind-address=127.0.0.1", "--skip-name-resolve"],
+        [
+            str(_found("mariadbd")),
+            "--no-defaults",
+            *settings,
+            *_MODEST,
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+        ],
         cwd=folder,
         user=owner,
         stdout=subprocess.DEVNULL,

@@ -46,20 +46,20 @@ class Database:
         }
 
     def execute(self, sql: str) -> str:
-        """Runs a script in one go, and returns what it printed."""
+        """Run a script in one go, and return what it printed."""
         address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "owner", "-d", self.name]
         command = [str(self.binaries / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *address]
         return answer_of(command, sql)
 
     def another(self, name: str) -> Database:
-        """Makes one more database on the same server."""
+        """Make one more database on the same server."""
         self.execute(f'CREATE DATABASE "{name}"')
         return Database(self.binaries, self.port, name)
 
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Database]:
-    """Serves until the block ends; skips the test where PostgreSQL's server is not installed."""
+    """Serve until the block ends; skip the test where PostgreSQL's server is not installed."""
     binaries = _binaries()
     if binaries is None:
         pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install -y postgresql)")
@@ -67,17 +67,10 @@ def postgres() -> Iterator[Database]:
     owner = unprivileged()
     if owner:
         shutil.chown(folder, owner)
-    data = folder / "data"
     process = None
     try:
-        subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "owner", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
-            cwd=folder,
-            user=owner,
-            capture_output=True,
-            timeout=120,
-            check=True,
-        )
+        options = ["-U", "owner", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        initialise([str(binaries / "initdb"), "-D", str(folder / "data"), *options], folder, owner)
         for port in random.sample(PORTS, ATTEMPTS):
             process = _start(binaries, folder, port, owner)
             if _ready(binaries, process, folder, port):
@@ -87,6 +80,12 @@ def postgres() -> Iterator[Database]:
         yield Database(binaries, port, "postgres")
     finally:
         end(process, folder)
+
+
+def initialise(command: list[str], folder: Path, owner: str | None) -> None:
+    """Make a server's data directory, as the user who may run the server."""
+    done = subprocess.run(command, cwd=folder, user=owner, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{command[0]} failed: {done.stdout[-1000:]}{done.stderr[-1000:]}"
 
 
 def answer_of(client: list[str], sql: str) -> str:
@@ -137,7 +136,7 @@ def _start(binaries: Path, folder: Path, port: int, owner: str | None) -> subpro
 
 
 def _ready(binaries: Path, process: subprocess.Popen[bytes], folder: Path, port: int) -> bool:
-    """Waits for the server, asked through its own folder: behind the port may be another one, and then it ends."""
+    """Wait for the server, asked through its own folder: behind the port may be another one, and then it ends."""
     deadline = time.monotonic() + 60
     command = [str(binaries / "pg_isready"), "-q", "-h", str(folder), "-p", str(port)]
     while subprocess.run(command, check=False).returncode != 0:
