@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mariadb import Server, mariadb
 from pipelines import project, recipe
-from test_recipes import database, on_postgres, server
+from test_recipes_of_postgresql_and_shopify import database, on_postgres, server
 
 from target_klar.sandbox import Sandbox
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from program import Ended
-
     from target_klar.sandbox import Sandbox
 
 Record = dict[str, Any]
@@ -537,10 +535,6 @@ def test_what_klar_is_left_to_judge_adds_to_the_totals_what_can_be_read() -> Non
 # The whole program
 
 
-def _warnings(ended: Ended) -> list[str]:
-    return [text.split("|", 3)[3].strip() for text in ended.err.splitlines() if "| WARNING " in text]
-
-
 def _messages(stream: str, records: Iterable[Record]) -> list[Record]:
     return [schema(stream, CONTRACTS[stream].key), *(record(stream, **each) for each in records), state(1)]
 
@@ -568,7 +562,7 @@ def test_a_load_and_a_dry_run_say_the_same(klar: Sandbox, stream: str, *, dry_ru
             validate_records=validate,
         )
         assert ended.code == 0
-        assert _warnings(ended) == judge(stream, records, ignored=ignored, validate=validate).lines
+        assert ended.warnings == judge(stream, records, ignored=ignored, validate=validate).lines
     assert judge(stream, records).lines != []
 
 
@@ -576,7 +570,7 @@ def test_a_run_without_validation_leaves_all_of_it_to_klar(klar: Sandbox) -> Non
     negative = [refunded("R-1", -1), refunded("R-2", 0)]
     ended = run(klar, _messages("refunds", negative), validate_records=False)
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 2)
-    assert _warnings(ended) == []
+    assert ended.warnings == []
 
 
 def test_a_record_that_a_rule_rejects_is_written_to_the_rejects_file_and_the_others_arrive(
@@ -598,4 +592,4 @@ def test_a_record_that_a_rule_rejects_stops_a_run_without_a_place_for_it(klar: S
 
 def test_the_sample_is_loaded_without_a_warning(klar: Sandbox) -> None:
     ended = run(klar, SAMPLE)
-    assert (ended.code, _warnings(ended)) == (0, [])
+    assert (ended.code, ended.warnings) == (0, [])

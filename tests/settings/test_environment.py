@@ -39,13 +39,9 @@ def stopped(ended: Ended, told: str) -> None:
     assert TOKEN not in ended.err
 
 
-def warnings(ended: Ended) -> list[str]:
-    return [text.split("|", 3)[3].strip() for text in ended.said("WARNING")]
-
-
 def test_an_empty_variable_is_not_set(klar: Sandbox) -> None:
     ended = run(klar, LINES, rejects_path="", batch_size_rows="", hard_delete="", stream_maps="", validate_ony="")
-    assert (ended.code, ended.states, warnings(ended)) == (0, [1], [])
+    assert (ended.code, ended.states, ended.warnings) == (0, [1], [])
 
 
 def test_an_empty_token_is_one_that_is_not_set(klar: Sandbox) -> None:
@@ -69,7 +65,7 @@ def test_a_token_that_nothing_reads_is_pointed_out(tmp_path: Path) -> None:
 
 def test_variables_are_judged_only_where_they_are_read_and_by_their_exact_prefix(klar: Sandbox, tmp_path: Path) -> None:
     ended = invoke("--config", own(klar, tmp_path), lines=LINES, env={"TARGET_KLAR_VALIDATE_ONY": "true"})
-    assert (ended.code, warnings(ended)) == (0, [])
+    assert (ended.code, ended.warnings) == (0, [])
     assert settings_in({"TARGET_KLR_VALIDATE_ONLY": "true", "target_klar_validate_only": "true"}) == {}
 
 
@@ -119,7 +115,7 @@ def test_variables_that_say_what_the_configuration_says_and_maps_and_empty_ones_
     }
     env = {f"TARGET_KLAR_{name}": text for name, text in (same | spread).items()}
     ended = invoke("--config", config, lines=LINES, env=env)
-    assert (ended.code, warnings(ended), ended.states) == (0, [], [1])
+    assert (ended.code, ended.warnings, ended.states) == (0, [], [1])
 
 
 def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_without_values(
@@ -129,7 +125,7 @@ def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_with
     env = {f"TARGET_KLAR_{name}": text for name, text in differ.items()}
     ended = invoke("--config", own(klar, tmp_path), lines=LINES, env=env)
     assert (ended.code, ended.states) == (0, [1])
-    assert warnings(ended) == [
+    assert ended.warnings == [
         (
             "Variables that differ from the configuration are not read: TARGET_KLAR_API_TOKEN, "
             "TARGET_KLAR_REJECTS_PATH, TARGET_KLAR_BATCH_SIZE_ROWS. Add `--config=ENV`, which reads the "
@@ -144,7 +140,7 @@ def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_with
 def test_an_unknown_log_level_is_info_and_one_warning(variable: str, klar: Sandbox, tmp_path: Path) -> None:
     ended = invoke("--config", own(klar, tmp_path), lines=LINES, env={variable: "trace"})
     assert (ended.code, ended.states) == (0, [1])
-    assert [text for text in warnings(ended) if variable in text] == warnings(ended)
+    assert [text for text in ended.warnings if variable in text] == ended.warnings
     assert len(ended.said("INFO")) > 1
     quiet = invoke("--config", own(klar, tmp_path), lines=LINES, env={variable: "error"})
     assert (quiet.code, quiet.err) == (0, "")
@@ -157,7 +153,7 @@ def test_foreign_variables_and_settings_are_one_warning_without_values_and_those
     foreign = {"SERVICE_HOST": TOKEN, "LOAD_METHOD": "overwrite", "LOGLEVEL": "WARNING"}
     ended = run(klar, LINES, "--config", file, env=None, **foreign)
     assert (ended.code, ended.states) == (0, [1])
-    assert warnings(ended) == [
+    assert ended.warnings == [
         f"Unknown settings are ignored: shop\\nname{47 * 'e'}..., TARGET_KLAR_SERVICE_HOST. Check the spelling."
     ]
     assert TOKEN not in ended.err

@@ -280,9 +280,7 @@ def test_null_means_the_default_and_settings_of_the_sdk_that_are_not_offered_hav
     item = {"lineItemId": "L-r", "refundedQuantity": 1}
     assert klar.refunds == {"r": {"id": "r", "createdAt": REFUND_TIME, "lineItems": [item]}}
     assert klar.transaction_costs == {"c": {"orderId": "c", "transactionCosts": 2}}
-    assert [found.split("|", 3)[3].strip() for found in ended.said("WARNING")] == [
-        "Unknown settings are ignored: _load_schema. Check the spelling."
-    ]
+    assert ended.warnings == ["Unknown settings are ignored: _load_schema. Check the spelling."]
 
 
 def test_a_data_quality_rule_that_does_not_exist_stops_the_run_with_the_closest_match_or_all_names() -> None:
