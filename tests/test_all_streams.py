@@ -20,12 +20,6 @@ NOON = 1_704_110_400  # 2024-01-01T12:00:00Z
 ADDRESS = "anna@customer.example"
 
 
-@pytest.fixture
-def klar() -> Iterator[Sandbox]:
-    with Sandbox() as local:
-        yield local
-
-
 def row(number: int) -> dict[str, Any]:
     """An order of `number` lines as a database writes it: snake case, JSON text, numeric text, SQL times, 0 and 1."""
     lines = [

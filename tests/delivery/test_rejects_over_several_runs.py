@@ -22,11 +22,6 @@ COMMA = {"transaction_costs": {"transactionCosts": "str(transactionCosts).replac
 DELETED = record("refunds", id="A", _sdc_deleted_at="2024-01-01T00:00:00Z")
 
 
-@pytest.fixture
-def rejects(tmp_path: Path) -> Path:
-    return tmp_path / "rejects.jsonl"
-
-
 def load(klar: Sandbox, rejects: Path, *lines: Any, **settings: Any) -> None:
     """One night that ends well."""
     ended = run(klar, [COSTS_SCHEMA, REFUNDS_SCHEMA, *lines, state("end")], rejects_path=str(rejects), **settings)

@@ -52,15 +52,15 @@ SHOP = dedent("""\
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Database]:
+def postgres_server() -> Iterator[Database]:
     with postgres() as first:
         yield first
 
 
 @pytest.fixture
-def database(server: Database, tmp_path: Path) -> Database:
+def database(postgres_server: Database, tmp_path: Path) -> Database:
     """A database of the test's own."""
-    return server.another(tmp_path.name)
+    return postgres_server.another(tmp_path.name)
 
 
 def sql_project(folder: Path, heading: str, addresses: dict[str, str], **environment: str) -> Project:

@@ -15,6 +15,7 @@ import pytest
 from forked import run
 from messages import record, schema, state
 from msgspec import Raw
+from rejects_file import records
 from samples import SAMPLE
 from thoroughness import size
 
@@ -573,18 +574,26 @@ def test_a_run_without_validation_leaves_all_of_it_to_klar(klar: Sandbox) -> Non
     assert ended.warnings == []
 
 
-def test_a_record_that_a_rule_rejects_is_written_to_the_rejects_file_and_the_others_arrive(
-    klar: Sandbox, tmp_path: Path
+def test_a_negative_quantity_is_rejected_with_a_hint_at_the_sign_and_the_other_records_arrive(
+    klar: Sandbox, rejects: Path
 ) -> None:
-    rejects = tmp_path / "rejects.jsonl"
-    ended = run(klar, _messages("refunds", [refunded("R-1", -1), refunded("R-2")]), rejects_path=str(rejects))
+    lines = _messages("refunds", [refunded("R-1", -1), refunded("R-2")])
+    why = (
+        "must be a number, 0 or more [negative_quantity] (found number -1); WooCommerce, for one, writes refunds "
+        "negative: negate it in a stream map (`-quantity`)"
+    )
+    stopped = run(klar, lines)
+    assert (stopped.code, stopped.states, klar.posts()) == (1, [], [])
+    assert stopped.errors[0].startswith(f"target-klar rejected refunds R-1: lineItems[0].refundedQuantity {why}")
+
+    ended = run(klar, lines, rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"R-2"})
-    (rejected,) = map(json.loads, rejects.read_text().splitlines()[1:])
+    (rejected,) = records(rejects)
     assert rejected["record"]["id"] == "R-1"
-    assert "[negative_quantity]" in rejected["errors"][0]["message"]
+    assert rejected["errors"] == [{"path": "lineItems[0].refundedQuantity", "message": why}]
 
 
-def test_a_record_that_a_rule_rejects_stops_a_run_without_a_place_for_it(klar: Sandbox) -> None:
+def test_a_placeholder_as_key_stops_a_run_without_a_place_for_it(klar: Sandbox) -> None:
     ended = run(klar, _messages("transaction_costs", [fee("1"), fee("None"), fee("2")]))
     assert (ended.code, ended.states, set(klar.transaction_costs)) == (1, [], {"1"})
     assert 'orderId must not be "None" [placeholder_key]; records with it would overwrite' in ended.errors[0]

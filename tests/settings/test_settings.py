@@ -207,7 +207,8 @@ def test_an_environment_variable_that_cannot_be_read_is_a_configuration_error(na
     assert ended.errors[0].startswith(line)
 
 
-def test_every_setting_can_come_from_the_environment_and_takes_effect(klar: Sandbox, tmp_path: Path) -> None:
+def test_every_setting_can_come_from_the_environment(klar: Sandbox, tmp_path: Path) -> None:
+    """All but `validate_only` are seen to take effect here; that one, which loads nothing, in test_environment.py."""
     klar.versions = {"refunds": ("01.2031",), "transaction_costs": ("02.2032",)}
     klar.extra_fields = ("note",)
     rejects = tmp_path / "rejects.jsonl"
