@@ -39,6 +39,39 @@ def stopped(ended: Ended, told: str) -> None:
     assert TOKEN not in ended.err
 
 
+@pytest.mark.parametrize("place", ["environment", ".env"])
+@pytest.mark.parametrize("text", ["true", "True", "TRUE"])
+def test_target_klar_validate_only_in_the_environment_is_a_dry_run(
+    klar: Sandbox, tmp_path: Path, text: str, place: str
+) -> None:
+    """Nothing is loaded and no STATE written; the same command without that variable loads."""
+    access = {"TARGET_KLAR_API_TOKEN": klar.token, "TARGET_KLAR_API_URL": klar.url}
+    dry_run = {"TARGET_KLAR_VALIDATE_ONLY": text}
+    if place == "environment":
+        ended = invoke("--config=ENV", lines=LINES, env=access | dry_run, folder=tmp_path)
+    else:
+        ended = with_env_file(tmp_path, f"TARGET_KLAR_VALIDATE_ONLY={text}\n", **access)
+    assert (ended.code, ended.out, ended.errors, klar.refunds) == (0, "", [], {})
+    assert [(seen.on, seen.count) for seen in klar.requests] == [("validate", 1)]
+    assert ended.said("refunds: 1 read, 1 valid")
+
+    (tmp_path / ".env").unlink(missing_ok=True)
+    klar.clear()
+    loaded = invoke("--config=ENV", lines=LINES, env=access, folder=tmp_path)
+    assert (loaded.code, loaded.states, set(klar.refunds)) == (0, [1], {"a"})
+
+
+def test_target_klar_validate_only_in_the_environment_wins_over_the_configuration_file(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    """Where the environment is read after the file: `--config config.json --config=ENV`."""
+    file = own(klar, tmp_path, validate_only=False)
+    env = {"TARGET_KLAR_VALIDATE_ONLY": "true"}
+    ended = invoke("--config", file, "--config=ENV", lines=LINES, env=env, folder=tmp_path)
+    assert (ended.code, ended.out, ended.errors, klar.posts()) == (0, "", [], [])
+    assert ended.said("refunds: 1 read, 1 valid")
+
+
 def test_an_empty_variable_is_not_set(klar: Sandbox) -> None:
     ended = run(klar, LINES, rejects_path="", batch_size_rows="", hard_delete="", stream_maps="", validate_ony="")
     assert (ended.code, ended.states, ended.warnings) == (0, [1], [])
