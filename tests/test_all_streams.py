@@ -1,4 +1,4 @@
-"""All of Klar's streams over the whole program: rows of a database, and each object that Klar then holds."""
+"""Klar's five streams, over the whole program: rows of a database, and each object that Klar then holds."""
 
 from __future__ import annotations
 

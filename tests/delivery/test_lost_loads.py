@@ -1,4 +1,4 @@
-"""What a reading of Klar's status proves: a check stands between what was sent before it and what is sent after it."""
+"""Loads that Klar lost, answered as taken and never booked, are found: what a reading of its status proves."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""A bad record in a run: the others arrive, and it is written to the rejects file or stops the run before it."""
+
 from __future__ import annotations
 
 import json

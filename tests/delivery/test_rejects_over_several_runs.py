@@ -1,4 +1,4 @@
-"""Whole runs: the rejects file's last line about a key is the newest word on it, so it can always be sent again."""
+"""The rejects file over several runs: its last line about a key is the newest word on it, so it can be sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each recipe of docs/recipes.md, read out of the document and run as it stands there."""
+"""The recipes of PostgreSQL and Shopify in docs/recipes.md, under Meltano: run as they stand in the document."""
 
 from __future__ import annotations
 
