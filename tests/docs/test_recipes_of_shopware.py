@@ -21,7 +21,7 @@ LOAD = "set -o pipefail"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Followed:
+def shopware(tmp_path: Path) -> Followed:
     return Followed(tmp_path, "shopware.md")
 
 
@@ -46,15 +46,15 @@ def totals(held: dict[str, Any]) -> tuple[Decimal, Decimal]:
     )
 
 
-def test_the_lines_and_the_shipping_of_each_order_make_shopwares_totals(shop: Followed, klar: Sandbox) -> None:
+def test_the_lines_and_the_shipping_of_each_order_make_shopwares_totals(shopware: Followed, klar: Sandbox) -> None:
     draw = random.Random(20_260_504)
     orders = [drawn(number, draw) for number in range(1, 251)]
     first = orders[0]["lineItems"][0]["price"]
     first["totalPrice"] = float(first["totalPrice"]) + 1e-12  # as a sum of floats can be
-    shop.configure(klar)
+    shopware.configure(klar)
 
     with admin_api(orders) as (url, searches):
-        ended = shop.run(shop.command(LOAD), **environment(url))
+        ended = shopware.run(shopware.command(LOAD), **environment(url))
 
     assert (ended.code, ended.out, ended.said("WARNING")) == (0, "", []), ended.err
     assert {key: totals(held) for key, held in klar.orders.items()} == {
@@ -67,7 +67,7 @@ def test_the_lines_and_the_shipping_of_each_order_make_shopwares_totals(shop: Fo
     assert {order["taxStatus"] for order in orders} == {"gross", "net", "tax-free"}
 
 
-def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox) -> None:
+def test_an_order_is_as_one_would_write_it_by_hand(shopware: Followed, klar: Sandbox) -> None:
     cart = Cart(1)
     cart.add("30.00", 2, "19", label="A shirt")
     cart.add("40.00", 1, "7", label="A book")
@@ -86,10 +86,10 @@ def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox
     cart.add("84.03", 3, "19")
     cart.credit("25.21")
     net = cart.order("5.00", orderCustomer=None, transactions=[], deliveries=[])
-    shop.configure(klar)
+    shopware.configure(klar)
 
     with admin_api([gross, net]) as (url, _):
-        ended = shop.run(shop.command(LOAD), **environment(url))
+        ended = shopware.run(shopware.command(LOAD), **environment(url))
 
     assert (ended.code, ended.said("WARNING")) == (0, []), ended.err
     first, second = klar.orders.values()
@@ -167,34 +167,36 @@ def test_an_order_is_as_one_would_write_it_by_hand(shop: Followed, klar: Sandbox
 
 @pytest.mark.parametrize("composition", [[], [{"id": "gone", "discount": 4}], [{"id": "cart-2", "discount": 4}]])
 def test_a_promotion_that_its_composition_cannot_place_is_divided_by_price(
-    shop: Followed, klar: Sandbox, composition: list[dict[str, Any]]
+    shopware: Followed, klar: Sandbox, composition: list[dict[str, Any]]
 ) -> None:
     cart = Cart(1)
     cart.add("9.00", 1, "19")
     cart.add("3.00", 1, "19")
     cart.reduce("4.00", 1, 2)
     cart.items[-1]["payload"]["composition"] = composition
-    shop.configure(klar)
+    shopware.configure(klar)
 
     with admin_api([cart.order("4.90")]) as (url, _):
-        ended = shop.run(shop.command(LOAD), **environment(url))
+        ended = shopware.run(shopware.command(LOAD), **environment(url))
 
     assert ended.code == 0, ended.err
     lines = klar.orders[f"{1:032x}"]["lineItems"]
     assert [line["discounts"][0]["discountAmount"] for line in lines] == [3, 1]
 
 
-def test_an_order_that_does_not_make_its_totals_is_named_and_holds_back_no_other(shop: Followed, klar: Sandbox) -> None:
+def test_an_order_that_does_not_make_its_totals_is_named_and_holds_back_no_other(
+    shopware: Followed, klar: Sandbox
+) -> None:
     draw = random.Random(4)
     good, *bad = (drawn(number, draw) for number in range(1, 6))
     bad[0]["amountNet"] += cents(Decimal("0.01"))
     bad[1]["lineItems"][0]["price"]["totalPrice"] += 1
     del bad[2]["currency"]
     bad[3]["lineItems"] = None
-    shop.configure(klar)
+    shopware.configure(klar)
 
     with admin_api([*bad[:2], good, *bad[2:]]) as (url, _):
-        ended = shop.run(shop.command(LOAD), **environment(url))
+        ended = shopware.run(shopware.command(LOAD), **environment(url))
 
     assert ended.code == 1
     assert [*klar.orders] == [good["id"]]
@@ -207,29 +209,29 @@ def test_an_order_that_does_not_make_its_totals_is_named_and_holds_back_no_other
     ]
 
 
-def test_a_dump_that_fails_sends_nothing_and_one_made_by_other_means_is_read(shop: Followed, klar: Sandbox) -> None:
-    shop.configure(klar)
+def test_a_dump_that_fails_sends_nothing_and_one_made_by_other_means_is_read(shopware: Followed, klar: Sandbox) -> None:
+    shopware.configure(klar)
     order = drawn(1, random.Random(5))
     with admin_api([order]) as (url, _):
-        denied = shop.run(shop.command(LOAD), **environment(url, SHOPWARE_CLIENT_SECRET="mistyped"))
+        denied = shopware.run(shopware.command(LOAD), **environment(url, SHOPWARE_CLIENT_SECRET="mistyped"))
     assert denied.code == 1
     assert "HTTP Error 401" in denied.err
     assert klar.posts() == []
 
     pretty = json.dumps(json.loads(written([order])), indent=2)
-    (shop.folder / "answer.json").write_text(pretty, encoding="utf-8")
+    (shopware.folder / "answer.json").write_text(pretty, encoding="utf-8")
     (read,) = re.findall(r"`(python3 -m json.tool .*?)`", (DOCUMENTS / "shopware.md").read_text(encoding="utf-8"))
-    looked = shop.run(f"set -o pipefail; {read}")
+    looked = shopware.run(f"set -o pipefail; {read}")
     assert (looked.code, json.loads(looked.out)["id"]) == (0, order["id"])
 
 
-def test_what_arrives_is_seen_at_the_local_klar_first(shop: Followed) -> None:
+def test_what_arrives_is_seen_at_the_local_klar_first(shopware: Followed) -> None:
     draw = random.Random(6)
     orders = [drawn(number, draw) for number in range(1, 4)]
     with admin_api(orders) as (url, searches):
-        ended = shop.run(shop.command("--export held.jsonl"), **environment(f"{url}/"))
+        ended = shopware.run(shopware.command("--export held.jsonl"), **environment(f"{url}/"))
 
     assert (ended.code, searches[0]["filter"]) == (0, []), ended.err
-    exported = (shop.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
+    exported = (shopware.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
     held = [json.loads(line, parse_float=Decimal)["object"] for line in exported]
     assert [totals(each) for each in held] == [(order["price"]["rawTotal"], order["amountNet"]) for order in orders]
