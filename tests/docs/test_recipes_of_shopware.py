@@ -410,13 +410,32 @@ def test_a_dump_that_fails_sends_nothing_and_one_made_by_other_means_is_read(sho
     assert (looked.code, json.loads(looked.out)["id"]) == (0, order["id"])
 
 
-def test_what_arrives_is_seen_at_the_local_klar_first(shop: Followed) -> None:
+def test_what_arrives_is_compared_at_the_local_klar_first(shop: Followed) -> None:
     draw = random.Random(6)
-    orders = [drawn(number, draw) for number in range(1, 4)]
+    orders = [with_voucher(number, 20, draw) for number in range(1, 51)]
+    orders += [drawn(number, draw) for number in range(51, 101)]  # some of them rounded for payment in cash
     with admin_api(orders) as (url, searches):
         ended = shop.run(shop.command("--export held.jsonl"), **environment(f"{url}/"))
 
     assert (ended.code, searches[0]["filter"]) == (0, []), ended.err
     exported = (shop.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
     held = [json.loads(line, parse_float=Decimal)["object"] for line in exported]
-    assert [totals(each) for each in held] == [(order["price"]["rawTotal"], order["amountNet"]) for order in orders]
+    assert {each["id"]: totals(each) for each in held} == {
+        order["id"]: (order["price"]["rawTotal"], order["amountNet"]) for order in orders
+    }
+    compared = ended.out.splitlines()[-2:]
+    assert compared == [
+        f"{currency}: {len(of)} orders, {sum(order['price']['rawTotal'] for order in of):.2f} gross, "
+        f"{sum(order['amountNet'] for order in of):.2f} net, equal"
+        for currency in ("EUR", "JPY")
+        if (of := [order for order in orders if order["currency"]["isoCode"] == currency])
+    ]
+
+    orders[0]["amountNet"] -= cents(Decimal("0.01"))
+    (shop.folder / "dump.jsonl").write_text(written(orders[:-1]), encoding="utf-8")
+    differs = shop.run("python3 compare.py")
+
+    assert differs.code == 1
+    named = [line.split()[1:] for line in differs.out.splitlines() if line.startswith("differs: ")]
+    assert [[side.split("/")[0] for side in sides] for sides in named] == [["10001", "10001"], ["none", "10100"]]
+    assert ", but at Klar " in differs.out
