@@ -87,7 +87,10 @@ class Tally:
             record = members(line)["record"] if line is not None else cast("Conformed", outcome).text
             self.first.append((decode(record), outcome))
         if isinstance(outcome, Rejection):
-            key = "one without a key" if outcome.key is None else shown(outcome.key, key_field)
+            own = ", ".join(
+                f"{shorten(name)} {shown(value, name)}" for name, value in (outcome.source_key or {}).items()
+            )
+            key = own or "one without a key" if outcome.key is None else shown(outcome.key, key_field)
             for problem in outcome.problems:
                 reason, found = shown_problem(problem)
                 if reason in self._reasons or len(self._reasons) < _MAX_REASONS:
