@@ -205,7 +205,7 @@ def test_a_filter_that_let_a_record_pass_is_not_to_blame_if_the_map_fails_on_it(
 ) -> None:
     of_lines = "[{'lineItemId': part['id'], 'refundedQuantity': 1} for part in parts]"
     maps = {"returns": {"__alias__": "refunds", "__filter__": "id > 10", "lineItems": of_lines}}
-    path = {"rejects_path": str(tmp_path / "rejects.jsonl")} if rejects else {}
+    path: dict[str, Any] = {"rejects_path": str(tmp_path / "rejects.jsonl")} if rejects else {}
     ended = run(klar, BREAKS, stream_maps=maps, **path)
 
     assert (ended.code, klar.refunds) == (int(not rejects), {})

@@ -158,7 +158,12 @@ def test_a_map_that_drops_the_taps_key_is_told_with_what_to_add(
 
 
 def test_a_map_that_keeps_the_taps_key_or_names_another_passes() -> None:
-    for of_map in ({}, {"__else__": None, "return_id": "return_id"}, {"__else__": None, "__key_properties__": []}):
+    maps: list[dict[str, Any]] = [
+        {},
+        {"__else__": None, "return_id": "return_id"},
+        {"__else__": None, "__key_properties__": []},
+    ]
+    for of_map in maps:
         target = TargetKlar(config={"api_token": "t", "stream_maps": {"refunds": {"id": "return_id"} | of_map}})
         message = schema("refunds", "return_id")
         target._process_schema_message(message | {LINE: line(message)})
