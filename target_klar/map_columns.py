@@ -10,11 +10,11 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from simpleeval import DEFAULT_FUNCTIONS
 from singer_sdk.mapper import NULL_STRING, CustomStreamMap
 
 from target_klar.records.formatting import shorten
 from target_klar.settings.spelling import closest_match
+from target_klar.settings.stream_maps import FUNCTIONS, MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FILTER: Final = "__filter__"
 _RECORDS: Final = ("record", "_")
 _OF_THE_SDK: Final = {*_RECORDS, "config", "fake", "__stream_name__", "__original_stream_name__"}
-_FUNCTIONS: Final = {*DEFAULT_FUNCTIONS, "md5", "sha256", "datetime", "bool", "json"}
+_CALLED: Final = FUNCTIONS | MODULES
 _OF_A_DICT: Final = {name for name in dir(dict) if not name.startswith("__")}
 _OF_SINGER: Final = "_sdc_"
 _MAX_NAMED: Final = 12
@@ -148,7 +148,7 @@ class _Reader(ast.NodeVisitor):
                 self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:  # ast's own name
-        if node.id in self._bound or node.id in _FUNCTIONS:
+        if node.id in self._bound or node.id in _CALLED:
             return
         if node.id in _RECORDS:
             self.looks = True  # as a whole, or asked what it has

@@ -12,6 +12,7 @@ from target_klar.map_columns import drops_all, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
 from target_klar.records.convert import fold
+from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode
 
@@ -32,6 +33,13 @@ _LONGEST_KEY: Final = 64
 _CONVERTED_AFTER_ONE: Final = 100
 """After a record that could not pass through, so many are converted without another try: a tap writes one form."""
 
+_IGNORED: Final = "ACTIVATE_VERSION is ignored, so Klar keeps records that the tap no longer sends."
+VERSION_IGNORED: Final = (
+    _IGNORED,
+    f"{_IGNORED} `hard_delete` cancels only those that come with `{DELETED_AT}`: compare ids to find the others.",
+)
+"""What is said of an ACTIVATE_VERSION: where nothing else is asked for, and where `hard_delete` is and has no mark."""
+
 
 class PlainRoute:
     """Leads to one of Klar's streams by another name at most, and without some columns."""
@@ -42,6 +50,11 @@ class PlainRoute:
         self._removed = removed
         self._source_key = _SourceKeyReader(source_stream, keys, stream.contract)
         self._convert_next = 0
+
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
+        return _can_cancel(self._stream)
 
     def add(self, record: Text, line: bytes) -> None:
         """Add a record, JSON in the tap's `line`: in Klar's own form as the bytes that came, any other conformed.
@@ -61,7 +74,9 @@ class PlainRoute:
             self._convert_next = _CONVERTED_AFTER_ONE
         read = decode(record)
         outcome = stream.conformer.conform(read, self._removed)
-        if isinstance(outcome, Conformed) and not outcome.cancels:
+        if isinstance(outcome, Rejection):
+            outcome = self._source_key.named(outcome, read)
+        elif isinstance(outcome, Conformed) and not outcome.cancels:
             stream.other_marks.add(self._source_stream, read)
         stream.add(outcome, self._source_stream, line, self._source_key(read))
 
@@ -78,8 +93,8 @@ class MappedRoute:
         definitions: Sequence[dict[str, Any]],
     ) -> None:
         self.stream_map = stream_map
-        self.passed = self.filtered = 0
-        """How many records its filter let pass, and how many it dropped."""
+        self.passed = self.filtered = self.failed = 0
+        """How many records its filter let pass, how many it dropped, and on how many it failed."""
         self._source_stream = source_stream
         self._stream = stream
         self._definitions = definitions
@@ -89,6 +104,11 @@ class MappedRoute:
     def name(self) -> str:
         """Klar's stream."""
         return self._stream.name
+
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether Klar can cancel records of its stream, and its map does not set the mark of a deletion."""
+        return _can_cancel(self._stream) and not deletion_fields(dict.fromkeys(set_by(self._definitions)))
 
     @property
     def required(self) -> Collection[str]:
@@ -111,13 +131,29 @@ class MappedRoute:
             self.filtered += 1
             outcome = Filtered(stream.conformer.is_deleted(read))
         elif isinstance(made, Rejection):
+            self._count_failed(read)
             outcome = made
         else:
             self.passed += 1
             outcome = stream.conformer.conform(made)
             if isinstance(outcome, Conformed) and not outcome.cancels:
                 stream.other_marks.add(self._source_stream, read, made)
+        if isinstance(outcome, Rejection):
+            outcome = self._source_key.named(outcome, read)
         stream.add(outcome, self._source_stream, line, self._source_key(read))
+
+    def _count_failed(self, record: dict[str, Any]) -> None:
+        """Count a record that the map fails on: its filter may have let it pass, or have failed itself."""
+        try:
+            passes = self.stream_map.get_filter_result(record)
+        except Exception:  # noqa: BLE001  # an expression of the user's may fail in any way
+            self.failed += 1
+        else:
+            self.passed += bool(passes)
+
+
+def _can_cancel(stream: Stream) -> bool:
+    return bool(stream.contract.cancels_by or stream.contract.cancelled_at)
 
 
 class _SourceKeyReader:
@@ -137,6 +173,13 @@ class _SourceKeyReader:
             self._source_stream, self._columns, tuple(_brief(record.get(column)) for column in self._columns)
         )
 
+    def named(self, rejection: Rejection, record: object) -> Rejection:
+        """Return a rejection with the tap's own key where Klar's is not known."""
+        if rejection.key is not None or not isinstance(record, dict) or not self._columns:
+            return rejection
+        own = {column: record.get(column) for column in self._columns}
+        return rejection if None in own.values() else rejection._replace(source_key=own)
+
 
 def _brief(value: object) -> object:
     """Return a value of a key, or in its place what is short and equal where it is; of an array or object nothing."""
@@ -155,7 +198,8 @@ class SourceStream:
         self.routes: Sequence[PlainRoute | MappedRoute] = ()
         self._passed: Counter[str] = Counter()
         self._filtered: Counter[str] = Counter()
-        """How many records filters let pass and dropped under former SCHEMAs, by the stream of Klar's."""
+        self._failed: Counter[str] = Counter()
+        """How many records filters let pass, dropped and failed on under former SCHEMAs, by the stream of Klar's."""
         self._expressions: Sequence[Expression] = ()
         self._columns: dict[str, None] = {}
         self._seen: dict[str, None] = {}
@@ -171,7 +215,7 @@ class SourceStream:
     ) -> None:
         """Take on what a `schema`, read from a `line`, makes of it."""
         self.schema_line = line
-        self._passed, self._filtered = self._tallies()
+        self._passed, self._filtered, self._failed = self._tallies()
         self.routes = routes
         self._expressions = expressions
         self._columns = dict.fromkeys(schema["properties"])
@@ -191,22 +235,29 @@ class SourceStream:
         for route in routes:
             route.add(record, line)
 
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether Klar could cancel its records, and neither its columns nor its maps have the mark of a deletion."""
+        return not deletion_fields(self._columns | self._seen) and any(route.lacks_mark for route in self.routes)
+
     def filter_warnings(self) -> Iterator[str]:
-        """Yield a line for each of its filters that dropped every record."""
-        passed, filtered = self._tallies()
+        """Yield a line for each of its filters that let no record pass."""
+        passed, filtered, failed = self._tallies()
         for name, count in filtered.items():
             if not passed[name]:
                 to = f" to {name}" * (len(self.routes) > 1)
+                what = f"{count} records and failed on {failed[name]}" if failed[name] else f"all {count} records"
                 yield (
-                    f"The `__filter__` in the stream map of {shorten(self.name)}{to} dropped all {count} records, so "
+                    f"The `__filter__` in the stream map of {shorten(self.name)}{to} dropped {what}, so "
                     "nothing of it was loaded. Check the filter."
                 )
 
-    def _tallies(self) -> tuple[Counter[str], Counter[str]]:
+    def _tallies(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
         mapped_routes = [route for route in self.routes if isinstance(route, MappedRoute)]
         passed = Counter({route.name: route.passed for route in mapped_routes})
         filtered = Counter({route.name: route.filtered for route in mapped_routes})
-        return self._passed + passed, self._filtered + filtered
+        failed = Counter({route.name: route.failed for route in mapped_routes})
+        return self._passed + passed, self._filtered + filtered, self._failed + failed
 
     def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.

@@ -164,7 +164,34 @@ def test_messages_that_mean_nothing_here_are_ignored(klar: Sandbox) -> None:
     ended = run(klar, [REFUNDS_SCHEMA, *versions, refund_record("a"), *versions, state(1)])
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     assert len(ended.said("ACTIVATE_VERSION")) == 1
-    assert "refunds: ACTIVATE_VERSION messages are ignored; Klar has no versions of a stream" in ended.err
+    assert ended.said("refunds: ACTIVATE_VERSION is ignored, so Klar keeps records that the tap no longer sends.")
+    assert not ended.said("WARNING")
+
+
+MARKED = schema("refunds", _sdc_deleted_at={})
+COSTS_VERSION = {"type": "ACTIVATE_VERSION", "stream": "transaction_costs", "version": 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "settings", "warned"),
+    [
+        ([REFUNDS_SCHEMA], {"hard_delete": True}, True),
+        ([REFUNDS_SCHEMA], {"hard_delete": False}, False),
+        ([MARKED], {"hard_delete": True}, False),  # as of a tap that reads a log, and says what is deleted
+        ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": {"_sdc_deleted_at": "None"}}}, False),
+        ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": "__NULL__"}}, False),
+        ([COSTS_SCHEMA, COSTS_VERSION, MARKED], {"hard_delete": True}, False),  # no cost can be cancelled
+        ([], {"hard_delete": True}, False),  # of no stream at all
+    ],
+)
+def test_whoever_asks_for_deletions_is_warned_that_a_version_deletes_nothing(
+    first: list[Any], settings: dict[str, Any], klar: Sandbox, *, warned: bool
+) -> None:
+    ended = run(klar, [*first, {"type": "ACTIVATE_VERSION", "stream": "refunds", "version": 1}, state(1)], **settings)
+    assert (ended.code, ended.states) == (0, [1])
+    told = ended.said("refunds: ACTIVATE_VERSION is ignored")
+    assert (len(told), "WARNING" in told[0], "compare ids" in told[0]) == (1, warned, warned)
+    assert len([text for text in ended.said("ACTIVATE_VERSION") if "WARNING" in text]) == warned
 
 
 def test_a_schema_may_come_again_and_change_and_say_anything_about_keys(klar: Sandbox) -> None:

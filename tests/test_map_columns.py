@@ -289,6 +289,38 @@ def test_a_misspelled_column_in_a_filter_that_drops_nothing_is_one_warning(klar:
     assert ended.warnings[0].startswith(MISSPELLED)
 
 
+BREAKS = [schema("returns", parts={}), returned(1), returned(2), record("returns", id=11, parts="text"), state(1)]
+
+
+@pytest.mark.parametrize("rejects", [False, True])
+def test_a_filter_that_let_a_record_pass_is_not_to_blame_if_the_map_fails_on_it(
+    klar: Sandbox, tmp_path: Path, *, rejects: bool
+) -> None:
+    of_lines = "[{'lineItemId': part['id'], 'refundedQuantity': 1} for part in parts]"
+    maps = {"returns": {"__alias__": "refunds", "__filter__": "id > 10", "lineItems": of_lines}}
+    path: dict[str, Any] = {"rejects_path": str(tmp_path / "rejects.jsonl")} if rejects else {}
+    ended = run(klar, BREAKS, stream_maps=maps, **path)
+
+    assert (ended.code, klar.refunds) == (int(not rejects), {})
+    assert ended.said("2 filtered")
+    assert not ended.said("The `__filter__`")
+    shown = run(None, BREAKS, "--preview", stream_maps=maps).out
+    assert "2 of 3 would be dropped by `__filter__`" in shown
+    assert "The `__filter__`" not in shown
+
+
+def test_a_filter_that_lets_nothing_pass_and_fails_itself_is_told_with_both_numbers(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    maps = {"returns": {"__alias__": "refunds", "__filter__": "id > 10 and parts['no']"}}
+    ended = run(klar, BREAKS, stream_maps=maps, rejects_path=str(tmp_path / "rejects.jsonl"))
+
+    assert (ended.code, ended.states) == (0, [1]), ended.err
+    assert ended.said(
+        "The `__filter__` in the stream map of returns dropped 2 records and failed on 1, so nothing of it"
+    )
+
+
 def test_a_filter_that_drops_some_is_counted_and_not_told(klar: Sandbox) -> None:
     maps = {"stream_maps": {"returns": MAPS["stream_maps"]["returns"] | {"__filter__": "id > 1"}}}
     ended = run(klar, [schema("returns"), returned(1), returned(2), state(1)], **maps)

@@ -12,6 +12,7 @@ from target_klar.delivery.rejects_lines import Origin
 from target_klar.delivery.unaggregated import UnaggregatedRecords
 from target_klar.records.conform import Conformed, Deleted, Filtered
 from target_klar.records.deletions import DELETED_AT, OtherMarks, Skip
+from target_klar.records.formatting import describe_key
 from target_klar.records.json_codec import members
 from target_klar.records.totals import ControlTotals
 
@@ -136,7 +137,8 @@ class Stream:
         elif isinstance(outcome, Deleted):
             self._skip_deleted(outcome, number, source_stream, line, source_key)
         else:
-            origin = Origin(source_stream, members(line)["record"], number)
+            named = describe_key(outcome.source_key or {})
+            origin = Origin(source_stream, members(line)["record"], number, named)
             self._dispatcher.reject(self, outcome.identity, outcome.problems, origin, name=outcome.key)
 
     def _skip_deleted(

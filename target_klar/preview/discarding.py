@@ -74,8 +74,11 @@ class Tally:
 
     read: int = 0
     counts: Counter[type[Outcome]] = field(default_factory=Counter)
-    first: list[tuple[Any, Outcome]] = field(default_factory=list)
-    """The first records, as the tap wrote them, each with what it becomes."""
+    first: list[tuple[int, Any, Outcome]] = field(default_factory=list)
+    """The first records, as the tap wrote them, each with its number and what it becomes.
+
+    Where a filter drops some, they are the first that it drops and the first that it lets pass.
+    """
     _reasons: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
 
@@ -83,16 +86,23 @@ class Tally:
         """Count what a record becomes; `line` is the tap's, or None where what Klar gets is what the tap wrote."""
         self.read += 1
         self.counts[type(outcome)] += 1
-        if len(self.first) < RECORDS_SHOWN:
+        if self._is_shown(outcome):
             record = members(line)["record"] if line is not None else cast("Conformed", outcome).text
-            self.first.append((decode(record), outcome))
+            self.first[RECORDS_SHOWN - 1 :] = [(self.read, decode(record), outcome)]
         if isinstance(outcome, Rejection):
-            key = "one without a key" if outcome.key is None else shown(outcome.key, key_field)
+            own = ", ".join(
+                f"{shorten(name)} {shown(value, name)}" for name, value in (outcome.source_key or {}).items()
+            )
+            key = own or "one without a key" if outcome.key is None else shown(outcome.key, key_field)
             for problem in outcome.problems:
                 reason, found = shown_problem(problem)
                 if reason in self._reasons or len(self._reasons) < _MAX_REASONS:
                     self._reasons[reason] += 1
                     self._examples.setdefault(reason, f"such as {key}{found}")
+
+    def _is_shown(self, outcome: Outcome) -> bool:
+        dropped = {isinstance(each, Filtered) for _, _, each in self.first}
+        return len(self.first) < RECORDS_SHOWN or dropped == {not isinstance(outcome, Filtered)}
 
     def verdicts(self) -> Iterator[str]:
         """Yield how many records would be rejected, with counts by reason, and what else would not be loaded."""

@@ -234,6 +234,94 @@ def test_the_map_that_it_prints_loads_what_is_there(lines: list[Any], arrives: d
         } == arrives
 
 
+def requested(count: int, **columns: Any) -> list[Any]:
+    """Returns that were asked for, and then one that was paid."""
+    lines = [{"id": 7, "shop_line_item_id": 71, "quantity": 2, "refund": {"amount": "9.90"}}]
+    rows = [{"status": "requested", "paid_at": None}] * count + [{"status": "paid", "paid_at": "2026-05-04T09:30:00Z"}]
+    records = [record("returns", id=at, parts=lines, **row, **columns) for at, row in enumerate(rows, 1)]
+    return [schema("returns", parts={}, status={}, paid_at={}), *records, state(1)]
+
+
+PAID = {
+    "id": "id",
+    "__alias__": "refunds",
+    "__filter__": "status == 'paid'",
+    "createdAt": "paid_at",
+    "lineItems": "[{'lineItemId': line['shop_line_item_id'], 'refundedQuantity': line['quantity']} for line in parts]",
+}
+
+
+def test_with_a_filter_it_shows_the_first_record_that_is_dropped_and_the_first_that_passes() -> None:
+    for lines, shown_ones in (
+        (requested(14), ["record 1", "dropped by `__filter__`", "record 15", "Klar gets"]),
+        (requested(0), ["record 1", "Klar gets"]),
+        ([requested(0)[0], *requested(0)[1:2] * 2, *requested(1)[1:2]], ["record 1", "Klar gets", "record 3"]),
+        (requested(2)[:3], ["record 1", "dropped by `__filter__`", "record 2", "dropped by `__filter__`"]),
+    ):
+        rows = table(preview(lines, stream_maps={"returns": PAID}))
+        assert rows["column"][: len(shown_ones)] == shown_ones
+
+
+@pytest.mark.parametrize(
+    ("expression", "left"),
+    [
+        (PAID["lineItems"], "without id, refund"),
+        ("[line for line in parts if line['quantity']]", ""),  # Klar's contract then says what is omitted
+        ("parts", ""),
+        ("json.dumps(parts)", ""),
+        ("[{'lineItemId': line.get('id'), 'refundedQuantity': line.quantity} for line in parts or [] if line]",
+         "without shop_line_item_id, refund"),
+        ("[{'lineItemId': parts[0]['id'], 'refundedQuantity': 1}] if parts else []",
+         "without shop_line_item_id, quantity, refund"),
+        ("[{'lineItemId': str(line.items()), 'refundedQuantity': 1} for line in record['parts']]", ""),
+        ("[{'lineItemId': each, 'refundedQuantity': 1} for line in record.get('parts') for each in line]", ""),
+    ],
+)  # fmt: skip
+def test_it_names_the_members_of_lines_that_the_map_does_not_read(expression: str, left: str) -> None:
+    maps = {"returns": PAID | {"lineItems": expression, "__else__": None}}
+    rows = table(preview(requested(1), stream_maps=maps))
+
+    assert rows["parts"][1].removeprefix("used by the map").removeprefix(", ") == left
+
+
+def test_a_load_names_what_the_lines_that_a_map_makes_have_and_klar_does_not_know(klar: Sandbox) -> None:
+    more = PAID["lineItems"].replace("}", ", 'amount': line['refund']['amount'], 'more': {'a': 1}}")
+    for closed in ({}, {"__else__": None}):
+        ended = run(klar, requested(1), stream_maps={"returns": PAID | {"lineItems": more} | closed})
+
+        assert ended.code == 0
+        assert ended.said("were omitted: lineItems[].amount, lineItems[].more.")
+
+
+def test_it_counts_the_kinds_of_a_column_and_shows_no_word_of_it() -> None:
+    names = [{"status": word, "note": f"text {word}"} for word in ("asked", "Annabell", "refused")] * 5
+    rows = [record("refunds", id=str(at), createdAt=1777887000, lineItems=[], **row) for at, row in enumerate(names)]
+    out = preview([REFUNDS_SCHEMA, *rows])
+
+    assert "Columns of few different values: status (3), note (3). If not all records belong at Klar, choose" in out
+    assert "what was loaded and is cancelled later has to come with `lineItems: []`" in out
+    assert "Annabell" not in out
+    chosen = {"refunds": {"__filter__": "status != 'asked'"}}
+    read = {"refunds": {"lineItems": "[] if status == note else []"}}
+    for lines, maps in (
+        ([REFUNDS_SCHEMA, *rows], chosen),
+        ([REFUNDS_SCHEMA, *rows], read),
+        ([REFUNDS_SCHEMA, *rows[:9]], {}),
+    ):
+        assert "few different values" not in preview(lines, stream_maps=maps)
+
+
+@pytest.mark.parametrize(
+    "values", [["1", "2"], ["2026-05-04", "2026-05-05"], [True, False], ["same"], ["true", "false"]]
+)
+def test_numbers_times_and_booleans_are_no_kinds(values: list[object]) -> None:
+    rows = [
+        record("refunds", id=str(at), createdAt=1777887000, lineItems=[], it=values[at % len(values)])
+        for at in range(20)
+    ]
+    assert "few different values" not in preview([REFUNDS_SCHEMA, *rows])
+
+
 def test_a_record_that_is_one_line_of_many_is_told_apart() -> None:
     out = preview(CSV)
 

@@ -22,7 +22,7 @@ ROOMS = {
     "api": "contract records runtime",
     "delivery": "api contract records runtime",
     "settings": "api contract records",
-    "mapping": "records",
+    "mapping": "contract records",
     "map_columns": "records settings",
     "suggestions": "contract records",
     "batch_files": "records runtime",
