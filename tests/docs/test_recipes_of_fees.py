@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import shutil
 from collections import defaultdict
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from exports import change, not_sent
 from followed import DOCUMENTS, Followed
 
 if TYPE_CHECKING:
@@ -51,15 +51,8 @@ def other(tmp_path: Path) -> Followed:
 
 
 def add_rate(followed: Followed, rate: str) -> None:
-    end = "PRIMARY KEY (period, currency, order_currency)\n);\n"
-    change(followed.folder / "fees.sql", end, f"{end}{rate}\n")
-
-
-def change(path: Path, old: str, new: str) -> None:
-    """Replace a text in a file; it has to be there once at least."""
-    before = path.read_text(encoding="utf-8")
-    assert old in before
-    path.write_text(before.replace(old, new), encoding="utf-8")
+    first = ".read reading.sql\n"
+    change(followed.folder / "fees.sql", first, f"{first}{rate}\n")
 
 
 def rows(folder: Path, *, commas: bool = False) -> Iterator[tuple[dict[str, str], Callable[[str], Decimal]]]:
@@ -98,12 +91,9 @@ def sums(folder: Path) -> dict[str, Decimal]:
     return dict(total)
 
 
-def not_sent(ended: Ended) -> dict[tuple[str, str, str], tuple[str, str, str]]:
-    """Return gross, fee and cost of each provider, type and reason in the list that a run prints."""
-    listed = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
-    rows = {(row["provider"], row["type"], row["why"]): (row["gross"], row["fee"], row["cost"]) for row in listed}
-    assert len(rows) == len(listed)
-    return rows
+def amounts(ended: Ended, *names: str) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """Return amounts of the list that a run prints, by provider, type and reason."""
+    return {key: tuple(row[name] for name in names) for key, row in not_sent(ended).items()}
 
 
 def held(klar: Sandbox) -> dict[str, Decimal]:
@@ -125,7 +115,7 @@ def test_the_fees_of_three_months_and_two_providers_arrive_to_the_last_digit(sho
         "2001": Decimal("15.55"),  # a charge that two files have, and a dispute that names no order
         "2002": Decimal("1.8835"),  # (1.81 and -0.07 euros) * 1.0825, each rounded to four decimals
     }
-    assert not_sent(ended) == {
+    assert amounts(ended, "gross", "fee", "cost") == {
         ("PayPal", "General Withdrawal", "no order"): ("-500.0000", "0.2500", "0.2500"),
         ("PayPal", "without effect on the balance", "no cost"): ("19.9000", "0.9900", "0.0000"),
         ("Stripe", "fee", "no order"): ("-2.0000", "0.0000", "2.0000"),
@@ -268,9 +258,9 @@ def test_fees_of_any_provider_arrive_with_its_totals_credits_and_currencies(othe
             expected[row["Bestellnummer"]] -= number(row["Gebühr"]) * rate
     assert held(klar) == expected
     assert held(klar) == {"6001": Decimal("-2.25"), "6002": Decimal("1249.56"), "6003": Decimal("5.4")}
-    assert {key[1:]: row[1:] for key, row in not_sent(ended).items()} == {
-        ("Auszahlung", "no cost"): ("40.1500", "0.0000"),
-        ("Monatsgebühr", "no order"): ("5.0000", "5.0000"),
+    assert amounts(ended, "fee", "cost") == {
+        ("Provider", "Auszahlung", "no cost"): ("40.1500", "0.0000"),
+        ("Provider", "Monatsgebühr", "no order"): ("5.0000", "5.0000"),
     }
 
 
