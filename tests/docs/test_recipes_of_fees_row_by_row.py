@@ -340,6 +340,32 @@ def test_a_note_with_line_breaks_is_read_and_listed(shop: Followed) -> None:
     assert left["type"] == "lines of provider/may.csv"
 
 
+def test_one_file_that_is_not_utf_8_is_named_and_can_be_converted(shop: Followed) -> None:
+    reads(shop, "provider")
+    without_totals(shop)
+    folder = shop.folder / "provider"
+    for each, name in enumerate(("old.csv", "may.csv")):
+        write(folder / name, [provider(f"T{each}", f"{each}", "-1,10")], ";")
+    (folder / "old.csv").write_text((folder / "old.csv").read_text(encoding="utf-8"), encoding="latin-1")
+    assert "provider/old.csv" in run(shop).err
+    (convert,) = re.findall(r"`(iconv .*?)`", PAGE)
+
+    converted = shop.run(f"mv provider/old.csv old.csv && {convert} && mv new.csv provider/old.csv")
+
+    assert converted.code == 0, converted.err
+    assert costs(run(shop)) == {"0": Decimal("1.10"), "1": Decimal("1.10")}
+
+
+def test_a_file_that_cannot_be_read_is_found_by_name(shop: Followed) -> None:
+    reads(shop, "provider")
+    for name in ("may.csv", "june.csv"):
+        write(shop.folder / "provider" / "2026" / name, [provider(name, "1", "-1,10", Name="Anna")] * 2, ";")
+    change(shop.folder / "provider" / "2026" / "june.csv", "Anna", '"Tante" Emma')
+
+    assert run(shop).code == 1
+    assert shop.run(shop.command('echo "$file"')).out == "provider/2026/june.csv\n"
+
+
 def test_what_is_no_orders_id_is_listed_and_blanks_around_one_do_no_harm(shop: Followed) -> None:
     reads(shop, "paypal")
     odd = ["#1003", "5,00E+04", "0050001, 0050002", "Gift card"]
