@@ -202,7 +202,7 @@ class TargetKlar(Target):
     def process_endofpipe(self) -> None:
         """Deliver what the batches still hold, and return once the last STATE is written."""
         self._lookahead.finish()
-        super().process_endofpipe()
+        self.drain_all()  # not yet `is_endofpipe`: it is done again after a rejected record
         self.dispatcher.finish()
 
     # What the SDK asks for

@@ -26,9 +26,7 @@ EMAIL = "anna.schmidt@customer.example"
 NOTHING_KEPT = "No STATE was written."
 KEPT = "The last STATE written covers 1 of the {} records read."
 STOPS = "The run stops before this record. Set `rejects_path` to write rejected records to a file and continue."
-LIMIT = (
-    "The run stops before this record: {} others were rejected (`rejects_limit`). Look for a mistake in the mapping."
-)
+LIMIT = "The run stops before this record. `rejects_limit` ({}) is reached: look for a mistake in the mapping."
 WHERE_TO_GET_ONE = (
     "Check `api_token`: Klar shows it under Settings, Store Configurator, the store, Data Sources, the data source, "
     "tab Access Token."

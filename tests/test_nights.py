@@ -184,9 +184,8 @@ def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path:
 
         assert night.code == 1
         assert error_of(night) == (
-            "target-klar rejected refunds 101: lineItems is required. The run stops before this record: 100 others "
-            "were rejected "
-            "(`rejects_limit`). Look for a mistake in the mapping. No STATE was written."
+            "target-klar rejected refunds 101: lineItems is required. The run stops before this record. "
+            "`rejects_limit` (100) is reached: look for a mistake in the mapping. No STATE was written."
         )
         assert klar.refunds == {}
         assert project.state(STATE) is None

@@ -18,7 +18,7 @@ from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.rejects_lines import CONTRACT, KLAR
 from target_klar.records.formatting import shorten
 from target_klar.runtime import shutdown
-from target_klar.runtime.endings import DeliverEarlierError, StopNowError, StopSendingError
+from target_klar.runtime.endings import DeliverEarlierError, StopSendingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -159,6 +159,7 @@ class Dispatcher:
         """End early: send nothing new, let what is in flight end, acknowledge what is then covered and confirmed.
 
         Raises:
+            DeliverEarlierError: A record in flight was rejected: to be called again, as after any unexpected error.
             StopNowError: Nothing can be acknowledged any more.
         """
         self.workers.stop.set()
@@ -172,9 +173,7 @@ class Dispatcher:
                     self.checkpoints.check()  # another request may hang until the end
                 if self._in_flight or self.checkpoints.is_busy:
                     self.workers.wakeup.wait(min(left, 1.0))
-            except StopNowError:
-                raise
-            except Exception as error:  # noqa: BLE001  # the run ends for another reason, which is reported
+            except StopSendingError as error:  # the run ends for another reason, which is reported
                 _logger.debug("While the run ends: %s", error)
 
     def _log_progress(self) -> None:
@@ -225,15 +224,16 @@ class Dispatcher:
                 f"requests too ({report.requests} in all): {outcome.reason}. Nothing was stored. Check the mapping and "
                 f"`{stream.contract.version_setting}`."
             )
-        end, message = outcome.stopped or (len(batch.entries), "")
+        stopped = outcome.stopped
+        end = len(batch.entries) if stopped is None else stopped.position
         for position in sorted(outcome.rejected):
             if position < end:
                 key, entry = entries[position]
                 place, name = (batch.number, entry.earliest), shorten(stream.contract.readable_key(key))
                 self.reject(stream, key, outcome.rejected[position], entry.origin, name=name, entry=place)
-        if outcome.stopped:
+        if stopped is not None:
             key, entry = entries[end]
             self.ledger.pin(entry.earliest, batch.number)
             named = entry.origin.describe(stream.name, shorten(stream.contract.readable_key(key)))
-            raise RecordRejectedError(f"{named}: {message}", entry.earliest)
+            raise RecordRejectedError(f"{named}: {stopped.why}", stopped.advice, entry.earliest)
         self.ledger.complete(batch.number)

@@ -47,8 +47,10 @@ _ITEM = re.compile(r"\[\d+\]")
 class RecordRejectedError(DeliverEarlierError):
     """A record was rejected and may not be written to the rejects file: the run stops before it."""
 
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
+    def __init__(self, rejection: str, advice: str, number: int) -> None:
+        super().__init__(f"{rejection} The run stops before this record. {advice}")
+        self.rejection = rejection
+        """The message without what to do, which is the same for the next one."""
         self.number = number
         """The record's number in the run."""
 
@@ -135,7 +137,7 @@ class Rejects:
         message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
-            raise RecordRejectedError(f"{message} {self._advice()}", origin.number)
+            raise RecordRejectedError(message, self._advice(), origin.number)
         written = f" {self._write_rejected(origin, stream, key, problems, outcome)}" if self._file is not None else ""
         self.count += 1
         for problem in problems:
@@ -243,10 +245,5 @@ class Rejects:
 
     def _advice(self) -> str:
         if self.path is None:
-            return (
-                "The run stops before this record. Set `rejects_path` to write rejected records to a file and continue."
-            )
-        return (
-            f"The run stops before this record: {self._limit} others were rejected (`rejects_limit`). Look for a "
-            "mistake in the mapping."
-        )
+            return "Set `rejects_path` to write rejected records to a file and continue."
+        return f"`rejects_limit` ({self._limit}) is reached: look for a mistake in the mapping."

@@ -154,10 +154,11 @@ class Stream:
 
     def flush(self) -> None:
         """Submit the batch, if there is one; a new one begins with the next record."""
-        batch, self.batch = self.batch, None
+        batch = self.batch
         if batch is not None:
-            self._remember(batch.entries)
             self._dispatcher.submit(batch)
+            self.batch = None  # not earlier: a record of another batch may stop the run meanwhile
+            self._remember(batch.entries)
 
     def _remember(self, entries: Mapping[str, Entry]) -> None:
         self.unaggregated.add(

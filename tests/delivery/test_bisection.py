@@ -291,8 +291,8 @@ def test_what_is_too_large_or_refused_by_somebody_else_stops_before_it_and_rejec
     bisection, _ = isolate(klar, sent, verified=verified)
 
     assert bisection.stopped is not None
-    assert bisection.stopped[0] == bad
-    assert "413" in bisection.stopped[1] if style == "too-large" else "an HTML page" in bisection.stopped[1]
+    assert bisection.stopped.position == bad
+    assert ("413" if style == "too-large" else "an HTML page") in bisection.stopped.why
     assert (bisection.rejected, bisection.all_rejected) == ({}, False)
     assert set(range(bad)) <= bisection.accepted
     assert klar.requests <= 25
