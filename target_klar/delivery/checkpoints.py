@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from target_klar.delivery.batch_delivery import wait_until_confirmed
+from target_klar.runtime.endings import DeliverEarlierError
 from target_klar.runtime.pipes import write_line
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from target_klar.delivery.batch_delivery import StatusReading
     from target_klar.delivery.ledger import Ledger, State
     from target_klar.delivery.rejects import Rejects
+    from target_klar.delivery.rejects_lines import Origin
     from target_klar.delivery.stream import Stream
     from target_klar.delivery.workers import Workers
 
@@ -40,12 +42,21 @@ class _Hold:
 
 
 @dataclass
+class _Unconfirmed:
+    """What Klar accepted of a stream and its status has not shown: a load newer than `baseline` will show it."""
+
+    baseline: Status | None
+    newer: list[tuple[Origin, str]] = field(default_factory=list)
+    """Records of which the rejects file has older versions, each with its key."""
+
+
+@dataclass
 class _Check:
     """The status of each of these streams is being read; `state` leaves once all of them show a load."""
 
     state: State | None
     began: float
-    awaiting_status: set[Stream]
+    unconfirmed: dict[Stream, _Unconfirmed]
 
 
 @dataclass
@@ -61,8 +72,8 @@ class Checkpoints:
     """The STATE that was written last."""
     failed: bool = False
     """Whether a check failed, so that no STATE leaves any more."""
-    _unconfirmed: dict[Stream, Status | None] = field(default_factory=dict)
-    """The streams of which Klar accepted records that no check has confirmed, each with the baseline of its check."""
+    _unconfirmed: dict[Stream, _Unconfirmed] = field(default_factory=dict)
+    """The streams of which Klar accepted records that no check has confirmed."""
     _hold: _Hold | None = None
     _check: _Check | None = None
     _baselines: set[Stream] = field(default_factory=set)
@@ -72,11 +83,15 @@ class Checkpoints:
     _longest_request: float = 0.0
     _written_at: float = field(default_factory=time.monotonic)
 
-    def require_confirmation(self, stream: Stream, baseline: Status | None) -> None:
-        """Let no STATE leave until the stream's status shows a load newer than `baseline`, read before the load."""
-        known = self._unconfirmed.get(stream)
-        newer = known is None or (baseline is not None and baseline.newer_than(known))
-        self._unconfirmed[stream] = baseline if newer else known
+    def require_confirmation(self, stream: Stream, baseline: Status | None, newer: list[tuple[Origin, str]]) -> None:
+        """Let no STATE leave until the stream's status shows a load newer than `baseline`, read before the load.
+
+        The rejects file learns no sooner of the `newer` records, each with its key, that it has older versions of.
+        """
+        known = self._unconfirmed.setdefault(stream, _Unconfirmed(baseline))
+        if known.baseline is not None and baseline is not None and baseline.newer_than(known.baseline):
+            known.baseline = baseline
+        known.newer += newer
 
     def note_delivery(self, longest_request: float, lag: float) -> None:
         """Note how long a batch took, in seconds: its longest request, and the lag of its load in Klar's status."""
@@ -121,10 +136,10 @@ class Checkpoints:
             return
         now = time.monotonic()
         began = self._hold.began if self._hold else now
-        self._check = _Check(self.ledger.pop_covered(), began, set(self._unconfirmed))
-        unconfirmed, self._unconfirmed, self._hold = self._unconfirmed, {}, None
-        for stream, baseline in unconfirmed.items():
-            self.workers.start(self._confirmation(stream, baseline), partial(self._confirmed, stream))
+        self._check = _Check(self.ledger.pop_covered(), began, self._unconfirmed)
+        self._unconfirmed, self._hold = {}, None
+        for stream, unconfirmed in self._check.unconfirmed.items():
+            self.workers.start(self._confirmation(stream, unconfirmed.baseline), partial(self._confirmed, stream))
         self._write_if_confirmed()
 
     def is_paused(self, stream: Stream) -> bool:
@@ -133,7 +148,7 @@ class Checkpoints:
             return False
         if self._hold is not None:
             return stream in self._unconfirmed
-        return stream in self._baselines or (self._check is not None and stream in self._check.awaiting_status)
+        return stream in self._baselines or (self._check is not None and stream in self._check.unconfirmed)
 
     @property
     def is_busy(self) -> bool:
@@ -171,12 +186,18 @@ class Checkpoints:
         assert self._check is not None
         stream.update_status(reading.status)
         stream.lag = max(stream.lag, reading.lag)
-        self._check.awaiting_status.remove(stream)
+        confirmed = self._check.unconfirmed.pop(stream)
+        try:
+            for origin, key in confirmed.newer:
+                self.rejects.accept(origin, stream.name, key)
+        except DeliverEarlierError:
+            self.failed = True
+            raise
         self._write_if_confirmed()
 
     def _write_if_confirmed(self) -> None:
         """Write the STATE of a check that has ended."""
-        if self._check is not None and not self._check.awaiting_status:
+        if self._check is not None and not self._check.unconfirmed:
             check, self._check = self._check, None
             self._leave_room(time.monotonic() - check.began)
             if check.state is not None:

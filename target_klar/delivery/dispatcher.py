@@ -209,13 +209,19 @@ class Dispatcher:
         stream.book(batch, report)
         outcome = report.bisection
         self.checkpoints.note_delivery(report.longest_request, report.lag)
-        if outcome.accepted and not report.confirmed:
-            self.checkpoints.require_confirmation(stream, report.status or baseline)
-        looked_at = outcome.rejected or outcome.stopped or self.rejects.follows
+        looked_at = outcome.rejected or outcome.stopped or self.rejects.may_have_keys
         entries = list(batch.entries.items()) if looked_at else []
-        for position in sorted(outcome.accepted) if self.rejects.follows else ():
-            key, entry = entries[position]
-            self.rejects.accept(entry.origin, stream.name, key)
+        newer = [
+            (entry.origin, key)
+            for key, entry in map(entries.__getitem__, sorted(outcome.accepted) if entries else ())
+            # Of what failed in the end nothing is certain, and the tap repeats it.
+            if report.error is None and self.rejects.may_have(entry.origin, stream.name, key)
+        ]
+        if outcome.accepted and not report.confirmed:
+            self.checkpoints.require_confirmation(stream, report.status or baseline, newer)
+        else:
+            for origin, key in newer:
+                self.rejects.accept(origin, stream.name, key)
         if report.error is not None:
             raise report.error
         if outcome.all_rejected:

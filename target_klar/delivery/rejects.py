@@ -103,9 +103,16 @@ class Rejects:
         return 0 if self.path is None or self._stopped else max(0, self._limit - self.count)
 
     @property
-    def follows(self) -> bool:
+    def may_have_keys(self) -> bool:
         """Whether the file may have keys, so that `accept` and `delete` have something to look for."""
         return self._file is not None and bool(self._index)
+
+    def may_have(self, origin: Origin, stream: str, key: str) -> bool:
+        """Whether the file may have a version of a record, so that `accept` is to be told of it."""
+        if not self.may_have_keys:
+            return False
+        keys = self._key_properties.keys(origin, stream, key)
+        return not self._index.complete or self._index.last(keys) is not None
 
     def schema(self, stream: str, line: bytes) -> None:
         """Keep the line of the tap's SCHEMA message, to be written before its stream's first record."""
@@ -150,7 +157,9 @@ class Rejects:
             _logger.warning("Further rejected records are counted but not logged.")
 
     def accept(self, origin: Origin, stream: str, key: str) -> None:
-        """Write a record that Klar accepted if it is a newer version of one that the file has.
+        """Write a record that Klar has accepted, as its status confirmed, if the file has an older version of it.
+
+        Not before: should Klar have lost it, the older version may be the only one.
 
         Raises:
             DeliverEarlierError: The file cannot be written any more.
@@ -204,7 +213,7 @@ class Rejects:
         return f"Written to {self.path}."
 
     def _write_settled(self, origin: Origin, stream: str, key: str | None, outcome: str) -> None:
-        if not self.follows:
+        if not self.may_have_keys:
             return
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)

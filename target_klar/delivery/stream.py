@@ -149,7 +149,7 @@ class Stream:
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
         if deleted.identity is not None and self.batch is not None:
             self.merged += self.batch.remove(deleted.identity, source_key)
-        if rejects.follows:
+        if rejects.may_have_keys:
             rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.identity)
 
     def flush(self) -> None:

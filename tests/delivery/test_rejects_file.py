@@ -314,7 +314,7 @@ def test_a_file_that_cannot_be_written_anew_keeps_its_lines_and_the_run_goes_on(
     rejects = opened(path)
 
     assert "cannot be replaced (File exists), so it keeps records that Klar has accepted since" in caplog.text
-    assert (path.read_bytes(), rejects.follows) == (before, True)
+    assert (path.read_bytes(), rejects.may_have_keys) == (before, True)
     release(rejects)
 
 
@@ -336,7 +336,7 @@ def test_of_a_file_with_too_many_keys_nothing_is_removed_and_every_newest_versio
     rejects = opened(path)
     (said,) = caplog.messages
     assert "too large to be read (more than 100,000 keys or 1 GB)" in said
-    assert (path.stat().st_size, rejects.follows) == (size, True)
+    assert (path.stat().st_size, rejects.may_have_keys) == (size, True)
 
     for number, key in enumerate(["7", "never seen"], 1):
         rejects.accept(origin(b'{"id":"%b","version":2}' % key.encode(), number), "refunds", key)
@@ -353,7 +353,7 @@ def test_a_file_of_more_than_a_gigabyte_is_not_read(path: Path, caplog: Any) -> 
     rejects = opened(path)
 
     assert "too large to be read" in caplog.text
-    assert rejects.follows
+    assert rejects.may_have_keys
     release(rejects)
 
 

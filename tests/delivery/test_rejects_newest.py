@@ -79,6 +79,20 @@ def test_a_version_that_klar_accepted_later_is_not_replaced_by_the_rejected_one(
     assert [str(each["transactionCosts"]) for each in klar.transaction_costs.values()] == ["2.20"]
 
 
+@pytest.mark.parametrize("fault", ["counts-nothing", "never-booked"])
+def test_a_rejected_version_stays_until_klars_status_has_shown_the_newer_one(
+    klar: Sandbox, rejects: Path, fault: str
+) -> None:
+    """The STATE covers it, and of the newer one that Klar accepted and never stored nobody knows."""
+    load(klar, rejects, cost_record("A", "1,10"), cost_record("B", "3.30"))
+    klar.misbehave(fault)
+    ended = run(klar, [COSTS_SCHEMA, cost_record("A", "2.20")], rejects_path=str(rejects), status_timeout_seconds=2)
+    assert (ended.code, words(rejects)) == (1, [("contract", "1,10")])
+
+    load(klar, rejects, cost_record("A", "2.20"))
+    assert words(rejects) == []
+
+
 def test_what_klar_itself_rejected_is_followed_under_another_name_of_its_stream_and_key(
     klar: Sandbox, rejects: Path
 ) -> None:

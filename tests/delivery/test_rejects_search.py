@@ -112,7 +112,7 @@ class World:
             rejects.reject(origin(version.record, number), "refunds", version.key, WRONG, "klar")
             return
         self.klar[version.key] = version.number
-        if rejects.follows:
+        if rejects.may_have_keys:
             rejects.accept(origin(version.record, number), "refunds", version.key)
 
     def state(self, rejects: Rejects, covered: int) -> None:

@@ -202,7 +202,8 @@ class _Performance:
         stdin = run.process.stdin
         assert stdin is not None
         silent = -1
-        with suppress(BrokenPipeError, ValueError):  # it has ended before it read everything
+        # It has ended before it read everything, and the folder of its batch files may be gone.
+        with suppress(BrokenPipeError, FileNotFoundError, ValueError):
             for version, line in tap.lines(self.plan, feed, after, upto, self.folder):
                 stdin.write(line)
                 if version != silent and (pause := step.pauses.get(str(version - feed.offset))):
