@@ -55,9 +55,9 @@ class Bisection:
 
     Objects that Klar names by index are rejected, and the rest is sent again. One that it only hints at is sent alone,
     and rejected if that is. Where nothing tells, the objects are halved. Once more than `remaining` are rejected, the
-    objects before the first one too many are still sent, and none after it. In a `dry_run`, where a wrong guess
-    costs nothing, a hint counts as a name. Of `private` fields no value is shown. `read` makes an object out of what is
-    sent.
+    run stops before the first one too many: the objects before it are still sent, and none after it but the samples of
+    a first batch. In a `dry_run`, where a wrong guess costs nothing, a hint counts as a name. Of `private` fields no
+    value is shown. `read` makes an object out of what is sent.
     """
 
     def __init__(
@@ -100,9 +100,11 @@ class Bisection:
         """Return what to send now; None once nothing is left that is worth sending."""
         end = self._end()
         while self._segments and not self.all_rejected:
-            segment = heapq.heappop(self._segments)
-            if segment.positions[0] < end or (self._may_reject_all and segment.level == _SAMPLE):
-                return segment
+            level, positions = heapq.heappop(self._segments)
+            if not (self._may_reject_all and level == _SAMPLE):
+                positions = [position for position in positions if position < end]
+            if positions:
+                return Segment(level, positions)
         return None
 
     def apply(self, segment: Segment, answer: Answer) -> int:

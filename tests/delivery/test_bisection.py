@@ -343,6 +343,21 @@ def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
     assert klar.requests < 20
 
 
+@pytest.mark.parametrize("remaining", [0, 1])
+@pytest.mark.parametrize("style", TELLING)
+def test_once_a_record_is_known_to_stop_the_run_none_behind_it_is_sent(style: str, remaining: int) -> None:
+    sent = [numbered_refund(number) for number in range(64)]
+    bad = [20, 40]
+    klar = Klar({f"R{number}" for number in bad}, [style])
+    bisection = Bisection(sent, "id", remaining=remaining, verified=True)
+    while segment := bisection.next():
+        known = sorted(bisection.rejected)[remaining:]
+        assert not known or max(segment.positions) < known[0]
+        bisection.apply(segment, klar([sent[position] for position in segment.positions]))
+
+    assert {*range(bad[remaining])} - {*bad} <= bisection.accepted
+
+
 @pytest.mark.parametrize("style", TELLING)
 def test_a_line_item_that_has_the_id_of_another_refund_does_not_have_that_refund_refused(style: str) -> None:
     sent = [numbered_refund(0), numbered_refund(1)]
