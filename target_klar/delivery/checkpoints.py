@@ -158,7 +158,7 @@ class Checkpoints:
     @property
     def is_unfinished(self) -> bool:
         """Whether a STATE waits that is covered, or Klar accepted records that no check has confirmed."""
-        return self.is_busy or self.ledger.has_covered or bool(self._unconfirmed)
+        return not self.failed and (self.is_busy or self.ledger.has_covered or bool(self._unconfirmed))
 
     def _leave_room(self, held: float) -> None:
         self._next_hold = max(self._next_hold, time.monotonic() + _SPACING * held)

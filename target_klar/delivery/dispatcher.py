@@ -163,7 +163,7 @@ class Dispatcher:
             StopNowError: Nothing can be acknowledged any more.
         """
         self.workers.stop.set()
-        while self._in_flight or (self.checkpoints.is_unfinished and not self.checkpoints.failed):
+        while self._in_flight or self.checkpoints.is_unfinished:
             left = (shutdown.deadline() or float("inf")) - time.monotonic()
             if left <= 0:
                 break
