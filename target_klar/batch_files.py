@@ -34,7 +34,7 @@ def records(message: dict[str, Any], lines: Callable[[Input], Iterator[bytes]]) 
     `lines` splits a file into lines, and waits for it as for stdin.
 
     Raises:
-        InvalidInputLine: The message names no files, or a line is too long to be read.
+        InvalidInputLine: The message names no files.
         FatalSyncError: The files are of another kind, or one cannot be read to its end.
     """
     stream, encoding, manifest = shorten(message["stream"]), message["encoding"], message["manifest"]

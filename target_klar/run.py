@@ -18,6 +18,7 @@ from target_klar.delivery.dispatcher import InterruptedRunError
 from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.stream import COUNTS
 from target_klar.progress import Progress, on_terminal
+from target_klar.records.formatting import counted
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
@@ -50,10 +51,14 @@ def load(target: TargetKlar, path: str | None) -> None:
     dispatcher = target.dispatcher
     dispatcher.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:
-        target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, its counts are not checked.")
+        target.logger.warning(
+            "status_timeout_seconds is 0: Klar's status only has to respond, its counts are not checked."
+        )
     shutdown.on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
     if path is None and sys.stdin is not None and sys.stdin.isatty():
-        target.logger.info("Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it.")
+        stream = target.message_reader.stream
+        what = "Singer messages, as a tap writes them," if stream is None else f"JSON lines, each a record of {stream},"
+        target.logger.info("Waiting for %s on stdin. Ctrl-D ends the input.", what)
     progress = Progress(target, Path(path).stat().st_size if path else 0) if on_terminal() else None
     if progress:
         progress.show()
@@ -65,18 +70,17 @@ def load(target: TargetKlar, path: str | None) -> None:
     _report(target)
     missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
-        target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
+        target.logger.warning("`stream_maps` has maps for streams that did not come: %s. Check the names.", missing)
     rejected = dispatcher.rejects.count
     if rejected and target.config["validate_only"]:
         raise FatalSyncError(
-            f"validate_only: {rejected} of {dispatcher.ledger.number} records were rejected. The warnings above name "
-            "field and reason: correct the mapping or the source."
+            f"validate_only: {rejected} of {counted(dispatcher.ledger.number, 'record')} rejected. The warnings above "
+            "name field and reason: correct the mapping or the source."
         )
     if rejected and target.config["fail_on_rejects"]:
         raise FatalSyncError(
-            f"fail_on_rejects: {rejected} record{'s' * (rejected != 1)} rejected and written to "
-            f"{dispatcher.rejects.path}; everything else is loaded and acknowledged. Correct the mapping, and send the "
-            "file again with `--input`."
+            f"fail_on_rejects: {counted(rejected, 'record')} rejected, see {dispatcher.rejects.path}; everything else "
+            "is loaded and acknowledged. Correct the mapping, move the file away, and send it with `--input`."
         )
 
 
@@ -86,8 +90,7 @@ def _listen(target: TargetKlar, path: str | None) -> None:
         target.listen(cast("IO[str]", pieces_of(path)) if path else None)
     except Exception as error:  # noqa: BLE001  # of any kind: what is in flight ends and is acknowledged
         if isinstance(error, InterruptedRunError):
-            left = target.dispatcher.in_flight
-            requests = f"{left} request{'s' * (left != 1)}"
+            requests = counted(target.dispatcher.in_flight, "request")
             target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, shutdown.GRACE_SECONDS)
         errors = _end_early(target, error)
         _report(target)
@@ -182,4 +185,4 @@ def _kept(target: TargetKlar) -> str:
     state, read = target.dispatcher.checkpoints.acknowledged, target.dispatcher.ledger.number
     if state is None:
         return "No STATE was written."
-    return f"The last STATE written covers {state.number} of the {read} records read."
+    return f"The last STATE written covers {state.number} of the {counted(read, 'record')} read."

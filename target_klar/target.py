@@ -117,7 +117,7 @@ class TargetKlar(Target):
     def _source_of(self, stream: Any) -> SourceStream:
         if not isinstance(stream, str) or stream not in self.source_streams:
             raise RecordsWithoutSchemaException(
-                f"A record of {_named(stream)} came before the SCHEMA of its stream, which the tap has to write first."
+                f"a record of {_named(stream)} before the SCHEMA of its stream, which the tap has to write first"
             )
         return self.source_streams[stream]
 

@@ -16,7 +16,7 @@ from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import BatchDelivery
 from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.rejects_lines import CONTRACT, KLAR
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import counted, shorten
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import DeliverEarlierError, StopSendingError
 
@@ -226,9 +226,9 @@ class Dispatcher:
             raise report.error
         if outcome.all_rejected:
             raise KlarError(
-                f"Klar rejected all {len(batch.entries)} records of the first batch of {stream.name}, in smaller "
-                f"requests too ({report.requests} in all): {outcome.reason}. Nothing was stored. Check the mapping and "
-                f"`{stream.contract.version_setting}`."
+                f"Klar rejected the first batch of {stream.name}, and each part of it that was sent alone "
+                f"({counted(len(batch.entries), 'record')}, {counted(report.requests, 'request')}): {outcome.reason}. "
+                f"No record of {stream.name} was stored. Check the mapping and `{stream.contract.version_setting}`."
             )
         stopped = outcome.stopped
         end = len(batch.entries) if stopped is None else stopped.position

@@ -70,7 +70,7 @@ def decode(text: bytes | msgspec.Raw | str) -> Any:
     try:
         return _decode_any(text if isinstance(text, str) else bytes(text).decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError as error:
-        raise NotJSONError(f"not valid JSON (after byte {error.start}: no UTF-8)") from None
+        raise NotJSONError(f"not valid JSON (after byte {error.start}: not UTF-8)") from None
     except json.JSONDecodeError as error:
         valid = len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))
         raise NotJSONError(f"not valid JSON (after byte {valid}: {error.msg.rstrip(': ')})") from None

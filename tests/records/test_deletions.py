@@ -354,7 +354,7 @@ def test_a_deletion_under_a_map_that_lists_its_fields_is_skipped_and_not_sent_as
     lines = [SOURCE, row("alive"), row("gone", **{MARK: DELETION}), state(1)]
     ended = run(klar, lines, stream_maps={"returns": {"__alias__": "refunds"} | EXPLICIT})
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"alive"})
-    assert told(ended) == ["refunds: 1 deleted records were skipped; set `hard_delete` to cancel them at Klar"]
+    assert told(ended) == ["refunds: 1 deleted record skipped; set `hard_delete` to cancel them at Klar"]
 
 
 FILTERED = [
@@ -375,7 +375,7 @@ def test_deletions_that_a_filter_drops_are_counted_and_said_at_the_end_and_other
     ended = run(klar, FILTERED, stream_maps=maps, hard_delete=hard_delete)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"kept"})
     advice = "to let them pass, begin it with `record.get('_sdc_deleted_at') or`"
-    assert told(ended) == [f"refunds: 2 deletions were dropped by `__filter__`; {advice}"]
+    assert told(ended) == [f"refunds: 2 deletions dropped by `__filter__`; {advice}"]
     assert {"read": 4, "stored": 1, "filtered": 3, "deleted": 0, "rejected": 0}.items() <= counts(ended).items()
 
 
@@ -438,8 +438,8 @@ def test_each_target_stream_of_one_source_counts_its_own_deletions_and_a_dropped
     costs = counts(ended, "transaction_costs")
     assert (counts(ended)["deleted"], costs["deleted"], costs["filtered"]) == (0, 1, 1)
     assert told(ended) == [
-        "transaction_costs: 1 deleted records were skipped",
-        "transaction_costs: 1 deletions were dropped by `__filter__`",
+        "transaction_costs: 1 deleted record skipped",
+        "transaction_costs: 1 deletion dropped by `__filter__`",
     ]
 
 
@@ -498,7 +498,7 @@ def test_an_order_keeps_its_lines_when_its_deletion_brings_none_and_the_run_says
     assert (ended.code, ended.states) == (0, [1])
     assert [len(each["lineItems"]) for each in klar.orders.values()] == [1]
     why = "they came without lines, and would have replaced the orders with nothing"
-    assert [text for text in told(ended) if "deleted" in text] == [f"orders: 1 deleted records were skipped: {why}"]
+    assert [text for text in told(ended) if "deleted" in text] == [f"orders: 1 deleted record skipped: {why}"]
 
 
 # Other marks
