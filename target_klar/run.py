@@ -23,7 +23,6 @@ from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.stream_maps import unused_maps
-from target_klar.source_streams import filter_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +53,7 @@ def load(target: TargetKlar, path: str | None) -> None:
         target.logger.warning(
             "status_timeout_seconds is 0: Klar's status only has to respond, its counts are not checked."
         )
-    shutdown.on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
+    shutdown.call_on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
     if path is None and sys.stdin is not None and sys.stdin.isatty():
         stream = target.message_reader.stream
         what = "Singer messages, as a tap writes them," if stream is None else f"JSON lines, each a record of {stream},"
@@ -121,8 +120,9 @@ def _report(target: TargetKlar) -> None:
             metric = cast("metrics.Metric", _Counter[name])
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})
             metrics.log(target.metrics_logger, point)
-    for warning in filter_warnings(target.source_streams.values()):
-        target.logger.warning("%s", warning)
+    for source in target.source_streams.values():
+        for warning in source.filters_that_dropped_all():
+            target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
     rejects.close()
     if rejects.count:

@@ -191,7 +191,7 @@ class SourceStream:
         for route in routes:
             route.add(record, line)
 
-    def filter_warnings(self) -> Iterator[str]:
+    def filters_that_dropped_all(self) -> Iterator[str]:
         """Yield a line for each of its filters that dropped every record."""
         passed, filtered = self._tallies()
         for name, count in filtered.items():
@@ -226,12 +226,6 @@ class SourceStream:
             all_dropped=all(drops_all(route.stream_map, records) for route in mapped_routes),
         ):
             yield each, each.message(self.name, columns, len(records))
-
-
-def filter_warnings(sources: Iterable[SourceStream]) -> Iterator[str]:
-    """Yield a line for each filter that dropped every record of one of the tap's streams."""
-    for source in sources:
-        yield from source.filter_warnings()
 
 
 def _decoded(record: Text) -> object:

@@ -34,9 +34,8 @@ ROOMS = {
     "target": "api batch_files contract delivery lookahead map_columns mapping reader records runtime settings sinks "
     "source_streams suggestions",
     "progress": "",
-    "run": "delivery progress records runtime settings source_streams target",
-    "preview": "contract delivery map_columns mapping reader records runtime settings source_streams suggestions "
-    "target",
+    "run": "delivery progress records runtime settings target",
+    "preview": "contract delivery map_columns mapping reader records runtime settings suggestions target",
     "cli": "api contract preview run runtime settings target",
     "__main__": "cli runtime",
 }

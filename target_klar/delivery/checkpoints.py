@@ -51,7 +51,7 @@ class _Unconfirmed:
 
 
 @dataclass
-class _Check:
+class _StatusCheck:
     """The status of each of these streams is being read; `state` leaves once all of them show a load."""
 
     state: State | None
@@ -75,7 +75,7 @@ class Checkpoints:
     _unconfirmed: dict[Stream, _Unconfirmed] = field(default_factory=dict)
     """The streams of which Klar accepted records that no check has confirmed."""
     _hold: _Hold | None = None
-    _check: _Check | None = None
+    _check: _StatusCheck | None = None
     _baselines: set[Stream] = field(default_factory=set)
     """The streams whose status is being read while a request still hangs: that reading is their next baseline."""
     _next_hold: float = 0.0
@@ -97,7 +97,7 @@ class Checkpoints:
         """Note how long a batch took, in seconds: its longest request, and the lag of its load in Klar's status."""
         self._booked_since_hold = True
         self._longest_request = max(self._longest_request, longest_request)
-        self._leave_room(lag)
+        self._space_holds(lag)
 
     def poll(self, now: float) -> float:
         """Bring a STATE a step further if one is due, and return until when that will do.
@@ -136,13 +136,13 @@ class Checkpoints:
             return
         now = time.monotonic()
         began = self._hold.began if self._hold else now
-        self._check = _Check(self.ledger.pop_covered(), began, self._unconfirmed)
+        self._check = _StatusCheck(self.ledger.pop_covered(), began, self._unconfirmed)
         self._unconfirmed, self._hold = {}, None
         for stream, unconfirmed in self._check.unconfirmed.items():
             self.workers.start(self._confirmation(stream, unconfirmed.baseline), partial(self._confirmed, stream))
         self._write_if_confirmed()
 
-    def is_paused(self, stream: Stream) -> bool:
+    def pauses(self, stream: Stream) -> bool:
         """Tell whether a new request of a stream has to wait: nothing of it is sent until its check has ended."""
         if not self.status_timeout:
             return False
@@ -160,7 +160,7 @@ class Checkpoints:
         """Whether a STATE waits that is covered, or Klar accepted records that no check has confirmed."""
         return not self.failed and (self.is_busy or self.ledger.has_covered or bool(self._unconfirmed))
 
-    def _leave_room(self, held: float) -> None:
+    def _space_holds(self, held: float) -> None:
         self._next_hold = max(self._next_hold, time.monotonic() + _SPACING * held)
 
     def _due(self) -> float:
@@ -199,7 +199,7 @@ class Checkpoints:
         """Write the STATE of a check that has ended."""
         if self._check is not None and not self._check.unconfirmed:
             check, self._check = self._check, None
-            self._leave_room(time.monotonic() - check.began)
+            self._space_holds(time.monotonic() - check.began)
             if check.state is not None:
                 self._write(check.state)
 
@@ -216,7 +216,7 @@ class Checkpoints:
             raise status
         stream.update_status(status)
         self._baselines.remove(stream)
-        self._leave_room(time.monotonic() - began)
+        self._space_holds(time.monotonic() - began)
 
     def _write(self, state: State) -> None:
         self.rejects.sync()

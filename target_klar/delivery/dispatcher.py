@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import BatchDelivery
+from target_klar.delivery.ledger import Ledger, Place
 from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.rejects_lines import CONTRACT, KLAR
 from target_klar.records.formatting import counted, shorten
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from target_klar.delivery.batch import Batch
     from target_klar.delivery.batch_delivery import DeliveryReport
     from target_klar.delivery.checkpoints import Checkpoints
-    from target_klar.delivery.ledger import Ledger
     from target_klar.delivery.rejects import Rejects
     from target_klar.delivery.rejects_lines import Origin
     from target_klar.delivery.stream import Stream
@@ -111,22 +111,22 @@ class Dispatcher:
         origin: Origin,
         *,
         name: str | None,
-        entry: tuple[int, int] | None = None,
+        place: Place | None = None,
     ) -> None:
-        """Write a record to the rejects file: the contract rejects it, or Klar, as the `entry` of a batch.
+        """Write a record to the rejects file: the contract rejects it, or Klar, which has a `place` in a batch.
 
-        Messages call it by `name`. An entry is the number of its batch, and that of the first record with its key.
+        Messages call it by `name`.
 
         Raises:
             DeliverEarlierError: It may not be written there, or cannot be; no STATE from it on leaves.
         """
         try:
-            self.rejects.reject(origin, stream.name, key, problems, CONTRACT if entry is None else KLAR, name=name)
+            self.rejects.reject(origin, stream.name, key, problems, CONTRACT if place is None else KLAR, name=name)
         except DeliverEarlierError as error:
-            batch, number = entry or (None, origin.number)
+            place = place or Place(origin.number)
             if isinstance(error, RecordRejectedError):
-                error.number = number
-            self.ledger.pin(number, batch)
+                error.number = place.number
+            self.ledger.pin(*place)
             raise
         stream.rejected += 1
 
@@ -182,7 +182,7 @@ class Dispatcher:
 
     def _may_start(self, batch: Batch) -> bool:
         stream = batch.stream
-        if self.checkpoints.is_paused(stream) or len(self._in_flight) >= self.max_parallel:
+        if self.checkpoints.pauses(stream) or len(self._in_flight) >= self.max_parallel:
             return False
         size = batch.bytes + sum(other.bytes for other in self._in_flight)
         if self._in_flight and size > MAX_BYTES_IN_FLIGHT:
@@ -207,39 +207,40 @@ class Dispatcher:
             stream.in_flight -= 1
             raise report
         stream.book(batch, report)
-        outcome = report.bisection
+        bisection = report.bisection
         self.checkpoints.note_delivery(report.longest_request, report.lag)
-        looked_at = outcome.rejected or outcome.stopped or self.rejects.may_have_keys
+        looked_at = bisection.rejected or bisection.stopped or self.rejects.may_have_keys
         entries = list(batch.entries.items()) if looked_at else []
         newer = [
             (entry.origin, key)
-            for key, entry in map(entries.__getitem__, sorted(outcome.accepted) if entries else ())
+            for key, entry in map(entries.__getitem__, sorted(bisection.accepted) if entries else ())
             # Of what failed in the end nothing is certain, and the tap repeats it.
             if report.error is None and self.rejects.may_have(entry.origin, stream.name, key)
         ]
-        if outcome.accepted and not report.confirmed:
+        if bisection.accepted and not report.confirmed:
             self.checkpoints.require_confirmation(stream, report.status or baseline, newer)
         else:
             for origin, key in newer:
                 self.rejects.accept(origin, stream.name, key)
         if report.error is not None:
             raise report.error
-        if outcome.all_rejected:
+        if bisection.all_rejected:
+            sent = f"{counted(len(batch.entries), 'record')}, {counted(report.requests, 'request')}"
             raise KlarError(
                 f"Klar rejected the first batch of {stream.name}, and each part of it that was sent alone "
-                f"({counted(len(batch.entries), 'record')}, {counted(report.requests, 'request')}): {outcome.reason}. "
+                f"({sent}): {bisection.reason}. "
                 f"No record of {stream.name} was stored. Check the mapping and `{stream.contract.version_setting}`."
             )
-        stopped = outcome.stopped
+        stopped = bisection.stopped
         end = len(batch.entries) if stopped is None else stopped.position
-        for position in sorted(outcome.rejected):
+        for position in sorted(bisection.rejected):
             if position < end:
                 key, entry = entries[position]
-                place, name = (batch.number, entry.earliest), shorten(stream.contract.readable_key(key))
-                self.reject(stream, key, outcome.rejected[position], entry.origin, name=name, entry=place)
+                place, name = Place(entry.earliest, batch.number), shorten(stream.contract.readable_key(key))
+                self.reject(stream, key, bisection.rejected[position], entry.origin, name=name, place=place)
         if stopped is not None:
             key, entry = entries[end]
-            self.ledger.pin(entry.earliest, batch.number)
+            self.ledger.pin(*Place(entry.earliest, batch.number))
             named = entry.origin.describe(stream.name, shorten(stream.contract.readable_key(key)))
             raise RecordRejectedError(f"{named}: {stopped.why}", stopped.advice, entry.earliest)
         self.ledger.complete(batch.number)

@@ -126,11 +126,11 @@ class Rejects:
         stream: str,
         key: str | None,
         problems: Sequence[Problem],
-        outcome: str,
+        source: str,
         *,
         name: str | None = None,
     ) -> None:
-        """Count a rejected record, and write it unless the file has it; `outcome` is CONTRACT or KLAR, who rejected it.
+        """Count a rejected record, and write it unless the file has it; `source` is CONTRACT or KLAR, who rejected it.
 
         The file has it if its last line about one of the record's keys is the same record, or one that was read later.
         `key` is Klar's, where it is known; messages call the record by `name` if there is one.
@@ -139,13 +139,13 @@ class Rejects:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
             DeliverEarlierError: The file cannot be written any more.
         """
-        who = "Klar" if outcome == KLAR else "target-klar"
+        who = "Klar" if source == KLAR else "target-klar"
         named = origin.describe(stream, name or (key and shorten(key)))
         message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
             raise RecordRejectedError(message, self._advice(), origin.number)
-        written = f" {self._write_rejected(origin, stream, key, problems, outcome)}" if self._file is not None else ""
+        written = f" {self._write_rejected(origin, stream, key, problems, source)}" if self._file is not None else ""
         self.count += 1
         for problem in problems:
             reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
@@ -198,7 +198,7 @@ class Rejects:
             _logger.warning("The rejects file %s cannot be read (%s). Check `rejects_path`.", self.path, error.strerror)
 
     def _write_rejected(
-        self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], outcome: str
+        self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], source: str
     ) -> str:
         """Write a rejected record unless the file has it, and return a sentence that says what was done."""
         keys = self._key_properties.keys(origin, stream, key)
@@ -209,30 +209,30 @@ class Rejects:
                 return f"It is in {self.path} already."
         elif last is not None and origin.number < last.number:
             return f"{self.path} has a newer version of it."
-        self._append(origin, keys, rejects_line(origin, stream, key, problems, outcome), outcome)
+        self._append(origin, keys, rejects_line(origin, stream, key, problems, source), source)
         return f"Written to {self.path}."
 
-    def _write_settled(self, origin: Origin, stream: str, key: str | None, outcome: str) -> None:
+    def _write_settled(self, origin: Origin, stream: str, key: str | None, source: str) -> None:
         if not self.may_have_keys:
             return
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
         if last is None:
             if keys and not self._index.complete:
-                self._append(origin, (), rejects_line(origin, stream, key, None, outcome), outcome)
+                self._append(origin, (), rejects_line(origin, stream, key, None, source), source)
         elif last.digest == record_digest(origin.record):
             last.number = max(last.number, origin.number)
         elif origin.number > last.number:
-            self._append(origin, keys, rejects_line(origin, stream, key, None, outcome), outcome)
+            self._append(origin, keys, rejects_line(origin, stream, key, None, source), source)
             self._has_settled = True
-        elif outcome == ACCEPTED and last.first < origin.number:
+        elif source == ACCEPTED and last.first < origin.number:
             self._has_settled = True
-            self._insert(origin, keys, rejects_line(origin, stream, key, None, outcome), last)
+            self._insert(origin, keys, rejects_line(origin, stream, key, None, source), last)
 
-    def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, outcome: str) -> None:
+    def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, source: str) -> None:
         """Write a line behind all others."""
         start = self._write(origin.stream, line)
-        self._index.add(keys, origin, outcome, start, len(line))
+        self._index.add(keys, origin, source, start, len(line))
 
     def _insert(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, last: LastRejectsLine) -> None:
         """Write the line of a record that was read before that of the `last` line, and then that one again.

@@ -61,7 +61,7 @@ class RejectsFile:
                 with suppress(OSError):
                     self._beside.unlink()  # what a killed run has left
             if not anew:
-                self._end_last_line()
+                self._repair_last_line()
             self._size = os.fstat(self._file).st_size
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
@@ -224,7 +224,7 @@ class RejectsFile:
         finally:
             os.close(folder)
 
-    def _end_last_line(self) -> None:
+    def _repair_last_line(self) -> None:
         """Make it end with a whole line: what a crash or a full disk cut off was never acknowledged."""
         size = os.fstat(self._file).st_size
         start = self._start_of_last_line(size)

@@ -58,7 +58,7 @@ class RecordLine(NamedTuple):
 
     origin: Origin
     keys: tuple[bytes, ...]
-    outcome: str
+    source: str
 
 
 class KeyProperties:
@@ -110,8 +110,8 @@ class KeyProperties:
         target, key = (klar.get("stream"), klar.get("key")) if isinstance(klar, dict) else (None, None)
         # Without Klar's stream any record may be another one: the line then stays until somebody takes it out.
         keys = self.keys(origin, target, key if isinstance(key, str) else None) if isinstance(target, str) else ()
-        outcome = decode(fields.get("source", b"null"))
-        return RecordLine(origin, keys, outcome if isinstance(outcome, str) else "")
+        source = decode(fields.get("source", b"null"))
+        return RecordLine(origin, keys, source if isinstance(source, str) else "")
 
 
 def record_digest(record: bytes) -> bytes:
@@ -126,7 +126,7 @@ def schema_line(message: bytes) -> bytes:
 
 
 def rejects_line(
-    origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, outcome: str
+    origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, source: str
 ) -> bytes:
     """Return the line for a record; Klar's `stream` stands in it, with the `key` where that is known."""
     fields = {"stream": quoted(origin.stream), "record": origin.record}
@@ -135,7 +135,7 @@ def rejects_line(
     if problems is not None:
         fields["errors"] = encode([problem._asdict() for problem in problems])
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return _line("RECORD", fields | {"source": quoted(outcome), "time": quoted(now)})
+    return _line("RECORD", fields | {"source": quoted(source), "time": quoted(now)})
 
 
 def _line(kind: str, fields: dict[str, bytes]) -> bytes:

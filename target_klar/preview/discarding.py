@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from target_klar.contract.streams import Contract
     from target_klar.delivery.batch import Batch
+    from target_klar.delivery.ledger import Place
     from target_klar.delivery.rejects_lines import Origin
     from target_klar.delivery.unaggregated import SourceKey
     from target_klar.records.conform import Outcome
@@ -55,7 +56,7 @@ class DiscardingDispatcher(Dispatcher):
         origin: Origin,  # noqa: ARG002  # the same
         *,
         name: str | None,  # noqa: ARG002  # the same
-        entry: tuple[int, int] | None = None,  # noqa: ARG002  # the same
+        place: Place | None = None,  # noqa: ARG002  # the same
     ) -> None:
         """Count a rejection."""
         stream.rejected += 1

@@ -97,7 +97,7 @@ class Conversions:
                     if assumed_utc:
                         self.assumed_utc[path] = None
                     return seconds
-            if _is_no_time(value):
+            if _means_no_time(value):
                 return MISSING
             if not self.validate and type(value) not in (int, float, Decimal):
                 return Unwritable(value)  # Klar cannot judge a time that only its source can read
@@ -293,7 +293,7 @@ def _is_json(value: object) -> bool:
     return type(value) in _LEAVES or (type(value) is float and math.isfinite(value))
 
 
-def _is_no_time(value: object) -> bool:
+def _means_no_time(value: object) -> bool:
     """Null, zero, empty text and zero dates are how sources write that there is no time."""
     if type(value) is str:
         return is_empty_time(value)
