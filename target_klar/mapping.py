@@ -80,7 +80,7 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
 
 def set_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
     """Return the fields that maps set by an expression."""
-    return frozenset(name for each in definitions for name, _ in _expressions(each)) - {"__filter__"}
+    return frozenset(name for each in definitions for name, _ in expressions(each)) - {"__filter__"}
 
 
 def _removed_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
@@ -121,7 +121,7 @@ def _problem(
 def _failing(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """Return the field and the expression that a map fails on; the SDK's error does not tell the field."""
     if isinstance(stream_map, CustomStreamMap):
-        for field, expression in (each for definition in definitions for each in _expressions(definition)):
+        for field, expression in (each for definition in definitions for each in expressions(definition)):
             alone = CustomStreamMap(
                 stream_alias=stream_map.stream_alias,
                 map_config=stream_map.map_config,
@@ -156,7 +156,8 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
     return frozenset(options).difference(deletion_fields(options))
 
 
-def _expressions(definition: dict[str, Any]) -> list[tuple[str, str]]:
+def expressions(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a stream map sets by an expression, `__filter__` too, each with the expression."""
     return [
         (name, expression)
         for name, expression in definition.items()

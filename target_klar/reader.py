@@ -19,14 +19,13 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from target_klar.input_forms import likely_form
 from target_klar.records.json_codec import NotJSONError, decode, members, quoted
 from target_klar.runtime import shutdown
-from target_klar.runtime.pipes import Input
+from target_klar.runtime.pipes import MAX_LINE, Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from target_klar.runtime.pipes import Wakeup
 
-MAX_LINE = 64 << 20
 LINE: Final = "line"
 """Under this name a message carries the bytes that it was read from."""
 _BLANKS: Final = b" \t\r"

@@ -23,7 +23,7 @@ ROOMS = {
     "delivery": "api contract records runtime",
     "settings": "api contract records",
     "mapping": "records",
-    "map_columns": "records settings",
+    "map_columns": "mapping records settings",
     "suggestions": "contract records",
     "batch_files": "records runtime",
     "input_forms": "records",
@@ -35,7 +35,7 @@ ROOMS = {
     "source_streams suggestions",
     "progress": "",
     "run": "delivery progress records runtime settings target",
-    "preview": "contract delivery map_columns mapping reader records runtime settings suggestions target",
+    "preview": "contract delivery map_columns mapping records runtime settings suggestions target",
     "cli": "api contract preview run runtime settings target",
     "__main__": "cli runtime",
 }

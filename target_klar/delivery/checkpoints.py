@@ -74,10 +74,11 @@ class Checkpoints:
     """Whether a check failed, so that no STATE leaves any more."""
     _unconfirmed: dict[Stream, _Unconfirmed] = field(default_factory=dict)
     """The streams of which Klar accepted records that no check has confirmed."""
+    # One at a time: a hold, then a check, or new baselines where a request still hangs.
     _hold: _Hold | None = None
     _check: _StatusCheck | None = None
     _baselines: set[Stream] = field(default_factory=set)
-    """The streams whose status is being read while a request still hangs: that reading is their next baseline."""
+    """The streams whose status is being read to be their next baseline."""
     _next_hold: float = 0.0
     _booked_since_hold: bool = False
     _longest_request: float = 0.0
@@ -100,12 +101,12 @@ class Checkpoints:
         self._space_holds(lag)
 
     def poll(self, now: float) -> float:
-        """Bring a STATE a step further if one is due, and return until when that will do.
+        """Bring a STATE a step further if one is due, and return for how many seconds that will do.
 
         Raises:
             FatalSyncError: It could not be written, or the rejects before it.
         """
-        if self._check or self._baselines or self.failed:
+        if self._is_reading or self.failed:
             return float("inf")
         if self._hold is None:
             if not self.ledger.has_covered:
@@ -113,9 +114,9 @@ class Checkpoints:
             if not self._unconfirmed:  # a STATE need not wait for its turn
                 self.check()
                 return float("inf")
-            due = self._due()
-            if now < due:
-                return due
+            left = self._due() - now
+            if left > 0:
+                return left
             self._booked_since_hold = False
             self._hold = _Hold(now, now + max(_MIN_HOLD_SECONDS, 2 * self._longest_request))
         if not self.status_timeout or not any(stream.in_flight for stream in self._unconfirmed):
@@ -123,7 +124,7 @@ class Checkpoints:
         elif now >= self._hold.ends:
             self._read_baselines()
         else:
-            return self._hold.ends
+            return self._hold.ends - now
         return float("inf")
 
     def check(self) -> None:
@@ -132,7 +133,7 @@ class Checkpoints:
         Raises:
             FatalSyncError: The STATE could not be written, or the rejects before it.
         """
-        if self._check or self._baselines or self.failed:
+        if self._is_reading or self.failed:
             return
         now = time.monotonic()
         began = self._hold.began if self._hold else now
@@ -153,12 +154,16 @@ class Checkpoints:
     @property
     def is_busy(self) -> bool:
         """Whether the status of a stream is being read."""
-        return bool(self._check or self._baselines) and not self.failed
+        return self._is_reading and not self.failed
 
     @property
     def is_unfinished(self) -> bool:
         """Whether a STATE waits that is covered, or Klar accepted records that no check has confirmed."""
         return not self.failed and (self.is_busy or self.ledger.has_covered or bool(self._unconfirmed))
+
+    @property
+    def _is_reading(self) -> bool:
+        return bool(self._check or self._baselines)
 
     def _space_holds(self, held: float) -> None:
         self._next_hold = max(self._next_hold, time.monotonic() + _SPACING * held)

@@ -142,11 +142,11 @@ class Dispatcher:
             raise InterruptedRunError
         self.workers.collect()
         now = time.monotonic()
-        until = self.checkpoints.poll(now)
+        left = self.checkpoints.poll(now)
         if now >= self._last_progress + self.progress_interval:
             self._last_progress = now
             self.report_progress()
-        return max(0.0, min(until, self._last_progress + self.progress_interval) - now)
+        return max(0.0, min(left, self._last_progress + self.progress_interval - now))
 
     def finish(self) -> None:
         """Wait until nothing is in flight, all is confirmed, and the newest covered STATE is written."""

@@ -114,11 +114,11 @@ class Rejects:
         keys = self._key_properties.keys(origin, stream, key)
         return not self._index.complete or self._index.last(keys) is not None
 
-    def schema(self, stream: str, line: bytes) -> None:
+    def schema(self, source_stream: str, line: bytes) -> None:
         """Keep the line of the tap's SCHEMA message, to be written before its stream's first record."""
-        if self.path is not None and self._schemas.get(stream) != line:
-            self._schemas[stream] = line
-            self._key_properties.schema(stream, members(line))
+        if self.path is not None and self._schemas.get(source_stream) != line:
+            self._schemas[source_stream] = line
+            self._key_properties.schema(source_stream, members(line))
 
     def reject(
         self,
@@ -231,7 +231,7 @@ class Rejects:
 
     def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, source: str) -> None:
         """Write a line behind all others."""
-        start = self._write(origin.stream, line)
+        start = self._write(origin.source_stream, line)
         self._index.add(keys, origin, source, start, len(line))
 
     def _insert(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, last: LastRejectsLine) -> None:
@@ -240,16 +240,16 @@ class Rejects:
         Without it the file would put an older version over this one, should Klar reject the last one again.
         """
         assert self._file is not None
-        start = self._write(origin.stream, line + self._file.read(last.start, last.length))
+        start = self._write(origin.source_stream, line + self._file.read(last.start, last.length))
         self._index.move(last, keys, start + len(line))
 
-    def _write(self, stream: str, lines: bytes) -> int:
+    def _write(self, source_stream: str, lines: bytes) -> int:
         """Write lines behind the SCHEMA of their stream, unless it stands there, and return where they begin."""
         assert self._file is not None
-        schema = self._schemas[stream]
-        before = b"" if self._written_schemas.get(stream) == schema else schema_line(schema)
+        schema = self._schemas[source_stream]
+        before = b"" if self._written_schemas.get(source_stream) == schema else schema_line(schema)
         start = self._file.append(before + lines)
-        self._written_schemas[stream] = schema
+        self._written_schemas[source_stream] = schema
         return start + len(before)
 
     def _advice(self) -> str:

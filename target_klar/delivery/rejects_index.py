@@ -115,12 +115,12 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, dict[bytes, int]]:
     """Return the index of a file, and for each key where its last line begins whose record is not rejected."""
     index, properties = RejectsIndex(), KeyProperties()
     settled: dict[bytes, int] = {}
-    for start, text in _lines_until_deadline(file):
-        line = properties.read(text)
-        if isinstance(line, RecordLine):
-            index.add(line.keys, line.origin, line.source, start, len(text))
-            if line.source in (ACCEPTED, DELETED):
-                settled.update(dict.fromkeys(line.keys, start))
+    for start, line in _lines_until_deadline(file):
+        read = properties.read(line)
+        if isinstance(read, RecordLine):
+            index.add(read.keys, read.origin, read.source, start, len(line))
+            if read.source in (ACCEPTED, DELETED):
+                settled.update(dict.fromkeys(read.keys, start))
         if index.full:
             raise FileNotReadError
     return index, settled
@@ -143,19 +143,19 @@ def _unsettled(file: RejectsFile, settled: dict[bytes, int]) -> Iterator[bytes]:
     properties = KeyProperties()
     schemas: dict[str, bytes] = {}
     written: dict[str, bytes] = {}
-    for start, text in _lines_until_deadline(file):
-        line = properties.read(text)
-        if isinstance(line, SchemaLine):
-            schemas[line.stream] = text
+    for start, line in _lines_until_deadline(file):
+        read = properties.read(line)
+        if isinstance(read, SchemaLine):
+            schemas[read.source_stream] = line
             continue
-        if isinstance(line, RecordLine):
-            if any(start <= settled.get(key, -1) for key in line.keys):
+        if isinstance(read, RecordLine):
+            if any(start <= settled.get(key, -1) for key in read.keys):
                 continue
-            stream = line.origin.stream
+            stream = read.origin.source_stream
             if stream in schemas and schemas[stream] != written.get(stream):
                 written[stream] = schemas[stream]
                 yield schemas[stream]
-        yield text
+        yield line
 
 
 def _lines_until_deadline(file: RejectsFile) -> Iterator[tuple[int, bytes]]:

@@ -126,7 +126,7 @@ class Conversions:
 def _as_is(value: object) -> object:
     """Return the value, in an `Unwritable` if JSON does not have it, or something in it."""
     try:
-        return value if _is_json(value) else Unwritable(value)
+        return value if _has_json_types(value) else Unwritable(value)
     except RecursionError:
         return Unwritable(value)
 
@@ -284,12 +284,12 @@ def _same(one: object, other: object) -> bool:
         return False
 
 
-def _is_json(value: object) -> bool:
+def _has_json_types(value: object) -> bool:
     """Tell whether a value is of the types that JSON has, with all that it holds: msgspec writes many more."""
     if type(value) is dict:
-        return all(type(name) is str and _is_json(held) for name, held in value.items())
+        return all(type(name) is str and _has_json_types(held) for name, held in value.items())
     if type(value) is list or type(value) is tuple:
-        return all(map(_is_json, value))
+        return all(map(_has_json_types, value))
     return type(value) in _LEAVES or (type(value) is float and math.isfinite(value))
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 CHUNK = 1 << 18
+MAX_LINE = 64 << 20
+"""The bytes of the longest line that is read."""
 _LAST_STATE_SECONDS = 0.25
 
 
