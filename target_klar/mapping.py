@@ -69,8 +69,8 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
             made = {}
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
-        name = shorten(str(own_key)) if type(own_key) in (str, int) else None
-        return Rejection(name, [_problem(stream_map, record, definitions, error)])
+        label = shorten(str(own_key)) if type(own_key) in (str, int) else None
+        return Rejection(label, [_problem(stream_map, record, definitions, error)])
     absent = _removed_by(definitions).difference(record)
     for column in _overruled(tuple(made), set_by(definitions), absent):
         del made[column]

@@ -110,18 +110,18 @@ class Dispatcher:
         problems: Sequence[Problem],
         origin: Origin,
         *,
-        name: str | None,
+        label: str | None,
         place: Place | None = None,
     ) -> None:
         """Write a record to the rejects file: the contract rejects it, or Klar, which has a `place` in a batch.
 
-        Messages call it by `name`.
+        Messages call it by its `label`.
 
         Raises:
             DeliverEarlierError: It may not be written there, or cannot be; no STATE from it on leaves.
         """
         try:
-            self.rejects.reject(origin, stream.name, key, problems, CONTRACT if place is None else KLAR, name=name)
+            self.rejects.reject(origin, stream.name, key, problems, CONTRACT if place is None else KLAR, label=label)
         except DeliverEarlierError as error:
             place = place or Place(origin.number)
             if isinstance(error, RecordRejectedError):
@@ -236,8 +236,8 @@ class Dispatcher:
         for position in sorted(bisection.rejected):
             if position < end:
                 key, entry = entries[position]
-                place, name = Place(entry.earliest, batch.number), shorten(stream.contract.readable_key(key))
-                self.reject(stream, key, bisection.rejected[position], entry.origin, name=name, place=place)
+                place, label = Place(entry.earliest, batch.number), shorten(stream.contract.readable_key(key))
+                self.reject(stream, key, bisection.rejected[position], entry.origin, label=label, place=place)
         if stopped is not None:
             key, entry = entries[end]
             self.ledger.pin(*Place(entry.earliest, batch.number))

@@ -128,19 +128,19 @@ class Rejects:
         problems: Sequence[Problem],
         source: str,
         *,
-        name: str | None = None,
+        label: str | None = None,
     ) -> None:
         """Count a rejected record, and write it unless the file has it; `source` is CONTRACT or KLAR, who rejected it.
 
         The file has it if its last line about one of the record's keys is the same record, or one that was read later.
-        `key` is Klar's, where it is known; messages call the record by `name` if there is one.
+        `key` is Klar's, where it is known; messages call the record by its `label` if there is one.
 
         Raises:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
             DeliverEarlierError: The file cannot be written any more.
         """
         who = "Klar" if source == KLAR else "target-klar"
-        named = origin.describe(stream, name or (key and shorten(key)))
+        named = origin.describe(stream, label or (key and shorten(key)))
         message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True

@@ -139,20 +139,20 @@ class Stream:
             self._skip_deleted(outcome, number, source_stream, line, source_key)
         else:
             origin = Origin(source_stream, members(line)["record"], number)
-            self._dispatcher.reject(self, outcome.identity, outcome.problems, origin, name=outcome.key)
+            self._dispatcher.reject(self, outcome.key, outcome.problems, origin, label=outcome.label)
 
     def _skip_deleted(
         self, deleted: Deleted, number: int, source_stream: str, line: bytes, source_key: SourceKey | None
     ) -> None:
         rejects = self._dispatcher.rejects
         if rejects.path is not None:  # Klar may still reject what is deleted here, and it then is to be followed
-            self._dispatcher.wait_for(self, deleted.identity)
+            self._dispatcher.wait_for(self, deleted.key)
         self.deleted += 1
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
-        if deleted.identity is not None and self.batch is not None:
-            self.merged += self.batch.remove(deleted.identity, source_key)
+        if deleted.key is not None and self.batch is not None:
+            self.merged += self.batch.remove(deleted.key, source_key)
         if rejects.may_have_keys:
-            rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.identity)
+            rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.key)
 
     def flush(self) -> None:
         """Submit the batch, if there is one; a new one begins with the next record."""

@@ -55,7 +55,7 @@ class DiscardingDispatcher(Dispatcher):
         problems: Sequence[Problem],  # noqa: ARG002  # the same
         origin: Origin,  # noqa: ARG002  # the same
         *,
-        name: str | None,  # noqa: ARG002  # the same
+        label: str | None,  # noqa: ARG002  # the same
         place: Place | None = None,  # noqa: ARG002  # the same
     ) -> None:
         """Count a rejection."""
@@ -88,7 +88,7 @@ class Tally:
             record = members(line)["record"] if line is not None else cast("Conformed", outcome).text
             self.first.append((decode(record), outcome))
         if isinstance(outcome, Rejection):
-            key = "one without a key" if outcome.key is None else shown(outcome.key, key_field)
+            key = "one without a key" if outcome.label is None else shown(outcome.label, key_field)
             for problem in outcome.problems:
                 reason, found = shown_problem(problem)
                 if reason in self._reasons or len(self._reasons) < _MAX_REASONS:
