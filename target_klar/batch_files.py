@@ -34,7 +34,7 @@ def records(message: dict[str, Any], lines: Callable[[Input], Iterator[bytes]]) 
     `lines` splits a file into lines, and waits for it as for stdin.
 
     Raises:
-        InvalidInputLine: The message names no files, or a line is too long to be read.
+        InvalidInputLine: The message names no files.
         FatalSyncError: The files are of another kind, or one cannot be read to its end.
     """
     stream, encoding, manifest = shorten(message["stream"]), message["encoding"], message["manifest"]
@@ -61,7 +61,7 @@ def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
             yield _record(last)
         last = line
     if last.strip():  # it has no end of its own
-        if not _is_json(last):
+        if not _fits_in_a_message(last):
             raise FatalSyncError(
                 f"The {name} is truncated: its last line is not JSON and has no line break. Have the tap write it "
                 "again."
@@ -76,22 +76,22 @@ def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
 
 
 def _record(line: bytes) -> bytes:
-    text = line.strip()
-    return text if _is_json(text) else quoted(text.decode(errors="replace"))
+    row = line.strip()
+    return row if _fits_in_a_message(row) else quoted(row.decode(errors="replace"))
 
 
-def _is_json(text: bytes) -> bool:
+def _fits_in_a_message(row: bytes) -> bool:
     try:
-        text.decode()  # what is inside of a text, the decoder does not look at
-        _decode_raw(text)
+        row.decode()  # what is inside of a text, the decoder does not look at
+        _decode_raw(row)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     else:
-        if text.count(b"[") + text.count(b"{") < _DEEP:
+        if row.count(b"[") + row.count(b"{") < _DEEP:
             return True
     try:
         # In brackets it is nested as deep as in a message, so that the rejects file can be read again.
-        return len(decode(b"[%b]" % text)) == 1  # more than one where the line is `1, 2`
+        return len(decode(b"[%b]" % row)) == 1  # more than one where the line is `1, 2`
     except NotJSONError:
         return False
 

@@ -214,6 +214,6 @@ def _check(target: TargetKlar) -> None:
     for line in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     if not answered:
-        raise ConfigurationError(f"Klar shows the status of no stream. {' '.join(reasons.values())}")
+        raise ConfigurationError(f"No stream's status could be read. {' '.join(reasons.values())}")
     for reason in reasons.values():
         click.echo(reason)

@@ -13,7 +13,7 @@ _MARKS: Final = ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xf
 _SEPARATORS: Final = (";", "\t", "|", ",")
 # What a column is called, or a value: a few words, without the punctuation of a sentence.
 _CELL: Final = re.compile(r"\s*(?:\"[^\"]{0,80}\"|[^\"!?{}\[\]<>]{0,80})\s*")
-_MAX_LINE: Final = 10_000
+_LOOKED_AT: Final = 10_000
 _ROWS: Final = "`target-klar --stream NAME` reads plain JSON lines, each one a record of that stream"
 
 
@@ -51,9 +51,9 @@ def _is_row(text: bytes) -> bool:
 
 def _looks_like_csv(text: bytes) -> bool:
     try:
-        line = text[:_MAX_LINE].decode()
+        line = text[:_LOOKED_AT].decode()
     except UnicodeDecodeError:
-        line = text[:_MAX_LINE].decode("latin-1")
+        line = text[:_LOOKED_AT].decode("latin-1")
     separator = max(_SEPARATORS, key=line.count)
     cells = line.split(separator)
     return len(cells) > 1 and all(map(_CELL.fullmatch, cells))

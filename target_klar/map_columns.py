@@ -10,8 +10,9 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from singer_sdk.mapper import NULL_STRING, CustomStreamMap
+from singer_sdk.mapper import CustomStreamMap
 
+from target_klar.mapping import expressions
 from target_klar.records.formatting import shorten
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import FUNCTIONS, MODULES
@@ -48,12 +49,7 @@ class Expression:
 
 def expressions_of(definitions: Iterable[Mapping[str, Any]]) -> list[Expression]:
     """Return the expressions of the maps of one stream, as the user wrote them."""
-    return [
-        _expression(field, text)
-        for definition in definitions
-        for field, text in definition.items()
-        if isinstance(text, str) and text != NULL_STRING and (field == FILTER or not field.startswith("__"))
-    ]
+    return [_expression(field, text) for definition in definitions for field, text in expressions(definition)]
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,8 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
             made = {}
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
-        name = shorten(str(own_key)) if type(own_key) in (str, int) else None
-        return Rejection(name, [_problem(stream_map, record, definitions, error)])
+        label = shorten(str(own_key)) if type(own_key) in (str, int) else None
+        return Rejection(label, [_problem(stream_map, record, definitions, error)])
     absent = _removed_by(definitions).difference(record)
     for column in _overruled(tuple(made), set_by(definitions), absent):
         del made[column]
@@ -90,7 +90,7 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
 
 def set_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
     """Return the fields that maps set by an expression."""
-    return frozenset(name for each in definitions for name, _ in _expressions(each)) - {"__filter__"}
+    return frozenset(name for each in definitions for name, _ in expressions(each)) - {"__filter__"}
 
 
 def _removed_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
@@ -131,7 +131,7 @@ def _problem(
 def _failing(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """Return the field and the expression that a map fails on; the SDK's error does not tell the field."""
     if isinstance(stream_map, CustomStreamMap):
-        for field, expression in (each for definition in definitions for each in _expressions(definition)):
+        for field, expression in (each for definition in definitions for each in expressions(definition)):
             alone = CustomStreamMap(
                 stream_alias=stream_map.stream_alias,
                 map_config=stream_map.map_config,
@@ -166,7 +166,8 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
     return frozenset(options).difference(deletion_fields(options))
 
 
-def _expressions(definition: dict[str, Any]) -> list[tuple[str, str]]:
+def expressions(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a stream map sets by an expression, `__filter__` too, each with the expression."""
     return [
         (name, expression)
         for name, expression in definition.items()

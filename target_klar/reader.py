@@ -12,21 +12,20 @@ from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
-from singer_sdk.exceptions import RecordsWithoutSchemaException
+from singer_sdk.exceptions import FatalSyncError, RecordsWithoutSchemaException
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.input_forms import likely_form
 from target_klar.records.json_codec import NotJSONError, decode, members, quoted
 from target_klar.runtime import shutdown
-from target_klar.runtime.pipes import Input
+from target_klar.runtime.pipes import MAX_LINE, Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from target_klar.runtime.pipes import Wakeup
 
-MAX_LINE = 64 << 20
 LINE: Final = "line"
 """Under this name a message carries the bytes that it was read from."""
 _BLANKS: Final = b" \t\r"
@@ -150,11 +149,13 @@ class KlarReader(GenericSingerReader[bytes]):
             envelope = _decode_envelope(line)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             if not isinstance(decode(line), dict):
-                raise InvalidInputLine("not a JSON object, as each line has to be under `--stream`") from None
+                raise InvalidInputLine("not a JSON object: under `--stream` each line has to be one") from None
         else:
             singer = isinstance(envelope.type, str) and envelope.type in callbacks
             if singer and (envelope.stream is not msgspec.UNSET or envelope.value is not msgspec.UNSET):
-                raise InvalidInputLine("a Singer message, and under `--stream` each line is a record; leave it out")
+                raise InvalidInputLine(
+                    "a Singer message: under `--stream` each line has to be a record. Leave out `--stream`"
+                )
         if self.stream not in self.record_handlers:
             # The columns of the first record stand for a schema, of which stream maps want the names.
             properties: dict[str, Any] = {name: {} for name in decode(line)}
@@ -169,8 +170,7 @@ class KlarReader(GenericSingerReader[bytes]):
         """Yield every line without its end, waiting for input, workers and signals alike.
 
         Raises:
-            InvalidInputLine: A line is longer than any that is read.
-            FatalSyncError: The input cannot be read to its end.
+            FatalSyncError: A line is longer than any that is read, or the input cannot be read to its end.
         """
         beginning: list[bytes] = []
         length = 0
@@ -184,7 +184,7 @@ class KlarReader(GenericSingerReader[bytes]):
             beginning.append(first)
             length += len(first)
             if length > MAX_LINE:
-                raise InvalidInputLine(
+                raise FatalSyncError(
                     f"Line {number} of the {incoming.name}: longer than {MAX_LINE >> 20} MB. Have the tap leave out "
                     "what makes it so long."
                 )

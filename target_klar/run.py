@@ -6,6 +6,7 @@ import enum
 import os
 import signal
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -17,13 +18,15 @@ from target_klar.delivery.dispatcher import InterruptedRunError
 from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.stream import COUNTS
 from target_klar.progress import Progress, on_terminal
+from target_klar.records.formatting import counted
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
 from target_klar.settings.stream_maps import unused_maps
-from target_klar.source_streams import filter_warnings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from target_klar.target import TargetKlar
 
 _FREQUENT = 3
@@ -47,10 +50,14 @@ def load(target: TargetKlar, path: str | None) -> None:
     dispatcher = target.dispatcher
     dispatcher.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:
-        target.logger.warning("status_timeout_seconds is 0: Klar's status has to answer, its counts are not checked.")
-    shutdown.on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
+        target.logger.warning(
+            "status_timeout_seconds is 0: Klar's status only has to respond, its counts are not checked."
+        )
+    shutdown.call_on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
     if path is None and sys.stdin is not None and sys.stdin.isatty():
-        target.logger.info("Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it.")
+        stream = target.message_reader.stream
+        what = "Singer messages, as a tap writes them," if stream is None else f"JSON lines, each a record of {stream},"
+        target.logger.info("Waiting for %s on stdin. Ctrl-D ends the input.", what)
     progress = Progress(target, Path(path).stat().st_size if path else 0) if on_terminal() else None
     if progress:
         progress.show()
@@ -62,18 +69,17 @@ def load(target: TargetKlar, path: str | None) -> None:
     _report(target)
     missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
-        target.logger.warning("`stream_maps` has maps for streams that did not come: %s.", missing)
+        target.logger.warning("`stream_maps` has maps for streams that did not come: %s. Check the names.", missing)
     rejected = dispatcher.rejects.count
     if rejected and target.config["validate_only"]:
         raise FatalSyncError(
-            f"validate_only: {rejected} of {dispatcher.ledger.number} records were rejected. The warnings above name "
-            "field and reason: correct the mapping or the source."
+            f"validate_only: {rejected} of {counted(dispatcher.ledger.number, 'record')} rejected. The warnings above "
+            "name field and reason: correct the mapping or the source."
         )
     if rejected and target.config["fail_on_rejects"]:
         raise FatalSyncError(
-            f"fail_on_rejects: {rejected} record{'s' * (rejected != 1)} rejected and written to "
-            f"{dispatcher.rejects.path}; everything else is loaded and acknowledged. Correct the mapping, and send the "
-            "file again with `--input`."
+            f"fail_on_rejects: {counted(rejected, 'record')} rejected, see {dispatcher.rejects.path}; everything else "
+            "is loaded and acknowledged. Correct the mapping, move the file away, and send it with `--input`."
         )
 
 
@@ -81,26 +87,28 @@ def _listen(target: TargetKlar, path: str | None) -> None:
     try:
         # What the SDK passes on to our reader is not opened yet: that may take for ever.
         target.listen(cast("IO[str]", pieces_of(path)) if path else None)
-    except Exception as error:  # of any kind: what is in flight ends and is acknowledged
+    except Exception as error:  # noqa: BLE001  # of any kind: what is in flight ends and is acknowledged
         if isinstance(error, InterruptedRunError):
-            left = target.dispatcher.in_flight
-            requests = f"{left} request{'s' * (left != 1)}"
+            requests = counted(target.dispatcher.in_flight, "request")
             target.logger.info("Stopping: waiting for %s in flight, %.0f s at most.", requests, shutdown.GRACE_SECONDS)
-        message = _end_early(target, error)
+        errors = _end_early(target, error)
         _report(target)
+        message = _message(errors)
         number = shutdown.signal_received()
         if number is not None:
-            if not isinstance(error, InterruptedRunError):
+            if message:
                 target.logger.error("%s", " ".join(message.split()))
             target.logger.warning("Stopped by %s. %s", signal.Signals(number).name, _kept(target))
             raise SystemExit(128 + number) from None
-        kind = FatalSyncError if _is_known(error) else UnexpectedError
-        raise kind(f"{message} {_kept(target)}") from error
+        unexpected = next((each for each in errors if not _is_known(each)), None)
+        kind = FatalSyncError if unexpected is None else UnexpectedError
+        raise kind(f"{message} {_kept(target)}") from (unexpected or error)
 
 
 def _report(target: TargetKlar) -> None:
     """Log the summary and the warnings of each stream, and the rejected records."""
     for sink in target.sinks.values():
+        sink.clean_up()
         stream = sink.stream
         sink.logger.info("%s", stream.summary())
         if stream.conformer.assumed_utc:
@@ -112,8 +120,9 @@ def _report(target: TargetKlar) -> None:
             metric = cast("metrics.Metric", _Counter[name])
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})
             metrics.log(target.metrics_logger, point)
-    for warning in filter_warnings(target.source_streams.values()):
-        target.logger.warning("%s", warning)
+    for source in target.source_streams.values():
+        for warning in source.filters_that_dropped_all():
+            target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
     rejects.close()
     if rejects.count:
@@ -137,31 +146,29 @@ def _may_deliver(error: Exception) -> bool:
     return _is_known(error) and not isinstance(error, (StopSendingError, StopNowError))
 
 
-def _end_early(target: TargetKlar, reason: Exception) -> str:
+def _end_early(target: TargetKlar, reason: Exception) -> list[Exception]:
     """Do what may still be done: deliver what came before the reason to stop, let requests in flight end, acknowledge.
 
-    Returns the message: of the records that stopped the run the first, and why not all before it was delivered.
+    Returns the reason and what else came up meanwhile: every error that keeps a STATE from leaving.
     """
-    stops, last = reason, reason
-    while _may_deliver(reason):
+    errors = [reason]
+    while not isinstance(errors[-1], StopNowError):
+        may_deliver = all(map(_may_deliver, errors))
         try:
-            target.process_endofpipe()
-        except RecordRejectedError as error:  # it was before the reason
-            if isinstance(stops, RecordRejectedError) and error.number < stops.number:
-                stops = error
-        except Exception as error:  # noqa: BLE001  # as above
-            last = error
-            break
+            (target.process_endofpipe if may_deliver else target.dispatcher.finish_in_flight)()
+        except Exception as error:  # noqa: BLE001  # of any kind; each time a result less is left to act on
+            errors.append(error)
         else:
-            return _worded(stops)
-    if not isinstance(last, StopNowError):
-        try:
-            target.dispatcher.finish_in_flight()
-        except FatalSyncError as error:
-            last = error
-    if str(stops) == str(last):
-        return _worded(stops)
-    return f"{_worded(stops)} Earlier records could not be delivered: {_worded(last)}"
+            break
+    return errors
+
+
+def _message(errors: Sequence[Exception]) -> str:
+    """Return one line for all of them: the record that comes first, the others by their order, what else there was."""
+    rejections = sorted((error for error in errors if isinstance(error, RecordRejectedError)), key=attrgetter("number"))
+    texts = [*map(str, rejections[:1]), *(rejection.rejection for rejection in rejections[1:])]
+    texts += [_worded(error) for error in errors if error not in rejections]
+    return " Also: ".join(filter(None, dict.fromkeys(texts)))
 
 
 def _worded(error: Exception) -> str:
@@ -178,4 +185,4 @@ def _kept(target: TargetKlar) -> str:
     state, read = target.dispatcher.checkpoints.acknowledged, target.dispatcher.ledger.number
     if state is None:
         return "No STATE was written."
-    return f"The last STATE written covers {state.number} of the {read} records read."
+    return f"The last STATE written covers {state.number} of the {counted(read, 'record')} read."

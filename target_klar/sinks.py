@@ -32,7 +32,7 @@ class KlarSink(BatchSink):
         return self.stream.batch.read if self.stream.batch is not None else 0
 
     def clean_up(self) -> None:
-        """Have the SDK's metric count the records of the run."""
+        """Send the SDK's metric, at the end of the run: it counts all records that were read."""
         self.record_counter_metric.increment(self.stream.read)
         super().clean_up()
 

@@ -240,7 +240,7 @@ class SourceStream:
         """Whether Klar could cancel its records, and neither its columns nor its maps have the mark of a deletion."""
         return not deletion_fields(self._columns | self._seen) and any(route.lacks_mark for route in self.routes)
 
-    def filter_warnings(self) -> Iterator[str]:
+    def filters_that_dropped_all(self) -> Iterator[str]:
         """Yield a line for each of its filters that let no record pass."""
         passed, filtered, failed = self._tallies()
         for name, count in filtered.items():
@@ -277,12 +277,6 @@ class SourceStream:
             all_dropped=all(drops_all(route.stream_map, records) for route in mapped_routes),
         ):
             yield each, each.message(self.name, columns, len(records))
-
-
-def filter_warnings(sources: Iterable[SourceStream]) -> Iterator[str]:
-    """Yield a line for each filter that dropped every record of one of the tap's streams."""
-    for source in sources:
-        yield from source.filter_warnings()
 
 
 def _decoded(record: Text) -> object:

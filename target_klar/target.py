@@ -118,7 +118,7 @@ class TargetKlar(Target):
     def _source_of(self, stream: Any) -> SourceStream:
         if not isinstance(stream, str) or stream not in self.source_streams:
             raise RecordsWithoutSchemaException(
-                f"A record of {_named(stream)} came before the SCHEMA of its stream, which the tap has to write first."
+                f"a record of {_named(stream)} before the SCHEMA of its stream, which the tap has to write first"
             )
         return self.source_streams[stream]
 
@@ -205,7 +205,7 @@ class TargetKlar(Target):
     def process_endofpipe(self) -> None:
         """Deliver what the batches still hold, and return once the last STATE is written."""
         self._lookahead.finish()
-        super().process_endofpipe()
+        self.drain_all()  # not yet `is_endofpipe`: it is done again after a rejected record
         self.dispatcher.finish()
 
     # What the SDK asks for

@@ -224,7 +224,7 @@ def test_a_deleted_order_is_cancelled_if_it_came_whole_and_else_skipped(klar: Sa
     assert klar.orders == {"1": held_order(1) | {"cancelledAt": NOON}, "3": held_order(3)}, (
         "2 is deleted before it is sent"
     )
-    assert ended.said("1 deleted records were skipped")
+    assert ended.said("1 deleted record skipped")
 
 
 def test_amounts_that_look_like_a_mistake_are_counted(klar: Sandbox) -> None:

@@ -129,7 +129,7 @@ def test_check_gives_a_reason_once_that_several_streams_share(klar: Sandbox, tmp
     assert (code, errors) == (0, [])
     assert [re.search(r"HTTP \d+", text) and text[:20] for text in below] == [
         "The API token was re",
-        "orders: no answer fr",
+        "orders: no usable re",
     ]
 
 
@@ -139,7 +139,7 @@ def test_check_fails_where_the_token_works_for_no_stream(klar: Sandbox, tmp_path
     assert rows == [row + REFUSED for row in (REFUNDS_ROW, COSTS_ROW, *OTHERS)]
     assert below == []
     (error,) = errors
-    assert error.startswith("Klar shows the status of no stream. The API token was refused (HTTP 401, ")
+    assert error.startswith("No stream's status could be read. The API token was refused (HTTP 401, ")
     assert error.count("Check `api_token`") == 1
     assert "not-the-right-one" not in "".join([*below, *errors])
 

@@ -34,7 +34,7 @@ def test_a_dry_run_checks_everything_loads_nothing_and_writes_no_state(klar: San
     assert (ended.code, ended.out) == (1, "")
     assert ended.errors == [
         (
-            "validate_only: 3 of 6 records were rejected. The warnings above name field and reason: correct the "
+            "validate_only: 3 of 6 records rejected. The warnings above name field and reason: correct the "
             "mapping or the source."
         )
     ]
@@ -62,7 +62,7 @@ def test_a_dry_run_goes_on_to_the_end_and_logs_the_first_20_refusals(klar: Sandb
     assert (ended.code, ended.out) == (1, "")
     assert ended.errors == [
         (
-            "validate_only: 80 of 100 records were rejected. The warnings above name field and reason: correct the "
+            "validate_only: 80 of 100 records rejected. The warnings above name field and reason: correct the "
             "mapping or the source."
         )
     ]

@@ -25,10 +25,9 @@ TOKEN = "klar-token-7d41f0c2"
 EMAIL = "anna.schmidt@customer.example"
 NOTHING_KEPT = "No STATE was written."
 KEPT = "The last STATE written covers 1 of the {} records read."
+KEPT_ALL = "The last STATE written covers 1 of the 1 record read."
 STOPS = "The run stops before this record. Set `rejects_path` to write rejected records to a file and continue."
-LIMIT = (
-    "The run stops before this record: {} others were rejected (`rejects_limit`). Look for a mistake in the mapping."
-)
+LIMIT = "The run stops before this record. `rejects_limit` ({}) is reached: look for a mistake in the mapping."
 WHERE_TO_GET_ONE = (
     "Check `api_token`: Klar shows it under Settings, Store Configurator, the store, Data Sources, the data source, "
     "tab Access Token."
@@ -87,38 +86,39 @@ FAILURES: dict[str, Failure] = {
         faults=("redirect@1",),
     ),
     "another refusal": Failure(
-        f"Unexpected answer from <url>/12.2022/refunds/json (HTTP 409): <any> Check "
+        f"Unexpected response from <url>/12.2022/refunds/json (HTTP 409): <any> Check "
         f"`refunds_api_version` (12.2022) and `api_url`. {NOTHING_KEPT}",
         faults=("409@1",),
     ),
     "no server": Failure(
-        "refunds: no answer from Klar at <closed>/refunds/status after <any> attempt<any> in <any> s (connection "
-        f"refused). Run again later; if it stays, check `api_url`. {NOTHING_KEPT}",
+        "refunds: no usable response from <closed>/refunds/status after <any> attempt<any> in <any> s (connection "
+        f"refused). Run again later; if it persists, check `api_url`. {NOTHING_KEPT}",
         settings={"api_url": "<closed>", "retry_timeout_seconds": 1},
     ),
     "server errors": Failure(
-        "refunds: no answer from Klar at <url>/12.2022/refunds/json after <any> attempt<any> in <any> s (HTTP 503). "
-        f"Run again later; if it stays, check `api_url`. {NOTHING_KEPT}",
+        "refunds: no usable response from <url>/12.2022/refunds/json after <any> attempt<any> in <any> s (HTTP 503). "
+        f"Run again later; if it persists, check `api_url`. {NOTHING_KEPT}",
         settings={"retry_timeout_seconds": 1},
         faults=("503@1+",),
     ),
     "a login page": Failure(
-        "refunds: no answer from Klar at <url>/12.2022/refunds/json after 1 attempt in <any> s (HTTP 200 with an "
-        f'HTML page ("Not Klar") that is not Klar\'s). Run again later; if it stays, check `api_url`. {NOTHING_KEPT}',
+        "refunds: no usable response from <url>/12.2022/refunds/json after 1 attempt in <any> s (HTTP 200 with "
+        f'an HTML page ("Not Klar") that is not Klar\'s). Run again later; if it persists, check '
+        f"`api_url`. {NOTHING_KEPT}",
         settings={"retry_timeout_seconds": 0},
         faults=("2xx-html@1+",),
     ),
     "silence": Failure(
-        "refunds: no answer from Klar at <url>/12.2022/refunds/json after 1 attempt in <any> s (no full answer within "
-        f"3 s). Run again later; if it stays, check `api_url`. {NOTHING_KEPT}",
+        "refunds: no usable response from <url>/12.2022/refunds/json after 1 attempt in <any> s (no full response "
+        f"within 3 s). Run again later; if it persists, check `api_url`. {NOTHING_KEPT}",
         settings={"retry_timeout_seconds": 0, "request_timeout_seconds": 3},
         faults=("hang@1+",),
     ),
     "status frozen": Failure(
         "refunds: Klar accepted records, but 1 s later its status "
         "shows no load (last batch: 0). Run again, or raise "
-        "`status_timeout_seconds` (0: the status only has to answer). It was the first request of the run, with 1 "
-        "record. "
+        "`status_timeout_seconds` (0: the status only has to respond). It was the first request of refunds in this "
+        "run, with 1 record. "
         f"{NOTHING_KEPT}",
         settings={"status_timeout_seconds": 1},
         klar={"status_frozen": True},
@@ -130,8 +130,8 @@ FAILURES: dict[str, Failure] = {
         klar={"counts_nothing": True},
     ),
     "everything refused": Failure(
-        "Klar rejected all 8 records of the first batch of refunds, in smaller requests too (<any> in all): <any>. "
-        "Nothing was stored. Check the mapping and `refunds_api_version`. "
+        "Klar rejected the first batch of refunds, and each part of it that was sent alone (8 records, <any> "
+        "requests): <any>. No record of refunds was stored. Check the mapping and `refunds_api_version`. "
         f"{NOTHING_KEPT}",
         lines=[REFUNDS_SCHEMA, *(planted(str(number)) for number in range(8)), state(1)],
         settings={"rejects_path": "<rejects>"},
@@ -216,34 +216,34 @@ FAILURES: dict[str, Failure] = {
         "Klar has no stream 'fees', only refunds, transaction_costs, logistics_costs, cogs and orders. Rename it with "
         'a stream map: {"stream_maps": {"fees": {"__alias__": "transaction_costs"}}}, or drop it: '
         '{"stream_maps": {"fees": "__NULL__"}}. `target-klar --preview` shows what its records would become. '
-        f"{KEPT.format(1)}",
+        f"{KEPT_ALL}",
         lines=after_a(schema("fees"), record("fees", id=1, customer_email=EMAIL)),
         states=[1],
     ),
     # Input
     "a line that is cut off": Failure(
         "Line 4 of the input: not valid JSON (after byte 166: <any>). It has 194 bytes; `sed -n 4p` on the tap's "
-        f"output shows it. {KEPT.format(1)}",
+        f"output shows it. {KEPT_ALL}",
         lines=after_a(json.dumps(planted("b"))[:-5]),
         states=[1],
     ),
     "a record before its SCHEMA": Failure(
-        "Line 4 of the input: A record of transaction_costs came before the SCHEMA of its stream, which the tap has to "
+        "Line 4 of the input: a record of transaction_costs before the SCHEMA of its stream, which the tap has to "
         "write first. It has 151 bytes; "
-        f"`sed -n 4p` on the tap's output shows it. {KEPT.format(1)}",
+        f"`sed -n 4p` on the tap's output shows it. {KEPT_ALL}",
         lines=after_a(record("transaction_costs", orderId="c", transactionCosts=1, customer_email=EMAIL)),
         states=[1],
     ),
     "batch files of another kind": Failure(
         "The batch files of refunds are not JSON lines, plain or gzip. Set `format: jsonl` and `compression: none` or "
-        f"`gzip` under `encoding` in the tap's `batch_config`. {KEPT.format(1)}",
+        f"`gzip` under `encoding` in the tap's `batch_config`. {KEPT_ALL}",
         lines=after_a(batch({"format": "parquet"}, "rows.parquet")),
         states=[1],
     ),
     "a batch file that is not there": Failure(
         "The batch file no-such-file.jsonl of refunds cannot be read (No such file or directory). Check that it is "
         "there, "
-        f"whole and readable. {KEPT.format(1)}",
+        f"whole and readable. {KEPT_ALL}",
         lines=after_a(batch({"format": "jsonl"}, "no-such-file.jsonl")),
         states=[1],
     ),
@@ -254,7 +254,7 @@ FAILURES: dict[str, Failure] = {
         settings={"rejects_path": "/no/such/folder/rejects.jsonl"},
     ),
     "a dry run with a refusal": Failure(
-        "validate_only: 1 of 2 records were rejected. The warnings above name field and reason: correct the mapping "
+        "validate_only: 1 of 2 records rejected. The warnings above name field and reason: correct the mapping "
         "or the source.",
         lines=after_a(planted("b", createdAt="soon")),
         settings={"validate_only": True},
@@ -379,8 +379,8 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
             r"target-klar rejected refunds b: createdAt must be a time, as Unix seconds or as a date \(found text of "
             r".*\)\. Written to .*\."
         ),
-        r"(refunds|transaction_costs): no answer from Klar at .* \(HTTP 503\); next try in \d+\.\d s",
-        r"(refunds|transaction_costs): no answer from Klar at .*/status \(HTTP 502 with an HTML page .*\); next .*",
+        r"(refunds|transaction_costs): no usable response from .* \(HTTP 503\); next try in \d+\.\d s",
+        r"(refunds|transaction_costs): no usable response from .*/status \(HTTP 502 with an HTML page .*\); next .*",
         r"Klar rejected refunds c: .* Written to .*\.",
         r"refunds: fields that Klar does not know were omitted: customer_email\. .*",
         r"transaction_costs: 1 key \(orderId\) came again with other transactionCosts, and Klar keeps the last .*",

@@ -181,11 +181,11 @@ def test_a_fault_that_does_not_end_stops_the_run_in_one_line_that_says_what_was_
         assert not end.ahead, end.case
         assert end.states[-1] == 2 * BATCH, end.case
         (error,) = end.errors
-        assert error.startswith(f"{stream}: no answer from Klar at http://127.0.0.1:"), error
+        assert error.startswith(f"{stream}: no usable response from http://127.0.0.1:"), error
         assert f"/12.2022/{stream}/json after " in error, error
         assert re.search(r"after \d attempts? in \d s", error), error
         assert error.endswith(
-            f"Run again later; if it stays, check `api_url`. The last STATE written covers 12 of the {4 * BATCH} "
+            f"Run again later; if it persists, check `api_url`. The last STATE written covers 12 of the {4 * BATCH} "
             f"records read."
         )
         if fault.name[:3].isdigit():

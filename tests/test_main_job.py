@@ -18,7 +18,7 @@ from samples import COST_COUNT, REFUND_COUNT, SAMPLE
 if TYPE_CHECKING:
     import subprocess
 
-    from target_klar.sandbox import Sandbox
+    from target_klar.sandbox import Request, Sandbox
 
 MESSAGES = [json.loads(text) for text in SAMPLE.read_text().splitlines()]
 STATES = [message["value"] for message in MESSAGES if message["type"] == "STATE"]
@@ -55,6 +55,18 @@ def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state
     assert ended.errors == ended.warnings == []
 
 
+def test_the_first_request_is_called_that_of_its_stream(klar: Sandbox) -> None:
+    def freeze(moment: str, request: Request) -> None:
+        klar.status_frozen |= moment == "received" and request.on == "post" and bool(klar.refunds)
+
+    klar.observer = freeze
+    lines = [REFUNDS_SCHEMA, refund_record("a"), state(1), COSTS_SCHEMA, cost_record("c"), state(2)]
+    ended = run(klar, lines, status_timeout_seconds=1, batch_size_rows=1, max_parallel_requests=1)
+    assert (ended.code, [*klar.refunds], [*klar.transaction_costs]) == (1, ["a"], ["c"])
+    assert "transaction_costs: Klar accepted records, but" in ended.errors[0]
+    assert "It was the first request of transaction_costs in this run, with 1 record." in ended.errors[0]
+
+
 def test_a_klar_that_takes_a_body_and_counts_nothing_is_found_at_the_first_request(klar: Sandbox) -> None:
     klar.counts_nothing = True
     ended = run(klar, SAMPLE.read_bytes().splitlines()[:3000], max_parallel_requests=1)
@@ -69,7 +81,9 @@ def test_a_status_that_only_has_to_answer_lets_the_state_out_with_one_warning(kl
     klar.status_frozen = True
     ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1)], status_timeout_seconds=0)
     assert (ended.code, ended.states) == (0, [1])
-    assert ended.warnings == ["status_timeout_seconds is 0: Klar's status has to answer, its counts are not checked."]
+    assert ended.warnings == [
+        "status_timeout_seconds is 0: Klar's status only has to respond, its counts are not checked."
+    ]
     assert klar.requests[-1].on == "status"
 
 

@@ -14,7 +14,7 @@ from program import start
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
 
-KEPT = "The last STATE written covers 1 of the 1 records read."
+KEPT = "The last STATE written covers 1 of the 1 record read."
 RECORD = '{"type":"RECORD","stream":"refunds","record":'
 SECRET = "anna@customer.example"
 DEEP = 100_000  # levels; how deep is too deep depends on the Python
@@ -32,19 +32,19 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "no stream": ('{"type":"RECORD","record":{}}', "a RECORD without `stream`"),
     "a stream that is no text": (
         '{"type":"RECORD","stream":[],"record":{}}',
-        "A record of an array of 0 came before the SCHEMA of its stream",
+        "a record of an array of 0 before the SCHEMA of its stream",
     ),
     "a stream with half a character": (
         '{"type":"RECORD","stream":"\\ud800\\n","record":{}}',
-        "A record of \\ud800\\n came before the SCHEMA of its stream",
+        "a record of \\ud800\\n before the SCHEMA of its stream",
     ),
     "a record before its SCHEMA": (
         cost_record("c"),
-        "A record of transaction_costs came before the SCHEMA of its stream",
+        "a record of transaction_costs before the SCHEMA of its stream",
     ),
     "batch files before their SCHEMA": (
         '{"type":"BATCH","stream":"transaction_costs","encoding":{},"manifest":[]}',
-        "A record of transaction_costs came before the SCHEMA of its stream",
+        "a record of transaction_costs before the SCHEMA of its stream",
     ),
     "a SCHEMA without properties": (
         '{"type":"SCHEMA","stream":"refunds","schema":{}}',
@@ -78,7 +78,7 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "NaN and a cut": (f'{RECORD}{{"id":NaN', f"not valid JSON (after byte {len(RECORD) + 9}"),
     "text that is not UTF-8": (
         f'{RECORD}{{"id":"{SECRET}'.encode() + b'\xff\xfe"}}',
-        f"not valid JSON (after byte {len(RECORD) + 28}: no UTF-8)",
+        f"not valid JSON (after byte {len(RECORD) + 28}: not UTF-8)",
     ),
     "NUL bytes": (b"\0\0\x1b[31m", "not valid JSON (after byte 0"),
     "a byte order mark": (b'\xef\xbb\xbf{"type":"STATE","value":2}', "not valid JSON (after byte 0"),

@@ -140,5 +140,5 @@ def test_a_map_that_only_renames_and_removes_gives_what_the_sdk_gives(klar: Sand
         assert (ended.code, ended.states) == (0, [1])
         assert set(klar.refunds) == {"a", "b", "c"}
         assert [held.get("updatedAt") for held in klar.refunds.values()] == [None, None, None]  # however spelled
-        assert ended.said("1 deleted records were skipped")
+        assert ended.said("1 deleted record skipped")
         assert not ended.said("left out")

@@ -184,9 +184,8 @@ def test_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path: Path) -> Non
 
         assert night.code == 1
         assert error_of(night) == (
-            "target-klar rejected refunds 101: lineItems is required. The run stops before this record: 100 others "
-            "were rejected "
-            "(`rejects_limit`). Look for a mistake in the mapping. No STATE was written."
+            "target-klar rejected refunds 101: lineItems is required. The run stops before this record. "
+            "`rejects_limit` (100) is reached: look for a mistake in the mapping. No STATE was written."
         )
         assert klar.refunds == {}
         assert project.state(STATE) is None
@@ -315,8 +314,8 @@ def test_klar_is_down_for_longer_than_the_retries_last(tmp_path: Path) -> None:
 
         assert night.code == 1
         assert re.fullmatch(
-            rf"refunds: no answer from Klar at {klar.url}/refunds/status after \d+ attempts? in \d+ s \(HTTP 503\)\. "
-            r"Run again later; if it stays, check `api_url`\. No STATE was written\.",
+            rf"refunds: no usable response from {klar.url}/refunds/status after \d+ attempts? in \d+ s \(HTTP 503\)\. "
+            r"Run again later; if it persists, check `api_url`\. No STATE was written\.",
             error_of(night),
         )
         assert klar.refunds == {}
@@ -341,8 +340,8 @@ def test_rejects_make_the_job_red_and_the_state_is_kept(tmp_path: Path) -> None:
 
         assert night.code == 1
         assert error_of(night) == (
-            "fail_on_rejects: 1 record rejected and written to rejects.jsonl; everything else is loaded and "
-            "acknowledged. Correct the mapping, and send the file again with `--input`."
+            "fail_on_rejects: 1 record rejected, see rejects.jsonl; everything else is loaded and acknowledged. "
+            "Correct the mapping, move the file away, and send it with `--input`."
         )
         assert len(klar.refunds) == 49
         assert files_read(project) == ["refunds"]

@@ -139,7 +139,9 @@ def test_a_singer_message_under_the_option_stops_the_run(klar: Sandbox) -> None:
     for message in messages:
         ended = run(klar, [message], *AS_COSTS)
         assert (ended.code, klar.posts()) == (1, [])
-        assert "a Singer message, and under `--stream` each line is a record" in ended.errors[0]
+        assert (
+            "a Singer message: under `--stream` each line has to be a record. Leave out `--stream`." in ended.errors[0]
+        )
 
 
 @pytest.mark.parametrize("line", ["1", '"text"', "null", "[1]", '{"orderId": '])

@@ -62,7 +62,7 @@ SALES = map_of(
     lineItems="[{'id': line['id'], 'quantity': line['qty'], 'totalAmountBeforeTaxesAndDiscounts': 11.9, "
     "'totalAmountAfterTaxesAndDiscounts': 10} for line in record.get('positions') or []]",
 )
-WITHOUT_LINES = "orders: 1 deleted records were skipped: they came without lines, and would have replaced the orders"
+WITHOUT_LINES = "orders: 1 deleted record skipped: they came without lines, and would have replaced the orders"
 DELETED_ELSEWHERE = record("refunds", id=1, created_at=TIME, line_items=[ONE_LINE], _sdc_lsn_deleted_at=GONE)
 OMITTED = "refunds: fields that Klar does not know were omitted: _sdc_lsn_deleted_at"
 MARK_MAP = {"refunds": {"_sdc_deleted_at": "record.get('_sdc_lsn_deleted_at')"}}

@@ -95,11 +95,18 @@ def test_ctrl_c_says_at_once_what_it_waits_for_and_how_long_at_most(file: Path) 
 
 
 @pytest.mark.slow
-def test_who_starts_it_by_hand_is_told_that_it_waits() -> None:
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ([], b"Singer messages, as a tap writes them,"),
+        (["--stream", "refunds"], b"JSON lines, each a record of refunds,"),
+    ],
+)
+def test_who_starts_it_by_hand_is_told_what_it_waits_for(options: list[str], what: bytes) -> None:
     ours, theirs = pty.openpty()
     with Sandbox() as klar:
         process = subprocess.Popen(
-            [sys.executable, "-m", "target_klar", "--config=ENV"],
+            [sys.executable, "-m", "target_klar", "--config=ENV", *options],
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -111,7 +118,7 @@ def test_who_starts_it_by_hand_is_told_that_it_waits() -> None:
     os.close(ours)
 
     assert (process.returncode, out) == (0, b"")
-    assert b"Waiting for a Singer stream on stdin, as a tap writes it. Ctrl-D ends it." in err
+    assert b"Waiting for " + what + b" on stdin. Ctrl-D ends the input." in err
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_an_address_that_never_answers_ends_the_run_with_the_retry_limit() -> No
             run = gives_up(klar, within=2 + 1)
         assert run.states == []
         assert re.search(
-            r"^refunds: no answer from Klar at .*/refunds/status after \d attempts? in \d s", run.errors[0]
+            r"^refunds: no usable response from .*/refunds/status after \d attempts? in \d s", run.errors[0]
         )
         assert run.errors[0].endswith("No STATE was written.")
 
@@ -198,6 +198,6 @@ def test_a_process_that_stood_still_for_longer_than_the_retry_limit_gets_one_mor
             assert run.ended(START_UP + 60) == code, run.err
             assert len(klar.posts()) == (2 if code else 5)
             if code:
-                assert re.search(r"json after 2 attempts in \d+ s \(no full answer within 3 s\)", run.errors[0])
+                assert re.search(r"json after 2 attempts in \d+ s \(no full response within 3 s\)", run.errors[0])
 
     together(scenario, (1, 0), (2, 1))

@@ -108,7 +108,7 @@ def what_to_check(status: int, body: bytes, url: str, settings: str) -> str:
     if status in range(300, 400):
         return f"{url} redirects (HTTP {status}{foreign}); the token is sent to no other address. Check {settings}."
     text = describe_body(body) if foreign else quote(body)
-    return f"Unexpected answer from {url} (HTTP {status}): {text}. Check {settings}."
+    return f"Unexpected response from {url} (HTTP {status}): {text}. Check {settings}."
 
 
 def _judge_success(status: int, body: bytes) -> Answer | None:

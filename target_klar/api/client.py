@@ -30,6 +30,7 @@ from target_klar.api.deadlines import Attempt, WatchedAdapter
 from target_klar.api.network_errors import setting_to_check, what_broke
 from target_klar.api.pages import is_klars
 from target_klar.api.token_mask import TokenMask
+from target_klar.records.formatting import counted
 from target_klar.records.json_codec import read_strictly
 from target_klar.runtime.endings import StopSendingError
 
@@ -179,20 +180,20 @@ class Client:
             if tried.foreign is not None:
                 return tried.foreign
             seconds = round(state.seconds_since_start or 0)
-            tries = f"{state.attempt_number} attempt{'s' * (state.attempt_number > 1)} in {seconds} s"
+            tries = f"{counted(state.attempt_number, 'attempt')} in {seconds} s"
             asked = ""
             if tried.retry_after and tried.retry_after >= self._remaining(state):
                 asked = f", asking to wait {tried.retry_after:,.0f} s, more than `retry_timeout_seconds` leaves"
             reason = f"{tried.reason}{asked}"
             raise KlarError(
-                f"{stream}: no answer from Klar at {url} after {tries} ({reason}). Run again later; if it stays, check "
-                "`api_url`."
+                f"{stream}: no usable response from {url} after {tries} ({reason}). Run again later; if it persists, "
+                "check `api_url`."
             )
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             self.retries += method == "POST"  # naming the body would keep it for as long as tenacity's cycles live
             reason = _tried(state).reason
-            self._tell(f"{stream}: no answer from Klar at {url} ({reason}); next try in {state.upcoming_sleep:.1f} s")
+            self._tell(f"{stream}: no usable response from {url} ({reason}); next try in {state.upcoming_sleep:.1f} s")
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda result: isinstance(result, _TryAgain)),
@@ -224,7 +225,7 @@ class Client:
         return came
 
     def _answer(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
-        late = f"no full answer within {self._connection.request_timeout:g} s"
+        late = f"no full response within {self._connection.request_timeout:g} s"
         with Attempt(self._connection.request_timeout) as attempt:
             try:
                 try:

@@ -60,7 +60,7 @@ def attribute_errors(
     try:
         faults = [_hidden(each, private) for each in _faults(content)]
         if not faults:
-            result.unknown.extend(_hidden(_Fault(problem), private).problem for problem in _words(content))
+            result.unknown.extend(_hidden(_Fault(problem), private).problem for problem in _reasons_in(content))
     except (RecursionError, ValueError):  # nested too deep, or with a number for text that Python cannot write
         return result
     objects = _Sent([each for each in faults if not _is_index(each.position, sent)], map(read, sent), key)
@@ -157,9 +157,9 @@ def _faults(node: Any, path: str = "", target: Any = None) -> Iterator[_Fault]:
 
 def _faults_of(node: Mapping[str, Any], path: str, target: Any) -> Iterator[_Fault]:
     target = node.get("target", target)
-    path = _joined(path, node.get("property"))
+    path = _path_to(path, node.get("property"))
     if "constraints" in node or "property" in node:
-        for problem in _words(node.get("constraints"), at=path, by_name=True) or _words(node, at=path):
+        for problem in _reasons_in(node.get("constraints"), at=path, by_name=True) or _reasons_in(node, at=path):
             yield _Fault(Problem(path, _worded(problem.message, node)), target=target)
     elif "key" in node or "id" in node:
         yield from _flat(node)
@@ -175,25 +175,25 @@ def _flat(node: Mapping[str, Any]) -> Iterator[_Fault]:
     key = str(node.get("key", ""))
     match = _INDEX.match(key)
     steps = (match[2] or "" if match else key).split(".")
-    path = reduce(_joined, steps, "")
-    for problem in _words(node):
+    path = reduce(_path_to, steps, "")
+    for problem in _reasons_in(node):
         fault = Problem(path, _worded(problem.message, node))
         yield _Fault(fault, position=int(match[1]) if match else None, name=node.get("id"))
 
 
-def _words(node: Any, *, at: str = "", by_name: bool = False) -> list[Problem]:
+def _reasons_in(node: Any, *, at: str = "", by_name: bool = False) -> list[Problem]:
     """Return the reasons that (a part of) an answer gives in words, with `by_name` every text of an object."""
     if isinstance(node, str):
         return [Problem(at, _shown(node))] if node.strip() else []
     if isinstance(node, list):
-        return [problem for item in node for problem in _words(item, at=at, by_name=by_name)]
+        return [problem for item in node for problem in _reasons_in(item, at=at, by_name=by_name)]
     if not isinstance(node, dict):
         return []
     for name in _TEXTS:
-        if found := _words(node.get(name), at=at, by_name=True):
+        if found := _reasons_in(node.get(name), at=at, by_name=True):
             return found
     others = ((name, value) for name, value in node.items() if by_name and name not in _ECHOES)
-    return [problem for name, value in others for problem in _words(value, at=_joined(at, name), by_name=True)]
+    return [problem for name, value in others for problem in _reasons_in(value, at=_path_to(at, name), by_name=True)]
 
 
 def _worded(message: str, node: Mapping[str, Any]) -> str:
@@ -204,7 +204,7 @@ def _shown(words: str) -> str:
     return shorten(words, _MAX_CHARACTERS)
 
 
-def _joined(path: str, name: object) -> str:
+def _path_to(path: str, name: object) -> str:
     if name is None or name == "":
         return path
     if str(name).isdigit():

@@ -56,7 +56,7 @@ class WholeResponse(http.client.HTTPResponse):
         minor, status, reason, fields = self._final_head()
         body, length = self._body(minor, status, fields)
         if self._held:
-            raise BrokenAnswerError("more than one answer")
+            raise BrokenAnswerError("more than one response")
         self._show(body)
         self.version, self.code, self.status, self.reason = 10 + minor, status, status, reason
         self.headers = self.msg = http.client.HTTPMessage()
@@ -181,7 +181,7 @@ class WholeResponse(http.client.HTTPResponse):
             raise
         if not received:
             kind = NothingReceivedError if self._silent else BrokenAnswerError
-            raise kind("the connection was closed before the end of the answer")
+            raise kind("the connection was closed before the end of the response")
         self._silent = False
         self._held += received
 

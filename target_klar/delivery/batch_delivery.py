@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from target_klar.api.answers import Answer, Verdict
 from target_klar.api.client import Client, KlarError
 from target_klar.delivery.bisection import Bisection
+from target_klar.records.formatting import counted
 from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
@@ -126,13 +127,13 @@ class BatchDelivery:
                     break
         except KlarError as error:
             raise KlarError(
-                f"{error} It was the first request of the run, with {sent} record{'s' * (sent != 1)}."
+                f"{error} It was the first request of {stream} in this run, with {counted(sent, 'record')}."
             ) from error
-        counted = reading.status.last_batch_count
-        if counted not in (str(taken), str(sent)):
+        count = reading.status.last_batch_count
+        if count not in (str(taken), str(sent)):
             accepted = f" or the {taken} accepted" if taken < sent else ""
             raise KlarError(
-                f"{stream}: Klar accepted the first request, but its status counts {counted or 'none'}, not the {sent} "
+                f"{stream}: Klar accepted the first request, but its status counts {count or 'none'}, not the {sent} "
                 f"sent{accepted}, so it may have misread them. Check `{self.contract.version_setting}`, and that "
                 "nothing else loads into this data source at the same time. `status_timeout_seconds: 0` turns the "
                 "comparison off."
@@ -166,7 +167,7 @@ def wait_until_confirmed(
             raise KlarError(
                 f"{contract.stream}: Klar accepted records, but {timeout:g} s later its status shows no load{newer} "
                 f"(last batch: {status.last_batch_count or 'none'}). Run again, or raise `status_timeout_seconds` (0: "
-                "the status only has to answer)."
+                "the status only has to respond)."
             )
         time.sleep(pause)
         pause = min(pause * 2, _MAX_PAUSE)

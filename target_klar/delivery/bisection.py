@@ -21,12 +21,16 @@ _SAMPLE, _DEEP = 3, 4
 """Levels: a batch is 0, a half 1, a quarter 2; then come the samples, and then whatever is smaller."""
 _NO_REASON = Problem("", "Klar gave no reason")
 _UNDELIVERABLE = {
-    Verdict.TOO_LARGE: "too large for Klar, or for a proxy before it, even alone in a request (HTTP 413). The run "
-    "stops before this record. Make the record smaller, or raise the proxy's limit.",
-    Verdict.NOT_KLARS: "answered by {}, which is not Klar's, even alone in a request. The run stops before this "
-    "record. Check `api_url`, and the proxies and firewalls between this machine and Klar.",
+    Verdict.TOO_LARGE: (
+        "too large for Klar, or for a proxy before it, even alone in a request (HTTP 413).",
+        "Make the record smaller, or raise the proxy's limit.",
+    ),
+    Verdict.NOT_KLARS: (
+        "answered by {}, which is not Klar's, even alone in a request.",
+        "Check `api_url`, and the proxies and firewalls between this machine and Klar.",
+    ),
 }
-"""Why one record cannot be delivered though Klar did not reject it."""
+"""Why one record cannot be delivered though Klar did not reject it, and what to do."""
 
 
 class Segment(NamedTuple):
@@ -38,14 +42,22 @@ class Segment(NamedTuple):
     """Its objects, rising; no two segments share one."""
 
 
+class Undeliverable(NamedTuple):
+    """The position of an object that stops the run, why it does, and what to do."""
+
+    position: int
+    why: str
+    advice: str
+
+
 class Bisection:
     """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or rejected.
 
     Objects that Klar names by index are rejected, and the rest is sent again. One that it only hints at is sent alone,
     and rejected if that is. Where nothing tells, the objects are halved. Once more than `remaining` are rejected, the
-    objects before the first one too many are still sent, and none after it. In a `dry_run`, where a wrong guess
-    costs nothing, a hint counts as a name. Of `private` fields no value is shown. `read` makes an object out of what is
-    sent.
+    run stops before the first one too many: the objects before it are still sent, and none after it but the samples of
+    a first batch. In a `dry_run`, where a wrong guess costs nothing, a hint counts as a name. Of `private` fields no
+    value is shown. `read` makes an object out of what is sent.
     """
 
     def __init__(
@@ -63,8 +75,8 @@ class Bisection:
         """The positions of the objects that Klar took."""
         self.rejected: dict[int, list[Problem]] = {}
         """The positions of those that it rejected, and why."""
-        self.stopped: tuple[int, str] | None = None
-        """The first object that cannot be delivered though Klar did not reject it, and the message that says why.
+        self.stopped: Undeliverable | None = None
+        """The first object that cannot be delivered though Klar did not reject it.
 
         The run stops before it. Everything left of it is accepted or in `rejected`; what is in `rejected` right of it
         must not be written to the rejects file.
@@ -88,9 +100,11 @@ class Bisection:
         """Return what to send now; None once nothing is left that is worth sending."""
         end = self._end()
         while self._segments and not self.all_rejected:
-            segment = heapq.heappop(self._segments)
-            if segment.positions[0] < end or (self._may_reject_all and segment.level == _SAMPLE):
-                return segment
+            level, positions = heapq.heappop(self._segments)
+            if not (self._may_reject_all and level == _SAMPLE):
+                positions = [position for position in positions if position < end]
+            if positions:
+                return Segment(level, positions)
         return None
 
     def apply(self, segment: Segment, answer: Answer) -> int:
@@ -103,7 +117,7 @@ class Bisection:
 
     def _end(self) -> int:
         """Return the position from which on nothing is delivered any more."""
-        end = len(self._sent) if self.stopped is None else self.stopped[0]
+        end = len(self._sent) if self.stopped is None else self.stopped.position
         one_too_many = sorted(self.rejected)[self._remaining : self._remaining + 1]
         return min([end, *one_too_many])
 
@@ -116,7 +130,8 @@ class Bisection:
             if len(segment) > 1:
                 self._halve(level, segment)
             elif segment[0] < self._end():
-                self.stopped = segment[0], _UNDELIVERABLE[answer.verdict].format(answer.content)
+                why, advice = _UNDELIVERABLE[answer.verdict]
+                self.stopped = Undeliverable(segment[0], why.format(answer.content), advice)
         else:
             self._attribute(level, segment, answer)
 

@@ -51,7 +51,7 @@ class _Unconfirmed:
 
 
 @dataclass
-class _Check:
+class _StatusCheck:
     """The status of each of these streams is being read; `state` leaves once all of them show a load."""
 
     state: State | None
@@ -74,10 +74,11 @@ class Checkpoints:
     """Whether a check failed, so that no STATE leaves any more."""
     _unconfirmed: dict[Stream, _Unconfirmed] = field(default_factory=dict)
     """The streams of which Klar accepted records that no check has confirmed."""
+    # One at a time: a hold, then a check, or new baselines where a request still hangs.
     _hold: _Hold | None = None
-    _check: _Check | None = None
+    _check: _StatusCheck | None = None
     _baselines: set[Stream] = field(default_factory=set)
-    """The streams whose status is being read while a request still hangs: that reading is their next baseline."""
+    """The streams whose status is being read to be their next baseline."""
     _next_hold: float = 0.0
     _booked_since_hold: bool = False
     _longest_request: float = 0.0
@@ -97,15 +98,15 @@ class Checkpoints:
         """Note how long a batch took, in seconds: its longest request, and the lag of its load in Klar's status."""
         self._booked_since_hold = True
         self._longest_request = max(self._longest_request, longest_request)
-        self._leave_room(lag)
+        self._space_holds(lag)
 
     def poll(self, now: float) -> float:
-        """Bring a STATE a step further if one is due, and return until when that will do.
+        """Bring a STATE a step further if one is due, and return for how many seconds that will do.
 
         Raises:
             FatalSyncError: It could not be written, or the rejects before it.
         """
-        if self._check or self._baselines or self.failed:
+        if self._is_reading or self.failed:
             return float("inf")
         if self._hold is None:
             if not self.ledger.has_covered:
@@ -113,9 +114,9 @@ class Checkpoints:
             if not self._unconfirmed:  # a STATE need not wait for its turn
                 self.check()
                 return float("inf")
-            due = self._due()
-            if now < due:
-                return due
+            left = self._due() - now
+            if left > 0:
+                return left
             self._booked_since_hold = False
             self._hold = _Hold(now, now + max(_MIN_HOLD_SECONDS, 2 * self._longest_request))
         if not self.status_timeout or not any(stream.in_flight for stream in self._unconfirmed):
@@ -123,7 +124,7 @@ class Checkpoints:
         elif now >= self._hold.ends:
             self._read_baselines()
         else:
-            return self._hold.ends
+            return self._hold.ends - now
         return float("inf")
 
     def check(self) -> None:
@@ -132,17 +133,17 @@ class Checkpoints:
         Raises:
             FatalSyncError: The STATE could not be written, or the rejects before it.
         """
-        if self._check or self._baselines or self.failed:
+        if self._is_reading or self.failed:
             return
         now = time.monotonic()
         began = self._hold.began if self._hold else now
-        self._check = _Check(self.ledger.pop_covered(), began, self._unconfirmed)
+        self._check = _StatusCheck(self.ledger.pop_covered(), began, self._unconfirmed)
         self._unconfirmed, self._hold = {}, None
         for stream, unconfirmed in self._check.unconfirmed.items():
             self.workers.start(self._confirmation(stream, unconfirmed.baseline), partial(self._confirmed, stream))
         self._write_if_confirmed()
 
-    def is_paused(self, stream: Stream) -> bool:
+    def pauses(self, stream: Stream) -> bool:
         """Tell whether a new request of a stream has to wait: nothing of it is sent until its check has ended."""
         if not self.status_timeout:
             return False
@@ -153,14 +154,18 @@ class Checkpoints:
     @property
     def is_busy(self) -> bool:
         """Whether the status of a stream is being read."""
-        return bool(self._check or self._baselines) and not self.failed
+        return self._is_reading and not self.failed
 
     @property
     def is_unfinished(self) -> bool:
         """Whether a STATE waits that is covered, or Klar accepted records that no check has confirmed."""
-        return self.is_busy or self.ledger.has_covered or bool(self._unconfirmed)
+        return not self.failed and (self.is_busy or self.ledger.has_covered or bool(self._unconfirmed))
 
-    def _leave_room(self, held: float) -> None:
+    @property
+    def _is_reading(self) -> bool:
+        return bool(self._check or self._baselines)
+
+    def _space_holds(self, held: float) -> None:
         self._next_hold = max(self._next_hold, time.monotonic() + _SPACING * held)
 
     def _due(self) -> float:
@@ -199,7 +204,7 @@ class Checkpoints:
         """Write the STATE of a check that has ended."""
         if self._check is not None and not self._check.unconfirmed:
             check, self._check = self._check, None
-            self._leave_room(time.monotonic() - check.began)
+            self._space_holds(time.monotonic() - check.began)
             if check.state is not None:
                 self._write(check.state)
 
@@ -216,7 +221,7 @@ class Checkpoints:
             raise status
         stream.update_status(status)
         self._baselines.remove(stream)
-        self._leave_room(time.monotonic() - began)
+        self._space_holds(time.monotonic() - began)
 
     def _write(self, state: State) -> None:
         self.rejects.sync()

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from target_klar.api.client import KlarError
 from target_klar.delivery.batch_delivery import BatchDelivery
+from target_klar.delivery.ledger import Ledger, Place
 from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.rejects_lines import CONTRACT, KLAR
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import counted, shorten
 from target_klar.runtime import shutdown
-from target_klar.runtime.endings import DeliverEarlierError, StopNowError, StopSendingError
+from target_klar.runtime.endings import DeliverEarlierError, StopSendingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from target_klar.delivery.batch import Batch
     from target_klar.delivery.batch_delivery import DeliveryReport
     from target_klar.delivery.checkpoints import Checkpoints
-    from target_klar.delivery.ledger import Ledger
     from target_klar.delivery.rejects import Rejects
     from target_klar.delivery.rejects_lines import Origin
     from target_klar.delivery.stream import Stream
@@ -110,23 +110,23 @@ class Dispatcher:
         problems: Sequence[Problem],
         origin: Origin,
         *,
-        name: str | None,
-        entry: tuple[int, int] | None = None,
+        label: str | None,
+        place: Place | None = None,
     ) -> None:
-        """Write a record to the rejects file: the contract rejects it, or Klar, as the `entry` of a batch.
+        """Write a record to the rejects file: the contract rejects it, or Klar, which has a `place` in a batch.
 
-        Messages call it by `name`. An entry is the number of its batch, and that of the first record with its key.
+        Messages call it by its `label`.
 
         Raises:
             DeliverEarlierError: It may not be written there, or cannot be; no STATE from it on leaves.
         """
         try:
-            self.rejects.reject(origin, stream.name, key, problems, CONTRACT if entry is None else KLAR, name=name)
+            self.rejects.reject(origin, stream.name, key, problems, CONTRACT if place is None else KLAR, label=label)
         except DeliverEarlierError as error:
-            batch, number = entry or (None, origin.number)
+            place = place or Place(origin.number)
             if isinstance(error, RecordRejectedError):
-                error.number = number
-            self.ledger.pin(number, batch)
+                error.number = place.number
+            self.ledger.pin(*place)
             raise
         stream.rejected += 1
 
@@ -142,11 +142,11 @@ class Dispatcher:
             raise InterruptedRunError
         self.workers.collect()
         now = time.monotonic()
-        until = self.checkpoints.poll(now)
+        left = self.checkpoints.poll(now)
         if now >= self._last_progress + self.progress_interval:
             self._last_progress = now
             self.report_progress()
-        return max(0.0, min(until, self._last_progress + self.progress_interval) - now)
+        return max(0.0, min(left, self._last_progress + self.progress_interval - now))
 
     def finish(self) -> None:
         """Wait until nothing is in flight, all is confirmed, and the newest covered STATE is written."""
@@ -159,10 +159,11 @@ class Dispatcher:
         """End early: send nothing new, let what is in flight end, acknowledge what is then covered and confirmed.
 
         Raises:
+            DeliverEarlierError: A record in flight was rejected: to be called again, as after any unexpected error.
             StopNowError: Nothing can be acknowledged any more.
         """
         self.workers.stop.set()
-        while self._in_flight or (self.checkpoints.is_unfinished and not self.checkpoints.failed):
+        while self._in_flight or self.checkpoints.is_unfinished:
             left = (shutdown.deadline() or float("inf")) - time.monotonic()
             if left <= 0:
                 break
@@ -172,9 +173,7 @@ class Dispatcher:
                     self.checkpoints.check()  # another request may hang until the end
                 if self._in_flight or self.checkpoints.is_busy:
                     self.workers.wakeup.wait(min(left, 1.0))
-            except StopNowError:
-                raise
-            except Exception as error:  # noqa: BLE001  # the run ends for another reason, which is reported
+            except StopSendingError as error:  # the run ends for another reason, which is reported
                 _logger.debug("While the run ends: %s", error)
 
     def _log_progress(self) -> None:
@@ -183,7 +182,7 @@ class Dispatcher:
 
     def _may_start(self, batch: Batch) -> bool:
         stream = batch.stream
-        if self.checkpoints.is_paused(stream) or len(self._in_flight) >= self.max_parallel:
+        if self.checkpoints.pauses(stream) or len(self._in_flight) >= self.max_parallel:
             return False
         size = batch.bytes + sum(other.bytes for other in self._in_flight)
         if self._in_flight and size > MAX_BYTES_IN_FLIGHT:
@@ -208,38 +207,40 @@ class Dispatcher:
             stream.in_flight -= 1
             raise report
         stream.book(batch, report)
-        outcome = report.bisection
+        bisection = report.bisection
         self.checkpoints.note_delivery(report.longest_request, report.lag)
-        looked_at = outcome.rejected or outcome.stopped or self.rejects.may_have_keys
+        looked_at = bisection.rejected or bisection.stopped or self.rejects.may_have_keys
         entries = list(batch.entries.items()) if looked_at else []
         newer = [
             (entry.origin, key)
-            for key, entry in map(entries.__getitem__, sorted(outcome.accepted) if entries else ())
+            for key, entry in map(entries.__getitem__, sorted(bisection.accepted) if entries else ())
             # Of what failed in the end nothing is certain, and the tap repeats it.
             if report.error is None and self.rejects.may_have(entry.origin, stream.name, key)
         ]
-        if outcome.accepted and not report.confirmed:
+        if bisection.accepted and not report.confirmed:
             self.checkpoints.require_confirmation(stream, report.status or baseline, newer)
         else:
             for origin, key in newer:
                 self.rejects.accept(origin, stream.name, key)
         if report.error is not None:
             raise report.error
-        if outcome.all_rejected:
+        if bisection.all_rejected:
+            sent = f"{counted(len(batch.entries), 'record')}, {counted(report.requests, 'request')}"
             raise KlarError(
-                f"Klar rejected all {len(batch.entries)} records of the first batch of {stream.name}, in smaller "
-                f"requests too ({report.requests} in all): {outcome.reason}. Nothing was stored. Check the mapping and "
-                f"`{stream.contract.version_setting}`."
+                f"Klar rejected the first batch of {stream.name}, and each part of it that was sent alone "
+                f"({sent}): {bisection.reason}. "
+                f"No record of {stream.name} was stored. Check the mapping and `{stream.contract.version_setting}`."
             )
-        end, message = outcome.stopped or (len(batch.entries), "")
-        for position in sorted(outcome.rejected):
+        stopped = bisection.stopped
+        end = len(batch.entries) if stopped is None else stopped.position
+        for position in sorted(bisection.rejected):
             if position < end:
                 key, entry = entries[position]
-                place, name = (batch.number, entry.earliest), shorten(stream.contract.readable_key(key))
-                self.reject(stream, key, outcome.rejected[position], entry.origin, name=name, entry=place)
-        if outcome.stopped:
+                place, label = Place(entry.earliest, batch.number), shorten(stream.contract.readable_key(key))
+                self.reject(stream, key, bisection.rejected[position], entry.origin, label=label, place=place)
+        if stopped is not None:
             key, entry = entries[end]
-            self.ledger.pin(entry.earliest, batch.number)
+            self.ledger.pin(*Place(entry.earliest, batch.number))
             named = entry.origin.describe(stream.name, shorten(stream.contract.readable_key(key)))
-            raise RecordRejectedError(f"{named}: {message}", entry.earliest)
+            raise RecordRejectedError(f"{named}: {stopped.why}", stopped.advice, entry.earliest)
         self.ledger.complete(batch.number)

@@ -25,6 +25,15 @@ class State(NamedTuple):
     value: bytes
 
 
+class Place(NamedTuple):
+    """A record in the order of reading that stops the run."""
+
+    number: int
+    """Its own; in a batch that of the first record with its key. No STATE from it on leaves."""
+    batch: int | None = None
+    """The number of its batch, if it is in one."""
+
+
 class Ledger:
     """Numbers records and tells which STATE may leave, in memory that grows with incomplete batches alone."""
 

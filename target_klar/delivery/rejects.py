@@ -47,8 +47,10 @@ _ITEM = re.compile(r"\[\d+\]")
 class RecordRejectedError(DeliverEarlierError):
     """A record was rejected and may not be written to the rejects file: the run stops before it."""
 
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
+    def __init__(self, rejection: str, advice: str, number: int) -> None:
+        super().__init__(f"{rejection} The run stops before this record. {advice}")
+        self.rejection = rejection
+        """The message without what to do, which is the same for the next one."""
         self.number = number
         """The record's number in the run."""
 
@@ -112,11 +114,11 @@ class Rejects:
         keys = self._key_properties.keys(origin, stream, key)
         return not self._index.complete or self._index.last(keys) is not None
 
-    def schema(self, stream: str, line: bytes) -> None:
+    def schema(self, source_stream: str, line: bytes) -> None:
         """Keep the line of the tap's SCHEMA message, to be written before its stream's first record."""
-        if self.path is not None and self._schemas.get(stream) != line:
-            self._schemas[stream] = line
-            self._key_properties.schema(stream, members(line))
+        if self.path is not None and self._schemas.get(source_stream) != line:
+            self._schemas[source_stream] = line
+            self._key_properties.schema(source_stream, members(line))
 
     def reject(
         self,
@@ -124,26 +126,26 @@ class Rejects:
         stream: str,
         key: str | None,
         problems: Sequence[Problem],
-        outcome: str,
+        source: str,
         *,
-        name: str | None = None,
+        label: str | None = None,
     ) -> None:
-        """Count a rejected record, and write it unless the file has it; `outcome` is CONTRACT or KLAR, who rejected it.
+        """Count a rejected record, and write it unless the file has it; `source` is CONTRACT or KLAR, who rejected it.
 
         The file has it if its last line about one of the record's keys is the same record, or one that was read later.
-        `key` is Klar's, where it is known; messages call the record by `name` if there is one.
+        `key` is Klar's, where it is known; messages call the record by its `label` if there is one.
 
         Raises:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
             DeliverEarlierError: The file cannot be written any more.
         """
-        who = "Klar" if outcome == KLAR else "target-klar"
-        named = origin.describe(stream, name or (key and shorten(key)))
+        who = "Klar" if source == KLAR else "target-klar"
+        named = origin.describe(stream, label or (key and shorten(key)))
         message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True
-            raise RecordRejectedError(f"{message} {self._advice()}", origin.number)
-        written = f" {self._write_rejected(origin, stream, key, problems, outcome)}" if self._file is not None else ""
+            raise RecordRejectedError(message, self._advice(), origin.number)
+        written = f" {self._write_rejected(origin, stream, key, problems, source)}" if self._file is not None else ""
         self.count += 1
         for problem in problems:
             reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
@@ -196,7 +198,7 @@ class Rejects:
             _logger.warning("The rejects file %s cannot be read (%s). Check `rejects_path`.", self.path, error.strerror)
 
     def _write_rejected(
-        self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], outcome: str
+        self, origin: Origin, stream: str, key: str | None, problems: Sequence[Problem], source: str
     ) -> str:
         """Write a rejected record unless the file has it, and return a sentence that says what was done."""
         keys = self._key_properties.keys(origin, stream, key)
@@ -207,30 +209,30 @@ class Rejects:
                 return f"It is in {self.path} already."
         elif last is not None and origin.number < last.number:
             return f"{self.path} has a newer version of it."
-        self._append(origin, keys, rejects_line(origin, stream, key, problems, outcome), outcome)
+        self._append(origin, keys, rejects_line(origin, stream, key, problems, source), source)
         return f"Written to {self.path}."
 
-    def _write_settled(self, origin: Origin, stream: str, key: str | None, outcome: str) -> None:
+    def _write_settled(self, origin: Origin, stream: str, key: str | None, source: str) -> None:
         if not self.may_have_keys:
             return
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
         if last is None:
             if keys and not self._index.complete:
-                self._append(origin, (), rejects_line(origin, stream, key, None, outcome), outcome)
+                self._append(origin, (), rejects_line(origin, stream, key, None, source), source)
         elif last.digest == record_digest(origin.record):
             last.number = max(last.number, origin.number)
         elif origin.number > last.number:
-            self._append(origin, keys, rejects_line(origin, stream, key, None, outcome), outcome)
+            self._append(origin, keys, rejects_line(origin, stream, key, None, source), source)
             self._has_settled = True
-        elif outcome == ACCEPTED and last.first < origin.number:
+        elif source == ACCEPTED and last.first < origin.number:
             self._has_settled = True
-            self._insert(origin, keys, rejects_line(origin, stream, key, None, outcome), last)
+            self._insert(origin, keys, rejects_line(origin, stream, key, None, source), last)
 
-    def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, outcome: str) -> None:
+    def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, source: str) -> None:
         """Write a line behind all others."""
-        start = self._write(origin.stream, line)
-        self._index.add(keys, origin, outcome, start, len(line))
+        start = self._write(origin.source_stream, line)
+        self._index.add(keys, origin, source, start, len(line))
 
     def _insert(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, last: LastRejectsLine) -> None:
         """Write the line of a record that was read before that of the `last` line, and then that one again.
@@ -238,24 +240,19 @@ class Rejects:
         Without it the file would put an older version over this one, should Klar reject the last one again.
         """
         assert self._file is not None
-        start = self._write(origin.stream, line + self._file.read(last.start, last.length))
+        start = self._write(origin.source_stream, line + self._file.read(last.start, last.length))
         self._index.move(last, keys, start + len(line))
 
-    def _write(self, stream: str, lines: bytes) -> int:
+    def _write(self, source_stream: str, lines: bytes) -> int:
         """Write lines behind the SCHEMA of their stream, unless it stands there, and return where they begin."""
         assert self._file is not None
-        schema = self._schemas[stream]
-        before = b"" if self._written_schemas.get(stream) == schema else schema_line(schema)
+        schema = self._schemas[source_stream]
+        before = b"" if self._written_schemas.get(source_stream) == schema else schema_line(schema)
         start = self._file.append(before + lines)
-        self._written_schemas[stream] = schema
+        self._written_schemas[source_stream] = schema
         return start + len(before)
 
     def _advice(self) -> str:
         if self.path is None:
-            return (
-                "The run stops before this record. Set `rejects_path` to write rejected records to a file and continue."
-            )
-        return (
-            f"The run stops before this record: {self._limit} others were rejected (`rejects_limit`). Look for a "
-            "mistake in the mapping."
-        )
+            return "Set `rejects_path` to write rejected records to a file and continue."
+        return f"`rejects_limit` ({self._limit}) is reached: look for a mistake in the mapping."

@@ -15,12 +15,13 @@ from singer_sdk.exceptions import ConfigurationError
 
 from target_klar.records.json_codec import NotJSONError, decode
 from target_klar.runtime.endings import DeliverEarlierError, StopNowError
+from target_klar.runtime.pipes import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MAX_LINE: Final = 65 << 20
-"""No longer line of a tap is read, so no longer one is written."""
+_MAX_LINE: Final = MAX_LINE + (1 << 20)
+"""No longer line is written: the tap's own, and what is wrong with it."""
 MAX_SIZE: Final = 1_000_000_000
 """The size in bytes from which on a file is not read at the start."""
 
@@ -61,7 +62,7 @@ class RejectsFile:
                 with suppress(OSError):
                     self._beside.unlink()  # what a killed run has left
             if not anew:
-                self._end_last_line()
+                self._repair_last_line()
             self._size = os.fstat(self._file).st_size
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
@@ -77,8 +78,8 @@ class RejectsFile:
         with open(self._file, "rb", closefd=False) as file:
             file.seek(0)
             start = 0
-            while line := file.readline(MAX_LINE + 1):
-                if len(line) > MAX_LINE:
+            while line := file.readline(_MAX_LINE + 1):
+                if len(line) > _MAX_LINE:
                     raise FileNotReadError
                 yield start, line
                 start += len(line)
@@ -224,13 +225,13 @@ class RejectsFile:
         finally:
             os.close(folder)
 
-    def _end_last_line(self) -> None:
+    def _repair_last_line(self) -> None:
         """Make it end with a whole line: what a crash or a full disk cut off was never acknowledged."""
         size = os.fstat(self._file).st_size
         start = self._start_of_last_line(size)
         if start == size:
             return
-        last = os.pread(self._file, min(size - start, MAX_LINE), start)
+        last = os.pread(self._file, min(size - start, _MAX_LINE), start)
         ours = _OUR_LINES.startswith(last[: len(_OUR_LINES)]) and len(last) == size - start
         if self.locked and ours and not _is_json(last):
             os.ftruncate(self._file, start)

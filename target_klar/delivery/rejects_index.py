@@ -72,13 +72,13 @@ class RejectsIndex:
         found = [self._lines[key] for key in keys if key in self._lines]
         return max(found, key=lambda line: line.start, default=None)
 
-    def add(self, keys: tuple[bytes, ...], origin: Origin, outcome: str, start: int, length: int) -> None:
+    def add(self, keys: tuple[bytes, ...], origin: Origin, source: str, start: int, length: int) -> None:
         """Note a line of so many bytes that begins at `start`, behind all others."""
         if not keys:
             return
         before = self.last(keys)
         self._keys += before is None
-        rejected = outcome not in (ACCEPTED, DELETED)
+        rejected = source not in (ACCEPTED, DELETED)
         first = before.first if before is not None else origin.number if self.complete else 0
         line = LastRejectsLine(rejected, record_digest(origin.record), origin.number, first, start, length)
         self._lines.update(dict.fromkeys(keys, line))
@@ -97,7 +97,7 @@ def read_index(file: RejectsFile) -> RejectsIndex:
     try:
         index, settled = _read(file)
         if settled and file.locked:
-            _remove_settled(file, settled)
+            _rewrite_without_settled(file, settled)
             index, _ = _read(file)
     except FileNotReadError:
         if shutdown.signal_received() is None:
@@ -115,18 +115,18 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, dict[bytes, int]]:
     """Return the index of a file, and for each key where its last line begins whose record is not rejected."""
     index, properties = RejectsIndex(), KeyProperties()
     settled: dict[bytes, int] = {}
-    for start, text in _lines(file):
-        line = properties.read(text)
-        if isinstance(line, RecordLine):
-            index.add(line.keys, line.origin, line.outcome, start, len(text))
-            if line.outcome in (ACCEPTED, DELETED):
-                settled.update(dict.fromkeys(line.keys, start))
+    for start, line in _lines_until_deadline(file):
+        read = properties.read(line)
+        if isinstance(read, RecordLine):
+            index.add(read.keys, read.origin, read.source, start, len(line))
+            if read.source in (ACCEPTED, DELETED):
+                settled.update(dict.fromkeys(read.keys, start))
         if index.full:
             raise FileNotReadError
     return index, settled
 
 
-def _remove_settled(file: RejectsFile, settled: dict[bytes, int]) -> None:
+def _rewrite_without_settled(file: RejectsFile, settled: dict[bytes, int]) -> None:
     try:
         file.replace(_unsettled(file, settled))
     except OSError as error:
@@ -143,22 +143,22 @@ def _unsettled(file: RejectsFile, settled: dict[bytes, int]) -> Iterator[bytes]:
     properties = KeyProperties()
     schemas: dict[str, bytes] = {}
     written: dict[str, bytes] = {}
-    for start, text in _lines(file):
-        line = properties.read(text)
-        if isinstance(line, SchemaLine):
-            schemas[line.stream] = text
+    for start, line in _lines_until_deadline(file):
+        read = properties.read(line)
+        if isinstance(read, SchemaLine):
+            schemas[read.source_stream] = line
             continue
-        if isinstance(line, RecordLine):
-            if any(start <= settled.get(key, -1) for key in line.keys):
+        if isinstance(read, RecordLine):
+            if any(start <= settled.get(key, -1) for key in read.keys):
                 continue
-            stream = line.origin.stream
+            stream = read.origin.source_stream
             if stream in schemas and schemas[stream] != written.get(stream):
                 written[stream] = schemas[stream]
                 yield schemas[stream]
-        yield text
+        yield line
 
 
-def _lines(file: RejectsFile) -> Iterator[tuple[int, bytes]]:
+def _lines_until_deadline(file: RejectsFile) -> Iterator[tuple[int, bytes]]:
     for line in file.lines():
         deadline = shutdown.deadline()
         if deadline is not None and time.monotonic() > deadline:

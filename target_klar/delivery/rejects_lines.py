@@ -30,7 +30,7 @@ _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class Origin(NamedTuple):
     """Where a record comes from."""
 
-    stream: str
+    source_stream: str
     """The tap's own stream."""
     record: bytes
     """Its JSON as the tap wrote it."""
@@ -44,7 +44,7 @@ class Origin(NamedTuple):
 
         `key` is fit for a message.
         """
-        origin = [] if self.stream == stream else [f"from {shorten(self.stream)}"]
+        origin = [] if self.source_stream == stream else [f"from {shorten(self.source_stream)}"]
         more = origin if key else [self.source_key or "no key", f"record {self.number} of the run", *origin]
         return " ".join(filter(None, (stream, key, f"({', '.join(more)})" if more else "")))
 
@@ -52,7 +52,7 @@ class Origin(NamedTuple):
 class SchemaLine(NamedTuple):
     """A SCHEMA message of the file."""
 
-    stream: str
+    source_stream: str
 
 
 class RecordLine(NamedTuple):
@@ -60,7 +60,7 @@ class RecordLine(NamedTuple):
 
     origin: Origin
     keys: tuple[bytes, ...]
-    outcome: str
+    source: str
 
 
 class KeyProperties:
@@ -70,12 +70,12 @@ class KeyProperties:
         self._names: dict[str, list[str]] = {}
         self._quoted: dict[str, bytes] = {}
 
-    def schema(self, stream: str, members: Mapping[str, bytes | msgspec.Raw]) -> None:
+    def schema(self, source_stream: str, members: Mapping[str, bytes | msgspec.Raw]) -> None:
         """Learn them from the members of a SCHEMA message."""
         names = decode(members.get("key_properties", b"[]"))
         known = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        self._names[stream] = names if known else []
-        self._quoted[stream] = quoted(stream)
+        self._names[source_stream] = names if known else []
+        self._quoted[source_stream] = quoted(source_stream)
 
     def keys(self, origin: Origin, stream: str, key: str | None) -> tuple[bytes, ...]:
         """Return what identifies a record of Klar's `stream`: its `key` there, the tap's stream and the tap's own key.
@@ -86,11 +86,13 @@ class KeyProperties:
         found = []
         if key is not None:
             found.append(_digest(b"Klar", stream.encode(), key.encode("utf-8", "surrogatepass")))
-        if names := self._names.get(origin.stream):
+        if names := self._names.get(origin.source_stream):
             values = _members(origin.record) or {}
             own = [bytes(values.get(name, b"null")) for name in names]
             if b"null" not in own:
-                found.append(_digest(b"tap", stream.encode(), self._quoted[origin.stream], *map(_canonical, own)))
+                found.append(
+                    _digest(b"tap", stream.encode(), self._quoted[origin.source_stream], *map(_canonical, own))
+                )
         return tuple(found)
 
     def read(self, line: bytes) -> SchemaLine | RecordLine | None:
@@ -112,8 +114,8 @@ class KeyProperties:
         target, key = (klar.get("stream"), klar.get("key")) if isinstance(klar, dict) else (None, None)
         # Without Klar's stream any record may be another one: the line then stays until somebody takes it out.
         keys = self.keys(origin, target, key if isinstance(key, str) else None) if isinstance(target, str) else ()
-        outcome = decode(fields.get("source", b"null"))
-        return RecordLine(origin, keys, outcome if isinstance(outcome, str) else "")
+        source = decode(fields.get("source", b"null"))
+        return RecordLine(origin, keys, source if isinstance(source, str) else "")
 
 
 def record_digest(record: bytes) -> bytes:
@@ -128,16 +130,16 @@ def schema_line(message: bytes) -> bytes:
 
 
 def rejects_line(
-    origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, outcome: str
+    origin: Origin, stream: str, key: str | None, problems: Sequence[Problem] | None, source: str
 ) -> bytes:
     """Return the line for a record; Klar's `stream` stands in it, with the `key` where that is known."""
-    fields = {"stream": quoted(origin.stream), "record": origin.record}
+    fields = {"stream": quoted(origin.source_stream), "record": origin.record}
     klar = {"stream": quoted(stream)} if key is None else {"stream": quoted(stream), "key": quoted(key)}
     fields["klar"] = _object(klar)
     if problems is not None:
         fields["errors"] = encode([problem._asdict() for problem in problems])
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return _line("RECORD", fields | {"source": quoted(outcome), "time": quoted(now)})
+    return _line("RECORD", fields | {"source": quoted(source), "time": quoted(now)})
 
 
 def _line(kind: str, fields: dict[str, bytes]) -> bytes:

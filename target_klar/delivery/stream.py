@@ -12,7 +12,7 @@ from target_klar.delivery.rejects_lines import Origin
 from target_klar.delivery.unaggregated import UnaggregatedRecords
 from target_klar.records.conform import Conformed, Deleted, Filtered
 from target_klar.records.deletions import DELETED_AT, OtherMarks, Skip
-from target_klar.records.formatting import describe_key
+from target_klar.records.formatting import counted, describe_key
 from target_klar.records.json_codec import members
 from target_klar.records.totals import ControlTotals
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 COUNTS: Final = ("read", "stored", "merged", "deleted", "filtered", "rejected", "open")
 """What became of the records of a stream: those read are the sum of the others."""
+_SINGULAR: Final = {"requests": "request", "retries": "retry"}
 _logger = logging.getLogger("target-klar")
 
 
@@ -139,27 +140,28 @@ class Stream:
         else:
             named = describe_key(outcome.source_key or {})
             origin = Origin(source_stream, members(line)["record"], number, named)
-            self._dispatcher.reject(self, outcome.identity, outcome.problems, origin, name=outcome.key)
+            self._dispatcher.reject(self, outcome.key, outcome.problems, origin, label=outcome.label)
 
     def _skip_deleted(
         self, deleted: Deleted, number: int, source_stream: str, line: bytes, source_key: SourceKey | None
     ) -> None:
         rejects = self._dispatcher.rejects
         if rejects.path is not None:  # Klar may still reject what is deleted here, and it then is to be followed
-            self._dispatcher.wait_for(self, deleted.identity)
+            self._dispatcher.wait_for(self, deleted.key)
         self.deleted += 1
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
-        if deleted.identity is not None and self.batch is not None:
-            self.merged += self.batch.remove(deleted.identity, source_key)
+        if deleted.key is not None and self.batch is not None:
+            self.merged += self.batch.remove(deleted.key, source_key)
         if rejects.may_have_keys:
-            rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.identity)
+            rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.key)
 
     def flush(self) -> None:
         """Submit the batch, if there is one; a new one begins with the next record."""
-        batch, self.batch = self.batch, None
+        batch = self.batch
         if batch is not None:
-            self._remember(batch.entries)
             self._dispatcher.submit(batch)
+            self.batch = None  # not earlier: a record of another batch may stop the run meanwhile
+            self._remember(batch.entries)
 
     def _remember(self, entries: Mapping[str, Entry]) -> None:
         self.unaggregated.add(
@@ -208,8 +210,9 @@ class Stream:
         """Return the one line about this stream: what became of its records, and how long it took."""
         seconds = time.monotonic() - self._started
         counts = {name: getattr(self, name) for name in (*COUNTS, "cancelled", "requests", "retries")}
+        names = {"stored": "valid"} if self.dry_run else {}
         words = [
-            f"{count} {'valid' if name == 'stored' and self.dry_run else name}"
+            f"{count} {names.get(name) or (_SINGULAR.get(name, name) if count == 1 else name)}"
             for name, count in counts.items()
             if count or (zeros and name != "open")
         ]
@@ -234,10 +237,10 @@ class Stream:
         cancels = self.contract.cancels_by or self.contract.cancelled_at
         if skipped := self.deleted - self.without_lines:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
-            yield f"{self.name}: {skipped} deleted records were skipped{advice}"
+            yield f"{self.name}: {counted(skipped, 'deleted record')} skipped{advice}"
         if self.without_lines:
             why = "they came without lines, and would have replaced the orders with nothing"
-            yield f"{self.name}: {self.without_lines} deleted records were skipped: {why}"
+            yield f"{self.name}: {counted(self.without_lines, 'deleted record')} skipped: {why}"
         if self.deletions_filtered:
             advice = f"; to let them pass, begin it with `record.get('{DELETED_AT}') or`" if cancels else ""
-            yield f"{self.name}: {self.deletions_filtered} deletions were dropped by `__filter__`{advice}"
+            yield f"{self.name}: {counted(self.deletions_filtered, 'deletion')} dropped by `__filter__`{advice}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from target_klar.records.formatting import counted
 from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ class UnaggregatedRecords:
         }
         names = ", ".join((contract.key, *contract.also_key))
         return [
-            f"{contract.stream}: {_number_of(counted)} ({names}) came again with {what[kind]}"
-            for kind, counted in self._counted.items()
-            if counted
+            f"{contract.stream}: {_counted_keys(keys)} ({names}) came again with {what[kind]}"
+            for kind, keys in self._counted.items()
+            if keys
         ]
 
     def _compare(self, key: str, before: _Sent, after: _Sent) -> None:
@@ -120,9 +121,8 @@ class UnaggregatedRecords:
         return _Kind.PERHAPS_PART if (_share_nothing(one, other, part_id) if part_id else one != other) else None
 
 
-def _number_of(keys: set[int]) -> str:
-    number = len(keys)
-    return f"{'more than ' * (number == _MAX_COUNTED)}{number:,} key{'s' * (number != 1)}"
+def _counted_keys(keys: set[int]) -> str:
+    return "more than " * (len(keys) == _MAX_COUNTED) + counted(len(keys), "key")
 
 
 def _is_older(time: Any, than: Any) -> bool:

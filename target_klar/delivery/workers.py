@@ -78,12 +78,12 @@ class Workers:
                 result = job(client)
             except Exception as error:  # noqa: BLE001  # of any kind: the main thread acts on it
                 result = error
-            self._return(partial(self._end, done, result))
+            self._post_to_main(partial(self._end, done, result))
 
     def _notify(self, notice: str) -> None:
-        self._return(lambda: self.notices(notice))
+        self._post_to_main(lambda: self.notices(notice))
 
-    def _return(self, act: Callable[[], None]) -> None:
+    def _post_to_main(self, act: Callable[[], None]) -> None:
         self._results.put(act)
         self.wakeup.set()
 

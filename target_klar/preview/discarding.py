@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from target_klar.contract.streams import Contract
     from target_klar.delivery.batch import Batch
+    from target_klar.delivery.ledger import Place
     from target_klar.delivery.rejects_lines import Origin
     from target_klar.delivery.unaggregated import SourceKey
     from target_klar.records.conform import Outcome
@@ -54,8 +55,8 @@ class DiscardingDispatcher(Dispatcher):
         problems: Sequence[Problem],  # noqa: ARG002  # the same
         origin: Origin,  # noqa: ARG002  # the same
         *,
-        name: str | None,  # noqa: ARG002  # the same
-        entry: tuple[int, int] | None = None,  # noqa: ARG002  # the same
+        label: str | None,  # noqa: ARG002  # the same
+        place: Place | None = None,  # noqa: ARG002  # the same
     ) -> None:
         """Count a rejection."""
         stream.rejected += 1
@@ -93,7 +94,7 @@ class Tally:
             own = ", ".join(
                 f"{shorten(name)} {shown(value, name)}" for name, value in (outcome.source_key or {}).items()
             )
-            key = own or "one without a key" if outcome.key is None else shown(outcome.key, key_field)
+            key = own or "one without a key" if outcome.label is None else shown(outcome.label, key_field)
             for problem in outcome.problems:
                 reason, found = shown_problem(problem)
                 if reason in self._reasons or len(self._reasons) < _MAX_REASONS:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from singer_sdk.exceptions import FatalSyncError
 
-from target_klar.reader import MAX_LINE
 from target_klar.records.json_codec import NotJSONError, decode
-from target_klar.runtime.pipes import NO_INPUT
+from target_klar.runtime.pipes import MAX_LINE, NO_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

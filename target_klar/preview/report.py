@@ -33,7 +33,6 @@ from target_klar.records.deletions import DELETED_AT
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
-from target_klar.source_streams import filter_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,7 +116,8 @@ def _report(
         yield from (f"  {line}" for line in (each.summary(zeros=False), *(text for _, text in each.lines())))
         if each.conformer.assumed_utc:
             yield f"  {each.name}: times without a zone were read as UTC: {', '.join(each.conformer.assumed_utc)}"
-    yield from (f"  {line}" for line in filter_warnings(final.source_streams.values()))
+    for source in final.source_streams.values():
+        yield from (f"  {line}" for line in source.filters_that_dropped_all())
     for name, count in target.batch_messages.items():
         yield f"The files of {count:,} BATCH messages of {name} were not read."
     missing = unused_maps(final.mapper.stream_maps_dict, final.mapper.stream_maps)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from target_klar.contract.schema import UNIX_SECONDS, is_time
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
-from target_klar.records.formatting import MAX_BITS, describe, shorten
+from target_klar.records.formatting import MAX_BITS, counted, describe, shorten
 from target_klar.records.json_codec import read_strictly
 from target_klar.records.times import parse_time
 from target_klar.suggestions.words import word_set, words_of
@@ -92,7 +92,7 @@ def _shown_text(text: str, name: str) -> str:
 
 
 def _length(text: str) -> str:
-    return f"text, {len(text):,} character{'s' * (len(text) != 1)}"
+    return f"text, {counted(len(text), 'character')}"
 
 
 def is_plain(text: str) -> bool:

@@ -64,13 +64,13 @@ class Conformed(msgspec.Struct, gc=False):
 
 
 class Rejection(NamedTuple):
-    """A record that Klar would not take: its whole key, if there is one to read, and what is wrong with it."""
+    """A record that Klar would not take."""
 
-    key: str | None
-    """For messages: shortened, of several fields in words."""
+    label: str | None
+    """What messages call it: its key, shortened, of several fields in words."""
     problems: list[Problem]
-    identity: str | None = None
-    """The key itself, as `Conformed` has it; None where it cannot be read."""
+    key: str | None = None
+    """As `Conformed` has it; None where it cannot be read."""
     source_key: Mapping[str, object] | None = None
     """The tap's own key, by column, where there is no other to name the record by."""
 
@@ -78,8 +78,8 @@ class Rejection(NamedTuple):
 class Deleted(NamedTuple):
     """A record that its source has deleted, and that is skipped."""
 
-    identity: str | None
-    """Its key, as `Conformed` has it; None where it cannot be read."""
+    key: str | None
+    """As `Conformed` has it; None where it cannot be read."""
     reason: Skip
 
 
@@ -147,19 +147,6 @@ class Conformer:
         """The fields, as paths, of which a time without a zone has been read as UTC so far."""
         return self._conversions.assumed_utc
 
-    @property
-    def private(self) -> frozenset[str]:
-        """The fields of which no message shows a value."""
-        return self._contract.private
-
-    def name_of(self, column: str) -> str | None:
-        """Return the field of Klar's that a column has the name of, or None."""
-        return self._converter.name_of(column)
-
-    def convert(self, record: Record) -> Record:
-        """Return the fields of a record as Klar would get them, which is not said to be right."""
-        return self._converter.convert(record)
-
     def pass_through(self, text: msgspec.Raw | bytes) -> Conformed | None:
         """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
         try:
@@ -219,9 +206,9 @@ class Conformer:
         return Conformed(self._key_of(loose), text, cancels, typed, amounts)
 
     def _rejection(self, converted: Record, problems: list[Problem]) -> Rejection:
-        key = self._contract.describe_key(converted)
-        identity = self._contract.key_in(converted)
-        return Rejection(shorten(key) if key else None, problems or [UNEXPLAINED], identity)
+        label = self._contract.describe_key(converted)
+        key = self._contract.key_in(converted)
+        return Rejection(shorten(label) if label else None, problems or [UNEXPLAINED], key)
 
     def _deleted(self, converted: Record, mark: object) -> Conformed | Rejection | Deleted:
         if not is_mark(mark):

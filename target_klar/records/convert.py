@@ -97,7 +97,7 @@ class Conversions:
                     if assumed_utc:
                         self.assumed_utc[path] = None
                     return seconds
-            if _is_no_time(value):
+            if _means_no_time(value):
                 return MISSING
             if not self.validate and type(value) not in (int, float, Decimal):
                 return Unwritable(value)  # Klar cannot judge a time that only its source can read
@@ -126,7 +126,7 @@ class Conversions:
 def _as_is(value: object) -> object:
     """Return the value, in an `Unwritable` if JSON does not have it, or something in it."""
     try:
-        return value if _is_json(value) else Unwritable(value)
+        return value if _has_json_types(value) else Unwritable(value)
     except RecursionError:
         return Unwritable(value)
 
@@ -284,16 +284,16 @@ def _same(one: object, other: object) -> bool:
         return False
 
 
-def _is_json(value: object) -> bool:
+def _has_json_types(value: object) -> bool:
     """Tell whether a value is of the types that JSON has, with all that it holds: msgspec writes many more."""
     if type(value) is dict:
-        return all(type(name) is str and _is_json(held) for name, held in value.items())
+        return all(type(name) is str and _has_json_types(held) for name, held in value.items())
     if type(value) is list or type(value) is tuple:
-        return all(map(_is_json, value))
+        return all(map(_has_json_types, value))
     return type(value) in _LEAVES or (type(value) is float and math.isfinite(value))
 
 
-def _is_no_time(value: object) -> bool:
+def _means_no_time(value: object) -> bool:
     """Null, zero, empty text and zero dates are how sources write that there is no time."""
     if type(value) is str:
         return is_empty_time(value)

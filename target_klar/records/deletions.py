@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from target_klar.contract.schema import UNIX_SECONDS, is_time
 from target_klar.records.convert import MISSING, Conversions, fold
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
-from target_klar.records.formatting import Problem, shorten
+from target_klar.records.formatting import Problem, counted, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, encode
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class OtherMarks:
     def lines(self) -> list[str]:
         """Return a warning for each column: the number of records, and the map that makes a mark of it."""
         return [
-            f"{self._stream}: {count} record{'s' * (count != 1)} of {shorten(source_stream)} with {shorten(column)} "
+            f"{self._stream}: {counted(count, 'record')} of {shorten(source_stream)} with {shorten(column)} "
             "set, which looks like a mark of deletion, did not count as deleted. If it is one, add it to the stream's "
             "map: " + json.dumps({source_stream: {DELETED_AT: f"record.get({column!r})"}}, ensure_ascii=False)
             for (source_stream, column), count in self._counts.items()

@@ -60,6 +60,11 @@ def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def describe(value: object, *, of_many: bool = False) -> str:
     """Say what a value is, and show the beginning of it, unless it holds others, as text does `of_many`."""
     match value:
@@ -76,7 +81,7 @@ def describe(value: object, *, of_many: bool = False) -> str:
         case Ambiguous() | Unwritable() | UnrepresentableNumber():
             shown = value.description
         case dict():
-            shown = f"an object with {len(value)} field{'s' * (len(value) != 1)}"
+            shown = f"an object with {counted(len(value), 'field')}"
         case list() | tuple():
             shown = f"an array of {len(value)}"
         case date():
@@ -98,8 +103,11 @@ def _describe_text(text: str, *, of_many: bool) -> str:
     is_json = text.lstrip().startswith(_JSON_OF_MANY)
     if not of_many and _is_shown(text):
         return f'text{broken} "{shorten(text)}"'
-    size = f"{len(text):,} character{'s' * (len(text) != 1)}"
-    return f"text{broken} of {size}{' that looks like JSON' * is_json}" if text else "empty text"
+    return (
+        f"text{broken} of {counted(len(text), 'character')}{' that looks like JSON' * is_json}"
+        if text
+        else "empty text"
+    )
 
 
 def _is_shown(text: str) -> bool:

@@ -36,7 +36,7 @@ def _integer(text: str) -> int | UnrepresentableNumber:
         return UnrepresentableNumber(text)
 
 
-def _fraction(text: str) -> Decimal | UnrepresentableNumber:
+def _decimal(text: str) -> Decimal | UnrepresentableNumber:
     try:
         return Decimal(text)
     except ArithmeticError:  # an exponent of too many digits
@@ -51,7 +51,7 @@ Beware: of other types msgspec writes some as text, and a float that is no numbe
 ENCODE_ERRORS: Final = (ValueError, TypeError, RecursionError)
 """What `encode` raises for a value of an unknown type, text that UTF-8 does not have, deep nesting."""
 _decode_fast: Final = msgspec.json.Decoder(float_hook=Decimal).decode
-_decode_any: Final = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=float).decode
+_decode_any: Final = json.JSONDecoder(parse_int=_integer, parse_float=_decimal, parse_constant=float).decode
 # Inside a text a backslash hides what follows it; outside of texts JSON has none.
 _STRUCTURE: Final = re.compile(rb'\\.|["\[\]{}:,]', re.DOTALL)
 _BLANKS: Final = b" \t\r\n"
@@ -70,7 +70,7 @@ def decode(text: bytes | msgspec.Raw | str) -> Any:
     try:
         return _decode_any(text if isinstance(text, str) else bytes(text).decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError as error:
-        raise NotJSONError(f"not valid JSON (after byte {error.start}: no UTF-8)") from None
+        raise NotJSONError(f"not valid JSON (after byte {error.start}: not UTF-8)") from None
     except json.JSONDecodeError as error:
         valid = len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))
         raise NotJSONError(f"not valid JSON (after byte {valid}: {error.msg.rstrip(': ')})") from None

@@ -24,7 +24,7 @@ _LAST_WORD_SECONDS = 0.5
 _WRITABLE = getattr(select, "PIPE_BUF", 512)
 
 
-def write(number: int, data: bytes, limit: Callable[[float], float]) -> None:
+def write(descriptor: int, data: bytes, limit: Callable[[float], float]) -> None:
     """Write all of `data` to a descriptor; `limit` says until when to try, given when some was written last.
 
     Both on the monotonic clock. What goes out without waiting is tried once in any case.
@@ -34,13 +34,13 @@ def write(number: int, data: bytes, limit: Callable[[float], float]) -> None:
         OSError: It cannot be written.
     """
     poll = select.poll()
-    poll.register(number, select.POLLOUT)
+    poll.register(descriptor, select.POLLOUT)
     left = memoryview(data)
     last = time.monotonic()
     while left:
         patience = limit(last) - time.monotonic()
         if poll.poll(1000 * max(0.0, min(patience, _LOOK_SECONDS))):
-            left = left[os.write(number, left[:_WRITABLE]) :]
+            left = left[os.write(descriptor, left[:_WRITABLE]) :]
             last = time.monotonic()
         if left and patience <= 0:
             raise BlockingIOError(errno.EAGAIN, "it is not read")
@@ -58,17 +58,17 @@ def bound_stderr() -> None:
 class _Stderr(io.RawIOBase):
     """Unbuffered stderr. What is not read in time is omitted; a note takes its place once stderr is read again."""
 
-    def __init__(self, number: int, patience: float = PATIENCE_SECONDS) -> None:
-        self._number = number
+    def __init__(self, descriptor: int, patience: float = PATIENCE_SECONDS) -> None:
+        self._descriptor = descriptor
         self._patience = patience
         self._lost = 0
         self._one_at_a_time = threading.Lock()
 
     def fileno(self) -> int:
-        return self._number
+        return self._descriptor
 
     def isatty(self) -> bool:
-        return os.isatty(self._number)
+        return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
         return True
@@ -77,7 +77,7 @@ class _Stderr(io.RawIOBase):
         with self._one_at_a_time:
             note = f"({self._lost} bytes are missing here: stderr was not read)\n" if self._lost else ""
             try:
-                write(self._number, note.encode() + bytes(data), self._limit)
+                write(self._descriptor, note.encode() + bytes(data), self._limit)
             except BlockingIOError:
                 self._lost += len(data)
             else:

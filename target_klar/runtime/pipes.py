@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 CHUNK = 1 << 18
+MAX_LINE = 64 << 20
+"""The bytes of the longest line that is read."""
 _LAST_STATE_SECONDS = 0.25
 
 
@@ -59,7 +61,7 @@ class Wakeup:
         poll.register(self._receiver, select.POLLIN)
         if incoming is not None:
             poll.register(incoming, select.POLLIN)
-        ready = {number for number, _ in poll.poll(1000 * timeout)}
+        ready = {descriptor for descriptor, _ in poll.poll(1000 * timeout)}
         if self._receiver.fileno() in ready:
             with suppress(BlockingIOError):
                 while self._receiver.recv(4096):
@@ -83,13 +85,13 @@ class Input:
         self._pumped: socket.socket | None = None
         self._trouble: Exception | None = None
         try:
-            self._number = pieces.fileno()  # type: ignore[union-attr]  # asked for just here
+            self._descriptor = pieces.fileno()  # type: ignore[union-attr]  # asked for just here
         except (io.UnsupportedOperation, AttributeError):
-            self._number = self._pump(pieces)
+            self._descriptor = self._pump(pieces)
 
     def fileno(self) -> int:
         """Return the descriptor that is watched."""
-        return self._number
+        return self._descriptor
 
     def read(self) -> bytes:
         """Return the next bytes, waiting for at least one; empty at the end.
@@ -98,7 +100,7 @@ class Input:
             FatalSyncError: It cannot be read, or not to its end.
         """
         try:
-            piece = self._pumped.recv(CHUNK) if self._pumped is not None else os.read(self._number, CHUNK)
+            piece = self._pumped.recv(CHUNK) if self._pumped is not None else os.read(self._descriptor, CHUNK)
         except OSError as error:
             self._trouble, piece = error, b""
         if not piece and self._trouble:
@@ -143,13 +145,13 @@ def write_line(line: bytes) -> None:
         OutputLostError: stdout is closed, or was not read for five minutes or, after a signal, in the grace period.
     """
     try:
-        number = sys.stdout.fileno()
+        descriptor = sys.stdout.fileno()
     except (io.UnsupportedOperation, AttributeError):
         sys.stdout.write(line.decode() + "\n")
         sys.stdout.flush()
         return
     try:
-        write(number, line + b"\n", _write_limit)
+        write(descriptor, line + b"\n", _write_limit)
     except OSError as error:
         msg = (
             f"A STATE could not be written to stdout ({error.strerror}). "

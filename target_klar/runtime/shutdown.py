@@ -41,7 +41,7 @@ def listen() -> None:
     threading.Thread(target=_hear, args=(receiver,), name="signals", daemon=True).start()
 
 
-def on_signal(*listeners: Callable[[], None]) -> None:
+def call_on_signal(*listeners: Callable[[], None]) -> None:
     """Have these called from another thread at a signal, or now if one has come; maybe twice."""
     _listeners.extend(listeners)
     if _received:

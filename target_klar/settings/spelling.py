@@ -17,10 +17,10 @@ def closest_match(name: str, known: Iterable[str]) -> str | None:
 
     Case, and `-` for `_`, do not count.
     """
-    names = {_fold(each): each for each in known}
-    matches = get_close_matches(_fold(name), names, n=1, cutoff=_SIMILARITY)
+    names = {_without_case_and_dashes(each): each for each in known}
+    matches = get_close_matches(_without_case_and_dashes(name), names, n=1, cutoff=_SIMILARITY)
     return names[matches[0]] if matches else None
 
 
-def _fold(name: str) -> str:
+def _without_case_and_dashes(name: str) -> str:
     return name.lower().replace("-", "_")

@@ -62,7 +62,7 @@ def likely_stream(name: str, columns: Iterable[str]) -> Contract | None:
     columns = list(columns)
     stream, sure = _named(name)
     contract = CONTRACTS.get(stream) if stream else None
-    if contract and (sure or _agrees(contract, columns)):
+    if contract and (sure or _has_main_field(contract, columns)):
         return contract
     folded = {fold(column) for column in columns}
     own = [each for each in CONTRACTS.values() if {fold(field) for field in _own_fields(each)} <= folded]
@@ -98,7 +98,7 @@ def _named(name: str) -> tuple[str | None, bool]:
     return None, False
 
 
-def _agrees(contract: Contract, columns: list[str]) -> bool:
+def _has_main_field(contract: Contract, columns: list[str]) -> bool:
     """Tell whether a column is what the stream is about: its lines, or its costs."""
     field = contract.unaggregated
     return any(fold(column) == fold(field) for column in columns) or bool(

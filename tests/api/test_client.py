@@ -71,7 +71,7 @@ def test_204_accepts() -> None:
 )
 def test_json_that_says_something_else_than_valid_stops_at_once_and_is_quoted(status: str, body: bytes) -> None:
     words = (
-        rf"^Unexpected answer from .*/refunds/json \(HTTP {status[:3]}\): {re.escape(body.decode())}\. "
+        rf"^Unexpected response from .*/refunds/json \(HTTP {status[:3]}\): {re.escape(body.decode())}\. "
         r"Check `refunds_api_version` \(12\.2022\) and `api_url`\.$"
     )
     with serve(answer(status, body)) as (url, received):
@@ -84,7 +84,9 @@ def test_json_that_says_something_else_than_valid_stops_at_once_and_is_quoted(st
 @pytest.mark.parametrize("body", [b"", b'{"status": "VALID"}', b"<html>"])
 def test_any_other_2xx_stops_at_once_and_is_quoted(status: int, body: bytes) -> None:
     shown = {b"": "an empty body", b"<html>": "an HTML page"}.get(body, body.decode())
-    words = rf"^Unexpected answer from .*/refunds/json \(HTTP {status}.*\): {re.escape(shown)}\. Check `refunds_api_ver"
+    words = (
+        rf"^Unexpected response from .*/refunds/json \(HTTP {status}.*\): {re.escape(shown)}\. Check `refunds_api_ver"
+    )
     with serve(answer(f"{status} Odd", body)) as (url, received):
         with pytest.raises(KlarError, match=words):
             submit(client_of(url))
@@ -152,11 +154,11 @@ def test_a_refusal_stays_one_whatever_its_text_is(body: bytes, content: Any) -> 
         (answer("409 Conflict", b"Not   now,\nplease"), r'HTTP 409\): plain text \("Not now, please"\)\. Check `'),
         (
             answer("409 Conflict", b'{"a": "b\\n"}'),
-            r'^Unexpected answer from .*\(HTTP 409\): {"a": "b\\n"}\. Check `refun',
+            r'^Unexpected response from .*\(HTTP 409\): {"a": "b\\n"}\. Check `refun',
         ),
         (
             answer("415 Unsupported Media Type"),
-            r"^Unexpected answer from .*\(HTTP 415\): an empty body\. Check `refunds_",
+            r"^Unexpected response from .*\(HTTP 415\): an empty body\. Check `refunds_",
         ),
         (
             answer("301 Moved", b"", "Location: /x"),
@@ -222,7 +224,7 @@ def test_no_coding_of_the_answer_is_asked_for() -> None:
 def test_what_is_no_answer_of_klars_is_no_verdict_and_the_error_says_why(raw: bytes, reason: str) -> None:
     with serve(raw) as (url, received):
         with pytest.raises(
-            KlarError, match=r"^refunds: no answer from Klar at .* Run again later; if it stays, check `api_url`\.$"
+            KlarError, match=r"^refunds: no usable response from .* Run again later; if it persists, check `api_url`\.$"
         ) as raised:
             submit(client_of(url, retry_timeout=0))
         assert len(received) == 1
@@ -271,12 +273,14 @@ def test_what_is_no_answer_of_klars_is_tried_again_and_the_notice_says_why() -> 
 
     assert (client.requests, client.retries) == (2, 1)
     (notice,) = notices
-    assert notice.startswith(f"refunds: no answer from Klar at {url}/12.2022/refunds/json (")
+    assert notice.startswith(f"refunds: no usable response from {url}/12.2022/refunds/json (")
     assert "(HTTP 503); next try in " in notice
 
 
 def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -> None:
-    words = r"^refunds: no answer from Klar at {}/12\.2022/refunds/json after \d attempts? in \d s \(connection refused"
+    words = (
+        r"^refunds: no usable response from {}/12\.2022/refunds/json after \d attempts? in \d s \(connection refused"
+    )
 
     with closed_port() as url, pytest.raises(KlarError, match=words.format(url)):
         submit(client_of(url, retry_timeout=2))
@@ -285,7 +289,8 @@ def test_a_port_where_nobody_listens_is_tried_until_the_limit_and_then_named() -
 def test_without_time_for_retries_there_is_one_attempt() -> None:
     with serve(answer("503 Service Unavailable")) as (url, received):
         with pytest.raises(
-            KlarError, match=r"after 1 attempt in \d s \(HTTP 503\)\. Run again later; if it stays, check `api_url`\.$"
+            KlarError,
+            match=r"after 1 attempt in \d s \(HTTP 503\)\. Run again later; if it persists, check `api_url`\.$",
         ):
             submit(client_of(url, retry_timeout=0))
         assert len(received) == 1
@@ -362,7 +367,7 @@ def test_a_retry_after_that_says_nothing_leaves_the_usual_wait(value: str) -> No
 )
 def test_an_answer_that_trickles_is_cut_and_is_no_answer(begins: bytes, trickle: bytes) -> None:
     def give_up() -> None:
-        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full answer within 1 s\)"):
+        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full response within 1 s\)"):
             submit(client_of(url, request_timeout=1, retry_timeout=0))
 
     with serve(Reply(begins, trickle)) as (url, _):
@@ -373,7 +378,7 @@ def test_an_answer_that_trickles_is_cut_and_is_no_answer(begins: bytes, trickle:
 
 def test_an_attempt_is_cut_in_its_own_time_though_a_longer_one_began_before() -> None:
     def give_up() -> None:
-        with pytest.raises(KlarError, match=r"\(no full answer within 1 s\)"):
+        with pytest.raises(KlarError, match=r"\(no full response within 1 s\)"):
             submit(client_of(url, request_timeout=1, retry_timeout=0))
 
     with serve(Reply(b"HTTP/1.1 201 Created\r\n", b"X-Slow: 1\r\n")) as (url, _), Attempt(60):
@@ -383,7 +388,7 @@ def test_an_attempt_is_cut_in_its_own_time_though_a_longer_one_began_before() ->
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_left_after_the_timeout() -> None:
     def give_up() -> None:
-        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full answer within 1 s\)"):
+        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full response within 1 s\)"):
             submit(client_of(url, request_timeout=1, retry_timeout=0))
 
     with serve(Reply(b"", stays=20)) as (url, _):
@@ -392,7 +397,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_left_after_the_t
 
 def test_a_server_that_does_not_read_the_body_is_left_after_the_timeout() -> None:
     def give_up() -> None:
-        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full answer within 1 s\)"):
+        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full response within 1 s\)"):
             client.submit(REFUNDS, REFUNDS.body([encode(refund("x" * 50_000_000))]))
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:
@@ -441,7 +446,7 @@ def test_a_name_with_four_silent_addresses_takes_the_time_of_one_attempt(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
     def give_up() -> None:
-        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full answer within 2 s\)"):
+        with pytest.raises(KlarError, match=r"after 1 attempt in \d s \(no full response within 2 s\)"):
             submit(client_of(f"http://localhost:{port}", request_timeout=2, retry_timeout=0))
 
     assert 1.9 < seconds(give_up) < 6
@@ -586,7 +591,7 @@ def test_a_status_that_is_no_object_with_200_stops_at_once_and_is_quoted(raw: by
     with serve(raw) as (url, received):
         with pytest.raises(
             KlarError,
-            match=r"^Unexpected answer from .*/refunds/status \(HTTP \d+\): (\[\]|{}|an empty body)\. Check `api",
+            match=r"^Unexpected response from .*/refunds/status \(HTTP \d+\): (\[\]|{}|an empty body)\. Check `api",
         ):
             client_of(url).status(REFUNDS)
         assert len(received) == 1
@@ -655,7 +660,7 @@ def test_no_proxy_sees_what_goes_to_this_machine(klar: Sandbox, name: str, monke
 )
 def test_the_token_is_in_no_exception_and_no_notice(raw: bytes) -> None:
     notices: list[str] = []
-    with serve(raw) as (url, _), pytest.raises(KlarError, match=r"Klar|redirects|token|answer") as raised:
+    with serve(raw) as (url, _), pytest.raises(KlarError, match=r"redirects|token|response") as raised:
         submit(client_of(url, retry_timeout=1, notices=notices))
 
     error: BaseException | None = raised.value

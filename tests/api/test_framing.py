@@ -72,13 +72,13 @@ def test_an_interim_answer_is_passed_over_and_the_final_one_counts(interim: byte
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        (b"", "the connection was closed before the end of the answer"),
-        (b"HTTP/1.1 20", "the connection was closed before the end of the answer"),
-        (CREATED, "the connection was closed before the end of the answer"),
-        (CREATED + b"X: y", "the connection was closed before the end of the answer"),
-        (CREATED + b"X: y\r\n", "the connection was closed before the end of the answer"),
-        (CREATED + b"Content-Length: 10\r\n\r\n{}", "the connection was closed before the end of the answer"),
-        (INTERIM[0], "the connection was closed before the end of the answer"),
+        (b"", "the connection was closed before the end of the response"),
+        (b"HTTP/1.1 20", "the connection was closed before the end of the response"),
+        (CREATED, "the connection was closed before the end of the response"),
+        (CREATED + b"X: y", "the connection was closed before the end of the response"),
+        (CREATED + b"X: y\r\n", "the connection was closed before the end of the response"),
+        (CREATED + b"Content-Length: 10\r\n\r\n{}", "the connection was closed before the end of the response"),
+        (INTERIM[0], "the connection was closed before the end of the response"),
         (b"SSH-2.0-OpenSSH\r\n", "malformed status line"),
         (b"HTTP/1.1 201 Created\n\n", "malformed status line"),
         (b"HTTP/1.1 201 Cre\rated\r\n\r\n", "malformed status line"),
@@ -115,9 +115,9 @@ def test_an_interim_answer_is_passed_over_and_the_final_one_counts(interim: byte
         (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}", "ambiguous body length"),
         (CREATED + b"Content-Length: 99999999\r\n\r\n", "endless body"),
         (CHUNKED + b"FFFFFFFF\r\n", "endless body"),
-        (CHUNKED, "the connection was closed before the end of the answer"),
-        (CHUNKED + b"0\r\n", "the connection was closed before the end of the answer"),
-        (CHUNKED + b"13\r\n" + VALID + b"\r\n", "the connection was closed before the end of the answer"),
+        (CHUNKED, "the connection was closed before the end of the response"),
+        (CHUNKED + b"0\r\n", "the connection was closed before the end of the response"),
+        (CHUNKED + b"13\r\n" + VALID + b"\r\n", "the connection was closed before the end of the response"),
         (CHUNKED + b"13\r\n" + VALID + b"0\r\n\r\n", "malformed end of a chunk"),
         (CHUNKED + b"+13\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
         (CHUNKED + b"0x13\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
@@ -128,13 +128,13 @@ def test_an_interim_answer_is_passed_over_and_the_final_one_counts(interim: byte
         (CHUNKED + b"13;\0\r\n" + VALID + b"\r\n0\r\n\r\n", "malformed chunk size"),
         (CHUNKED + b"\r\n", "malformed chunk size"),
         (CHUNKED + b"0\r\nX y\r\n\r\n", "malformed header line"),
-        (ACCEPTED + b"H", "more than one answer"),
-        (ACCEPTED + ACCEPTED, "more than one answer"),
-        (CHUNKED + b"0\r\n\r\n\r\n", "more than one answer"),
+        (ACCEPTED + b"H", "more than one response"),
+        (ACCEPTED + ACCEPTED, "more than one response"),
+        (CHUNKED + b"0\r\n\r\n\r\n", "more than one response"),
     ],
 )
 def test_an_answer_that_breaks_the_rules_is_none_and_the_message_says_which(raw: bytes, why: str) -> None:
-    words = rf"^refunds: no answer from Klar at .* after 1 attempt in \d s \({re.escape(why)}\)\. Run again later; if "
+    words = rf"^refunds: no usable response from .* after 1 attempt in \d s \({re.escape(why)}\)\. Run again later; if "
     for client in (
         lambda url: submit(client_of(url, retry_timeout=0)),
         lambda url: client_of(url, retry_timeout=0).status(REFUNDS),
@@ -181,13 +181,13 @@ def test_no_answer_is_read_as_that_of_the_next_request(surplus: bytes) -> None:
 
     with serve(choose=reply) as (url, received):
         client = client_of(url, retry_timeout=0)
-        with pytest.raises(KlarError, match="more than one answer"):
+        with pytest.raises(KlarError, match="more than one response"):
             submit(client)
         assert submit(client, refund("R-2")).verdict is Verdict.ACCEPTED
         assert [request.connection for request in received] == [1, 2]
 
 
-CLOSED = re.escape("the connection was closed before the end of the answer")
+CLOSED = re.escape("the connection was closed before the end of the response")
 
 
 def stale(*later: Reply, keeps: float = 5) -> Callable[[Request], Reply]:

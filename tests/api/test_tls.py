@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KLAR = "https://klar.example"
 """An address that nothing is asked for but the proxy: loopback never goes through one."""
-NO_TIME = r"after 1 attempt in \d s \(no full answer within 1 s\)"
+NO_TIME = r"after 1 attempt in \d s \(no full response within 1 s\)"
 SECRET = "proxy-password-91d3"
 
 
@@ -181,10 +181,10 @@ def test_a_handshake_that_trickles_is_left_in_time() -> None:
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        (b"HTTP/1.1 200 OK\r\n", "the connection was closed before the end of the answer"),
-        (b"HTTP/1.1 200 OK\r\nX: y", "the connection was closed before the end of the answer"),
+        (b"HTTP/1.1 200 OK\r\n", "the connection was closed before the end of the response"),
+        (b"HTTP/1.1 200 OK\r\nX: y", "the connection was closed before the end of the response"),
         (b"HTTP/1.1 200 OK\n\n", "malformed status line"),
-        (b"HTTP/1.1 103 Early\r\n\r\n", "the connection was closed before the end of the answer"),
+        (b"HTTP/1.1 103 Early\r\n\r\n", "the connection was closed before the end of the response"),
     ],
 )
 def test_no_tunnel_opens_by_half_an_answer(raw: bytes, why: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -293,8 +293,8 @@ def test_what_is_too_large_or_refused_by_somebody_else_stops_before_it_and_rejec
     bisection, _ = isolate(klar, sent, verified=verified)
 
     assert bisection.stopped is not None
-    assert bisection.stopped[0] == bad
-    assert "413" in bisection.stopped[1] if style == "too-large" else "an HTML page" in bisection.stopped[1]
+    assert bisection.stopped.position == bad
+    assert ("413" if style == "too-large" else "an HTML page") in bisection.stopped.why
     assert (bisection.rejected, bisection.all_rejected) == ({}, False)
     assert set(range(bad)) <= bisection.accepted
     assert klar.requests <= 25
@@ -343,6 +343,21 @@ def test_past_the_room_nothing_to_the_right_is_sent_any_more() -> None:
     assert min(bisection.rejected) == 10
     assert bisection.accepted == set(range(10))
     assert klar.requests < 20
+
+
+@pytest.mark.parametrize("remaining", [0, 1])
+@pytest.mark.parametrize("style", TELLING)
+def test_once_a_record_is_known_to_stop_the_run_none_behind_it_is_sent(style: str, remaining: int) -> None:
+    sent = [numbered_refund(number) for number in range(64)]
+    bad = [20, 40]
+    klar = Klar({f"R{number}" for number in bad}, [style])
+    bisection = Bisection(sent, "id", remaining=remaining, verified=True)
+    while segment := bisection.next():
+        known = sorted(bisection.rejected)[remaining:]
+        assert not known or max(segment.positions) < known[0]
+        bisection.apply(segment, klar([sent[position] for position in segment.positions]))
+
+    assert {*range(bad[remaining])} - {*bad} <= bisection.accepted
 
 
 @pytest.mark.parametrize("style", TELLING)

@@ -253,9 +253,10 @@ def test_a_first_batch_that_klar_rejects_stops_the_run_with_klars_own_reason(
     assert (ended.code, ended.states, rejects.read_bytes()) == (1, [], b"")
     (error,) = ended.errors
     assert error.startswith(
-        f"Klar rejected all {size} records of the first batch of refunds, in smaller requests too (15 in"
+        "Klar rejected the first batch of refunds, and each part of it that was sent alone "
+        f"({size} records, 15 requests): "
     )
-    assert "m-17. Nothing was stored." in error
+    assert "m-17. No record of refunds was stored." in error
     assert posts == [size, *[size // 2] * 2, *[size // 4] * 4, *[1] * 8]
 
 
@@ -333,8 +334,7 @@ def test_a_mapping_that_breaks_every_row_stops_after_the_limit_with_the_state_fr
     assert (ended.code, ended.states, stored(klar)) == (1, ["before"], {"A"})
     assert [each["record"]["id"] for each in read(rejects)[1:]] == [f"R{number}" for number in range(7)]
     (said,) = ended.errors
-    assert "7 others were rejected" in said
-    assert "rejects_limit" in said
+    assert "`rejects_limit` (7) is reached" in said
 
 
 def test_a_hundred_records_may_be_set_aside_and_no_more_unless_it_is_set_otherwise(
@@ -651,10 +651,25 @@ def test_rejects_fail_the_run_where_asked_with_everything_else_stored_and_acknow
     ended = run(klar, lines, rejects_path=str(rejects), fail_on_rejects=fails)
     assert (ended.code, ended.states, set(klar.refunds)) == (int(fails), ["last"], {"a", "b"})
     told = (
-        f"fail_on_rejects: 1 record rejected and written to {rejects}; everything else is loaded and acknowledged. "
-        "Correct the mapping, and send the file again with `--input`."
+        f"fail_on_rejects: 1 record rejected, see {rejects}; everything else is loaded and acknowledged. Correct the "
+        "mapping, move the file away, and send it with `--input`."
     )
     assert ended.errors == [told] * fails
+
+    again = rejects.with_name("again.jsonl")  # as the line says
+    rejects.rename(again)
+    maps = {"refunds": {"quantity": "__NULL__", "lineItems": "[{'lineItemId': 'L', 'refundedQuantity': 2}]"}}
+    ended = run(klar, b"", "--input", str(again), rejects_path=str(rejects), fail_on_rejects=fails, stream_maps=maps)
+    assert (ended.code, ended.errors, set(klar.refunds)) == (0, [], {"a", "b", "bad"})
+
+
+def test_a_first_batch_that_klar_rejects_is_not_said_to_be_all_that_the_run_sent(klar: Sandbox) -> None:
+    klar.refuse, klar.refuse_style = lambda sent: "createdAt" in sent, "index"
+    lines = [COSTS_SCHEMA, cost_record("c"), REFUNDS_SCHEMA, *(refund_record(f"R{each}") for each in range(8))]
+    ended = run(klar, lines)
+    assert (ended.code, [*klar.transaction_costs], [*klar.refunds]) == (1, ["c"], [])
+    assert "(8 records, 1 request): " in ended.errors[0]
+    assert "No record of refunds was stored." in ended.errors[0]
 
 
 def test_a_run_that_may_fail_on_rejects_and_has_none_does_not(klar: Sandbox, rejects: Path) -> None:

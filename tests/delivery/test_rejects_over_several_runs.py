@@ -36,9 +36,9 @@ def send_again(klar: Sandbox, rejects: Path, **settings: Any) -> None:
     assert ended.code == 0, ended.err
 
 
-def begun(klar: Sandbox, rejects: Path) -> subprocess.Popen[bytes]:
+def begun(klar: Sandbox, rejects: Path, **more: Any) -> subprocess.Popen[bytes]:
     """A run that waits for more, after it has rejected a record and written the STATE behind it."""
-    settings = {"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 0}
+    settings = {"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 0} | more
     process = start(settings | {"rejects_path": str(rejects)})
     assert process.stdin is not None
     assert process.stdout is not None
@@ -266,3 +266,24 @@ def test_a_file_that_is_moved_away_during_the_run_stops_it_before_the_next_state
 
         assert (process.returncode, out) == (1, b"")
         assert b"was changed, replaced or removed during the run" in err
+
+
+def test_a_newer_version_that_cannot_be_written_ends_the_run_without_a_state_over_it(
+    klar: Sandbox, rejects: Path
+) -> None:
+    with begun(klar, rejects, batch_size_rows=2) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(line(refund_record("B")) + line(refund_record("C")) + line(state(2)))
+        process.stdin.flush()
+        assert process.stdout.readline() == b"2\n"  # so the next load is confirmed by a check of its own
+        with rejects.open("a") as file:  # as another program would
+            file.write("\n")
+        process.stdin.write(line(refund_record("A", 2)) + line(refund_record("D")) + line(state(3)))
+        process.stdin.write(line(refund_record("E")) + line(state(4)))
+        process.stdin.flush()
+        assert process.wait(30) == 1  # though a STATE is covered by what came behind it
+        out, err = process.communicate()
+
+    assert (out, set(klar.refunds)) == (b"", set("ABCDE"))
+    assert err.count(b"was changed, replaced or removed during the run") == 1

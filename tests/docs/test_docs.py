@@ -176,7 +176,7 @@ def test_the_readme_names_the_pythons_that_the_package_names() -> None:
     assert named == [(pythons[0], pythons[-1])]
 
 
-def test_contributing_names_every_room_of_the_package_and_nothing_else() -> None:
+def test_contributing_names_every_module_and_folder_of_the_package_and_nothing_else() -> None:
     package = Path(target_klar.__file__).parent
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"}
     listed = {

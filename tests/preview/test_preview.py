@@ -202,7 +202,7 @@ def test_plain_json_lines_are_previewed_with_their_streams_name() -> None:
         assert "It looks like CSV" in csv.errors[0]
     singer = run(None, [COSTS_SCHEMA], "--preview", "--stream", "Gebühren")
     assert (singer.code, singer.out) == (1, "")
-    assert "a Singer message, and under `--stream` each line is a record" in singer.errors[0]
+    assert "a Singer message: under `--stream` each line has to be a record" in singer.errors[0]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_refusal_names_the_key_as_text_shortened_and_on_one_line() -> None:
     def key(written: object) -> str | None:
         result = Conformer(REFUNDS).conform({**REFUND, "id": written, "createdAt": None})
         assert isinstance(result, Rejection)
-        return result.key
+        return result.label
 
     assert key(12) == "12"
     assert key("gid://shopify/Refund/1234567890123") == "gid://shopify/Refund/1234567890123"

@@ -483,7 +483,7 @@ def test_the_key_of_cogs_is_the_whole_one() -> None:
     assert ", such as 5301.0 (lineItemId L, sku S) [unmatchable_id]. " in warning
     result = Conformer(CONTRACTS["cogs"]).conform(cogs("5301", "many", sku="S"))
     assert isinstance(result, Rejection)
-    assert result.key == "5301 (sku S)"
+    assert result.label == "5301 (sku S)"
 
 
 @pytest.mark.parametrize("position", [0, 249, 250, 999])

@@ -295,8 +295,8 @@ def test_deleted_records_are_skipped_and_counted_and_said_once_a_stream(klar: Sa
     assert klar.refunds.keys() == {"kept", "alive", "coalesced"}
     assert klar.transaction_costs == {}
     assert ended.warnings == [
-        "refunds: 2 deleted records were skipped; set `hard_delete` to cancel them at Klar",
-        "transaction_costs: 1 deleted records were skipped",
+        "refunds: 2 deleted records skipped; set `hard_delete` to cancel them at Klar",
+        "transaction_costs: 1 deleted record skipped",
     ]
     counts = ended.counts("refunds")
     assert (counts["deleted"], counts["cancelled"], counts["stored"]) == (2, 1, 3)
@@ -310,7 +310,7 @@ def test_with_hard_delete_a_deleted_refund_is_cancelled_and_a_deleted_cost_stays
     assert klar.refunds["alive"]["lineItems"] != []
     assert klar.transaction_costs == {}
     assert ended.counts("refunds")["cancelled"] == 3
-    assert ended.warnings == ["transaction_costs: 1 deleted records were skipped"]
+    assert ended.warnings == ["transaction_costs: 1 deleted record skipped"]
 
 
 # Under stream maps
@@ -377,7 +377,7 @@ def test_a_deletion_under_a_map_that_lists_its_fields_is_skipped_and_not_sent_as
     lines = [SOURCE, row("alive"), row("gone", **{MARK: DELETION}), state(1)]
     ended = run(klar, lines, stream_maps={"returns": {"__alias__": "refunds"} | EXPLICIT})
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"alive"})
-    assert ended.warnings == ["refunds: 1 deleted records were skipped; set `hard_delete` to cancel them at Klar"]
+    assert ended.warnings == ["refunds: 1 deleted record skipped; set `hard_delete` to cancel them at Klar"]
 
 
 FILTERED = [
@@ -398,7 +398,7 @@ def test_deletions_that_a_filter_drops_are_counted_and_said_at_the_end_and_other
     ended = run(klar, FILTERED, stream_maps=maps, hard_delete=hard_delete)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"kept"})
     advice = "to let them pass, begin it with `record.get('_sdc_deleted_at') or`"
-    assert ended.warnings == [f"refunds: 2 deletions were dropped by `__filter__`; {advice}"]
+    assert ended.warnings == [f"refunds: 2 deletions dropped by `__filter__`; {advice}"]
     assert {"read": 4, "stored": 1, "filtered": 3, "deleted": 0, "rejected": 0}.items() <= ended.counts(
         "refunds"
     ).items()
@@ -463,8 +463,8 @@ def test_each_target_stream_of_one_source_counts_its_own_deletions_and_a_dropped
     costs = ended.counts("transaction_costs")
     assert (ended.counts("refunds")["deleted"], costs["deleted"], costs["filtered"]) == (0, 1, 1)
     assert ended.warnings == [
-        "transaction_costs: 1 deleted records were skipped",
-        "transaction_costs: 1 deletions were dropped by `__filter__`",
+        "transaction_costs: 1 deleted record skipped",
+        "transaction_costs: 1 deletion dropped by `__filter__`",
     ]
 
 
@@ -523,7 +523,7 @@ def test_an_order_keeps_its_lines_when_its_deletion_brings_none_and_the_run_says
     assert (ended.code, ended.states) == (0, [1])
     assert [len(each["lineItems"]) for each in klar.orders.values()] == [1]
     why = "they came without lines, and would have replaced the orders with nothing"
-    assert [text for text in ended.warnings if "deleted" in text] == [f"orders: 1 deleted records were skipped: {why}"]
+    assert [text for text in ended.warnings if "deleted" in text] == [f"orders: 1 deleted record skipped: {why}"]
 
 
 # Other marks

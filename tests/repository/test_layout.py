@@ -14,7 +14,7 @@ import target_klar
 PACKAGE = Path(target_klar.__file__).parent
 FILES = {file.relative_to(PACKAGE).with_suffix("").as_posix(): file for file in sorted(PACKAGE.rglob("*.py"))}
 
-ROOMS = {
+LAYERS = {
     "contract": "",
     "runtime": "",
     "sandbox": "",
@@ -23,7 +23,7 @@ ROOMS = {
     "delivery": "api contract records runtime",
     "settings": "api contract records",
     "mapping": "contract records",
-    "map_columns": "records settings",
+    "map_columns": "mapping records settings",
     "suggestions": "contract records",
     "batch_files": "records runtime",
     "input_forms": "records",
@@ -34,13 +34,12 @@ ROOMS = {
     "target": "api batch_files contract delivery lookahead map_columns mapping reader records runtime settings sinks "
     "source_streams suggestions",
     "progress": "",
-    "run": "delivery progress runtime settings source_streams target",
-    "preview": "contract delivery map_columns mapping reader records runtime settings source_streams suggestions "
-    "target",
+    "run": "delivery progress records runtime settings target",
+    "preview": "contract delivery map_columns mapping records runtime settings suggestions target",
     "cli": "api contract preview run runtime settings target",
     "__main__": "cli runtime",
 }
-"""The folders and the modules beside them, and which rooms each looks into: those above it in this table alone."""
+"""The folders and the modules beside them, and which of them each imports from: those above it in this table alone."""
 # The SDK hands every sink its target, so the sinks name the type of what makes them, and import nothing of it; the
 # progress of a load is that of the target that it is shown. A stream submits its batches, and a batch knows its stream.
 TYPE_ONLY = {
@@ -51,7 +50,7 @@ TYPE_ONLY = {
 }
 
 
-def room(name: str) -> str:
+def layer(name: str) -> str:
     return name.partition("/")[0]
 
 
@@ -69,15 +68,15 @@ def imports(name: str) -> set[str]:
 OURS = {f"target_klar/{name}.py" for name in FILES}
 
 
-def test_imports_between_rooms_run_in_one_direction() -> None:
+def test_imports_between_layers_run_in_one_direction() -> None:
     graph = {name: {other for other in imports(name) if (name, other) not in TYPE_ONLY} for name in FILES}
-    arrows = {(room(name), room(other)) for name in graph for other in graph[name] if room(name) != room(other)}
-    order = list(ROOMS)
+    arrows = {(layer(name), layer(other)) for name in graph for other in graph[name] if layer(name) != layer(other)}
+    order = list(LAYERS)
 
-    assert {room(name) for name in FILES} == {*ROOMS, "__init__"}
-    assert arrows == {(name, other) for name in ROOMS for other in ROOMS[name].split()}
+    assert {layer(name) for name in FILES} == {*LAYERS, "__init__"}
+    assert arrows == {(name, other) for name in LAYERS for other in LAYERS[name].split()}
     assert [(name, other) for name, other in arrows if order.index(other) >= order.index(name)] == []
-    TopologicalSorter(graph).prepare()  # raises CycleError where modules of a room import each other in a circle
+    TopologicalSorter(graph).prepare()  # raises CycleError where modules of a layer import each other in a circle
 
 
 def test_nothing_is_imported_inside_a_function_but_the_program_and_what_only_a_refusal_needs() -> None:

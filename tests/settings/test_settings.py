@@ -260,7 +260,7 @@ def test_every_setting_can_come_from_the_environment(klar: Sandbox, tmp_path: Pa
     assert "status_timeout_seconds is 0" in ended.err
     assert [json.loads(text)["record"]["id"] for text in rejects.read_text().splitlines()[1:]] == ["r-3"]
     assert ended.code == 1
-    assert "(`rejects_limit`)" in ended.errors[0]
+    assert "`rejects_limit` (1) is reached" in ended.errors[0]
 
 
 def test_null_means_the_default_and_settings_of_the_sdk_that_are_not_offered_have_no_effect(

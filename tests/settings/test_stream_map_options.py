@@ -234,7 +234,7 @@ def warned(klar: Sandbox, lines: list[Any], **maps: Any) -> list[str]:
 def test_a_map_whose_stream_never_came_is_named_at_once_and_at_the_end(klar: Sandbox) -> None:
     assert warned(klar, [REFUNDS_SCHEMA, *LINES], refund={MAPPER_FILTER_OPTION: "id == 'b'"}, junk="__NULL__") == [
         "refunds has no stream map. If the map of refund is meant for it, rename the map.",
-        "`stream_maps` has maps for streams that did not come: refund (did you mean refunds?), junk.",
+        "`stream_maps` has maps for streams that did not come: refund (did you mean refunds?), junk. Check the names.",
     ]
 
 

@@ -19,13 +19,13 @@ from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.mapping import mapped, registered
-from target_klar.records.conform import Conformer
+from target_klar.records.conform import Conformer, Rejection
 from target_klar.records.convert import Conversions
 from target_klar.records.explain import explain
 from target_klar.records.json_codec import decode
 from target_klar.sandbox import Sandbox
 from target_klar.settings.stream_maps import map_mistakes
-from target_klar.suggestions import advice, is_line, likely, likely_stream, map_for, missing, renaming
+from target_klar.suggestions import advice, columns_of_one_item, likely, likely_stream, map_for, missing, renaming
 
 if TYPE_CHECKING:
     from target_klar.contract.schema import Node
@@ -400,8 +400,8 @@ def test_columns_that_may_be_meant_are_named_nearest_first() -> None:
     assert likely(costs, "orderId", ["id", "order_customer_id", "shopify_order_id"]) == ["shopify_order_id"]
     assert likely(costs, "transactionCosts", ["fee_details", "stripe_fee", "fee"]) == ["fee", "stripe_fee"]
     assert missing(refunds, ["ID", "created_at"]) == ["lineItems"]
-    assert is_line("lineItems", refunds, ["Refund No", "Line Item", "Qty"]) == ["Line Item", "Qty"]
-    assert is_line("lineItems", refunds, ["Refund No", "product_id", "Qty"]) == []
+    assert columns_of_one_item("lineItems", refunds, ["Refund No", "Line Item", "Qty"]) == ["Line Item", "Qty"]
+    assert columns_of_one_item("lineItems", refunds, ["Refund No", "product_id", "Qty"]) == []
 
 
 def test_a_preview_prints_the_advice_and_a_map_that_loads_what_it_showed() -> None:
@@ -478,10 +478,9 @@ def test_whatever_records_hold_a_run_accepts_the_map_and_what_it_makes_converts(
         # A column without a value makes none; whatever there is can be sent.
         assert isinstance(result, dict), result
         values = {field: result[field] for field in made if field in result and result[field] not in (None, "", [], {})}
-        wrong = [
-            problem for problem in conformer.explain(conformer.convert(values)) if "is required" not in str(problem)
-        ]
-        assert wrong == []
+        outcome = conformer.conform(values)
+        problems = outcome.problems if isinstance(outcome, Rejection) else []
+        assert [problem for problem in problems if "is required" not in str(problem)] == []
 
 
 def test_the_small_cases_of_taps_and_files_are_previewed_without_a_guess() -> None:

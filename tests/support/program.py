@@ -59,8 +59,9 @@ class Ended:
     def counts(self, stream: str) -> dict[str, int]:
         """The counts in the last line about a stream."""
         last = [text for text in self.told("INFO") if text.startswith(f"{stream}: ") and " read, " in text][-1]
+        plural = {"request": "requests", "retry": "retries"}
         parts = (part.split(" ", 1) for part in last.partition(": ")[2].split(", "))
-        return {name: int(number) for number, name in parts if number.isdigit()}
+        return {plural.get(name, name): int(number) for number, name in parts if number.isdigit()}
 
     def said(self, text: str) -> list[str]:
         """The lines on stderr that hold a text."""
