@@ -237,8 +237,10 @@ class SourceStream:
 
     @property
     def lacks_mark(self) -> bool:
-        """Whether Klar could cancel its records, and neither its columns nor its maps have the mark of a deletion."""
-        return not deletion_fields(self._columns | self._seen) and any(route.lacks_mark for route in self.routes)
+        """Whether Klar could cancel its records, and neither its columns nor its maps name the mark of deletion."""
+        read = dict.fromkeys(column for each in self._expressions for column in each.columns)
+        known = deletion_fields(self._columns | self._seen | read)
+        return not known and any(route.lacks_mark for route in self.routes)
 
     def filter_warnings(self) -> Iterator[str]:
         """Yield a line for each of its filters that let no record pass."""
