@@ -364,13 +364,61 @@ def test_a_stream_that_is_like_none_of_klars_is_shown_all_the_same_and_stops_no_
     assert '{"stream_maps": {"visits": "__NULL__"}}' in out
 
 
-def test_no_value_of_a_customer_is_shown() -> None:
-    customer = {"id": 1, "email": "anna@customer.example"}
-    order = record("orders", id=1, created_at="2026-05-04", line_items=[], customer=customer)
-    out = preview([schema("orders"), order])
+CUSTOMER = {"id": 77, "first_name": "Anna", "last_name": "Muster", "email": "anna@customer.example"}
+ADDRESS = {
+    "name": "Anna Muster",
+    "street": "Hauptstr.",
+    "house_number": "5b",
+    "zip": "10115",
+    "city": "Berlin",
+    "phone": "+49 171 5550123",
+}
+ON_ONE_LINE = "Anna Muster, Hauptstr. 5b, 10115 Berlin, anna@customer.example, 0171-5550123"
+OF_THE_CUSTOMER = ["Anna", "Muster", "Hauptstr", "5b", "10115", "Berlin", "customer.example", "0171", "5550123"]
+"""Parts of each value that says who or where the customer is."""
 
-    assert "anna" not in out
-    assert "an object with 2 fields" in out
+
+@pytest.mark.parametrize("spoiled", [False, True], ids=["right", "rejected"])
+@pytest.mark.parametrize("stream", ["orders", "shop_orders"], ids=["Klar's stream", "a stream of the tap's"])
+def test_no_name_postal_address_mail_or_phone_of_a_customer_is_printed(stream: str, *, spoiled: bool) -> None:
+    """Each of them as a column, in an object, in JSON as text, in a list of lines and in the middle of a text."""
+    order = record(
+        stream,
+        id="A-1001",
+        created_at="10115" if spoiled else "2026-05-04T09:30:00Z",
+        line_items=[
+            {"id": "L-1", "quantity": "0171-5550123" if spoiled else 2, "shipped_to": ADDRESS, "note": ON_ONE_LINE}
+        ],
+        customer=CUSTOMER,
+        shipping_address=ADDRESS,
+        billing_address=json.dumps(ADDRESS),
+        customer_name="Anna Muster",
+        street="Hauptstr. 5b",
+        postal_code="10115",
+        zip_or_postal_code=10115,
+        city="Berlin",
+        email="anna@customer.example",
+        phone="+49 171 5550123",
+        note=ON_ONE_LINE,
+    )
+    ended = invoke("--preview", lines=[schema(stream), order, order, state(1)])
+    printed = ended.out + ended.err
+
+    assert ended.code == 0, ended.err
+    assert [text for text in OF_THE_CUSTOMER if text in printed] == []
+    assert "A-1001" in printed, "what is no customer's is shown"
+    for column in (
+        "customer",
+        "shipping_address",
+        "billing_address",
+        "street",
+        "postal_code",
+        "city",
+        "email",
+        "phone",
+    ):
+        assert f"|{column} " in ended.out, "each column is shown, by its name"
+    assert f"{2 * spoiled} of 2 would be rejected" in ended.out
 
 
 @pytest.mark.parametrize(

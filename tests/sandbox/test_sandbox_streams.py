@@ -9,10 +9,9 @@ import pytest
 from calls import call, post
 from klar_objects import cost, order, order_line, refund
 
-from target_klar.sandbox import Sandbox
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from target_klar.sandbox import Sandbox
+
 
 ORDER = order("1", order_line("L"))
 
@@ -67,12 +66,6 @@ CASES = {
         bare=True,
     ),
 }
-
-
-@pytest.fixture
-def klar() -> Iterator[Sandbox]:
-    with Sandbox() as local:
-        yield local
 
 
 @pytest.mark.parametrize("stream", CASES)

@@ -12,8 +12,6 @@ from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, re
 from program import start
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from target_klar.sandbox import Sandbox
 
 KEPT = "The last STATE written covers 1 of the 1 records read."
@@ -119,32 +117,6 @@ def test_a_singer_message_that_is_wrong_is_not_taken_for_a_row(klar: Sandbox, fi
     (error,) = run(klar, [first]).errors
     assert error.startswith("Line 1 of the input: ")
     assert "--stream" not in error
-
-
-def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
-    bad = ['"text"', "5", "null", "[1]", "true"]
-    lines = [
-        REFUNDS_SCHEMA,
-        refund_record("a"),
-        state(1),
-        *(f"{RECORD}{value}}}" for value in bad),
-        refund_record("z"),
-        state(2),
-    ]
-    stopped = run(klar, lines)
-    assert (stopped.code, stopped.states, set(klar.refunds)) == (1, [1], {"a"})
-    assert stopped.errors == [
-        (
-            "target-klar rejected refunds (no key, record 2 of the run): record must be an object (found text "
-            "of 4 characters). The run stops before this record. Set `rejects_path` to write rejected records to a "
-            "file and continue. "
-            "The last STATE written covers 1 of the 2 records read."
-        )
-    ]
-    rejects = tmp_path / "rejects.jsonl"
-    ended = run(klar, lines, rejects_path=str(rejects))
-    assert (ended.code, ended.states, set(klar.refunds)) == (0, [2], {"a", "z"})
-    assert [json.loads(text)["record"] for text in rejects.read_text().splitlines()[1:]] == list(map(json.loads, bad))
 
 
 def test_blank_lines_line_ends_and_a_missing_last_one_make_no_difference(klar: Sandbox) -> None:
