@@ -115,7 +115,7 @@ def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(tables:
         (REFUNDS_FILE, "Summe", "Total", "Not a time such as 04.05.2026 09:30: an empty cell, or no such column"),
         (REFUNDS_FILE, "04.01.2026", "04.01.26", "Not a time such as 04.05.2026 09:30: 04.01.26"),
         (REFUNDS_FILE, "04.01.2026", "01/04/2026", "Not a time such as 04.05.2026 09:30: 01/04/2026"),
-        (REFUNDS_FILE, "1.000,25", "1.000", "Can be read in two ways: 1.000"),
+        (REFUNDS_FILE, "1.000,25", "1.000", "total_row_and_german_times.csv: Menge can be read in two ways: 1.000"),
         (REFUNDS_FILE, "00103", "00101", "Refund 00017: line item 00101 comes twice"),
         (
             REFUNDS_FILE,
