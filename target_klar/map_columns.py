@@ -15,7 +15,7 @@ from singer_sdk.mapper import CustomStreamMap
 from target_klar.mapping import expressions
 from target_klar.records.formatting import shorten
 from target_klar.settings.spelling import closest_match
-from target_klar.settings.stream_maps import FUNCTIONS, MODULES
+from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FILTER: Final = "__filter__"
 _RECORDS: Final = ("record", "_")
 _OF_THE_SDK: Final = {*_RECORDS, "config", "fake", "__stream_name__", "__original_stream_name__"}
-_CALLED: Final = FUNCTIONS | MODULES
+_CALLED: Final = (FUNCTIONS | MODULES) - CONTAINERS  # a bare `list` or `set` is a column
 _OF_A_DICT: Final = {name for name in dir(dict) if not name.startswith("__")}
 _OF_SINGER: Final = "_sdc_"
 _MAX_NAMED: Final = 12

@@ -74,9 +74,7 @@ class PlainRoute:
             self._convert_next = _CONVERTED_AFTER_ONE
         read = decode(record)
         outcome = stream.conformer.conform(read, self._removed)
-        if isinstance(outcome, Rejection):
-            outcome = self._source_key.named(outcome, read)
-        elif isinstance(outcome, Conformed) and not outcome.cancels:
+        if isinstance(outcome, Conformed) and not outcome.cancels:
             stream.other_marks.add(self._source_stream, read)
         stream.add(outcome, self._source_stream, line, self._source_key(read))
 
@@ -138,8 +136,6 @@ class MappedRoute:
             outcome = stream.conformer.conform(made)
             if isinstance(outcome, Conformed) and not outcome.cancels:
                 stream.other_marks.add(self._source_stream, read, made)
-        if isinstance(outcome, Rejection):
-            outcome = self._source_key.named(outcome, read)
         stream.add(outcome, self._source_stream, line, self._source_key(read))
 
     def _count_failed(self, record: dict[str, Any]) -> None:
@@ -172,13 +168,6 @@ class _SourceKeyReader:
         return SourceKey(
             self._source_stream, self._columns, tuple(_brief(record.get(column)) for column in self._columns)
         )
-
-    def named(self, rejection: Rejection, record: object) -> Rejection:
-        """Return a rejection with the tap's own key where Klar's is not known."""
-        if rejection.key is not None or not isinstance(record, dict) or not self._columns:
-            return rejection
-        own = {column: record.get(column) for column in self._columns}
-        return rejection if None in own.values() else rejection._replace(source_key=own)
 
 
 def _brief(value: object) -> object:
@@ -237,8 +226,10 @@ class SourceStream:
 
     @property
     def lacks_mark(self) -> bool:
-        """Whether Klar could cancel its records, and neither its columns nor its maps have the mark of a deletion."""
-        return not deletion_fields(self._columns | self._seen) and any(route.lacks_mark for route in self.routes)
+        """Whether Klar could cancel its records, and neither its columns nor its maps name the mark of deletion."""
+        read = dict.fromkeys(column for each in self._expressions for column in each.columns)
+        known = deletion_fields(self._columns | self._seen | read)
+        return not known and any(route.lacks_mark for route in self.routes)
 
     def filters_that_dropped_all(self) -> Iterator[str]:
         """Yield a line for each of its filters that let no record pass."""

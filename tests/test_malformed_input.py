@@ -169,6 +169,7 @@ def test_messages_that_mean_nothing_here_are_ignored(klar: Sandbox) -> None:
 
 
 MARKED = schema("refunds", _sdc_deleted_at={})
+BY_MARK = "bool(record.get('_sdc_deleted_at') or id)"
 COSTS_VERSION = {"type": "ACTIVATE_VERSION", "stream": "transaction_costs", "version": 1}
 
 
@@ -179,6 +180,8 @@ COSTS_VERSION = {"type": "ACTIVATE_VERSION", "stream": "transaction_costs", "ver
         ([REFUNDS_SCHEMA], {"hard_delete": False}, False),
         ([MARKED], {"hard_delete": True}, False),  # as of a tap that reads a log, and says what is deleted
         ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": {"_sdc_deleted_at": "None"}}}, False),
+        ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": {"__filter__": BY_MARK}}}, False),
+        ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": {"__filter__": "bool(id)"}}}, True),
         ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": "__NULL__"}}, False),
         ([COSTS_SCHEMA, COSTS_VERSION, MARKED], {"hard_delete": True}, False),  # no cost can be cancelled
         ([], {"hard_delete": True}, False),  # of no stream at all

@@ -41,7 +41,7 @@ ZERO_QUANTITIES: Final = Rule(
 )
 
 REFUND: Final = closed(
-    "What was refunded of one order at one time.",
+    "What was refunded of one order at one time, in pieces: Klar takes no amounts.",
     ["id", "createdAt", "lineItems"],
     id=not_a_placeholder(key("unique; sent again, the refund replaces the one that Klar has")),
     createdAt=with_rules(time("when the refund was made"), IMPLAUSIBLE_TIME),

@@ -138,8 +138,9 @@ class Stream:
         elif isinstance(outcome, Deleted):
             self._skip_deleted(outcome, number, source_stream, line, source_key)
         else:
-            named = describe_key(outcome.source_key or {})
-            origin = Origin(source_stream, members(line)["record"], number, named)
+            record = members(line)["record"]
+            named = describe_key(source_key.read_again(record)) if source_key and outcome.label is None else ""
+            origin = Origin(source_stream, record, number, named)
             self._dispatcher.reject(self, outcome.key, outcome.problems, origin, label=outcome.label)
 
     def _skip_deleted(

@@ -83,7 +83,7 @@ class Tally:
     _reasons: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, outcome: Outcome, line: bytes | None, key_field: str) -> None:
+    def add(self, outcome: Outcome, line: bytes | None, key_field: str, source_key: SourceKey | None = None) -> None:
         """Count what a record becomes; `line` is the tap's, or None where what Klar gets is what the tap wrote."""
         self.read += 1
         self.counts[type(outcome)] += 1
@@ -91,10 +91,7 @@ class Tally:
             record = members(line)["record"] if line is not None else cast("Conformed", outcome).text
             self.first[RECORDS_SHOWN - 1 :] = [(self.read, decode(record), outcome)]
         if isinstance(outcome, Rejection):
-            own = ", ".join(
-                f"{shorten(name)} {shown(value, name)}" for name, value in (outcome.source_key or {}).items()
-            )
-            key = own or "one without a key" if outcome.label is None else shown(outcome.label, key_field)
+            key = _without_key(line, source_key) if outcome.label is None else shown(outcome.label, key_field)
             for problem in outcome.problems:
                 reason, found = shown_problem(problem)
                 if reason in self._reasons or len(self._reasons) < _MAX_REASONS:
@@ -121,6 +118,14 @@ class Tally:
             yield f"{self.counts[Deleted]:,} {of} skipped: deleted at the source"
 
 
+def _without_key(line: bytes | None, source_key: SourceKey | None) -> str:
+    """Return what a record without Klar's key is called: by the tap's own key, if it has that."""
+    own = source_key.read_again(members(line)["record"]) if line is not None and source_key is not None else {}
+    if not own or None in own.values():
+        return "one without a key"
+    return ", ".join(f"{shorten(name)} {shown(value, name)}" for name, value in own.items())
+
+
 class TalliedStream(Stream):
     """One of Klar's streams that keeps a tally of each source stream."""
 
@@ -133,7 +138,7 @@ class TalliedStream(Stream):
         self, outcome: Outcome, source_stream: str, line: bytes | None, source_key: SourceKey | None = None
     ) -> None:
         """Add what a record became, and count it."""
-        self.tallies.setdefault(source_stream, Tally()).add(outcome, line, self.contract.key)
+        self.tallies.setdefault(source_stream, Tally()).add(outcome, line, self.contract.key, source_key)
         super().add(outcome, source_stream, line, source_key)
 
 

@@ -71,8 +71,6 @@ class Rejection(NamedTuple):
     problems: list[Problem]
     key: str | None = None
     """As `Conformed` has it; None where it cannot be read."""
-    source_key: Mapping[str, object] | None = None
-    """The tap's own key, by column, where there is no other to name the record by."""
 
 
 class Deleted(NamedTuple):

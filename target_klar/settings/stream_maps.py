@@ -34,7 +34,8 @@ _OF_A_MAP = (
     MAPPER_SOURCE_OPTION,
 )
 _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
-FUNCTIONS = frozenset({*DEFAULT_FUNCTIONS, "md5", "sha256", "bool"})
+CONTAINERS = frozenset({"dict", "list", "set", "tuple"})
+FUNCTIONS = CONTAINERS | {*DEFAULT_FUNCTIONS, "md5", "sha256", "bool"}
 MODULES = frozenset({"datetime", "json"})
 """What an expression can call by its name, and the modules whose functions it can: those of `CustomStreamMap`."""
 

@@ -178,7 +178,7 @@ def test_a_function_that_maps_do_not_have_stops_the_run_at_its_start_with_those_
         (told,) = map_mistakes({"refunds": {field: expression}})
         assert told == (
             f"`stream_maps.refunds.{field}` calls {name[1]}(), which stream maps do not have. The functions are bool, "
-            "float, int, md5, rand, randint, sha256, str, and those of datetime and json."
+            "dict, float, int, list, md5, rand, randint, set, sha256, str, tuple, and those of datetime and json."
         )
 
 
@@ -187,7 +187,7 @@ def test_every_function_that_the_sdk_has_passes_and_so_do_methods() -> None:
     mapper.register_raw_stream_schema("refunds", {"properties": {}}, [])
     (of_sdk,) = mapper.stream_maps["refunds"]
     assert isinstance(of_sdk, CustomStreamMap)
-    assert set(of_sdk.functions) == FUNCTIONS | MODULES
+    assert set(of_sdk.expr_evaluator.functions) == FUNCTIONS | MODULES
     calls = [f"{name}(id)" for name in FUNCTIONS] + [
         "json.loads(id)",
         "id.split('/')[0]",
