@@ -17,7 +17,7 @@ from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
 
@@ -48,7 +48,7 @@ class PlainRoute:
         self._source_stream = source_stream
         self._stream = stream
         self._removed = removed
-        self._source_key = _SourceKeyReader(source_stream, keys, stream.contract)
+        self._source_key = _source_key_reader(source_stream, keys, stream.contract)
         self._convert_next = 0
 
     @property
@@ -76,7 +76,7 @@ class PlainRoute:
         outcome = stream.conformer.conform(read, self._removed)
         if isinstance(outcome, Conformed) and not outcome.cancels:
             stream.other_marks.add(self._source_stream, read)
-        stream.add(outcome, self._source_stream, line, self._source_key(read))
+        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
 
 
 class MappedRoute:
@@ -96,7 +96,7 @@ class MappedRoute:
         self._source_stream = source_stream
         self._stream = stream
         self._definitions = definitions
-        self._source_key = _SourceKeyReader(source_stream, keys, stream.contract, set_by(definitions))
+        self._source_key = _source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
 
     @property
     def name(self) -> str:
@@ -136,7 +136,7 @@ class MappedRoute:
             outcome = stream.conformer.conform(made)
             if isinstance(outcome, Conformed) and not outcome.cancels:
                 stream.other_marks.add(self._source_stream, read, made)
-        stream.add(outcome, self._source_stream, line, self._source_key(read))
+        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
 
     def _count_failed(self, record: dict[str, Any]) -> None:
         """Count a record that the map fails on: its filter may have let it pass, or have failed itself."""
@@ -152,22 +152,20 @@ def _can_cancel(stream: Stream) -> bool:
     return bool(stream.contract.cancels_by or stream.contract.cancelled_at)
 
 
-class _SourceKeyReader:
-    """Reads the tap's own key from a record, if it is not Klar's, or a map may have `made` that."""
+def _source_key_reader(
+    source_stream: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()
+) -> Callable[[object], SourceKey | None] | None:
+    """Return what reads the tap's own key from a record; None if it is Klar's, unless a map may have `made` that."""
+    ours = {fold(name) for name in (contract.key, *contract.also_key)}.difference(map(fold, made))
+    if {fold(column) for column in columns} <= ours:
+        return None
 
-    def __init__(
-        self, source_stream: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()
-    ) -> None:
-        self._source_stream = source_stream
-        ours = {fold(name) for name in (contract.key, *contract.also_key)}.difference(map(fold, made))
-        self._columns = () if {fold(column) for column in columns} <= ours else tuple(columns)
-
-    def __call__(self, record: object) -> SourceKey | None:
-        if not self._columns or not isinstance(record, dict):
+    def read(record: object) -> SourceKey | None:
+        if not isinstance(record, dict):
             return None
-        return SourceKey(
-            self._source_stream, self._columns, tuple(_brief(record.get(column)) for column in self._columns)
-        )
+        return SourceKey(source_stream, tuple(columns), tuple(_brief(record.get(column)) for column in columns))
+
+    return read
 
 
 def _brief(value: object) -> object:

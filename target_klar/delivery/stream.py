@@ -17,7 +17,7 @@ from target_klar.records.json_codec import members
 from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
@@ -190,7 +190,9 @@ class Stream:
         self.update_status(report.status)
         accepted = report.bisection.accepted
         self.stored += len(accepted)
-        entries = [entry for position, entry in enumerate(batch.entries.values()) if position in accepted]
+        entries: Collection[Entry] = batch.entries.values()
+        if len(accepted) < len(entries):
+            entries = [entry for position, entry in enumerate(entries) if position in accepted]
         self.cancelled += sum([entry.cancels for entry in entries])
         self.totals.add([entry.amounts for entry in entries])
         self.verified = self.verified or (bool(accepted) and report.error is None)

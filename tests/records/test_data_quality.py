@@ -15,6 +15,7 @@ import pytest
 from forked import run
 from messages import record, schema, state
 from msgspec import Raw
+from msgspec.structs import replace
 from rejects_file import records
 from samples import SAMPLE
 from thoroughness import size
@@ -484,6 +485,22 @@ def test_the_key_of_cogs_is_the_whole_one() -> None:
     result = Conformer(CONTRACTS["cogs"]).conform(cogs("5301", "many", sku="S"))
     assert isinstance(result, Rejection)
     assert result.label == "5301 (sku S)"
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_asking_about_records_within_the_limits_of_the_rules_as_well_brings_the_same_lines(stream: str) -> None:
+    conformer, chance = Conformer(CONTRACTS[stream]), random.Random(f"limits {stream}")
+    right = [RIGHT[stream](chance) for _ in range(50)]
+    usual = sum(judged.is_narrow for each in right if isinstance(judged := conformer.conform(each), Conformed))
+    assert usual > 25
+    for name in [name for name, row in ROWS.items() if row[0] == stream]:
+        report, of_all = QualityReport(CONTRACTS[stream]), QualityReport(CONTRACTS[stream])
+        for each in [*right, *ROWS[name][1]]:
+            judged = conformer.conform(each)
+            if isinstance(judged, Conformed):
+                report.add(judged)
+                of_all.add(replace(judged, is_narrow=False))
+        assert report.lines() == of_all.lines(), name
 
 
 @pytest.mark.parametrize("position", [0, 249, 250, 999])
