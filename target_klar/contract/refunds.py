@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from target_klar.contract.quality import (
-    IMPLAUSIBLE_TIME,
-    SMALLEST,
-    UNMATCHABLE_ID,
-    Rule,
-    limited,
-    limited_field,
-    not_a_placeholder,
-    with_rules,
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, UNMATCHABLE_ID, limited, not_a_placeholder, with_rules
+from target_klar.contract.refund_rules import (
+    FRACTIONAL_QUANTITIES,
+    ORDER_NAME,
+    OWN_ID,
+    REPEATED_LINE_ITEM_ID,
+    SAME_LINE_ITEM_ID,
+    ZERO_QUANTITIES,
 )
 from target_klar.contract.schema import array, closed, key, number, text, time
 
@@ -30,6 +29,7 @@ REFUNDED_LINE_ITEM: Final = closed(
     lineItemId=with_rules(
         limited(text("the `id` of the line item in the order"), "empty_line_item_id", _EMPTY_LINE_ITEM_ID, minLength=1),
         UNMATCHABLE_ID,
+        ORDER_NAME,
     ),
     refundedQuantity=limited(number("pieces"), "negative_quantity", _NEGATIVE_QUANTITY, minimum=0),
     reasonDescriptor=text("why, in any words"),
@@ -37,29 +37,22 @@ REFUNDED_LINE_ITEM: Final = closed(
     processedAt=time("when the refund of the line was carried out"),
 )
 
-ZERO_QUANTITIES: Final = Rule(
-    "zero_quantities",
-    "no refunded piece on any line",
-    "Goodwill refunds have no pieces, but hardly half of all refunds are goodwill: check the column of "
-    "`refundedQuantity`.",
-    lambda refunds: [lines for lines in refunds if lines and not any(line.refundedQuantity for line in lines)],
-    narrowed=lambda node: (
-        node | {"minItems": 1, "items": limited_field(node["items"], "refundedQuantity", minimum=SMALLEST)}
+REFUND: Final = with_rules(
+    closed(
+        "What was refunded of one order at one time, in pieces: Klar takes no amounts.",
+        ["id", "createdAt", "lineItems"],
+        id=not_a_placeholder(key("unique; sent again, the refund replaces the one that Klar has")),
+        createdAt=with_rules(time("when the refund was made"), IMPLAUSIBLE_TIME),
+        updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
+        lineItems=with_rules(
+            array(REFUNDED_LINE_ITEM, "the refunded lines; an empty array cancels the refund"),
+            ZERO_QUANTITIES,
+            REPEATED_LINE_ITEM_ID,
+            SAME_LINE_ITEM_ID,
+            FRACTIONAL_QUANTITIES,
+        ),
     ),
-    counted=lambda refunds: sum(map(bool, refunds)),  # a cancelled one has no lines, and says nothing
-    share=0.5,
-    or_equal=True,
-)
-
-REFUND: Final = closed(
-    "What was refunded of one order at one time, in pieces: Klar takes no amounts.",
-    ["id", "createdAt", "lineItems"],
-    id=not_a_placeholder(key("unique; sent again, the refund replaces the one that Klar has")),
-    createdAt=with_rules(time("when the refund was made"), IMPLAUSIBLE_TIME),
-    updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
-    lineItems=with_rules(
-        array(REFUNDED_LINE_ITEM, "the refunded lines; an empty array cancels the refund"), ZERO_QUANTITIES
-    ),
+    OWN_ID,
 )
 
 

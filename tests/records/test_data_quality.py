@@ -46,6 +46,14 @@ def refund_of(line_item_id: object) -> Record:
     return refunded(lineItems=[LINE | {"lineItemId": line_item_id}])
 
 
+def lines_of(*ids: object, own: Iterable[object] = (), key: object = "R-1") -> Record:
+    """Return a refund with a line for each of these line items, with ids of their own if there are some."""
+    lines: list[Record] = [LINE | {"lineItemId": each} for each in ids]
+    for line, each in zip(lines, own, strict=False):
+        line["id"] = each
+    return refunded(key, lineItems=lines)
+
+
 def fee(key: object = "5300000123", amount: object = 1.25) -> Record:
     return {"orderId": key, "transactionCosts": amount}
 
@@ -144,6 +152,64 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a line item id with a blank inside": ("refunds", [refund_of("L 1")], ""),
     "a line item id with signs": ("refunds", [refund_of("10023/1|ä:#1001-e+")], ""),
     "a line item id of a version": ("refunds", [refund_of("v1.05")], ""),
+    # Lines of refunds that are not those of an order
+    "most line item ids are names of orders": (
+        "refunds",
+        many(3, lambda n: lines_of(f"#DE{n}" if n else "4711", key=n)),
+        "order_name",
+    ),
+    "two line item ids that are names of orders": ("refunds", many(2, lambda n: lines_of(f"#{n}", key=n)), ""),
+    "half of the line item ids are names of orders": (
+        "refunds",
+        many(4, lambda n: lines_of(f"#{n}" if n % 2 else f"{n}", key=n)),
+        "",
+    ),
+    "line item ids that begin with the name of the order": (
+        "refunds",
+        many(9, lambda n: lines_of(f"#{n}-1", f"#{n}-2", key=n)),
+        "",
+    ),
+    "two lines of one line item": ("refunds", [lines_of("1", "2", "1")], "repeated_line_item_id"),
+    "two lines of one line item, one of them with an id": (
+        "refunds",
+        [lines_of("1", "1", own=["a"])],
+        "",
+    ),
+    "two lines of one line item with one id": ("refunds", [lines_of("1", "1", own="aa")], "repeated_line_item_id"),
+    "two lines of one line item with ids": ("refunds", [lines_of("1", "1", own="ab")], ""),
+    "a line item that two refunds have": ("refunds", [lines_of("1", key="A"), lines_of("1", key="B")], ""),
+    "the order's id on each line, with ids": (
+        "refunds",
+        many(3, lambda n: lines_of(f"O{n}", f"O{n}", own="ab", key=n)),
+        "same_line_item_id",
+    ),
+    "the order's id on each line of two refunds": (
+        "refunds",
+        many(2, lambda n: lines_of(f"O{n}", f"O{n}", own="ab", key=n)),
+        "",
+    ),
+    "a row for each piece, in half of the refunds all of one line": (
+        "refunds",
+        many(40, lambda n: lines_of("1", "1" if n % 2 else "2", "1", own="abc", key=n)),
+        "",
+    ),
+    "one line each, all of them the same": ("refunds", many(40, lambda n: lines_of("1", own="a", key=n)), ""),
+    "the refund's own id": ("refunds", many(3, lambda n: lines_of(f"{n}", key=n)), "line_item_id_is_refund_id"),
+    "the refund's own id, twice": ("refunds", many(2, lambda n: lines_of(f"{n}", key=n)), ""),
+    "line items that count like refunds, and once meet": (
+        "refunds",
+        many(3, lambda n: lines_of(f"{2 * n}", key=n)),
+        "",
+    ),
+    "amounts as quantities": (
+        "refunds",
+        many(3, lambda n: refunded(n, 92.3, 19.95, 20)),
+        "fractional_quantities",
+    ),
+    "an amount as a quantity, once": ("refunds", [refunded("A", 92.3), refunded("B", 1), refunded("C", 2)], ""),
+    "two refunds of half a metre": ("refunds", [refunded("A", 0.5), refunded("B", 0.5)], ""),
+    "half of the refunds in metres": ("refunds", many(4, lambda n: refunded(n, 0.5 if n % 2 else 1)), ""),
+    "thousands of pieces": ("refunds", many(4, lambda n: refunded(n, 1_000 + n)), ""),
     # Times of refunds
     "a refund of the day after tomorrow": ("refunds", [refunded(createdAt=NOW + 2 * 86_400)], "implausible_time"),
     "a refund of tomorrow's time zone": ("refunds", [refunded(createdAt=NOW + 43_200)], ""),
@@ -423,9 +489,16 @@ def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of
     assert (judged.rejected, judged.lines) == ([], [])
 
 
-FOR_THE_WHOLE_RUN = {"zero_quantities", "negative_costs", "amounts_in_cents"}
+FOR_THE_WHOLE_RUN = {
+    *("zero_quantities", "negative_costs", "amounts_in_cents"),
+    *("same_line_item_id", "line_item_id_is_refund_id", "fractional_quantities"),
+}
 """Rules that a few records among many others do not meet."""
-OF_FEW = [name for name, (_, _, rule) in ROWS.items() if len(rule.split()) == 1 and rule not in FOR_THE_WHOLE_RUN]
+OF_FEW = [
+    name
+    for name, (_, _, rule) in ROWS.items()
+    if len(rule.split()) == 1 and rule not in FOR_THE_WHOLE_RUN and (rule != "order_name" or name == "an order's name")
+]
 
 
 @pytest.mark.parametrize("name", OF_FEW)
@@ -450,6 +523,15 @@ def test_a_mistake_of_a_whole_column_is_found_in_any_number_of_records(rule: str
     chance = random.Random(rule)
     spoil: dict[str, tuple[str, Callable[[Record], Record]]] = {
         "zero_quantities": ("refunds", lambda _: refunded(chance.randrange(10**9), 0)),
+        "same_line_item_id": (
+            "refunds",
+            lambda _: lines_of(*[f"{chance.random()}"] * 2, own="ab", key=f"{chance.random()}"),
+        ),
+        "line_item_id_is_refund_id": (
+            "refunds",
+            lambda _: lines_of(key := f"{chance.random()}", key=key),
+        ),
+        "fractional_quantities": ("refunds", lambda _: refunded(f"{chance.random()}", _cents(chance))),
         "negative_costs": ("transaction_costs", lambda each: each | {"transaction_costs": -_cents(chance)}),
         "amounts_in_cents": ("transaction_costs", lambda each: each | {"transaction_costs": int(_cents(chance) * 100)}),
     }

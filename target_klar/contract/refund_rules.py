@@ -1,0 +1,108 @@
+"""The data quality rules of a refund and its lines: what Klar would take and no shop can mean."""
+
+from __future__ import annotations
+
+import re
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from target_klar.contract.quality import SMALLEST, Rule, limited_field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_klar.contract.quality import Values
+
+_FEW: Final = 3
+"""How many refunds have to be there before something that may be chance in one of them is warned of."""
+_line_item_id: Final = attrgetter("lineItemId")
+
+# The id of a line
+
+_ORDER_NAME: Final = re.compile(r"#[A-Za-z]*\d+", re.ASCII)
+
+ORDER_NAME: Final = Rule(
+    "order_name",
+    "an order's name (`#1001`) as `lineItemId`",
+    "Klar matches refunds by the id of the order's line: map the column that has it.",
+    lambda ids: [each for each in ids if _ORDER_NAME.fullmatch(each)],
+    clean=lambda ids: "#" not in "".join(ids),
+    least=_FEW,
+    share=0.5,
+)
+
+# All lines
+
+
+def _alike(refunds: Values) -> list[Any]:
+    """Return the lines of those refunds in which two have one `lineItemId`."""
+    return [lines for lines in refunds if len(lines) > 1 and len({*map(_line_item_id, lines)}) < len(lines)]
+
+
+def _has_repeated(lines: Sequence[Any]) -> bool:
+    return len(lines) > len({(line.lineItemId, line.id) for line in lines})
+
+
+REPEATED_LINE_ITEM_ID: Final = Rule(
+    "repeated_line_item_id",
+    "two lines of one `lineItemId` that no `id` tells apart",
+    "No page of Klar's says whether it adds them up. If it is the id of the order, map that of its line; if not, give "
+    "each line an `id`, or add up their pieces.",
+    lambda refunds: [lines for lines in _alike(refunds) if _has_repeated(lines)],
+)
+SAME_LINE_ITEM_ID: Final = Rule(
+    "same_line_item_id",
+    "the same `lineItemId` on each of several lines",
+    "It looks like the id of the order: map that of its line.",
+    lambda refunds: [
+        lines for lines in _alike(refunds) if len({*map(_line_item_id, lines)}) == 1 and not _has_repeated(lines)
+    ],
+    counted=lambda refunds: sum([len(lines) > 1 for lines in refunds]),
+    least=_FEW,
+    share=0.5,
+)
+
+ZERO_QUANTITIES: Final = Rule(
+    "zero_quantities",
+    "no refunded piece on any line",
+    "Goodwill refunds have no pieces, but hardly half of all refunds are goodwill: check the column of "
+    "`refundedQuantity`.",
+    lambda refunds: [lines for lines in refunds if lines and not any(line.refundedQuantity for line in lines)],
+    narrowed=lambda node: (
+        node | {"minItems": 1, "items": limited_field(node["items"], "refundedQuantity", minimum=SMALLEST)}
+    ),
+    counted=lambda refunds: sum(map(bool, refunds)),  # a cancelled one has no lines, and says nothing
+    share=0.5,
+    or_equal=True,
+)
+
+_WHOLE: Final = frozenset(range(1_000))
+"""Whole quantities, as many as most refunds have: what is among them is not looked at."""
+
+
+def _are_mostly_fractions(lines: Sequence[Any]) -> bool:
+    return len([line for line in lines if line.refundedQuantity % 1]) * 2 > len(lines)
+
+
+FRACTIONAL_QUANTITIES: Final = Rule(
+    "fractional_quantities",
+    "fractions of pieces on most lines",
+    "They look like amounts: map the column that counts pieces. If you sell by weight or length, ignore the rule "
+    "(`ignore_quality_rules`).",
+    lambda refunds: [lines for lines in refunds if _are_mostly_fractions(lines)],
+    clean=lambda refunds: _WHOLE.issuperset([line.refundedQuantity for lines in refunds for line in lines]),
+    counted=lambda refunds: sum(map(bool, refunds)),
+    least=_FEW,
+    share=0.5,
+)
+
+# The whole refund
+
+OWN_ID: Final = Rule(
+    "line_item_id_is_refund_id",
+    "its own `id` as `lineItemId`",
+    "Klar matches refunds by the id of the order's line: map the column that has it.",
+    lambda refunds: [each for each in refunds if each.lineItems and each.lineItems[0].lineItemId == each.id],
+    least=_FEW,
+    share=0.5,
+)
