@@ -88,7 +88,7 @@ def likely(contract: Contract, field: str, columns: Iterable[str]) -> list[str]:
     return _likely_columns(f"{contract.stream}.{field}", columns)
 
 
-def columns_of_one_item(field: str, contract: Contract, columns: Collection[str]) -> list[str]:
+def item_columns(field: str, contract: Contract, columns: Collection[str]) -> list[str]:
     """Return the columns that make a record a single item of this array of Klar's; none if it does not look so."""
     required = contract.schema["properties"][field].get("items", {}).get("required", ())
     near = [_likely_columns(f"{contract.stream}.{field}.{each}", columns)[:1] for each in required]
