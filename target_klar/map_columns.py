@@ -10,12 +10,12 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from simpleeval import DEFAULT_FUNCTIONS
 from singer_sdk.mapper import CustomStreamMap
 
 from target_klar.mapping import expressions
 from target_klar.records.formatting import shorten
 from target_klar.settings.spelling import closest_match
+from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FILTER: Final = "__filter__"
 _RECORDS: Final = ("record", "_")
 _OF_THE_SDK: Final = {*_RECORDS, "config", "fake", "__stream_name__", "__original_stream_name__"}
-_FUNCTIONS: Final = {*DEFAULT_FUNCTIONS, "md5", "sha256", "datetime", "bool", "json"}
+_CALLED: Final = (FUNCTIONS | MODULES) - CONTAINERS  # a bare `list` or `set` is a column
 _OF_A_DICT: Final = {name for name in dir(dict) if not name.startswith("__")}
 _OF_SINGER: Final = "_sdc_"
 _MAX_NAMED: Final = 12
@@ -144,7 +144,7 @@ class _Reader(ast.NodeVisitor):
                 self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:  # ast's own name
-        if node.id in self._bound or node.id in _FUNCTIONS:
+        if node.id in self._bound or node.id in _CALLED:
             return
         if node.id in _RECORDS:
             self.looks = True  # as a whole, or asked what it has

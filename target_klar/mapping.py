@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from fnmatch import fnmatch
 from functools import lru_cache
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
-from singer_sdk.mapper import NULL_STRING, CustomStreamMap, SameRecordTransform
+from singer_sdk.mapper import (
+    MAPPER_ALIAS_OPTION,
+    MAPPER_ELSE_OPTION,
+    MAPPER_KEY_PROPERTIES_OPTION,
+    NULL_STRING,
+    CustomStreamMap,
+    SameRecordTransform,
+)
 
+from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import deletion_fields
@@ -176,6 +186,10 @@ def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: 
     try:
         mapper.register_raw_stream_schema(stream, outline(schema, keys), keys)
     except Exception as error:  # what `map_mistakes` cannot know: the SDK's mapper may fail in any way
+        columns = set(outline(schema, keys)["properties"])
+        for definition in definitions_of(mapper.stream_maps_dict, stream):
+            if isinstance(error, StreamMapConfigError) and (lost := _lost_keys(definition, stream, columns, keys)):
+                raise StreamMapConfigError(lost) from error
         why = shorten(f"{type(error).__name__}: {error}", LONGEST_REASON)
         raise StreamMapConfigError(
             f"The stream map of {shorten(stream)} cannot be used ({why}). Check `stream_maps`."
@@ -184,6 +198,27 @@ def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: 
     if not all(isinstance(each.stream_alias, str) for each in maps):
         raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is not a name.")
     return maps
+
+
+def _lost_keys(definition: Mapping[str, Any], stream: str, columns: set[str], keys: Sequence[str]) -> str:
+    """Say what to add to a map that drops the tap's key, which the SDK does not take; nothing if it keeps it."""
+    kept = set() if MAPPER_ELSE_OPTION in definition else columns
+    made = (kept | set_by([dict(definition)])) - _removed_by([dict(definition)])
+    lost = [key for key in keys if key not in made]
+    if not lost or MAPPER_KEY_PROPERTIES_OPTION in definition:
+        return ""
+    contract = CONTRACTS.get(definition.get(MAPPER_ALIAS_OPTION, stream))
+    ours = (contract.key, *contract.also_key) if contract else ()
+    add: dict[str, Any] = {}
+    if contract and len(lost) == 1 and fold(contract.key) not in map(fold, made):
+        plain = lost[0].isidentifier() and not iskeyword(lost[0])
+        add[contract.key] = lost[0] if plain else f"record[{lost[0]!r}]"
+    if not add.keys() >= set(lost):
+        add[MAPPER_KEY_PROPERTIES_OPTION] = sorted(name for name in made | add.keys() if fold(name) in map(fold, ours))
+    return (
+        f"The stream map of {shorten(stream)} drops {', '.join(map(shorten, lost))}, which is the tap's key. Set in it "
+        f"{json.dumps(add, ensure_ascii=False)[1:-1]}."
+    )
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from target_klar.map_columns import drops_all, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
 from target_klar.records.convert import fold
+from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
 
@@ -32,6 +33,13 @@ _LONGEST_KEY: Final = 64
 _CONVERTED_AFTER_ONE: Final = 100
 """After a record that could not pass through, so many are converted without another try: a tap writes one form."""
 
+_IGNORED: Final = "ACTIVATE_VERSION is ignored, so Klar keeps records that the tap no longer sends."
+VERSION_IGNORED: Final = (
+    _IGNORED,
+    f"{_IGNORED} `hard_delete` cancels only those that come with `{DELETED_AT}`: compare ids to find the others.",
+)
+"""What is said of an ACTIVATE_VERSION: where nothing else is asked for, and where `hard_delete` is and has no mark."""
+
 
 class PlainRoute:
     """Leads to one of Klar's streams by another name at most, and without some columns."""
@@ -40,8 +48,13 @@ class PlainRoute:
         self._source_stream = source_stream
         self._stream = stream
         self._removed = removed
-        self._source_key = _SourceKeyReader(source_stream, keys, stream.contract)
+        self._source_key = _source_key_reader(source_stream, keys, stream.contract)
         self._convert_next = 0
+
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
+        return _can_cancel(self._stream)
 
     def add(self, record: Text, line: bytes) -> None:
         """Add a record, JSON in the tap's `line`: in Klar's own form as the bytes that came, any other conformed.
@@ -63,7 +76,7 @@ class PlainRoute:
         outcome = stream.conformer.conform(read, self._removed)
         if isinstance(outcome, Conformed) and not outcome.cancels:
             stream.other_marks.add(self._source_stream, read)
-        stream.add(outcome, self._source_stream, line, self._source_key(read))
+        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
 
 
 class MappedRoute:
@@ -78,17 +91,22 @@ class MappedRoute:
         definitions: Sequence[dict[str, Any]],
     ) -> None:
         self.stream_map = stream_map
-        self.passed = self.filtered = 0
-        """How many records its filter let pass, and how many it dropped."""
+        self.passed = self.filtered = self.failed = 0
+        """How many records its filter let pass, how many it dropped, and on how many it failed."""
         self._source_stream = source_stream
         self._stream = stream
         self._definitions = definitions
-        self._source_key = _SourceKeyReader(source_stream, keys, stream.contract, set_by(definitions))
+        self._source_key = _source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
 
     @property
     def name(self) -> str:
         """Klar's stream."""
         return self._stream.name
+
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether Klar can cancel records of its stream, and its map does not set the mark of a deletion."""
+        return _can_cancel(self._stream) and not deletion_fields(dict.fromkeys(set_by(self._definitions)))
 
     @property
     def required(self) -> Collection[str]:
@@ -111,31 +129,43 @@ class MappedRoute:
             self.filtered += 1
             outcome = Filtered(stream.conformer.is_deleted(read))
         elif isinstance(made, Rejection):
+            self._count_failed(read)
             outcome = made
         else:
             self.passed += 1
             outcome = stream.conformer.conform(made)
             if isinstance(outcome, Conformed) and not outcome.cancels:
                 stream.other_marks.add(self._source_stream, read, made)
-        stream.add(outcome, self._source_stream, line, self._source_key(read))
+        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
+
+    def _count_failed(self, record: dict[str, Any]) -> None:
+        """Count a record that the map fails on: its filter may have let it pass, or have failed itself."""
+        try:
+            passes = self.stream_map.get_filter_result(record)
+        except Exception:  # noqa: BLE001  # an expression of the user's may fail in any way
+            self.failed += 1
+        else:
+            self.passed += bool(passes)
 
 
-class _SourceKeyReader:
-    """Reads the tap's own key from a record, if it is not Klar's, or a map may have `made` that."""
+def _can_cancel(stream: Stream) -> bool:
+    return bool(stream.contract.cancels_by or stream.contract.cancelled_at)
 
-    def __init__(
-        self, source_stream: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()
-    ) -> None:
-        self._source_stream = source_stream
-        ours = {fold(name) for name in (contract.key, *contract.also_key)}.difference(map(fold, made))
-        self._columns = () if {fold(column) for column in columns} <= ours else tuple(columns)
 
-    def __call__(self, record: object) -> SourceKey | None:
-        if not self._columns or not isinstance(record, dict):
+def _source_key_reader(
+    source_stream: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()
+) -> Callable[[object], SourceKey | None] | None:
+    """Return what reads the tap's own key from a record; None if it is Klar's, unless a map may have `made` that."""
+    ours = {fold(name) for name in (contract.key, *contract.also_key)}.difference(map(fold, made))
+    if {fold(column) for column in columns} <= ours:
+        return None
+
+    def read(record: object) -> SourceKey | None:
+        if not isinstance(record, dict):
             return None
-        return SourceKey(
-            self._source_stream, self._columns, tuple(_brief(record.get(column)) for column in self._columns)
-        )
+        return SourceKey(source_stream, tuple(columns), tuple(_brief(record.get(column)) for column in columns))
+
+    return read
 
 
 def _brief(value: object) -> object:
@@ -155,7 +185,8 @@ class SourceStream:
         self.routes: Sequence[PlainRoute | MappedRoute] = ()
         self._passed: Counter[str] = Counter()
         self._filtered: Counter[str] = Counter()
-        """How many records filters let pass and dropped under former SCHEMAs, by the stream of Klar's."""
+        self._failed: Counter[str] = Counter()
+        """How many records filters let pass, dropped and failed on under former SCHEMAs, by the stream of Klar's."""
         self._expressions: Sequence[Expression] = ()
         self._columns: dict[str, None] = {}
         self._seen: dict[str, None] = {}
@@ -171,7 +202,7 @@ class SourceStream:
     ) -> None:
         """Take on what a `schema`, read from a `line`, makes of it."""
         self.schema_line = line
-        self._passed, self._filtered = self._tallies()
+        self._passed, self._filtered, self._failed = self._tallies()
         self.routes = routes
         self._expressions = expressions
         self._columns = dict.fromkeys(schema["properties"])
@@ -191,22 +222,31 @@ class SourceStream:
         for route in routes:
             route.add(record, line)
 
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether Klar could cancel its records, and neither its columns nor its maps name the mark of deletion."""
+        read = dict.fromkeys(column for each in self._expressions for column in each.columns)
+        known = deletion_fields(self._columns | self._seen | read)
+        return not known and any(route.lacks_mark for route in self.routes)
+
     def filters_that_dropped_all(self) -> Iterator[str]:
-        """Yield a line for each of its filters that dropped every record."""
-        passed, filtered = self._tallies()
+        """Yield a line for each of its filters that let no record pass."""
+        passed, filtered, failed = self._tallies()
         for name, count in filtered.items():
             if not passed[name]:
                 to = f" to {name}" * (len(self.routes) > 1)
+                what = f"{count} records and failed on {failed[name]}" if failed[name] else f"all {count} records"
                 yield (
-                    f"The `__filter__` in the stream map of {shorten(self.name)}{to} dropped all {count} records, so "
+                    f"The `__filter__` in the stream map of {shorten(self.name)}{to} dropped {what}, so "
                     "nothing of it was loaded. Check the filter."
                 )
 
-    def _tallies(self) -> tuple[Counter[str], Counter[str]]:
+    def _tallies(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
         mapped_routes = [route for route in self.routes if isinstance(route, MappedRoute)]
         passed = Counter({route.name: route.passed for route in mapped_routes})
         filtered = Counter({route.name: route.filtered for route in mapped_routes})
-        return self._passed + passed, self._filtered + filtered
+        failed = Counter({route.name: route.failed for route in mapped_routes})
+        return self._passed + passed, self._filtered + filtered, self._failed + failed
 
     def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from functools import partial
@@ -40,7 +41,7 @@ from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmatched_map
 from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
-from target_klar.source_streams import MappedRoute, PlainRoute, SourceStream
+from target_klar.source_streams import VERSION_IGNORED, MappedRoute, PlainRoute, SourceStream
 from target_klar.suggestions import likely_stream, renaming
 
 if TYPE_CHECKING:
@@ -197,7 +198,9 @@ class TargetKlar(Target):
         stream = _named(message_dict.get("stream"))
         if stream not in self._ignored_versions:
             self._ignored_versions.add(stream)
-            self.logger.info("%s: ACTIVATE_VERSION messages are ignored; Klar has no versions of a stream", stream)
+            source = self.source_streams.get(str(message_dict.get("stream")))
+            misses = self.config["hard_delete"] and source is not None and source.lacks_mark
+            self.logger.log(logging.WARNING if misses else logging.INFO, "%s: %s", stream, VERSION_IGNORED[misses])
 
     def process_endofpipe(self) -> None:
         """Deliver what the batches still hold, and return once the last STATE is written."""

@@ -36,3 +36,9 @@ def klar() -> Iterator[Sandbox]:
     """A local Klar of the test's own."""
     with Sandbox() as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def rejects(tmp_path: Path) -> Path:
+    """The path of a rejects file that is not there yet."""
+    return tmp_path / "rejects.jsonl"

@@ -8,12 +8,15 @@ import pytest
 from forked import run
 from klar_objects import REFUND_TIME
 from messages import record, schema, state
+from rejects_file import records
 from watched import Watched
 
 from target_klar.map_columns import expressions_of, missing_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from program import Ended
 
     from target_klar.sandbox import Sandbox
 
@@ -194,6 +197,128 @@ def test_a_filter_that_drops_every_record_is_told_with_their_number(klar: Sandbo
     assert (ended.code, ended.states, klar.refunds) == (0, [1], {})
     assert ended.said("dropped all 2 records")
     assert ended.said("2 read, 0 stored")
+
+
+MISSPELLED = (
+    "The stream map of returns reads `statuss` (did you mean `status`?) for `__filter__`, found neither in the SCHEMA"
+)
+DROPPED = (
+    "The `__filter__` in the stream map of returns dropped all 3 records, so nothing of it was loaded. "
+    "Check the filter."
+)
+OPEN: dict[str, Any] = {"additionalProperties": True}
+
+
+def filtered_by(
+    klar: Sandbox, text: str, source: str = "returns", described: dict[str, Any] | None = None, **settings: Any
+) -> Ended:
+    """Run on three records that have a `status`, through a map with this `__filter__`."""
+    maps = {source: {"__alias__": "refunds", "lineItems": LINES, "__filter__": text}}
+    head = schema("returns", created_at={}, rows={}, status={})
+    head["schema"] |= described or {}
+    lines = [returned(number) for number in (1, 2, 3)]
+    for each in lines:
+        each["record"]["status"] = "done"
+    return run(klar, [head, state(0), *lines, state(1)], stream_maps=maps, **settings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "statuss == 'done'",
+        "record['statuss'] == 'done'",
+        "record.statuss == 'done'",
+        "record.get('statuss') == 'done'",
+        "bool(record.get('statuss'))",
+        "record.get('statuss', '') == 'done'",
+    ],
+)
+def test_a_misspelled_column_in_a_filter_that_would_drop_every_record_stops_the_run(
+    klar: Sandbox, rejects: Path, text: str
+) -> None:
+    ended = filtered_by(klar, text, rejects_path=str(rejects))
+
+    assert (ended.code, ended.states, klar.posts(), ended.warnings) == (1, [0], [], [])
+    assert len(ended.errors) == 1
+    assert ended.errors[0].startswith(MISSPELLED)
+    assert rejects.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "described"),
+    [
+        ("record.get('statuss') == 'done'", "returns", OPEN),
+        ("record.get('statuss') == 'done'", "returns", {"patternProperties": {"^s": {}}}),
+        ("record.get('statuss') == 'done'", "ret*", {}),
+        ("'statuss' in record and record.get('statuss') == 'done'", "returns", {}),
+        ("bool(record.items()) and record['statuss'] == 'done' if 'statuss' in record else False", "returns", {}),
+    ],
+    ids=["open SCHEMA", "SCHEMA with a pattern", "map of many streams", "asks for the column", "looks at all columns"],
+)
+def test_a_misspelled_column_in_a_filter_that_drops_every_record_is_two_warnings_where_it_may_still_come(
+    klar: Sandbox, text: str, source: str, described: dict[str, Any]
+) -> None:
+    ended = filtered_by(klar, text, source, described)
+
+    assert (ended.code, ended.states[-1], klar.posts(), ended.errors) == (0, 1, [], [])
+    assert len(ended.warnings) == 2
+    assert ended.warnings[0].startswith(MISSPELLED)
+    assert ended.warnings[1] == DROPPED
+    assert ended.counts("refunds")["filtered"] == ended.counts("refunds")["read"] == 3
+
+
+@pytest.mark.parametrize("text", ["statuss == 'done'", "record['statuss'] == 'done'", "record.statuss == 'done'"])
+def test_a_misspelled_column_without_which_a_filter_fails_drops_nothing_under_an_open_schema(
+    klar: Sandbox, rejects: Path, text: str
+) -> None:
+    stopped = filtered_by(klar, text, described=OPEN)
+    assert (stopped.code, stopped.states, klar.posts()) == (1, [0], [])
+    assert stopped.warnings[0].startswith(MISSPELLED)
+    assert "__filter__ could not be mapped" in stopped.errors[0]
+
+    ended = filtered_by(klar, text, described=OPEN, rejects_path=str(rejects))
+    assert (ended.code, klar.posts(), len(records(rejects))) == (0, [], 3)
+    assert DROPPED not in ended.warnings
+
+
+def test_a_misspelled_column_in_a_filter_that_drops_nothing_is_one_warning(klar: Sandbox) -> None:
+    ended = filtered_by(klar, "record.get('statuss') != 'open'")
+
+    assert (ended.code, ended.states[-1], set(klar.refunds)) == (0, 1, {"1", "2", "3"})
+    assert [text for text in ended.warnings if "__filter__" in text] == ended.warnings[:1]
+    assert ended.warnings[0].startswith(MISSPELLED)
+
+
+BREAKS = [schema("returns", parts={}), returned(1), returned(2), record("returns", id=11, parts="text"), state(1)]
+
+
+@pytest.mark.parametrize("rejects", [False, True])
+def test_a_filter_that_let_a_record_pass_is_not_to_blame_if_the_map_fails_on_it(
+    klar: Sandbox, tmp_path: Path, *, rejects: bool
+) -> None:
+    of_lines = "[{'lineItemId': part['id'], 'refundedQuantity': 1} for part in parts]"
+    maps = {"returns": {"__alias__": "refunds", "__filter__": "id > 10", "lineItems": of_lines}}
+    path: dict[str, Any] = {"rejects_path": str(tmp_path / "rejects.jsonl")} if rejects else {}
+    ended = run(klar, BREAKS, stream_maps=maps, **path)
+
+    assert (ended.code, klar.refunds) == (int(not rejects), {})
+    assert ended.said("2 filtered")
+    assert not ended.said("The `__filter__`")
+    shown = run(None, BREAKS, "--preview", stream_maps=maps).out
+    assert "2 of 3 would be dropped by `__filter__`" in shown
+    assert "The `__filter__`" not in shown
+
+
+def test_a_filter_that_lets_nothing_pass_and_fails_itself_is_told_with_both_numbers(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    maps = {"returns": {"__alias__": "refunds", "__filter__": "id > 10 and parts['no']"}}
+    ended = run(klar, BREAKS, stream_maps=maps, rejects_path=str(tmp_path / "rejects.jsonl"))
+
+    assert (ended.code, ended.states) == (0, [1]), ended.err
+    assert ended.said(
+        "The `__filter__` in the stream map of returns dropped 2 records and failed on 1, so nothing of it"
+    )
 
 
 def test_a_filter_that_drops_some_is_counted_and_not_told(klar: Sandbox) -> None:

@@ -329,20 +329,7 @@ def test_a_second_signal_changes_nothing(stream: str) -> None:
     together(scenario, (TERM, TERM), (INT, INT), (TERM, INT), (INT, TERM))
 
 
-# No signal at all
-
-
-def test_the_last_records_of_a_silent_tap_are_sent_and_covered_after_the_batch_delay(klar: Sandbox) -> None:
-    lines = [REFUNDS_SCHEMA, COSTS_SCHEMA, *numbered(1, 7, every=1), cost_record("C-1"), state(8)]
-    with Watched(klar, batch_wait_limit_seconds=1, checkpoint_interval_seconds=0) as run:
-        run.feed(lines, ends=False)
-        run.until(lambda: run.states and run.states[-1] == 8)
-        assert run.process.poll() is None
-        run.signal(TERM)
-        assert run.ended(PATIENCE) == 143
-
-    assert klar.transaction_costs.keys() == {"C-1"}
-    assert len(klar.refunds) == 7
+# An error, then a signal
 
 
 def test_an_error_that_a_signal_follows_is_still_said() -> None:

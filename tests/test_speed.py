@@ -1,3 +1,5 @@
+"""Whole runs that are measured: requests overlap, as many as allowed, and memory stays flat."""
+
 from __future__ import annotations
 
 import json

@@ -115,19 +115,6 @@ def test_a_retry_after_that_lies_far_away_gives_up_at_once(klar: Sandbox) -> Non
     assert re.search(refused, run.errors[0])
 
 
-def test_a_record_waits_for_its_batch_no_longer_than_the_batch_delay(klar: Sandbox) -> None:
-    lines = [REFUNDS_SCHEMA, COSTS_SCHEMA, *numbered(1, 2, every=1), cost_record("C-1"), state(3)]
-    with Watched(klar, batch_wait_limit_seconds=1, checkpoint_interval_seconds=0) as run:
-        run.feed(lines, ends=False)
-        run.until(lambda: run.states and run.states[-1] == 3, within=3 * 1 + START_UP)
-        took = time.monotonic() - run.started
-        assert run.process.poll() is None
-        run.process.kill()
-
-    assert took > 1
-    assert len(klar.posts()) == 2
-
-
 def test_a_steady_trickle_of_records_does_not_put_the_batch_delay_off(klar: Sandbox) -> None:
     """The oldest record counts, not the newest."""
     with Watched(klar, batch_wait_limit_seconds=2, checkpoint_interval_seconds=0) as run, ThreadPoolExecutor(1) as tap:
@@ -165,16 +152,6 @@ def test_a_worker_that_hangs_past_its_limits_does_not_keep_the_process_alive(kla
 
     assert run.states == []
     assert "HTTP 409" in run.errors[0]
-
-
-def test_a_stdout_that_is_closed_ends_the_run_and_says_that_the_records_are_stored(klar: Sandbox) -> None:
-    with Watched(klar, reads_stdout=False, **SMALL) as run:
-        assert run.process.stdout is not None
-        run.process.stdout.close()
-        code = run.feed(FOUR_BATCHES).ended()
-
-    assert code == 1, run.err
-    assert run.errors[0].startswith("A STATE could not be written to stdout (Broken pipe). Its records are stored")
 
 
 def test_a_stdout_that_nobody_reads_holds_up_reading_and_a_reader_frees_it(klar: Sandbox) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from target_klar.contract.quality import Rule, amounts_in_cents
+from target_klar.contract.quality import SMALLEST, Rule, amounts_in_cents, limited_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,22 +22,22 @@ NEGATIVE_DISCOUNT: Final = Rule(
     "negative_discount",
     "a `discountAmount` below 0",
     "Klar wants discounts positive: negate it in a stream map (`-amount`).",
-    lambda discount: discount < 0,
-    lambda discounts: not discounts or min(discounts) >= 0,
+    lambda discounts: [each for each in discounts if each < 0],
+    narrowed=lambda node: node | {"minimum": 0},
 )
 TAX_RATE_ABOVE_1: Final = Rule(
     "tax_rate_above_1",
     "a tax rate above 1",
     "Klar wants a fraction, 0.19 for 19 %: divide it by 100 in a stream map.",
-    lambda rate: rate > 1,
-    lambda rates: not rates or max(rates) <= 1,
+    lambda rates: [each for each in rates if each > 1],
+    narrowed=lambda node: node | {"maximum": 1},
 )
 NO_PIECES: Final = Rule(
     "no_pieces",
     "a line of 0 or fewer pieces",
     "Leave such lines out in a stream map, or check the column of `quantity`.",
-    lambda pieces: pieces <= 0,
-    lambda pieces: not pieces or min(pieces) > 0,
+    lambda pieces: [each for each in pieces if each <= 0],
+    narrowed=lambda node: node | {"minimum": SMALLEST},
 )
 
 _CURRENCY: Final = re.compile("[A-Z]{3}", re.ASCII)
@@ -44,8 +45,7 @@ MALFORMED_CURRENCY: Final = Rule(
     "malformed_currency",
     "a currency that is not three capitals",
     "Klar wants ISO 4217, such as EUR: use `upper()` in a stream map, or check the column.",
-    lambda code: bool(code) and _CURRENCY.fullmatch(code) is None,
-    lambda codes: all(_CURRENCY.fullmatch(code) for code in {*codes} if code),
+    lambda codes: [each for each in {*codes} if each and _CURRENCY.fullmatch(each) is None],
 )
 
 # A line
@@ -54,45 +54,42 @@ _ROUNDING: Final = 0.01
 """How far a net amount that was rounded may be above its gross."""
 
 
-def _is_above_gross(line: Any) -> bool:
-    net, gross = line.totalAmountAfterTaxesAndDiscounts, line.totalAmountBeforeTaxesAndDiscounts
-    return bool(net) and gross is not UNSET and net > gross + _ROUNDING
-
-
 NET_ABOVE_GROSS: Final = Rule(
     "net_above_gross",
     "a line whose total after taxes and discounts is above the one before them",
     "Check which column is which; both are for the whole line.",
-    _is_above_gross,
+    lambda lines: [
+        line
+        for line in lines
+        if (net := line.totalAmountAfterTaxesAndDiscounts)
+        and (gross := line.totalAmountBeforeTaxesAndDiscounts) is not UNSET
+        and net > gross + _ROUNDING
+    ],
 )
 
 # All lines
 
 
-def _has_duplicates(lines: Any) -> bool:
-    return len(lines) > 1 and len({line.id for line in lines}) < len(lines)
-
+_ids: Final = attrgetter("id")
 
 DUPLICATE_LINE_IDS: Final = Rule(
     "duplicate_line_ids",
     "two lines of one `id`",
     "Refunds and COGS name a line by it: map the id of the line, not that of the product.",
-    _has_duplicates,
+    lambda orders: [lines for lines in orders if len(lines) > len({*map(_ids, lines)})],
+    clean=lambda orders: sum(map(len, orders)) == len({*map(_ids, chain.from_iterable(orders))}),
 )
 
 
-def _has_no_amount(lines: Any) -> bool:
-    return bool(lines) and all(
-        line.totalAmountBeforeTaxesAndDiscounts is UNSET and line.totalAmountAfterTaxesAndDiscounts is UNSET
-        for line in lines
-    )
+def _has_no_amount(line: Any) -> bool:
+    return line.totalAmountBeforeTaxesAndDiscounts is UNSET and line.totalAmountAfterTaxesAndDiscounts is UNSET
 
 
 NO_AMOUNTS: Final = Rule(
     "no_amounts",
     "no amount on any line",
     "Map `totalAmountBeforeTaxesAndDiscounts` and `totalAmountAfterTaxesAndDiscounts`; 0 is an amount.",
-    _has_no_amount,
+    lambda orders: [lines for lines in orders if lines and all(map(_has_no_amount, lines))],
 )
 
 # The whole order
@@ -101,13 +98,14 @@ NO_LINES: Final = Rule(
     "no_lines",
     "no lines, though not cancelled",
     "Check the column of `lineItems`; `cancelledAt` cancels an order.",
-    lambda order: not order.lineItems and not order.cancelledAt,
+    lambda orders: [order for order in orders if not order.lineItems and not order.cancelledAt],
+    narrowed=lambda node: limited_field(node, "lineItems", minItems=1),
 )
 MISSING_CURRENCY: Final = Rule(
     "missing_currency",
     "no currency",
     "Map `currencyCodeIso3Letter`, such as EUR.",
-    lambda order: not order.currencyCodeIso3Letter,
+    lambda orders: [order for order in orders if not order.currencyCodeIso3Letter],
 )
 
 _LARGE_UNITS: Final = re.compile("(?i:AED|AUD|BGN|BRL|CAD|CHF|EUR|GBP|ILS|MYR|NZD|PLN|QAR|RON|SAR|SGD|USD)?")

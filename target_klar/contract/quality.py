@@ -7,6 +7,7 @@ and `ignore_quality_rules` turns off.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
 
 Values: TypeAlias = Sequence[Any]
+
+SMALLEST: Final = math.ulp(0.0)
+"""The smallest number above 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +38,15 @@ class Rule:
     """What a record that meets the rule has, after "with"."""
     advice: str
     """What to do about it, as a sentence."""
-    meets: Callable[[Any], bool]
+    met_by: Callable[[Values], Values]
+    """Returns those of many values that meet it: asked together, they cost no call each."""
+    narrowed: Callable[[Node], Node] | None = None
+    """Returns the node with limits within which no value meets it: the decoder tells that at no cost, and then only the
+    records beyond the limits are asked about. It may leave out values that do not meet it."""
     clean: Callable[[Values], bool] | None = None
-    """Whether none of many values meets it, where that is faster to tell than one by one."""
+    """Whether none of many values can meet it, where that is faster to tell; it may say no to values that do not."""
     disproved: Callable[[Values], bool] | None = None
-    """Whether one of many values rules out the rule for the whole run."""
+    """Whether one of many values rules out the rule for the whole run; of a rule that is not `narrowed`."""
     counted: Callable[[Values], int] | None = None
     """How many of the records that these values are of, one each, may meet it; None: all."""
     least: int = 1
@@ -77,6 +85,23 @@ def without_rules(node: Node, ignored: Collection[str]) -> Node:
     return node
 
 
+def limited_field(node: Node, name: str, **limits: Any) -> Node:
+    """Return the node of an object with these limits on one of its fields, for a rule that narrows it."""
+    return node | {"properties": node["properties"] | {name: node["properties"][name] | limits}}
+
+
+def narrowed(node: Node) -> Node:
+    """Return a node with the limits of all rules that have some, at any level: within them no value meets those."""
+    for rule in node.get("quality", ()):
+        node = rule.narrowed(node) if rule.narrowed else node
+    match node:
+        case {"properties": fields}:
+            return node | {"properties": {name: narrowed(field) for name, field in fields.items()}}
+        case {"items": item}:
+            return node | {"items": narrowed(item)}
+    return node
+
+
 def rule_names(node: Node) -> Iterator[str]:
     """Yield the name of each rule of a node, at any level; one may come several times."""
     if "rule" in node:
@@ -95,9 +120,8 @@ PLACEHOLDERS: Final = frozenset(
 """How programs write that there is nothing, where text is wanted."""
 _FLOAT: Final = re.compile(r"\.0$|\d[eE]\+\d", re.ASCII)
 _GLOBAL_ID: Final = "gid://"
-# What ids that can match nothing hold, once they are joined by `_BETWEEN`: a quick look, which may find too much.
-_BETWEEN: Final = "|"
-_SUSPICIOUS: Final = (" ", ".0|", "+", _GLOBAL_ID)
+# What stands in no id that can match nothing, unless it is a placeholder: visible ASCII without `+`, `.0` and `:/`.
+_HARMLESS: Final = re.compile(r"(?:[!-*,\-/-9;-~]++|[.:](?![0/]))*+")
 
 
 def not_a_placeholder(node: Node) -> Node:
@@ -117,8 +141,7 @@ def _matches_nothing(text: str) -> bool:
 
 
 def _all_may_match(ids: Values) -> bool:
-    joined = _BETWEEN.join(("", *ids, ""))
-    return joined.isprintable() and PLACEHOLDERS.isdisjoint(ids) and not any(part in joined for part in _SUSPICIOUS)
+    return PLACEHOLDERS.isdisjoint(ids) and _HARMLESS.fullmatch("".join(ids)) is not None
 
 
 UNMATCHABLE_ID: Final = Rule(
@@ -126,15 +149,15 @@ UNMATCHABLE_ID: Final = Rule(
     "an id that cannot match one of another source",
     "Blanks, invisible characters, `gid://`, `.0`, `e+17` and words such as `nan` come from the source or a map: "
     "write the bare id.",
-    _matches_nothing,
-    _all_may_match,
+    lambda ids: [each for each in ids if _matches_nothing(each)],
+    clean=_all_may_match,
 )
 ORDER_NAME: Final = Rule(
     "order_name",
     "an order's name (`#1001`)",
     "Klar matches these costs by the order's id: map the column that has it.",
-    lambda text: text.startswith("#"),
-    lambda ids: "#" not in "".join(ids),
+    lambda ids: [each for each in ids if each.startswith("#")],
+    clean=lambda ids: "#" not in "".join(ids),
 )
 
 
@@ -144,16 +167,21 @@ _DAY: Final = 86_400
 _FIRST: Final = 1_104_537_600  # 2005-01-01
 
 
-def _is_implausible(seconds: float) -> bool:
-    return not _FIRST <= seconds <= time.time() + _DAY
+def _latest() -> float:
+    return time.time() + _DAY
+
+
+def _implausible(times: Values) -> Values:
+    latest = _latest()
+    return [each for each in times if not _FIRST <= each <= latest]
 
 
 IMPLAUSIBLE_TIME: Final = Rule(
     "implausible_time",
     "a time before 2005 or more than a day ahead",
     "Check the column's unit, and whether it is the one that you mean.",
-    _is_implausible,
-    lambda times: not times or (min(times) >= _FIRST and not _is_implausible(max(times))),
+    _implausible,
+    narrowed=lambda node: node | {"minimum": _FIRST, "maximum": _latest()},  # of the start; later times are asked about
 )
 
 
@@ -169,18 +197,17 @@ def _is_noisy(amount: float) -> bool:
     return near != amount and abs(near - amount) <= _NOISE and len(repr(abs(amount)).replace(".", "")) >= _MIN_DIGITS
 
 
-def _none_is_noisy(amounts: Values) -> bool:
+def _noisy(amounts: Values) -> Values:
     # A double that four decimals write is exactly the quotient of a whole number and 10,000; adding a large number
     # and subtracting it again rounds to a whole one.
-    return not any(map(_is_noisy, [each for each in amounts if (each * 1e4 + _ROUND - _ROUND) / 1e4 != each]))
+    return [each for each in amounts if (each * 1e4 + _ROUND - _ROUND) / 1e4 != each and _is_noisy(each)]
 
 
 FLOAT_NOISE: Final = Rule(
     "float_noise",
     "an amount with the rounding error of a float (1.5499999999999998)",
     "Say `numeric` or `round` at the source.",
-    _is_noisy,
-    _none_is_noisy,
+    _noisy,
 )
 
 
@@ -192,8 +219,8 @@ NEGATIVE_COSTS: Final = Rule(
     "negative_costs",
     "an amount below 0",
     "Payment providers book fees negative: turn the sign around in a stream map.",
-    lambda amount: amount < 0,
-    lambda amounts: not amounts or min(amounts) >= 0,
+    lambda amounts: [each for each in amounts if each < 0],
+    narrowed=lambda node: node | {"minimum": 0},
     least=3,
     share=0.5,
 )
@@ -210,7 +237,7 @@ def amounts_in_cents(
         "amounts_in_cents",
         f"an amount of {usual:g} or more, and all amounts of the run are whole",
         f"They look like cents: divide them by 100 in a stream map.{unless}",
-        lambda value: (largest(value) or 0) >= usual,
+        lambda values: [each for each in values if (largest(each) or 0) >= usual],
         disproved=any_fraction,
         least=20,
         share=0.5,

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, UNMATCHABLE_ID, Rule, limited, not_a_placeholder, with_rules
+from target_klar.contract.quality import (
+    IMPLAUSIBLE_TIME,
+    SMALLEST,
+    UNMATCHABLE_ID,
+    Rule,
+    limited,
+    limited_field,
+    not_a_placeholder,
+    with_rules,
+)
 from target_klar.contract.schema import array, closed, key, number, text, time
 
 _EMPTY_LINE_ITEM_ID: Final = "it is the id of no line: leave such lines out, or map the column that has it"
@@ -33,15 +42,17 @@ ZERO_QUANTITIES: Final = Rule(
     "no refunded piece on any line",
     "Goodwill refunds have no pieces, but hardly half of all refunds are goodwill: check the column of "
     "`refundedQuantity`.",
-    lambda lines: bool(lines) and not any(line.refundedQuantity for line in lines),
-    lambda refunds: 0 not in [line.refundedQuantity for lines in refunds for line in lines],
+    lambda refunds: [lines for lines in refunds if lines and not any(line.refundedQuantity for line in lines)],
+    narrowed=lambda node: (
+        node | {"minItems": 1, "items": limited_field(node["items"], "refundedQuantity", minimum=SMALLEST)}
+    ),
     counted=lambda refunds: sum(map(bool, refunds)),  # a cancelled one has no lines, and says nothing
     share=0.5,
     or_equal=True,
 )
 
 REFUND: Final = closed(
-    "What was refunded of one order at one time.",
+    "What was refunded of one order at one time, in pieces: Klar takes no amounts.",
     ["id", "createdAt", "lineItems"],
     id=not_a_placeholder(key("unique; sent again, the refund replaces the one that Klar has")),
     createdAt=with_rules(time("when the refund was made"), IMPLAUSIBLE_TIME),

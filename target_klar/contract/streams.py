@@ -89,8 +89,8 @@ class Contract:
         return self._several if self.also_key else attrgetter(self.key)
 
     def _several(self, read: Any) -> str:
-        fields = {name: getattr(read, name) for name in (self.key, *self.also_key)}
-        return json.dumps({name: str(value) for name, value in fields.items() if value is not UNSET})
+        names = (self.key, *self.also_key)
+        return _joined([(name, str(value)) for name in names if (value := getattr(read, name)) is not UNSET])
 
     def key_in(self, record: Mapping[str, Any]) -> str | None:
         """Return what `key_of` would return for a conformed record that may lack other fields; None without its key."""
@@ -99,7 +99,7 @@ class Contract:
         names = [name for name in (self.key, *self.also_key) if name in record]
         if not all(isinstance(record[name], str) for name in names):
             return None
-        return json.dumps({name: str(record[name]) for name in names}) if self.also_key else str(record[self.key])
+        return _joined([(name, record[name]) for name in names]) if self.also_key else str(record[self.key])
 
     def describe_key(self, record: Mapping[str, Any]) -> str | None:
         """Return the whole key of a conformed record for a message, such as `1001 (sku A-1)`; None if it has none."""
@@ -117,6 +117,14 @@ class Contract:
         """Return the body of a request that carries these objects, each as JSON, in this order."""
         array = b"[%b]" % b",".join(objects)
         return array if self.envelope is None else b'{"%b":%b}' % (self.envelope.encode(), array)
+
+
+_quoted: Final = json.JSONEncoder().encode
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> str:
+    """Return fields as the JSON of an object; `json.dumps` takes many times as long for so few."""
+    return "{" + ", ".join([f"{_quoted(name)}: {_quoted(value)}" for name, value in fields]) + "}"
 
 
 CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(

@@ -36,14 +36,16 @@ class Origin(NamedTuple):
     """Its JSON as the tap wrote it."""
     number: int
     """Its place in the reading order of this run, counted from 1; 0 for what an earlier run has read."""
+    source_key: str = ""
+    """The tap's own key as messages show it, where Klar's is not known."""
 
     def describe(self, stream: str, key: str | None) -> str:
-        """Return what a message calls the record: Klar's `stream`, the key or the number, the tap's stream if another.
+        """Return what a message calls the record: Klar's `stream`, its key or its number, the tap's stream if another.
 
         `key` is fit for a message.
         """
         origin = [] if self.source_stream == stream else [f"from {shorten(self.source_stream)}"]
-        more = origin if key else ["no key", f"record {self.number} of the run", *origin]
+        more = origin if key else [self.source_key or "no key", f"record {self.number} of the run", *origin]
         return " ".join(filter(None, (stream, key, f"({', '.join(more)})" if more else "")))
 
 

@@ -12,12 +12,12 @@ from target_klar.delivery.rejects_lines import Origin
 from target_klar.delivery.unaggregated import UnaggregatedRecords
 from target_klar.records.conform import Conformed, Deleted, Filtered
 from target_klar.records.deletions import DELETED_AT, OtherMarks, Skip
-from target_klar.records.formatting import counted
+from target_klar.records.formatting import counted, describe_key
 from target_klar.records.json_codec import members
 from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
@@ -138,7 +138,9 @@ class Stream:
         elif isinstance(outcome, Deleted):
             self._skip_deleted(outcome, number, source_stream, line, source_key)
         else:
-            origin = Origin(source_stream, members(line)["record"], number)
+            record = members(line)["record"]
+            named = describe_key(source_key.read_again(record)) if source_key and outcome.label is None else ""
+            origin = Origin(source_stream, record, number, named)
             self._dispatcher.reject(self, outcome.key, outcome.problems, origin, label=outcome.label)
 
     def _skip_deleted(
@@ -188,7 +190,9 @@ class Stream:
         self.update_status(report.status)
         accepted = report.bisection.accepted
         self.stored += len(accepted)
-        entries = [entry for position, entry in enumerate(batch.entries.values()) if position in accepted]
+        entries: Collection[Entry] = batch.entries.values()
+        if len(accepted) < len(entries):
+            entries = [entry for position, entry in enumerate(entries) if position in accepted]
         self.cancelled += sum([entry.cancels for entry in entries])
         self.totals.add([entry.amounts for entry in entries])
         self.verified = self.verified or (bool(accepted) and report.error is None)

@@ -6,7 +6,7 @@ import enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from target_klar.records.formatting import counted
-from target_klar.records.json_codec import read_strictly
+from target_klar.records.json_codec import decode, read_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,11 @@ class SourceKey(NamedTuple):
     stream: str
     columns: tuple[str, ...]
     values: tuple[Any, ...]
+
+    def read_again(self, record: bytes) -> dict[str, object]:
+        """Return the values by column from a record's JSON, as the tap wrote them: those here may be shortened."""
+        held = decode(record)
+        return {column: held.get(column) for column in self.columns}
 
 
 class _Generation(NamedTuple):

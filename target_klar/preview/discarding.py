@@ -75,25 +75,32 @@ class Tally:
 
     read: int = 0
     counts: Counter[type[Outcome]] = field(default_factory=Counter)
-    first: list[tuple[Any, Outcome]] = field(default_factory=list)
-    """The first records, as the tap wrote them, each with what it becomes."""
+    first: list[tuple[int, Any, Outcome]] = field(default_factory=list)
+    """The first records, as the tap wrote them, each with its number and what it becomes.
+
+    Where a filter drops some, they are the first that it drops and the first that it lets pass.
+    """
     _reasons: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, outcome: Outcome, line: bytes | None, key_field: str) -> None:
+    def add(self, outcome: Outcome, line: bytes | None, key_field: str, source_key: SourceKey | None = None) -> None:
         """Count what a record becomes; `line` is the tap's, or None where what Klar gets is what the tap wrote."""
         self.read += 1
         self.counts[type(outcome)] += 1
-        if len(self.first) < RECORDS_SHOWN:
+        if self._is_shown(outcome):
             record = members(line)["record"] if line is not None else cast("Conformed", outcome).text
-            self.first.append((decode(record), outcome))
+            self.first[RECORDS_SHOWN - 1 :] = [(self.read, decode(record), outcome)]
         if isinstance(outcome, Rejection):
-            key = "one without a key" if outcome.label is None else shown(outcome.label, key_field)
+            key = _without_key(line, source_key) if outcome.label is None else shown(outcome.label, key_field)
             for problem in outcome.problems:
                 reason, found = shown_problem(problem)
                 if reason in self._reasons or len(self._reasons) < _MAX_REASONS:
                     self._reasons[reason] += 1
                     self._examples.setdefault(reason, f"such as {key}{found}")
+
+    def _is_shown(self, outcome: Outcome) -> bool:
+        dropped = {isinstance(each, Filtered) for _, _, each in self.first}
+        return len(self.first) < RECORDS_SHOWN or dropped == {not isinstance(outcome, Filtered)}
 
     def verdicts(self) -> Iterator[str]:
         """Yield how many records would be rejected, with counts by reason, and what else would not be loaded."""
@@ -111,6 +118,14 @@ class Tally:
             yield f"{self.counts[Deleted]:,} {of} skipped: deleted at the source"
 
 
+def _without_key(line: bytes | None, source_key: SourceKey | None) -> str:
+    """Return what a record without Klar's key is called: by the tap's own key, if it has that."""
+    own = source_key.read_again(members(line)["record"]) if line is not None and source_key is not None else {}
+    if not own or None in own.values():
+        return "one without a key"
+    return ", ".join(f"{shorten(name)} {shown(value, name)}" for name, value in own.items())
+
+
 class TalliedStream(Stream):
     """One of Klar's streams that keeps a tally of each source stream."""
 
@@ -123,7 +138,7 @@ class TalliedStream(Stream):
         self, outcome: Outcome, source_stream: str, line: bytes | None, source_key: SourceKey | None = None
     ) -> None:
         """Add what a record became, and count it."""
-        self.tallies.setdefault(source_stream, Tally()).add(outcome, line, self.contract.key)
+        self.tallies.setdefault(source_stream, Tally()).add(outcome, line, self.contract.key, source_key)
         super().add(outcome, source_stream, line, source_key)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar import suggestions
+from target_klar.contract.schema import is_time
 from target_klar.mapping import definitions_of
 from target_klar.records.convert import Conversions
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _ALIAS: Final = "__alias__"
 _ELSE: Final = "__else__"
+_MAX_TIMES: Final = 6
 
 
 @dataclass
@@ -76,8 +78,8 @@ def _missing(contract: Contract, sample: Sample, definitions: list[dict[str, Any
     have = {*columns, *made}.difference(field for field, expression in made.items() if expression in (None, "__NULL__"))
     for each in suggestions.missing(contract, have):
         near = [shorten(column) for column in suggestions.likely(contract, each, sample.columns)]
-        hint = f" It may be {' or '.join(near)}." if near else " No column looks like it."
         node = contract.schema["properties"][each]
+        hint = f" It may be {' or '.join(near)}." if near else _hint(contract, node, sample)
         yield f"Klar wants `{each}` ({node['type']}: {node['description']}), which is missing.{hint}"
         line = [shorten(column) for column in suggestions.item_columns(each, contract, sample.columns)]
         if line:
@@ -85,3 +87,12 @@ def _missing(contract: Contract, sample: Sample, definitions: list[dict[str, Any
                 f"With {' and '.join(line)} a record looks like one of the {each}. Klar wants all of them in one "
                 "record, and keeps the last record of a key: aggregate them before target-klar."
             )
+
+
+def _hint(contract: Contract, node: Node, sample: Sample) -> str:
+    """Return which columns a field may be that none is called like: for a time those that hold times."""
+    columns, own = suggestions.times(contract, sample.records) if is_time(node) else ([], False)
+    if not columns:
+        return " No column looks like it."
+    named = [shorten(column) for column in columns[:_MAX_TIMES]]
+    return f" It may be {' or '.join(named)}." if own else f" Columns that hold times: {', '.join(named)}."

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -19,12 +20,13 @@ from singer_sdk.mapper import RemoveRecordTransform
 
 from target_klar import suggestions
 from target_klar.contract.streams import CONTRACTS
-from target_klar.map_columns import expressions_of
 from target_klar.mapping import definitions_of
 from target_klar.preview.discarding import RECORDS_SHOWN, PreviewTarget
 from target_klar.preview.first_lines import first_lines, samples_of
+from target_klar.preview.kinds import kinds
+from target_klar.preview.members import members_read, unread
 from target_klar.preview.proposal import Fits, propose
-from target_klar.preview.values import shown, shown_problem
+from target_klar.preview.values import shown, shown_key, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import DELETED_AT
@@ -33,7 +35,7 @@ from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from target_klar.contract.streams import Contract
     from target_klar.preview.discarding import Tally
@@ -41,8 +43,9 @@ if TYPE_CHECKING:
     from target_klar.preview.proposal import Proposal
     from target_klar.records.conform import Outcome
 
-    Shown = tuple[Any, Outcome | None]
-    """A record as the tap wrote it, and what it becomes, if it becomes something."""
+    MembersRead = Mapping[str, frozenset[str] | None]
+    Shown = tuple[int, Any, Outcome | None]
+    """The number of a record in its stream, the record as the tap wrote it, and what it becomes, if something."""
 
 _WIDE: Final = 120
 """The columns of a terminal that hold two records side by side; in fewer they stand below each other."""
@@ -58,6 +61,7 @@ _TITLES: Final = {
 }
 """What stands above what a record becomes."""
 _FIELD: Final = re.compile(r"[.\[]")
+_MAX_LEFT: Final = 6
 _PADDING: Final = 4
 """What is between two columns of a table, and at its border."""
 
@@ -161,14 +165,20 @@ def _of_source(
     for contract, tally in tallies:
         if len(tallies) > 1:
             yield f"  As {contract.stream}:"
-        yield from _tables(tally.first, contract, _columns_read(final, name))
+        yield from _tables(tally.first, contract, members_read(_definitions(final, name)))
     if not tallies and sample.records:
-        yield from _tables([(record, None) for record in sample.records[:RECORDS_SHOWN]])
+        yield from _tables([(at, record, None) for at, record in enumerate(sample.records[:RECORDS_SHOWN], 1)])
     for contract, tally in target.tallies(name):
         of = f"{contract.stream}: " * (len(tallies) > 1)
         yield from (f"  {of}{line}" for line in tally.verdicts())
+    cancels_by = next((contract.cancels_by for contract, _ in tallies if contract.cancels_by), None)
+    yield from (f"  {line}" for line in kinds(sample, _definitions(target, name), cancels_by))
     if proposal is not None:
         yield from _of_proposal(name, proposal, tallies if final is not target else [])
+
+
+def _definitions(target: PreviewTarget, name: str) -> list[dict[str, Any]]:
+    return definitions_of(target.config.get("stream_maps", {}), name)
 
 
 def _of_proposal(name: str, proposal: Proposal, tallies: Iterable[tuple[Contract, Tally]]) -> Iterator[str]:
@@ -185,27 +195,21 @@ def _of_proposal(name: str, proposal: Proposal, tallies: Iterable[tuple[Contract
         yield f"  With it: {line}"
 
 
-def _columns_read(target: PreviewTarget, name: str) -> frozenset[str]:
-    """Return the columns that the maps of a source stream read."""
-    expressions = expressions_of(definitions_of(target.config.get("stream_maps", {}), name))
-    return frozenset().union(*(each.columns for each in expressions))
-
-
-def _tables(records: Sequence[Shown], contract: Contract | None = None, reads: Collection[str] = ()) -> Iterator[Table]:
+def _tables(
+    records: Sequence[Shown], contract: Contract | None = None, reads: MembersRead = MappingProxyType({})
+) -> Iterator[Table]:
     """Lay out the columns of some records; beside each what Klar gets, and below what a stream map makes."""
     size = len(records) if _width() >= _WIDE else 1
     for at in range(0, len(records), size):
-        yield _table(records[at : at + size], at + 1, contract, reads)
+        yield _table(records[at : at + size], contract, reads)
 
 
-def _table(records: Sequence[Shown], first: int, contract: Contract | None, reads: Collection[str]) -> Table:
+def _table(records: Sequence[Shown], contract: Contract | None, reads: MembersRead) -> Table:
     table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else box.ASCII2, pad_edge=False)
-    rows = [_cells(record, outcome, contract, reads) for record, outcome in records]
+    rows = [_cells(record, outcome, contract, reads) for _, record, outcome in records]
     columns = dict.fromkeys(chain.from_iterable(rows))
     wide = min(_WIDEST_NAME, max((len(shorten(column)) for column in columns), default=0))
-    titles = [
-        (f"record {at}", *([_TITLES[type(each)]] if contract else [])) for at, (_, each) in enumerate(records, first)
-    ]
+    titles = [(f"record {at:,}", *([_TITLES[type(each)]] if contract else [])) for at, _, each in records]
     remaining = (_width() - wide) // (len(titles) * len(titles[0])) - _PADDING
     table.add_column("column", overflow="fold", max_width=wide)
     for title in chain.from_iterable(titles):
@@ -217,7 +221,7 @@ def _table(records: Sequence[Shown], first: int, contract: Contract | None, read
 
 
 def _cells(
-    record: Any, outcome: Outcome | None, contract: Contract | None, reads: Collection[str]
+    record: Any, outcome: Outcome | None, contract: Contract | None, reads: MembersRead
 ) -> dict[str, tuple[str, ...]]:
     """Return for each column what came, and with a contract also what Klar gets of it; then what a map makes."""
     came = record if isinstance(record, dict) else {}
@@ -231,7 +235,7 @@ def _cells(
     for column, value in came.items():
         field = column if column in made else fields.get(fold(column))
         if field is None:
-            gets = "used by the map" if column in reads else "omitted"
+            gets = _used(unread(value, reads[column])) if column in reads else "omitted"
         elif field == DELETED_AT:
             gets = "the mark of a deletion"
         else:
@@ -239,6 +243,11 @@ def _cells(
             shown_beside.add(field)
         cells[column] = shown(value, column), gets
     return cells | {field: ("", gets) for field, gets in made.items() if field not in shown_beside}
+
+
+def _used(left: Sequence[str]) -> str:
+    names = [shown_key(name) for name in left[:_MAX_LEFT]] + ["..."] * (len(left) > _MAX_LEFT)
+    return f"used by the map{', without ' * bool(names)}{', '.join(names)}"
 
 
 def _received(outcome: Outcome | None) -> dict[str, str]:

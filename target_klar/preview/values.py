@@ -52,7 +52,7 @@ def shown_problem(problem: Problem) -> tuple[str, str]:
 
 
 def _without_text(found: re.Match[str]) -> str:
-    return found[0] if _is_plain(found[2]) else found[1]
+    return found[0] if is_plain(found[2]) else found[1]
 
 
 def _shown(value: object, name: str, depth: int) -> str:
@@ -65,14 +65,15 @@ def _shown(value: object, name: str, depth: int) -> str:
         case int() | float() | Decimal() as number:
             return _shown_number(number, name)
         case dict() as fields if fields and depth and fold(name) not in _PRIVATE:
-            return f"{{{_joined(f'{_shown_key(key)}: {_shown(fields[key], key, depth - 1)}' for key in fields)}}}"
+            return f"{{{_joined(f'{shown_key(key)}: {_shown(fields[key], key, depth - 1)}' for key in fields)}}}"
         case list() as items if items and depth and fold(name) not in _PRIVATE:
             return f"[{_joined(_shown(item, name, depth - 1) for item in items)}]"
         case other:
             return str(other) if other in ([], {}) else describe(other)
 
 
-def _shown_key(key: str) -> str:
+def shown_key(key: str) -> str:
+    """Return what is shown of the name of a member, which may be data itself."""
     return shorten(key) if _ID.fullmatch(key) else _length(key)
 
 
@@ -85,7 +86,7 @@ def _shown_number(number: float | Decimal, name: str) -> str:
 
 
 def _shown_text(text: str, name: str) -> str:
-    if fold(name) not in _PRIVATE and (_is_plain(text) or (_says_id(name) and _ID.fullmatch(text))):
+    if fold(name) not in _PRIVATE and (is_plain(text) or (_says_id(name) and _ID.fullmatch(text))):
         return shorten(text)
     return _length(text) if text else "empty text"
 
@@ -94,7 +95,7 @@ def _length(text: str) -> str:
     return f"text, {counted(len(text), 'character')}"
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Tell whether a text is a number, a time or a boolean, and nothing else."""
     return bool(_PLAIN.fullmatch(text) or (_ISO_DATE.match(text) and parse_time(text)))
 

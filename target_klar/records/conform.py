@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from target_klar.contract.quality import without_rules
+from target_klar.contract.quality import narrowed, without_rules
 from target_klar.contract.schema import for_api_version, is_time, number
 from target_klar.contract.streams import QUALITY_RULES
 from target_klar.records.convert import Conversions
-from target_klar.records.decoders import DECODE_ERRORS, decoder_for
+from target_klar.records.decoders import DECODE_ERRORS, Decoder, decoder_for
 from target_klar.records.deletions import (
     DELETED_AT,
     DELETION_MARK,
@@ -61,6 +61,8 @@ class Conformed(msgspec.Struct, gc=False):
     takes several times the memory of the JSON."""
     amounts: Amounts
     """What it adds to the control totals of its stream; zero if it does not fit the type."""
+    is_narrow: bool = False
+    """Whether it fits the contract as its data quality rules narrow it, so that those need not be asked."""
 
 
 class Rejection(NamedTuple):
@@ -124,8 +126,8 @@ class Conformer:
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
         self._validate = validate
         self._schema = accepted | {"$defs": _DEFS}
-        self._read = decoder_for(self._decoded(self._schema))
-        self._read_strictly = decoder_for(self._decoded(known))
+        self._read_own, self._read_own_narrowed = own = self._decoders(known)
+        self._read, self._read_narrowed = own if accepted == known else self._decoders(self._schema)
         self._excluded = frozenset(known["properties"][contract.key].get("not", {}).get("enum", ()))
         self._conversions = Conversions(extras, validate)
         fields = known["properties"] | DELETION_MARK["properties"]
@@ -147,11 +149,16 @@ class Conformer:
 
     def pass_through(self, text: msgspec.Raw | bytes) -> Conformed | None:
         """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
+        is_narrow = True
         try:
-            typed = self._read_strictly(text)
+            typed = self._read_own_narrowed(text)
         except DECODE_ERRORS:
-            return None
-        return self._conformed(typed, bytes(text))
+            is_narrow = False
+            try:
+                typed = self._read_own(text)
+            except DECODE_ERRORS:
+                return None
+        return self._conformed(typed, bytes(text), is_narrow)
 
     def conform(self, record: object, without: frozenset[str] = frozenset()) -> Conformed | Rejection | Deleted:
         """Return what Klar takes of a record `without` some columns, or why it would take none."""
@@ -170,33 +177,42 @@ class Conformer:
         """Return what keeps a conformed record from being sent, in words."""
         return _explain(self._schema, record)
 
-    def _decoded(self, node: Node) -> Node:
-        """Return a schema for the decoder, without what a key excludes: `_conformed` asks for that in far less time."""
-        if self._contract.also_key:  # which is no single text
-            return node
-        key = {name: limit for name, limit in node["properties"][self._contract.key].items() if name != "not"}
-        return node | {"properties": node["properties"] | {self._contract.key: key}}
+    def _decoders(self, node: Node) -> tuple[Decoder, Decoder]:
+        """Return decoders for a schema, and for the schema as its data quality rules narrow it.
+
+        Neither knows what a key excludes: `_conformed` asks for that in far less time.
+        """
+        if not self._contract.also_key:  # a key of several fields is no single text
+            key = {name: limit for name, limit in node["properties"][self._contract.key].items() if name != "not"}
+            node = node | {"properties": node["properties"] | {self._contract.key: key}}
+        return decoder_for(node), decoder_for(narrowed(node))
 
     def _judged(self, converted: Record) -> Conformed | Rejection:
         try:
             text = encode(converted)
-            typed = self._read(text)
+            typed, is_narrow = self._typed(text)
         except _DOES_NOT_FIT:
             return self._rejection(converted, self.explain(converted))
         if not self._validate:
             return self._unvalidated(typed, text)
-        return self._conformed(typed, text) or self._rejection(converted, self.explain(converted))
+        return self._conformed(typed, text, is_narrow) or self._rejection(converted, self.explain(converted))
 
-    def _conformed(self, typed: Any, text: bytes) -> Conformed | None:
+    def _typed(self, text: bytes) -> tuple[Any, bool]:
+        try:
+            return self._read_narrowed(text), True
+        except DECODE_ERRORS:
+            return self._read(text), False
+
+    def _conformed(self, typed: Any, text: bytes, is_narrow: bool) -> Conformed | None:  # noqa: FBT001  # called once a record, and a keyword takes time
         key = self._key_of(typed)
         if key in self._excluded:
             return None
         cancels = self._cancelling is not None and not self._cancelling(typed)
-        return Conformed(key, text, cancels, typed, self._amounts_of(typed))
+        return Conformed(key, text, cancels, typed, self._amounts_of(typed), is_narrow)
 
     def _unvalidated(self, loose: Any, text: bytes) -> Conformed:
         try:
-            typed = self._read_strictly(text)
+            typed = self._read_own(text)
             amounts = self._amounts_of(typed)
         except DECODE_ERRORS:
             typed, amounts = None, self._contract.no_amounts

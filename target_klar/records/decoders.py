@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
     from target_klar.contract.schema import Node
 
+Decoder: TypeAlias = "Callable[[msgspec.Raw | bytes], Any]"
+"""Reads JSON as a typed object."""
 
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, ArithmeticError, RecursionError)
 """What a decoder raises if the text does not fit its schema, or is not JSON."""
 
 
-def decoder_for(schema: Node) -> Callable[[msgspec.Raw | bytes], Any]:
+def decoder_for(schema: Node) -> Decoder:
     """Return a decoder of JSON that meets the schema; it raises `DECODE_ERRORS` for any other.
 
     Numbers are read as doubles, as Klar does: one that is out of bounds by less than a double can tell is within them.
@@ -32,7 +34,8 @@ def _type(node: Node, name: str) -> Any:
         case {"type": "object", "properties": fields}:
             return _struct(node, {field: _type(wanted, f"{name}_{field}") for field, wanted in fields.items()}, name)
         case {"type": "array", "items": item}:
-            return list[_type(item, name)]  # type: ignore[misc]  # a type that is made at run time
+            # mypy cannot know a type that is made at run time.
+            return Annotated[list[_type(item, name)], msgspec.Meta(min_length=node.get("minItems", 0))]  # type: ignore[misc]
         case {"not": {}, "type": "string"}:
             pass  # values that are none, which `_struct` asks for
         case {"not": _}:
@@ -71,7 +74,7 @@ def _checker_of(node: Node) -> Callable[[Any], None] | None:
 
     That is one without any of the fields of which one is required, or with a value that a field excludes.
     """
-    wanted = [name for each in node.get("anyOf", ()) for name in each["required"]]
+    wanted = [attrgetter(name) for each in node.get("anyOf", ()) for name in each["required"]]
     excluded = [
         (attrgetter(name), frozenset(field["not"]["enum"]))
         for name, field in node["properties"].items()
@@ -82,7 +85,10 @@ def _checker_of(node: Node) -> Callable[[Any], None] | None:
         for value, values in excluded:
             if value(read) in values:
                 raise ValueError("a value that is excluded")
-        if wanted and all(getattr(read, name) is msgspec.UNSET for name in wanted):
+        for value in wanted:
+            if value(read) is not msgspec.UNSET:
+                return
+        if wanted:
             raise ValueError("none of the fields of which one is required")
 
     return check if wanted or excluded else None

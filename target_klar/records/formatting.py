@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from target_klar.records.json_codec import UnrepresentableNumber
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MAX_CHARACTERS: Final = 40
 MAX_BITS: Final = 14_000
@@ -88,16 +91,27 @@ def describe(value: object, *, of_many: bool = False) -> str:
     return shown
 
 
+def describe_key(values: Mapping[str, object]) -> str:
+    """Return a key of the tap's, such as `return_id R-17`; nothing if a value is one that no message shows."""
+    if not all(type(value) is int or (type(value) is str and _is_shown(value)) for value in values.values()):
+        return ""
+    return ", ".join(f"{shorten(column)} {shorten(str(value))}" for column, value in values.items())
+
+
 def _describe_text(text: str, *, of_many: bool) -> str:
     broken = "" if is_text(text) else " with a broken character"
     is_json = text.lstrip().startswith(_JSON_OF_MANY)
-    if text and not is_json and not of_many and "@" not in text and any(map(str.isdigit, text)):
+    if not of_many and _is_shown(text):
         return f'text{broken} "{shorten(text)}"'
     return (
         f"text{broken} of {counted(len(text), 'character')}{' that looks like JSON' * is_json}"
         if text
         else "empty text"
     )
+
+
+def _is_shown(text: str) -> bool:
+    return not text.lstrip().startswith(_JSON_OF_MANY) and "@" not in text and any(map(str.isdigit, text))
 
 
 def is_text(text: str) -> bool:

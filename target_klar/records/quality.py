@@ -17,7 +17,7 @@ from target_klar.contract.quality import without_rules
 from target_klar.records.formatting import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from target_klar.contract.quality import Rule
     from target_klar.contract.schema import Node
@@ -63,11 +63,15 @@ class QualityReport:
         for rule, path in _rules(without_rules(contract.schema, ignored)) if enabled else ():
             self._counts.setdefault(rule, _Count([])).paths.append(path)
         self._waiting: list[Any] = []
+        self._beyond: list[Any] = []
+        """Those of them beyond the limits of a rule."""
         self._bytes = 0
 
     def add(self, conformed: Conformed) -> None:
         """Ask the rules about a record that is going to be sent."""
         self._waiting.append(conformed.typed)
+        if not conformed.is_narrow:
+            self._beyond.append(conformed.typed)
         self._bytes += len(conformed.text)
         if self._bytes > _TOGETHER:
             self._look()
@@ -83,22 +87,24 @@ class QualityReport:
 
     def _look(self) -> None:
         objects, self._waiting, self._bytes = self._waiting, [], 0
+        beyond, self._beyond = self._beyond, []
         if not objects or not self._counts:
             return
-        columns = _Columns(objects)
+        all_columns, columns_beyond = _Columns(objects), _Columns(beyond)
         for rule, count in [*self._counts.items()]:
-            below = [columns.at(path) for path in count.paths]
-            if rule.disproved is not None and any(map(rule.disproved, below)):
+            columns = columns_beyond if rule.narrowed else all_columns
+            values = columns.below(count.paths)
+            if rule.disproved is not None and rule.disproved(values):
                 del self._counts[rule]
                 continue
-            count.of += len(objects) if rule.counted is None else rule.counted(below[0])
-            if not all(rule.clean(values) if rule.clean else not any(map(rule.meets, values)) for values in below):
-                self._count(rule, count, objects)
+            asked = columns.objects
+            count.of += len(objects) - len(asked) + (len(asked) if rule.counted is None else rule.counted(values))
+            if values and not (rule.clean and rule.clean(values)) and rule.met_by(values):
+                self._count(rule, count, asked)
 
     def _count(self, rule: Rule, count: _Count, objects: list[Any]) -> None:
         for each in objects:
-            columns = _Columns([each])
-            if any(any(map(rule.meets, columns.at(path))) for path in count.paths):
+            if rule.met_by(_Columns([each]).below(count.paths)):
                 count.met += 1
                 count.example = count.example or self._contract.key_of(each)
 
@@ -107,13 +113,18 @@ class _Columns:
     """The fields of some objects as columns: each is read once, whatever rules ask about it or below it."""
 
     def __init__(self, objects: list[Any]) -> None:
+        self.objects = objects
         self._known: dict[_Path, list[Any]] = {(): objects}
 
-    def at(self, path: _Path) -> list[Any]:
-        """Return the values at the end of a path, those that are there."""
+    def below(self, paths: list[_Path]) -> list[Any]:
+        """Return the values at the ends of some paths, those that are there."""
+        return self._at(paths[0]) if len(paths) == 1 else _items(map(self._at, paths))
+
+    def _at(self, path: _Path) -> list[Any]:
         values = self._known.get(path)
         if values is None:
-            values = self._known[path] = path[-1](self.at(path[:-1]))
+            above = self._at(path[:-1])
+            values = self._known[path] = path[-1](above) if above else []
         return values
 
 
@@ -133,7 +144,7 @@ def _field(name: str, *, optional: bool) -> _Step:
     return lambda objects: list(map(value, objects))
 
 
-def _items(arrays: list[Any]) -> list[Any]:
+def _items(arrays: Iterable[list[Any]]) -> list[Any]:
     return list(chain.from_iterable(arrays))
 
 

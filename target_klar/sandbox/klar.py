@@ -77,8 +77,8 @@ class Refused:
 class Klar:
     """Takes, refuses and counts loads as Klar does; every setting may be changed while it runs.
 
-    The status's `total` is the number of objects held: "submitted" in Klar's words, read so that an object sent
-    twice is one (our reading, undocumented). `lastBatchCount` is what the last load that succeeded stored.
+    The status's `total` is the number of objects "submitted", as Klar's pages call it, all loads together: an object
+    sent twice counts twice (that part is our reading). `lastBatchCount` is what the last load that succeeded stored.
     """
 
     versions: Mapping[str, Collection[str]] = field(default_factory=lambda: KNOWN_VERSIONS)
@@ -238,7 +238,7 @@ class Klar:
             identity = stream.identity(sent)
             shelf.held.pop(identity, None)
             shelf.held[identity] = sent
-        counts = {"total": len(shelf.held), "last_batch_count": len(objects)}
+        counts = {"total": shelf.newest.total + len(objects), "last_batch_count": len(objects)}
         self._show(shelf, replace(shelf.newest, **counts, last_success=self._tick()))
 
     def _fail(self, stream: Stream) -> None:

@@ -10,6 +10,7 @@ import ast
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
+from simpleeval import DEFAULT_FUNCTIONS
 from singer_sdk.mapper import (
     MAPPER_ALIAS_OPTION,
     MAPPER_ELSE_OPTION,
@@ -33,6 +34,10 @@ _OF_A_MAP = (
     MAPPER_SOURCE_OPTION,
 )
 _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
+CONTAINERS = frozenset({"dict", "list", "set", "tuple"})
+FUNCTIONS = CONTAINERS | {*DEFAULT_FUNCTIONS, "md5", "sha256", "bool"}
+MODULES = frozenset({"datetime", "json"})
+"""What an expression can call by its name, and the modules whose functions it can: those of `CustomStreamMap`."""
 
 
 def map_mistakes(maps: object) -> Iterator[str]:
@@ -135,3 +140,15 @@ def _wrong_expression(place: str, value: object, meaning: str) -> Iterator[str]:
         return
     if len(statements) != 1 or not isinstance(statements[0], ast.Expr):
         yield f"{wanted}."
+        return
+    called = {
+        node.func.id
+        for node in ast.walk(statements[0])
+        if isinstance(node, ast.Call)
+        if isinstance(node.func, ast.Name)
+    }
+    for name in sorted(called - FUNCTIONS - MODULES):
+        yield (
+            f"`{place}` calls {shorten(name)}(), which stream maps do not have. The functions are "
+            f"{', '.join(sorted(FUNCTIONS))}, and those of {' and '.join(sorted(MODULES))}."
+        )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_klar.contract.schema import is_time
+from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
+from target_klar.records.times import parse_time
 from target_klar.suggestions.choices import Columns, lines_of
+from target_klar.suggestions.fields import likely_at, says_no_more
 from target_klar.suggestions.stream_map import FILTER, lines_expression
-from target_klar.suggestions.values import decimal_comma, dotted_date
+from target_klar.suggestions.values import decimal_comma, dotted_date, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +39,25 @@ def advice(contract: Contract, records: Sequence[Record], fits: Fits) -> Iterato
             yield from _of_values(field, node, paths[0], columns, columns.read(paths[0]))
 
 
+def times(contract: Contract, records: Sequence[Record]) -> tuple[list[str], bool]:
+    """Return the columns whose values are times, but for Klar's own fields, and whether their names say no more.
+
+    Those that only say what the records are (`refunded_at` in refunds) stand alone, where there are such.
+    """
+    ours = {fold(field) for field in contract.schema["properties"]}
+    found = [
+        column
+        for (column, *members), held in values_of(records).items()
+        if not members and held and fold(column) not in ours and all(map(_is_written_time, held))
+    ]
+    own = [column for column in found if says_no_more(contract.stream, column)]
+    return own or found, bool(own)
+
+
+def _is_written_time(value: object) -> bool:
+    return isinstance(value, str) and not value.isdigit() and parse_time(value) is not None
+
+
 def advice_on_filter(contract: Contract, stream_map: Record) -> Iterator[str]:
     """Yield what a proposed filter drops, and when to leave it out, if `map_for` made one."""
     if FILTER in stream_map:
@@ -58,7 +80,13 @@ def _of_lines(field: str, node: Node, path: Path, columns: Columns) -> Iterator[
         elif near:
             yield from _of_values(name, wanted, near[0], within, lines.read(near[0]))
         else:
-            yield f"No column in {_shown(path)} has a name like `{name}` of `{field}`."
+            names = [(column,) for column in likely_at(f"{within.place}.{name}", within.names)]
+            start = (
+                f"{_either(names)} in {_shown(path)} may be"
+                if names
+                else f"No column in {_shown(path)} has a name like"
+            )
+            yield f"{start} `{name}` of `{field}`: {wanted['description']}."
     made, unknown = lines_expression(field, node, path, lines, columns)
     if unknown:
         yield f"{_shown(path)} holds a list. Fill in {' and '.join(f'`{each}`' for each in unknown)}: `{made}`"
@@ -84,9 +112,9 @@ def _of_values(field: str, node: Node, path: Path, columns: Columns, read: str) 
         )
 
 
-def _either(paths: list[Path]) -> str:
+def _either(paths: Sequence[Path]) -> str:
     *others, last = map(_shown, paths)
-    return f"{', '.join(others)} or {last}"
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _shown(path: Path) -> str:

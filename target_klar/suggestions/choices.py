@@ -72,6 +72,11 @@ class Columns:
         """The column that marks a deletion, which brings the key alone."""
         return next(iter(deletion_fields(dict.fromkeys(name for record in self._records for name in record))), None)
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that have a value, without members of those that hold objects."""
+        return [column for (column, *members), held in self.values.items() if held and not members]
+
     def has(self, column: str) -> bool:
         """Tell whether there is a column of this name."""
         return (column,) in self.values

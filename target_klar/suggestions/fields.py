@@ -85,13 +85,32 @@ def missing_of(schema: Node, columns: Iterable[str]) -> list[str]:
 
 def likely(contract: Contract, field: str, columns: Iterable[str]) -> list[str]:
     """Return the columns whose names hold what a field of Klar's is called, nearest first; three at the most."""
-    return _likely_columns(f"{contract.stream}.{field}", columns)
+    return likely_at(f"{contract.stream}.{field}", columns)
+
+
+def likely_at(place: str, columns: Iterable[str]) -> list[str]:
+    """Return the columns whose names hold what the field at a place is called, nearest first; three at the most."""
+    near: list[tuple[int, bool, int, str]] = []
+    for column in columns:
+        said = _without(place, words_of(column))
+        for phrase in _called(place):
+            wanted = _without(place, phrase.words)
+            ends_so = bool(wanted) and not phrase.whole and said[-len(wanted) :] == wanted
+            if wanted and (ends_so or {*wanted} == {*said}):
+                near.append((len(said) - len(wanted), "utc" not in words_of(column), phrase.tier, column))
+                break
+    return [column for *_, column in sorted(near, key=lambda each: each[:3])[:_MAX_LIKELY]]
+
+
+def says_no_more(stream: str, column: str) -> bool:
+    """Tell whether a name says nothing but what the records of Klar's stream are: the time of a refund."""
+    return not _without(f"{stream}.", words_of(column))
 
 
 def item_columns(field: str, contract: Contract, columns: Collection[str]) -> list[str]:
     """Return the columns that make a record a single item of this array of Klar's; none if it does not look so."""
     required = contract.schema["properties"][field].get("items", {}).get("required", ())
-    near = [_likely_columns(f"{contract.stream}.{field}.{each}", columns)[:1] for each in required]
+    near = [likely_at(f"{contract.stream}.{field}.{each}", columns)[:1] for each in required]
     return [column for each in near for column in each] if all(near) else []
 
 
@@ -111,19 +130,6 @@ def certain(place: str, paths: Iterable[Path]) -> list[list[Path]]:
         if tiers:
             ranked.setdefault(("utc" not in words, tiers[0], len(path)), []).append(path)
     return [ranked[key] for key in sorted(ranked)]
-
-
-def _likely_columns(place: str, columns: Iterable[str]) -> list[str]:
-    near: list[tuple[int, bool, int, str]] = []
-    for column in columns:
-        said = _without(place, words_of(column))
-        for phrase in _called(place):
-            wanted = _without(place, phrase.words)
-            ends_so = bool(wanted) and not phrase.whole and said[-len(wanted) :] == wanted
-            if wanted and (ends_so or {*wanted} == {*said}):
-                near.append((len(said) - len(wanted), "utc" not in words_of(column), phrase.tier, column))
-                break
-    return [column for *_, column in sorted(near, key=lambda each: each[:3])[:_MAX_LIKELY]]
 
 
 def _called(place: str) -> list[_Phrase]:

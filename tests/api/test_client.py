@@ -647,17 +647,6 @@ def test_no_proxy_sees_what_goes_to_this_machine(klar: Sandbox, name: str, monke
     assert klar.refunds.keys() == {"R1"}
 
 
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
-def test_the_token_does_not_follow_a_redirect(status: str) -> None:
-    with serve(ACCEPTED) as (elsewhere, received):
-        with serve(answer(status, b"", f"Location: {elsewhere}/12.2022/refunds/json")) as (url, _):
-            with pytest.raises(KlarError, match="redirects"):
-                submit(client_of(url))
-            with pytest.raises(KlarError, match="redirects"):
-                client_of(url).status(REFUNDS)
-        assert received == []
-
-
 @pytest.mark.parametrize(
     "raw",
     [

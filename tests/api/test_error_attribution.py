@@ -1,3 +1,5 @@
+"""Which record of a batch an error of Klar's is about, in each of the forms in which Klar tells of errors."""
+
 from __future__ import annotations
 
 from decimal import Decimal

@@ -1,3 +1,5 @@
+"""What the benchmark measures beside target-klar delivers the same as target-klar."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

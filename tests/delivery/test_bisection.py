@@ -1,3 +1,5 @@
+"""The search for the bad records of a batch, against a Klar that is a function: all are found, in few requests."""
+
 from __future__ import annotations
 
 import random

@@ -1,3 +1,5 @@
+"""The ledger alone: which STATE may leave, in whatever order batches land, and what it keeps meanwhile."""
+
 from __future__ import annotations
 
 from itertools import count

@@ -1,3 +1,5 @@
+"""A bad record in a run: the others arrive, and it is written to the rejects file or stops the run before it."""
+
 from __future__ import annotations
 
 import json
@@ -29,11 +31,6 @@ STYLES = ["index", "tree", "tree-item", "ids", "failed-ids", "opaque", "207"]
 PROGRAM = [sys.executable, "-m", "target_klar", "--config=ENV"]
 BAD = ("R17", "R1500", "R2499")
 WHOLE_BATCHES: dict[str, Any] = {"checkpoint_interval_seconds": 0, "batch_size_rows": 2, "max_parallel_requests": 1}
-
-
-@pytest.fixture
-def rejects(tmp_path: Path) -> Path:
-    return tmp_path / "rejects.jsonl"
 
 
 def environment(klar: Sandbox, rejects: Path) -> dict[str, str]:
@@ -402,17 +399,6 @@ def test_numbers_are_set_aside_digit_for_digit(klar: Sandbox, rejects: Path) -> 
 
     assert ended.code == 0
     assert '"record":{"id":"A","a":19.990,"b":1180591620717411303424,"c":1E+400}' in rejects.read_text()
-
-
-def test_a_record_that_is_no_object_is_set_aside_as_it_is(klar: Sandbox, rejects: Path) -> None:
-    lines = [
-        REFUNDS_SCHEMA,
-        *({"type": "RECORD", "stream": "refunds", "record": bad} for bad in ("text", 5, None, [1])),
-    ]
-    ended = run(klar, [*lines, refund_record("A"), state(1)], rejects_path=str(rejects))
-
-    assert (ended.code, ended.states, stored(klar)) == (0, [1], {"A"})
-    assert [each["record"] for each in read(rejects)[1:]] == ["text", 5, None, [1]]
 
 
 def test_each_stream_has_its_schema_once_a_run_and_runs_are_appended(klar: Sandbox, rejects: Path) -> None:

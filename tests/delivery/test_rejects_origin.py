@@ -109,3 +109,32 @@ def test_a_message_names_who_rejected_a_record_and_where_it_came_from(klar: Sand
         "target-klar rejected refunds (no key, record 5 of the run)",
         "target-klar rejected refunds 1 (from a)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        ({"return_id": "RTL-17"}, "return_id RTL-17"),
+        ({"return_id": 17, "shop": "de2"}, "return_id 17, shop de2"),
+        ({"return_id": "Annabell"}, "no key"),
+        ({"return_id": "anna7@example.com"}, "no key"),
+        ({"return_id": None}, "no key"),
+    ],
+)
+def test_a_record_without_klars_key_is_called_by_the_taps(own: dict[str, Any], named: str, klar: Sandbox) -> None:
+    first = {"type": "SCHEMA", "stream": "a", "schema": {"properties": {**own, "rows": {}}}, "key_properties": [*own]}
+    broken = "[row['id'] for row in rows]"
+    for of_map in ({}, {"id": "return_id", "lineItems": broken}):
+        ended = run(
+            klar, [first, record("a", **own, rows=["text"])], stream_maps={"a": {"__alias__": "refunds"} | of_map}
+        )
+
+        assert ended.code == 1
+        assert ended.errors[0].startswith(f"target-klar rejected refunds ({named}, record 1 of the run, from a): ")
+
+
+def test_a_preview_calls_a_record_by_the_taps_key_too() -> None:
+    lines = [schema("a", "return_id"), record("a", return_id="RTL-17"), record("a", return_id="RTL-18")]
+    shown = run(None, lines, "--preview", stream_maps={"a": {"__alias__": "refunds", "id": "return_id.no"}}).out
+
+    assert "(such as return_id RTL-17)" in shown

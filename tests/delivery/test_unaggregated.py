@@ -21,14 +21,7 @@ from target_klar.records.json_codec import encode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from program import Ended
-
     from target_klar.sandbox import Sandbox
-
-
-def warnings(ended: Ended) -> list[str]:
-    """What the run warned of, without time and logger."""
-    return [text.split("|", 3)[3].strip() for text in ended.err.splitlines() if "| WARNING " in text]
 
 
 def told(number: str, stream: str) -> str:
@@ -280,7 +273,7 @@ def test_a_file_with_one_row_for_each_refunded_line_is_warned_of_with_the_number
     }
     ended = run(klar, [source, *table, state(1)], stream_maps=maps)
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 1875)
-    assert warnings(ended) == [told("1,250 keys", "refunds")]
+    assert ended.warnings == [told("1,250 keys", "refunds")]
 
 
 def test_refunds_that_grow_shrink_are_corrected_or_cancelled_are_updates_and_not_warned_of(klar: Sandbox) -> None:
@@ -288,7 +281,7 @@ def test_refunds_that_grow_shrink_are_corrected_or_cancelled_are_updates_and_not
     updates = [refund_record(str(number), lineItems=version) for version in versions for number in range(300)]
     ended = run(klar, [REFUNDS_SCHEMA, *updates, state(1)], batch_size_rows=100)
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 300)
-    assert warnings(ended) == []
+    assert ended.warnings == []
 
 
 @pytest.mark.parametrize("rows_in_a_batch", [1, 2, 1000])
@@ -299,7 +292,7 @@ def test_one_order_with_5_costs_is_one_key_however_they_are_cut_into_batches(
     ended = run(klar, [COSTS_SCHEMA, *costs, cost_record("other", 1), state(1)], batch_size_rows=rows_in_a_batch)
     assert (ended.code, ended.states) == (0, [1])
     assert klar.transaction_costs["o"]["transactionCosts"] == 4
-    assert warnings(ended) == [told("1 key", "transaction_costs")]
+    assert ended.warnings == [told("1 key", "transaction_costs")]
 
 
 def test_each_stream_has_its_own_warning_and_a_key_of_two_streams_is_no_matter(klar: Sandbox) -> None:
@@ -314,17 +307,17 @@ def test_each_stream_has_its_own_warning_and_a_key_of_two_streams_is_no_matter(k
     found += [refund_record("b", lineItems=lines("x")), state(1)]
     ended = run(klar, [REFUNDS_SCHEMA, COSTS_SCHEMA, *found], batch_size_rows=2)
     assert (ended.code, ended.states) == (0, [1])
-    assert warnings(ended) == [told("2 keys", "refunds"), told("1 key", "transaction_costs")]
+    assert ended.warnings == [told("2 keys", "refunds"), told("1 key", "transaction_costs")]
 
 
 def test_a_record_that_is_refused_replaces_nothing(klar: Sandbox, tmp_path: Any) -> None:
     found = [cost_record("a", 1), cost_record("a", "two"), cost_record("a", 1), state(1)]
     ended = run(klar, [COSTS_SCHEMA, *found], rejects_path=str(tmp_path / "rejects.jsonl"))
     assert (ended.code, ended.states) == (0, [1])
-    assert not [text for text in warnings(ended) if "came again" in text]
+    assert not [text for text in ended.warnings if "came again" in text]
 
 
 def test_a_dry_run_warns_of_parts_too(klar: Sandbox) -> None:
     ended = run(klar, [COSTS_SCHEMA, cost_record("a", 1), cost_record("a", 2)], validate_only=True)
     assert (ended.code, klar.transaction_costs) == (0, {})
-    assert warnings(ended) == [told("1 key", "transaction_costs")]
+    assert ended.warnings == [told("1 key", "transaction_costs")]

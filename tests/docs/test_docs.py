@@ -220,11 +220,22 @@ def test_the_readme_names_what_each_stream_requires() -> None:
         assert wanted <= set(re.findall(r"`(\w+)`", told[stream])), stream
 
 
-def test_the_tests_that_the_readme_names_are_there() -> None:
-    named = re.findall(r"`(\w+\.py)`", read("README.md"))
+def test_the_tests_that_the_documents_name_are_there() -> None:
+    """A file by its name or its path, a test by its whole name."""
+    texts = [
+        read("README.md"),
+        read(".github/CONTRIBUTING.md"),
+        *(path.read_text() for path in ROOT.glob("docs/**/*.md")),
+    ]
+    files = {place.as_posix() for place in (ROOT / "tests").rglob("test_*.py")}
+    defined = "\n".join(Path(file).read_text() for file in files)
+    named = [name for text in texts for name in re.findall(r"`?\b((?:[\w/]+/)?test_\w+(?:\.py)?)\b`?", text)]
 
-    assert len(named) > 8
-    assert [name for name in named if not [*(ROOT / "tests").rglob(name)]] == []
+    assert len(named) > 16
+    assert [
+        name for name in named if name.endswith(".py") and not any(file.endswith(f"/{name}") for file in files)
+    ] == []
+    assert [name for name in named if not name.endswith(".py") and f"def {name}(" not in defined] == []
 
 
 def test_the_map_that_the_readme_shows_makes_what_it_shows() -> None:

@@ -52,28 +52,28 @@ CHANGES = """
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def mariadb_server() -> Iterator[Server]:
     with mariadb() as running:
         running.execute("SET GLOBAL time_zone = '+02:00';")
         yield running
 
 
 @pytest.fixture
-def maria(server: Server) -> Server:
+def erp(mariadb_server: Server) -> Server:
     """The server with the ERP and its views, anew for each test."""
-    server.execute("DROP DATABASE IF EXISTS klar; DROP DATABASE IF EXISTS erp;")
-    server.execute(ERP + recipe(HEADING, "sql"))
-    return server
+    mariadb_server.execute("DROP DATABASE IF EXISTS klar; DROP DATABASE IF EXISTS erp;")
+    mariadb_server.execute(ERP + recipe(HEADING, "sql"))
+    return mariadb_server
 
 
-def pipeline(folder: Path, maria: Server, klar: Sandbox) -> Project:
-    environment = maria.tap_settings | {"TARGET_KLAR_API_TOKEN": klar.token}
+def pipeline(folder: Path, erp: Server, klar: Sandbox) -> Project:
+    environment = erp.tap_settings | {"TARGET_KLAR_API_TOKEN": klar.token}
     return project(folder, recipe(HEADING, "meltano"), {"target-klar": klar.url}, **environment)
 
 
-def shell(folder: Path, maria: Server, script: str) -> str:
+def shell(folder: Path, erp: Server, script: str) -> str:
     """Run commands of the recipes, whose `mariadb` finds the server as a user's does."""
-    (folder / ".my.cnf").write_text(f"[client]\nsocket={maria.folder}/socket\nuser=root\n")
+    (folder / ".my.cnf").write_text(f"[client]\nsocket={erp.folder}/socket\nuser=root\n")
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
@@ -97,12 +97,12 @@ def pieces(klar: Sandbox) -> dict[str, dict[str, Any]]:
 
 
 def test_changed_late_lost_and_deleted_lines_arrive_although_no_time_of_the_refund_tells_of_them(
-    tmp_path: Path, maria: Server
+    tmp_path: Path, erp: Server
 ) -> None:
     with Sandbox() as klar:
-        maria.execute(SHOP + recipe("MySQL or MariaDB where lines have no time", "sql"))
-        maria.execute("UPDATE erp.klar_refund SET changed_at = '2026-05-04 09:30' WHERE id <> 7;")  # long ago
-        shop = project(tmp_path, recipe(HEADING, "meltano"), {}, **maria.tap_settings)
+        erp.execute(SHOP + recipe("MySQL or MariaDB where lines have no time", "sql"))
+        erp.execute("UPDATE erp.klar_refund SET changed_at = '2026-05-04 09:30' WHERE id <> 7;")  # long ago
+        shop = project(tmp_path, recipe(HEADING, "meltano"), {}, **erp.tap_settings)
         serve, settings, compare = (
             block.replace("http://127.0.0.1:8010", klar.url).replace("a-local-token", klar.token)
             for block in (
@@ -126,9 +126,9 @@ def test_changed_late_lost_and_deleted_lines_arrive_although_no_time_of_the_refu
         }
         assert pieces(klar) == before
         assert f"pieces {sum(sum(lines.values()) for lines in before.values())}," in first.log
-        assert shell(tmp_path, maria, compare) == ""
+        assert shell(tmp_path, erp, compare) == ""
 
-        maria.execute(CHANGES)
+        erp.execute(CHANGES)
         second = shop.run("tap-mysql", "target-klar")
 
         assert second.code == 0, second.log
@@ -142,18 +142,18 @@ def test_changed_late_lost_and_deleted_lines_arrive_although_no_time_of_the_refu
             "9": {"110": 1},
         }
         assert pieces(klar) == after
-        assert shell(tmp_path, maria, compare) == "5c5\n< 5 []\n---\n> 5 [('107', 1.0)]\n"
+        assert shell(tmp_path, erp, compare) == "5c5\n< 5 []\n---\n> 5 [('107', 1.0)]\n"
 
         weekly = shop.run("--full-refresh", "tap-mysql", "target-klar")
 
         assert weekly.code == 0, weekly.log
         assert pieces(klar) == {**after, "5": {}}
-        assert shell(tmp_path, maria, compare) == ""
+        assert shell(tmp_path, erp, compare) == ""
 
 
-def test_a_first_run_that_failed_is_made_up_for_by_one_full_refresh(tmp_path: Path, maria: Server) -> None:
+def test_a_first_run_that_failed_is_made_up_for_by_one_full_refresh(tmp_path: Path, erp: Server) -> None:
     with Sandbox() as klar:
-        shop = pipeline(tmp_path, maria, klar)
+        shop = pipeline(tmp_path, erp, klar)
         failed = shop.run("tap-mysql", "target-klar", TARGET_KLAR_API_TOKEN="mistyped")
 
         assert failed.code == 1
@@ -178,18 +178,18 @@ def test_a_first_run_that_failed_is_made_up_for_by_one_full_refresh(tmp_path: Pa
         }
 
 
-def test_local_times_become_utc_once_the_server_has_time_zone_tables(tmp_path: Path, maria: Server) -> None:
-    maria.execute("""
+def test_local_times_become_utc_once_the_server_has_time_zone_tables(tmp_path: Path, erp: Server) -> None:
+    erp.execute("""
         CREATE OR REPLACE VIEW klar.refunds AS
         SELECT at, CONVERT_TZ(at, 'Europe/Berlin', 'UTC') AS created_at, now() AS updated_at
         FROM (SELECT timestamp'2026-05-04 09:30' AS at UNION ALL SELECT timestamp'2026-10-25 02:30') AS local;
         """)
     load, check = recipe(HEADING, "bash").splitlines()
 
-    assert shell(tmp_path, maria, check).split() == ["count(*)", "2"]
-    shell(tmp_path, maria, load)
-    assert shell(tmp_path, maria, check).split() == ["count(*)", "0"]
-    assert maria.execute("SELECT created_at FROM klar.refunds ORDER BY at;").splitlines() == [
+    assert shell(tmp_path, erp, check).split() == ["count(*)", "2"]
+    shell(tmp_path, erp, load)
+    assert shell(tmp_path, erp, check).split() == ["count(*)", "0"]
+    assert erp.execute("SELECT created_at FROM klar.refunds ORDER BY at;").splitlines() == [
         "2026-05-04 07:30:00",
         "2026-10-25 00:30:00",
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mariadb import Server, mariadb
 from pipelines import project, recipe
-from test_recipes import database, on_postgres, server
+from test_recipes_of_postgresql_and_shopify import database, on_postgres, postgres_server
 
 from target_klar.sandbox import Sandbox
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from postgres import Database
 
-__all__ = ["database", "server"]  # fixtures
+__all__ = ["database", "postgres_server"]  # fixtures
 pytestmark = pytest.mark.slow
 
 SHOP = dedent("""\
@@ -78,7 +78,7 @@ AMOUNTS = {"transaction_costs": "transactionCosts", "logistics_costs": "totalLog
 
 
 @pytest.fixture(scope="session")
-def maria() -> Iterator[Server]:
+def mariadb_server() -> Iterator[Server]:
     with mariadb() as running:
         yield running
 
@@ -148,11 +148,11 @@ def test_a_platform_shop_gets_four_streams_from_postgresql(tmp_path: Path, datab
     four_streams(tmp_path, "Costs for a platform shop", "tap-postgres", database.tap_settings, wanted)
 
 
-def test_a_platform_shop_gets_four_streams_from_mariadb(tmp_path: Path, maria: Server) -> None:
+def test_a_platform_shop_gets_four_streams_from_mariadb(tmp_path: Path, mariadb_server: Server) -> None:
     heading = "The same in MySQL or MariaDB"
-    maria.execute(ERP + recipe(heading, "sql"))
-    wanted = {stream: rows(maria.execute(f"{query};")) for stream, query in COSTS_OF_ORDERS.items()}
-    four_streams(tmp_path, heading, "tap-mysql", maria.tap_settings, wanted)
+    mariadb_server.execute(ERP + recipe(heading, "sql"))
+    wanted = {stream: rows(mariadb_server.execute(f"{query};")) for stream, query in COSTS_OF_ORDERS.items()}
+    four_streams(tmp_path, heading, "tap-mysql", mariadb_server.tap_settings, wanted)
 
 
 def four_streams(

@@ -55,19 +55,19 @@ STORAGES = pytest.mark.parametrize(("written", "views"), [(Shop.hpos, "shop.sql"
 
 
 @pytest.fixture(scope="module")
-def maria() -> Iterator[Server]:
+def mariadb_server() -> Iterator[Server]:
     with mariadb() as running:
         yield running
 
 
 @pytest.fixture
-def shop(tmp_path: Path, maria: Server) -> Followed:
+def woocommerce(tmp_path: Path, mariadb_server: Server) -> Followed:
     """A folder with the recipe's files, in which the client finds the server, without a shop."""
-    maria.execute(
+    mariadb_server.execute(
         "DROP DATABASE IF EXISTS klar; DROP DATABASE IF EXISTS wordpress; DROP USER IF EXISTS klar@localhost;"
     )
     followed = Followed(tmp_path, "woocommerce.md")
-    where = f"socket = {maria.folder}/socket\n"
+    where = f"socket = {mariadb_server.folder}/socket\n"
     (tmp_path / "owner.cnf").write_text(f"[client]\nuser = root\n{where}", encoding="utf-8")
     (tmp_path / "reader.cnf").write_text(
         f"[client]\nuser = klar\npassword = a-password-of-yours\n{where}", encoding="utf-8"
@@ -75,14 +75,14 @@ def shop(tmp_path: Path, maria: Server) -> Followed:
     return followed
 
 
-def opened(shop: Followed, maria: Server, tables: str, views: str = "shop.sql") -> None:
+def opened(woocommerce: Followed, mariadb_server: Server, tables: str, views: str = "shop.sql") -> None:
     """Make the shop's tables, and the views as the recipe says, twice."""
-    maria.execute(tables)
-    install = shop.command("cat shop.sql klar.sql").replace("shop.sql", views)
+    mariadb_server.execute(tables)
+    install = woocommerce.command("cat shop.sql klar.sql").replace("shop.sql", views)
     for _ in range(2):
-        ended = shop.run(install)
+        ended = woocommerce.run(install)
         assert (ended.code, ended.err) == (0, "")
-    reader = shop.run("mariadb --defaults-file=owner.cnf < reader.sql")
+    reader = woocommerce.run("mariadb --defaults-file=owner.cnf < reader.sql")
     assert (reader.code, reader.err) == (0, "")
 
 
@@ -92,14 +92,14 @@ def costs(klar: Sandbox) -> dict[str, Decimal]:
 
 @STORAGES
 def test_refunds_and_fees_of_both_storages_arrive_to_the_last_digit(
-    shop: Followed, maria: Server, klar: Sandbox, written: Callable[[Shop], str], views: str
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, written: Callable[[Shop], str], views: str
 ) -> None:
-    opened(shop, maria, written(SHOP), views)
-    added = shop.run(shop.command("INSERT INTO rates"))
+    opened(woocommerce, mariadb_server, written(SHOP), views)
+    added = woocommerce.run(woocommerce.command("INSERT INTO rates"))
     assert (added.code, added.err) == (0, "")
-    shop.configure(klar)
+    woocommerce.configure(klar)
 
-    ended = shop.run("bash load.sh")
+    ended = woocommerce.run("bash load.sh")
 
     assert (ended.code, ended.out, ended.said("WARNING")) == (0, "", []), ended.err
     assert {key: held["lineItems"] for key, held in klar.refunds.items()} == SHOP.expected_refunds()
@@ -116,13 +116,15 @@ def test_refunds_and_fees_of_both_storages_arrive_to_the_last_digit(
         "110": Decimal("0.29"),
     }
 
-    shown = shop.run(shop.command("bash load.sh ENV"))
+    shown = woocommerce.run(woocommerce.command("bash load.sh ENV"))
     assert (shown.code, shown.said("WARNING")) == (0, []), shown.err
-    exported = [json.loads(line) for line in (shop.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()]
+    exported = [
+        json.loads(line) for line in (woocommerce.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert {each["object"]["id"] for each in exported if each["stream"] == "refunds"} == {*klar.refunds}
     assert {each["object"]["orderId"] for each in exported if each["stream"] != "refunds"} == {*klar.transaction_costs}
 
-    looked = shop.run(shop.command("GROUP BY payment_method"))
+    looked = woocommerce.run(woocommerce.command("GROUP BY payment_method"))
     assert looked.code == 0, looked.err
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in looked.out.splitlines() if "|" in line]
     assert cells == [
@@ -135,21 +137,21 @@ def test_refunds_and_fees_of_both_storages_arrive_to_the_last_digit(
 
 
 def test_a_refund_that_is_deleted_is_cancelled_and_one_that_comes_back_is_sent_again(
-    shop: Followed, maria: Server, klar: Sandbox
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
-    shop.configure(klar)
-    opened(shop, maria, Shop((SHOP.orders[0], SHOP.orders[1]), SHOP.refunds[:2]).hpos())
-    assert shop.run("bash load.sh").code == 0
+    woocommerce.configure(klar)
+    opened(woocommerce, mariadb_server, Shop((SHOP.orders[0], SHOP.orders[1]), SHOP.refunds[:2]).hpos())
+    assert woocommerce.run("bash load.sh").code == 0
     whole = dict(klar.refunds)
 
-    maria.execute("UPDATE wordpress.wp_wc_orders SET status = 'trash' WHERE id = 201;")
-    maria.execute("CREATE TABLE klar.kept SELECT * FROM wordpress.wp_wc_orders WHERE id = 202;")
-    maria.execute("DELETE FROM wordpress.wp_wc_orders WHERE id = 202;")
-    assert shop.run("bash load.sh").code == 0
+    mariadb_server.execute("UPDATE wordpress.wp_wc_orders SET status = 'trash' WHERE id = 201;")
+    mariadb_server.execute("CREATE TABLE klar.kept SELECT * FROM wordpress.wp_wc_orders WHERE id = 202;")
+    mariadb_server.execute("DELETE FROM wordpress.wp_wc_orders WHERE id = 202;")
+    assert woocommerce.run("bash load.sh").code == 0
     assert klar.refunds == {key: held | {"lineItems": []} for key, held in whole.items()}
 
-    maria.execute("INSERT INTO wordpress.wp_wc_orders SELECT * FROM klar.kept;")
-    assert shop.run("bash load.sh").code == 0
+    mariadb_server.execute("INSERT INTO wordpress.wp_wc_orders SELECT * FROM klar.kept;")
+    assert woocommerce.run("bash load.sh").code == 0
     assert klar.refunds == whole | {"201": whole["201"] | {"lineItems": []}}
 
 
@@ -181,14 +183,19 @@ def test_a_refund_that_is_deleted_is_cancelled_and_one_that_comes_back_is_sent_a
     ],
 )
 def test_what_is_not_known_to_be_right_is_said_and_holds_back_nothing_else(
-    shop: Followed, maria: Server, klar: Sandbox, order: Order | None, refund: Refund | None, problem: str
+    woocommerce: Followed,
+    mariadb_server: Server,
+    klar: Sandbox,
+    order: Order | None,
+    refund: Refund | None,
+    problem: str,
 ) -> None:
     good = Shop(SHOP.orders[:2], SHOP.refunds[:2])
     bad = Shop((*good.orders, *([order] if order else [])), (*good.refunds, *([refund] if refund else [])))
-    opened(shop, maria, bad.hpos())
-    shop.configure(klar)
+    opened(woocommerce, mariadb_server, bad.hpos())
+    woocommerce.configure(klar)
 
-    ended = shop.run("bash load.sh")
+    ended = woocommerce.run("bash load.sh")
 
     assert ended.code == 1
     assert ended.err.splitlines()[-1].endswith(f"sent: {problem}")
@@ -198,24 +205,26 @@ def test_what_is_not_known_to_be_right_is_said_and_holds_back_nothing_else(
 
 
 def test_a_currency_that_stands_nowhere_is_said_in_the_table_of_keys(
-    shop: Followed, maria: Server, klar: Sandbox
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
-    opened(shop, maria, Shop((Order(109, meta={"_stripe_fee": "1.10"}),), ()).hpos())
+    opened(woocommerce, mariadb_server, Shop((Order(109, meta={"_stripe_fee": "1.10"}),), ()).hpos())
     (said,) = re.findall(r"`(UPDATE fee_keys .*?;)`", (DOCUMENTS / "woocommerce.md").read_text(encoding="utf-8"))
-    maria.execute(f"USE klar; {said}")
-    shop.configure(klar)
+    mariadb_server.execute(f"USE klar; {said}")
+    woocommerce.configure(klar)
 
-    assert shop.run("bash load.sh").code == 0
+    assert woocommerce.run("bash load.sh").code == 0
     assert costs(klar) == {"109": Decimal("1.10")}
 
 
-def test_two_rows_of_one_meta_key_are_not_added_up(shop: Followed, maria: Server, klar: Sandbox) -> None:
-    opened(shop, maria, Shop(SHOP.orders[:2], SHOP.refunds[:2]).hpos())
-    maria.execute("INSERT INTO wordpress.wp_wc_orders_meta VALUES (101, '_stripe_fee', '1.35');")
-    maria.execute("INSERT INTO wordpress.wp_woocommerce_order_itemmeta VALUES (2011, '_qty', '-2');")
-    shop.configure(klar)
+def test_two_rows_of_one_meta_key_are_not_added_up(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
+) -> None:
+    opened(woocommerce, mariadb_server, Shop(SHOP.orders[:2], SHOP.refunds[:2]).hpos())
+    mariadb_server.execute("INSERT INTO wordpress.wp_wc_orders_meta VALUES (101, '_stripe_fee', '1.35');")
+    mariadb_server.execute("INSERT INTO wordpress.wp_woocommerce_order_itemmeta VALUES (2011, '_qty', '-2');")
+    woocommerce.configure(klar)
 
-    ended = shop.run("bash load.sh")
+    ended = woocommerce.run("bash load.sh")
 
     assert (ended.code, costs(klar), [*klar.refunds]) == (1, {"102": Decimal("2.55")}, ["202"])
     assert ended.err.splitlines()[-2:] == [
@@ -225,16 +234,16 @@ def test_two_rows_of_one_meta_key_are_not_added_up(shop: Followed, maria: Server
 
 
 def test_the_user_of_the_script_sees_no_customer_and_a_query_that_fails_makes_it_fail(
-    shop: Followed, maria: Server, klar: Sandbox
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
-    opened(shop, maria, Shop(SHOP.orders[:1], ()).hpos())
-    denied = shop.run("mariadb --defaults-file=reader.cnf -e 'SELECT billing_email FROM wordpress.wp_wc_orders'")
+    opened(woocommerce, mariadb_server, Shop(SHOP.orders[:1], ()).hpos())
+    denied = woocommerce.run("mariadb --defaults-file=reader.cnf -e 'SELECT billing_email FROM wordpress.wp_wc_orders'")
     assert (denied.code, "denied" in denied.err) == (1, True)
 
-    shop.configure(klar)
-    maria.execute("DROP VIEW klar.transaction_costs;")
-    broken = shop.run("bash load.sh")
+    woocommerce.configure(klar)
+    mariadb_server.execute("DROP VIEW klar.transaction_costs;")
+    broken = woocommerce.run("bash load.sh")
     assert (broken.code, "klar.transaction_costs' doesn't exist" in broken.err, klar.posts()) == (1, True, [])
 
-    (shop.folder / "reader.cnf").write_text("[client]\nsocket = nowhere\n", encoding="utf-8")
-    assert (shop.run("bash load.sh").code, klar.posts()) == (1, [])
+    (woocommerce.folder / "reader.cnf").write_text("[client]\nsocket = nowhere\n", encoding="utf-8")
+    assert (woocommerce.run("bash load.sh").code, klar.posts()) == (1, [])

@@ -234,6 +234,94 @@ def test_the_map_that_it_prints_loads_what_is_there(lines: list[Any], arrives: d
         } == arrives
 
 
+def requested(count: int, **columns: Any) -> list[Any]:
+    """Returns that were asked for, and then one that was paid."""
+    lines = [{"id": 7, "shop_line_item_id": 71, "quantity": 2, "refund": {"amount": "9.90"}}]
+    rows = [{"status": "requested", "paid_at": None}] * count + [{"status": "paid", "paid_at": "2026-05-04T09:30:00Z"}]
+    records = [record("returns", id=at, parts=lines, **row, **columns) for at, row in enumerate(rows, 1)]
+    return [schema("returns", parts={}, status={}, paid_at={}), *records, state(1)]
+
+
+PAID = {
+    "id": "id",
+    "__alias__": "refunds",
+    "__filter__": "status == 'paid'",
+    "createdAt": "paid_at",
+    "lineItems": "[{'lineItemId': line['shop_line_item_id'], 'refundedQuantity': line['quantity']} for line in parts]",
+}
+
+
+def test_with_a_filter_it_shows_the_first_record_that_is_dropped_and_the_first_that_passes() -> None:
+    for lines, shown_ones in (
+        (requested(14), ["record 1", "dropped by `__filter__`", "record 15", "Klar gets"]),
+        (requested(0), ["record 1", "Klar gets"]),
+        ([requested(0)[0], *requested(0)[1:2] * 2, *requested(1)[1:2]], ["record 1", "Klar gets", "record 3"]),
+        (requested(2)[:3], ["record 1", "dropped by `__filter__`", "record 2", "dropped by `__filter__`"]),
+    ):
+        rows = table(preview(lines, stream_maps={"returns": PAID}))
+        assert rows["column"][: len(shown_ones)] == shown_ones
+
+
+@pytest.mark.parametrize(
+    ("expression", "left"),
+    [
+        (PAID["lineItems"], "without id, refund"),
+        ("[line for line in parts if line['quantity']]", ""),  # Klar's contract then says what is omitted
+        ("parts", ""),
+        ("json.dumps(parts)", ""),
+        ("[{'lineItemId': line.get('id'), 'refundedQuantity': line.quantity} for line in parts or [] if line]",
+         "without shop_line_item_id, refund"),
+        ("[{'lineItemId': parts[0]['id'], 'refundedQuantity': 1}] if parts else []",
+         "without shop_line_item_id, quantity, refund"),
+        ("[{'lineItemId': str(line.items()), 'refundedQuantity': 1} for line in record['parts']]", ""),
+        ("[{'lineItemId': each, 'refundedQuantity': 1} for line in record.get('parts') for each in line]", ""),
+    ],
+)  # fmt: skip
+def test_it_names_the_members_of_lines_that_the_map_does_not_read(expression: str, left: str) -> None:
+    maps = {"returns": PAID | {"lineItems": expression, "__else__": None}}
+    rows = table(preview(requested(1), stream_maps=maps))
+
+    assert rows["parts"][1].removeprefix("used by the map").removeprefix(", ") == left
+
+
+def test_a_load_names_what_the_lines_that_a_map_makes_have_and_klar_does_not_know(klar: Sandbox) -> None:
+    more = PAID["lineItems"].replace("}", ", 'amount': line['refund']['amount'], 'more': {'a': 1}}")
+    for closed in ({}, {"__else__": None}):
+        ended = run(klar, requested(1), stream_maps={"returns": PAID | {"lineItems": more} | closed})
+
+        assert ended.code == 0
+        assert ended.said("were omitted: lineItems[].amount, lineItems[].more.")
+
+
+def test_it_counts_the_kinds_of_a_column_and_shows_no_word_of_it() -> None:
+    names = [{"status": word, "note": f"text {word}"} for word in ("asked", "Annabell", "refused")] * 5
+    rows = [record("refunds", id=str(at), createdAt=1777887000, lineItems=[], **row) for at, row in enumerate(names)]
+    out = preview([REFUNDS_SCHEMA, *rows])
+
+    assert "Columns of few different values: status (3), note (3). If not all records belong at Klar, choose" in out
+    assert "what was loaded and is cancelled later has to come with `lineItems: []`" in out
+    assert "Annabell" not in out
+    chosen = {"refunds": {"__filter__": "status != 'asked'"}}
+    read = {"refunds": {"lineItems": "[] if status == note else []"}}
+    for lines, maps in (
+        ([REFUNDS_SCHEMA, *rows], chosen),
+        ([REFUNDS_SCHEMA, *rows], read),
+        ([REFUNDS_SCHEMA, *rows[:9]], {}),
+    ):
+        assert "few different values" not in preview(lines, stream_maps=maps)
+
+
+@pytest.mark.parametrize(
+    "values", [["1", "2"], ["2026-05-04", "2026-05-05"], [True, False], ["same"], ["true", "false"]]
+)
+def test_numbers_times_and_booleans_are_no_kinds(values: list[object]) -> None:
+    rows = [
+        record("refunds", id=str(at), createdAt=1777887000, lineItems=[], it=values[at % len(values)])
+        for at in range(20)
+    ]
+    assert "few different values" not in preview([REFUNDS_SCHEMA, *rows])
+
+
 def test_a_record_that_is_one_line_of_many_is_told_apart() -> None:
     out = preview(CSV)
 
@@ -276,13 +364,61 @@ def test_a_stream_that_is_like_none_of_klars_is_shown_all_the_same_and_stops_no_
     assert '{"stream_maps": {"visits": "__NULL__"}}' in out
 
 
-def test_no_value_of_a_customer_is_shown() -> None:
-    customer = {"id": 1, "email": "anna@customer.example"}
-    order = record("orders", id=1, created_at="2026-05-04", line_items=[], customer=customer)
-    out = preview([schema("orders"), order])
+CUSTOMER = {"id": 77, "first_name": "Anna", "last_name": "Muster", "email": "anna@customer.example"}
+ADDRESS = {
+    "name": "Anna Muster",
+    "street": "Hauptstr.",
+    "house_number": "5b",
+    "zip": "10115",
+    "city": "Berlin",
+    "phone": "+49 171 5550123",
+}
+ON_ONE_LINE = "Anna Muster, Hauptstr. 5b, 10115 Berlin, anna@customer.example, 0171-5550123"
+OF_THE_CUSTOMER = ["Anna", "Muster", "Hauptstr", "5b", "10115", "Berlin", "customer.example", "0171", "5550123"]
+"""Parts of each value that says who or where the customer is."""
 
-    assert "anna" not in out
-    assert "an object with 2 fields" in out
+
+@pytest.mark.parametrize("spoiled", [False, True], ids=["right", "rejected"])
+@pytest.mark.parametrize("stream", ["orders", "shop_orders"], ids=["Klar's stream", "a stream of the tap's"])
+def test_no_name_postal_address_mail_or_phone_of_a_customer_is_printed(stream: str, *, spoiled: bool) -> None:
+    """Each of them as a column, in an object, in JSON as text, in a list of lines and in the middle of a text."""
+    order = record(
+        stream,
+        id="A-1001",
+        created_at="10115" if spoiled else "2026-05-04T09:30:00Z",
+        line_items=[
+            {"id": "L-1", "quantity": "0171-5550123" if spoiled else 2, "shipped_to": ADDRESS, "note": ON_ONE_LINE}
+        ],
+        customer=CUSTOMER,
+        shipping_address=ADDRESS,
+        billing_address=json.dumps(ADDRESS),
+        customer_name="Anna Muster",
+        street="Hauptstr. 5b",
+        postal_code="10115",
+        zip_or_postal_code=10115,
+        city="Berlin",
+        email="anna@customer.example",
+        phone="+49 171 5550123",
+        note=ON_ONE_LINE,
+    )
+    ended = invoke("--preview", lines=[schema(stream), order, order, state(1)])
+    printed = ended.out + ended.err
+
+    assert ended.code == 0, ended.err
+    assert [text for text in OF_THE_CUSTOMER if text in printed] == []
+    assert "A-1001" in printed, "what is no customer's is shown"
+    for column in (
+        "customer",
+        "shipping_address",
+        "billing_address",
+        "street",
+        "postal_code",
+        "city",
+        "email",
+        "phone",
+    ):
+        assert f"|{column} " in ended.out, "each column is shown, by its name"
+    assert f"{2 * spoiled} of 2 would be rejected" in ended.out
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from program import Ended
-
     from target_klar.sandbox import Sandbox
 
 MARK = "_sdc_deleted_at"
@@ -76,18 +74,6 @@ UNREADABLE += [
     "\ud800",
 ]
 UNREADABLE += ["1970-01-01", "9999-12-31", date(9999, 12, 31), b"1", [], {}, [DELETION], {"at": DELETION}]
-
-
-def told(ended: Ended, level: str = "WARNING") -> list[str]:
-    """What the run said at a level, without time and logger."""
-    return [text.split("|", 3)[3].strip() for text in ended.err.splitlines() if f"| {level} " in text]
-
-
-def counts(ended: Ended, stream: str = "refunds") -> dict[str, int]:
-    """The counts in the last line about a stream."""
-    last = [text for text in told(ended, "INFO") if text.startswith(f"{stream}: ") and " read, " in text][-1]
-    parts = (part.split(" ", 1) for part in last.partition(": ")[2].split(", "))
-    return {name: int(number) for number, name in parts if number.isdigit()}
 
 
 # One record
@@ -275,7 +261,7 @@ def test_one_run_with_every_mark_sends_the_living_cancels_the_deleted_and_refuse
     assert {key for key, held in klar.refunds.items() if not held["lineItems"]} == keys["deleted"]
     refused = [json.loads(text) for text in rejects.read_text().splitlines()[1:]]
     assert {each["record"]["id"] for each in refused} == keys["refused"]
-    assert counts(ended)["cancelled"] == len(keys["deleted"])
+    assert ended.counts("refunds")["cancelled"] == len(keys["deleted"])
     assert min(map(len, keys.values())) > 10
 
 
@@ -288,6 +274,43 @@ def test_a_mark_that_cannot_be_read_stops_the_run_without_a_place_for_it(klar: S
         f"(found number "
         f"{SECONDS * 1000}, which looks like milliseconds, not seconds)."
     )
+
+
+DELETED = [
+    REFUNDS_SCHEMA,
+    COSTS_SCHEMA,
+    refund_record("kept"),
+    record("refunds", id="key-alone", _sdc_deleted_at="2023-11-14T22:13:20Z"),
+    refund_record("whole", createdAt=REFUND_TIME + 5, _sdc_deleted_at="2023-11-14T22:13:20Z"),
+    record("transaction_costs", orderId="c", transactionCosts=1, _sdc_deleted_at="2023-11-14T22:13:20Z"),
+    refund_record("alive", _sdc_deleted_at=None),
+    refund_record("coalesced", lineItems=[]),
+    state(1),
+]
+
+
+def test_deleted_records_are_skipped_and_counted_and_said_once_a_stream(klar: Sandbox) -> None:
+    ended = run(klar, DELETED)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds.keys() == {"kept", "alive", "coalesced"}
+    assert klar.transaction_costs == {}
+    assert ended.warnings == [
+        "refunds: 2 deleted records skipped; set `hard_delete` to cancel them at Klar",
+        "transaction_costs: 1 deleted record skipped",
+    ]
+    counts = ended.counts("refunds")
+    assert (counts["deleted"], counts["cancelled"], counts["stored"]) == (2, 1, 3)
+
+
+def test_with_hard_delete_a_deleted_refund_is_cancelled_and_a_deleted_cost_stays_skipped(klar: Sandbox) -> None:
+    ended = run(klar, DELETED, hard_delete=True)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds["key-alone"] == {"id": "key-alone", "createdAt": REFUND_TIME, "lineItems": []}
+    assert klar.refunds["whole"] == {"id": "whole", "createdAt": REFUND_TIME + 5, "lineItems": []}
+    assert klar.refunds["alive"]["lineItems"] != []
+    assert klar.transaction_costs == {}
+    assert ended.counts("refunds")["cancelled"] == 3
+    assert ended.warnings == ["transaction_costs: 1 deleted record skipped"]
 
 
 # Under stream maps
@@ -347,14 +370,14 @@ def test_the_mark_is_the_maps_where_it_sets_one_and_else_the_taps_own(
     assert (ended.code, ended.states) == (0, [1])
     assert {key for key, held in klar.refunds.items() if held["lineItems"]} == alive
     assert {key for key, held in klar.refunds.items() if not held["lineItems"]} == cancelled
-    assert counts(ended)["cancelled"] == len(cancelled)
+    assert ended.counts("refunds")["cancelled"] == len(cancelled)
 
 
 def test_a_deletion_under_a_map_that_lists_its_fields_is_skipped_and_not_sent_as_living(klar: Sandbox) -> None:
     lines = [SOURCE, row("alive"), row("gone", **{MARK: DELETION}), state(1)]
     ended = run(klar, lines, stream_maps={"returns": {"__alias__": "refunds"} | EXPLICIT})
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"alive"})
-    assert told(ended) == ["refunds: 1 deleted record skipped; set `hard_delete` to cancel them at Klar"]
+    assert ended.warnings == ["refunds: 1 deleted record skipped; set `hard_delete` to cancel them at Klar"]
 
 
 FILTERED = [
@@ -375,8 +398,10 @@ def test_deletions_that_a_filter_drops_are_counted_and_said_at_the_end_and_other
     ended = run(klar, FILTERED, stream_maps=maps, hard_delete=hard_delete)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"kept"})
     advice = "to let them pass, begin it with `record.get('_sdc_deleted_at') or`"
-    assert told(ended) == [f"refunds: 2 deletions dropped by `__filter__`; {advice}"]
-    assert {"read": 4, "stored": 1, "filtered": 3, "deleted": 0, "rejected": 0}.items() <= counts(ended).items()
+    assert ended.warnings == [f"refunds: 2 deletions dropped by `__filter__`; {advice}"]
+    assert {"read": 4, "stored": 1, "filtered": 3, "deleted": 0, "rejected": 0}.items() <= ended.counts(
+        "refunds"
+    ).items()
 
 
 def test_what_the_warning_advises_lets_deletions_pass_the_filter(klar: Sandbox) -> None:
@@ -385,7 +410,7 @@ def test_what_the_warning_advises_lets_deletions_pass_the_filter(klar: Sandbox) 
     ended = run(klar, FILTERED[:-2], stream_maps=maps, hard_delete=True)
     assert ended.code == 0
     assert {key: bool(held["lineItems"]) for key, held in klar.refunds.items()} == {"kept": True, "gone": False}
-    assert told(ended) == []
+    assert ended.warnings == []
 
 
 def test_a_deletion_on_which_the_map_fails_is_a_bad_record(klar: Sandbox, tmp_path: Path) -> None:
@@ -408,7 +433,7 @@ def test_a_deletion_of_which_the_map_leaves_nothing_is_not_taken_for_one_that_a_
     lines = [SOURCE, record("returns", name="no key", **{MARK: DELETION}), record("returns", name="no key"), state(1)]
     ended = run(klar, lines, stream_maps=maps, hard_delete=True, rejects_path=str(rejects))
     assert (ended.code, ended.states, klar.refunds) == (0, [1], {})
-    assert {"read": 2, "rejected": 2, "deleted": 0}.items() <= counts(ended).items()
+    assert {"read": 2, "rejected": 2, "deleted": 0}.items() <= ended.counts("refunds").items()
     assert len(rejects.read_text().splitlines()) == 3
 
 
@@ -435,9 +460,9 @@ def test_each_target_stream_of_one_source_counts_its_own_deletions_and_a_dropped
         "gone too": False,
     }
     assert set(klar.transaction_costs) == {"a"}
-    costs = counts(ended, "transaction_costs")
-    assert (counts(ended)["deleted"], costs["deleted"], costs["filtered"]) == (0, 1, 1)
-    assert told(ended) == [
+    costs = ended.counts("transaction_costs")
+    assert (ended.counts("refunds")["deleted"], costs["deleted"], costs["filtered"]) == (0, 1, 1)
+    assert ended.warnings == [
         "transaction_costs: 1 deleted record skipped",
         "transaction_costs: 1 deletion dropped by `__filter__`",
     ]
@@ -462,7 +487,7 @@ def test_a_refund_without_lines_that_klar_is_left_to_judge_is_no_cancellation(kl
     rejects = tmp_path / "rejects.jsonl"
     ended = run(klar, [*lines, COSTS_SCHEMA, cost_record("c")], validate_records=False, rejects_path=str(rejects))
     assert ended.code == 0
-    assert counts(ended)["cancelled"] == 1
+    assert ended.counts("refunds")["cancelled"] == 1
 
 
 # Orders
@@ -498,7 +523,7 @@ def test_an_order_keeps_its_lines_when_its_deletion_brings_none_and_the_run_says
     assert (ended.code, ended.states) == (0, [1])
     assert [len(each["lineItems"]) for each in klar.orders.values()] == [1]
     why = "they came without lines, and would have replaced the orders with nothing"
-    assert [text for text in told(ended) if "deleted" in text] == [f"orders: 1 deleted record skipped: {why}"]
+    assert [text for text in ended.warnings if "deleted" in text] == [f"orders: 1 deleted record skipped: {why}"]
 
 
 # Other marks
@@ -590,13 +615,13 @@ def test_a_record_with_another_mark_goes_on_and_the_map_that_the_warning_gives_c
     lines = [source_schema, own, state(1)]
     ended = run(klar, lines, hard_delete=hard_delete, stream_maps=maps)
     assert (ended.code, ended.states, [len(each["lineItems"]) for each in klar.refunds.values()]) == (0, [1], [1])
-    (warning,) = [text for text in told(ended) if "__deleted set" in text]
+    (warning,) = [text for text in ended.warnings if "__deleted set" in text]
     assert warning.startswith(f"refunds: 1 record of {source} with __deleted set")
 
     added = json.loads(warning.partition("add it to the stream's map: ")[2])
     again = run(klar, lines, hard_delete=hard_delete, stream_maps={source: maps.get(source, {}) | added[source]})
     assert again.code == 0
-    assert not [text for text in told(again) if "__deleted set" in text]
+    assert not [text for text in again.warnings if "__deleted set" in text]
     assert [len(each["lineItems"]) for each in klar.refunds.values()] == [0 if hard_delete else 1]
 
 

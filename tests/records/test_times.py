@@ -1,4 +1,4 @@
-"""Times as sources write them."""
+"""Times as sources write them: which are read, as which second, and which are not."""
 
 from __future__ import annotations
 

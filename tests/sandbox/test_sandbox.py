@@ -33,13 +33,13 @@ def test_answers_are_those_of_klars_pages() -> None:
         assert (list(klar.refunds), list(klar.transaction_costs)) == (["R1"], ["O1"])
 
 
-def test_a_key_sent_again_overwrites_and_counts_once() -> None:
+def test_a_key_sent_again_overwrites_and_counts_as_submitted_again() -> None:
     with Sandbox() as klar:
         post(klar, REFUNDS_PATH, [refund("R1"), refund("R2")])
         post(klar, REFUNDS_PATH, [refund("R1", lineItems=[])])
 
         assert klar.refunds == {"R2": refund("R2"), "R1": refund("R1", lineItems=[])}
-        assert {**status(klar), "lastSuccess": ""} == {"total": "2", "lastBatchCount": "1", "lastSuccess": ""}
+        assert {**status(klar), "lastSuccess": ""} == {"total": "3", "lastBatchCount": "1", "lastSuccess": ""}
 
 
 def test_a_status_has_no_times_until_there_was_a_load() -> None:

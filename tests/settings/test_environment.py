@@ -39,13 +39,42 @@ def stopped(ended: Ended, told: str) -> None:
     assert TOKEN not in ended.err
 
 
-def warnings(ended: Ended) -> list[str]:
-    return [text.split("|", 3)[3].strip() for text in ended.said("WARNING")]
+@pytest.mark.parametrize("place", ["environment", ".env"])
+@pytest.mark.parametrize("text", ["true", "True", "TRUE"])
+def test_target_klar_validate_only_in_the_environment_is_a_dry_run(
+    klar: Sandbox, tmp_path: Path, text: str, place: str
+) -> None:
+    """Nothing is loaded and no STATE written; the same command without that variable loads."""
+    access = {"TARGET_KLAR_API_TOKEN": klar.token, "TARGET_KLAR_API_URL": klar.url}
+    dry_run = {"TARGET_KLAR_VALIDATE_ONLY": text}
+    if place == "environment":
+        ended = invoke("--config=ENV", lines=LINES, env=access | dry_run, folder=tmp_path)
+    else:
+        ended = with_env_file(tmp_path, f"TARGET_KLAR_VALIDATE_ONLY={text}\n", **access)
+    assert (ended.code, ended.out, ended.errors, klar.refunds) == (0, "", [], {})
+    assert [(seen.on, seen.count) for seen in klar.requests] == [("validate", 1)]
+    assert ended.said("refunds: 1 read, 1 valid")
+
+    (tmp_path / ".env").unlink(missing_ok=True)
+    klar.clear()
+    loaded = invoke("--config=ENV", lines=LINES, env=access, folder=tmp_path)
+    assert (loaded.code, loaded.states, set(klar.refunds)) == (0, [1], {"a"})
+
+
+def test_target_klar_validate_only_in_the_environment_wins_over_the_configuration_file(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    """Where the environment is read after the file: `--config config.json --config=ENV`."""
+    file = own(klar, tmp_path, validate_only=False)
+    env = {"TARGET_KLAR_VALIDATE_ONLY": "true"}
+    ended = invoke("--config", file, "--config=ENV", lines=LINES, env=env, folder=tmp_path)
+    assert (ended.code, ended.out, ended.errors, klar.posts()) == (0, "", [], [])
+    assert ended.said("refunds: 1 read, 1 valid")
 
 
 def test_an_empty_variable_is_not_set(klar: Sandbox) -> None:
     ended = run(klar, LINES, rejects_path="", batch_size_rows="", hard_delete="", stream_maps="", validate_ony="")
-    assert (ended.code, ended.states, warnings(ended)) == (0, [1], [])
+    assert (ended.code, ended.states, ended.warnings) == (0, [1], [])
 
 
 def test_an_empty_token_is_one_that_is_not_set(klar: Sandbox) -> None:
@@ -69,7 +98,7 @@ def test_a_token_that_nothing_reads_is_pointed_out(tmp_path: Path) -> None:
 
 def test_variables_are_judged_only_where_they_are_read_and_by_their_exact_prefix(klar: Sandbox, tmp_path: Path) -> None:
     ended = invoke("--config", own(klar, tmp_path), lines=LINES, env={"TARGET_KLAR_VALIDATE_ONY": "true"})
-    assert (ended.code, warnings(ended)) == (0, [])
+    assert (ended.code, ended.warnings) == (0, [])
     assert settings_in({"TARGET_KLR_VALIDATE_ONLY": "true", "target_klar_validate_only": "true"}) == {}
 
 
@@ -119,7 +148,7 @@ def test_variables_that_say_what_the_configuration_says_and_maps_and_empty_ones_
     }
     env = {f"TARGET_KLAR_{name}": text for name, text in (same | spread).items()}
     ended = invoke("--config", config, lines=LINES, env=env)
-    assert (ended.code, warnings(ended), ended.states) == (0, [], [1])
+    assert (ended.code, ended.warnings, ended.states) == (0, [], [1])
 
 
 def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_without_values(
@@ -129,7 +158,7 @@ def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_with
     env = {f"TARGET_KLAR_{name}": text for name, text in differ.items()}
     ended = invoke("--config", own(klar, tmp_path), lines=LINES, env=env)
     assert (ended.code, ended.states) == (0, [1])
-    assert warnings(ended) == [
+    assert ended.warnings == [
         (
             "Variables that differ from the configuration are not read: TARGET_KLAR_API_TOKEN, "
             "TARGET_KLAR_REJECTS_PATH, TARGET_KLAR_BATCH_SIZE_ROWS. Add `--config=ENV`, which reads the "
@@ -144,7 +173,7 @@ def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_with
 def test_an_unknown_log_level_is_info_and_one_warning(variable: str, klar: Sandbox, tmp_path: Path) -> None:
     ended = invoke("--config", own(klar, tmp_path), lines=LINES, env={variable: "trace"})
     assert (ended.code, ended.states) == (0, [1])
-    assert [text for text in warnings(ended) if variable in text] == warnings(ended)
+    assert [text for text in ended.warnings if variable in text] == ended.warnings
     assert len(ended.said("INFO")) > 1
     quiet = invoke("--config", own(klar, tmp_path), lines=LINES, env={variable: "error"})
     assert (quiet.code, quiet.err) == (0, "")
@@ -157,7 +186,7 @@ def test_foreign_variables_and_settings_are_one_warning_without_values_and_those
     foreign = {"SERVICE_HOST": TOKEN, "LOAD_METHOD": "overwrite", "LOGLEVEL": "WARNING"}
     ended = run(klar, LINES, "--config", file, env=None, **foreign)
     assert (ended.code, ended.states) == (0, [1])
-    assert warnings(ended) == [
+    assert ended.warnings == [
         f"Unknown settings are ignored: shop\\nname{47 * 'e'}..., TARGET_KLAR_SERVICE_HOST. Check the spelling."
     ]
     assert TOKEN not in ended.err

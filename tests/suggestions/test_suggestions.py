@@ -326,11 +326,48 @@ def test_a_deletion_that_brings_its_key_alone_passes_the_map() -> None:
 def test_a_list_of_which_not_all_is_known_gets_a_skeleton_to_fill_in() -> None:
     told = advised("refunds", {"lines": {"edges": [{"node": {"id": 7, "quantity": 1, "product_id": 93}}]}})
 
-    assert "No column in `lines` has a name like `lineItemId` of `lineItems`." in told
+    assert (
+        "No column in `lines` has a name like `lineItemId` of `lineItems`: the `id` of the line item in the order."
+        in told
+    )
     assert (
         "`lines` holds a list. Fill in `lineItemId`: `[{'id': line['node']['id'], 'lineItemId': ..., "
         "'refundedQuantity': line['node']['quantity']} for line in (lines or {}).get('edges')]`" in told
     )
+
+
+@pytest.mark.parametrize("column", ["shop_line_item_id", "ShopifyOrderLineId", "parent_order_item_id"])
+def test_a_line_item_of_another_system_is_named_and_not_proposed(column: str) -> None:
+    row = {"id": 1, "created_at": WHEN, "lines": [{"return_item_id": 7, column: 71, "quantity": 1}]}
+
+    assert f"`{column}` in `lines` may be `lineItemId` of `lineItems`: the `id` of the line item in the ord" in advised(
+        "refunds", row
+    )
+    assert "lineItems" not in suggested("refunds", row)
+
+
+@pytest.mark.parametrize("column", ["return_item_id", "item_id", "sku", "tax_line_id"])
+def test_a_returns_own_item_or_a_product_is_not_named_as_the_orders_line(column: str) -> None:
+    told = advised("refunds", {"id": 1, "created_at": WHEN, "lines": [{column: 71, "quantity": 1}]})
+
+    assert "No column in `lines` has a name like `lineItemId` of `lineItems`: the `id` of the line" in told
+
+
+@pytest.mark.parametrize(
+    ("columns", "hint"),
+    [
+        ({"requested_at": WHEN, "refunded_at": WHEN, "updated_at": WHEN}, "It may be refunded_at."),
+        ({"requested_at": WHEN, "received_at": None}, "Columns that hold times: requested_at."),
+        ({"requested_at": WHEN, "received_at": "2026-05-04 09:30:00"}, "hold times: requested_at, received_at."),
+        ({"phone": "0170123456", "number": 1777887000, "updated_at": WHEN}, "No column looks like it."),
+        ({"requested_at": "tomorrow"}, "No column looks like it."),
+    ],
+)
+def test_where_no_column_is_called_the_time_those_that_hold_times_are_named(columns: dict[str, Any], hint: str) -> None:
+    out = preview([schema("returns"), record("returns", id=1, line_items=PIECES, **columns)])
+
+    (told,) = (line for line in out.splitlines() if "Klar wants `createdAt`" in line)
+    assert told.endswith(hint)
 
 
 def test_columns_that_python_or_the_mapper_would_read_as_something_else_are_read_from_the_record() -> None:

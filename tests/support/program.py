@@ -45,7 +45,23 @@ class Ended:
     @property
     def errors(self) -> list[str]:
         """The ERROR lines on stderr, without time and logger."""
-        return [line.split("|", 3)[3].strip() for line in self.err.splitlines() if "| ERROR " in line]
+        return self.told("ERROR")
+
+    @property
+    def warnings(self) -> list[str]:
+        """The WARNING lines on stderr, without time and logger."""
+        return self.told("WARNING")
+
+    def told(self, level: str) -> list[str]:
+        """The lines on stderr at a level, without time and logger."""
+        return [line.split("|", 3)[3].strip() for line in self.err.splitlines() if f"| {level} " in line]
+
+    def counts(self, stream: str) -> dict[str, int]:
+        """The counts in the last line about a stream."""
+        last = [text for text in self.told("INFO") if text.startswith(f"{stream}: ") and " read, " in text][-1]
+        plural = {"request": "requests", "retry": "retries"}
+        parts = (part.split(" ", 1) for part in last.partition(": ")[2].split(", "))
+        return {plural.get(name, name): int(number) for number, name in parts if number.isdigit()}
 
     def said(self, text: str) -> list[str]:
         """The lines on stderr that hold a text."""

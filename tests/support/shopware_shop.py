@@ -32,19 +32,21 @@ def cents(amount: Decimal) -> Decimal:
 class Cart:
     """One order in the making."""
 
-    def __init__(self, number: int, tax_status: str = "gross", *, vertical: bool = False) -> None:
+    def __init__(self, number: int, tax_status: str = "gross", *, vertical: bool = False, unit: Decimal = CENT) -> None:
+        """Begin with the order's number, whether prices are gross, how taxes add up, and the currency's least coin."""
         self.number = number
         self.tax_status = tax_status
         self.vertical = vertical
+        self.unit = unit
         self.items: list[dict[str, Any]] = []
         self.prices: list[dict[str, Any]] = []
         self._goods: list[tuple[Decimal, Decimal]] = []
 
     def add(self, unit: str, quantity: int, rate: str, **fields: Any) -> None:
         """Add a product."""
-        total = cents(Decimal(unit)) * quantity
+        total = Decimal(unit) * quantity
         self._goods.append((Decimal(rate), total))
-        self._item(self._price({Decimal(rate): total}, cents(Decimal(unit)), quantity), "product", **fields)
+        self._item(self._price({Decimal(rate): total}, Decimal(unit), quantity), "product", **fields)
 
     def reduce(self, amount: str, *places: int) -> None:
         """Add a promotion on the products at these places, from 1 on, in proportion to what they cost."""
@@ -102,8 +104,11 @@ class Cart:
             "taxStatus": self.tax_status,
             "shippingTotal": shipped["totalPrice"],
             "shippingCosts": shipped,
-            "itemRounding": {"decimals": 2, "interval": 0.01, "roundForNet": True},
-            "currency": {"isoCode": "EUR"},
+            "itemRounding": {"decimals": 2 if self.unit == CENT else 0, "interval": self.unit, "roundForNet": True},
+            "currency": {"isoCode": "EUR" if self.unit == CENT else "JPY"},
+            "currencyFactor": 1 if self.unit == CENT else Decimal("162.4"),
+            "salesChannel": {"name": "Storefront"},
+            "billingAddress": {"country": {"iso": "AT"}, "city": "Linz"},
             "stateMachineState": {"technicalName": "open"},
             "orderCustomer": {"customerId": f"{7:032x}", "email": "ada@example.com"},
             "tags": [],
@@ -150,7 +155,7 @@ class Cart:
 
     def _tax(self, rate: Decimal, amount: Decimal) -> dict[str, Decimal]:
         base = 100 if self.tax_status == "net" else 100 + rate
-        return {"taxRate": rate, "price": amount, "tax": cents(amount * rate / base)}
+        return {"taxRate": rate, "price": amount, "tax": (amount * rate / base).quantize(self.unit, ROUND_HALF_UP)}
 
     def _taxes(self, prices: list[dict[str, Any]]) -> list[dict[str, Decimal]]:
         found: dict[Decimal, dict[str, Decimal]] = {}
@@ -174,6 +179,27 @@ def drawn(number: int, draw: random.Random) -> dict[str, Any]:
         share = draw.randint(1, 49)  # two of them leave something
         cart.reduce(str(cents(sum(prices[place - 1] for place in places) * share / 100)), *places)
     return cart.order(f"{draw.choice([0, 490, 695]) / 100:.2f}", rounded_to=draw.choice(["0.01", "0.05"]))
+
+
+def with_voucher(number: int, percent: int, draw: random.Random) -> dict[str, Any]:
+    """Draw an order with a voucher of so many per cent on all of it, small prices among them, and at times a credit.
+
+    The credit may be more than the voucher leaves of the products; a part of the shipping is left in any case.
+    """
+    unit = draw.choice([CENT, CENT, CENT, Decimal(1)])
+    cart = Cart(number, draw.choice(["gross", "gross", "net", "tax-free"]), vertical=draw.random() < 0.3, unit=unit)
+    for _ in range(draw.choice([1, 2, 2, 3, 5, 12])):
+        price = unit * draw.choice([0, draw.randint(1, 120), draw.randint(1, 120), draw.randint(1, 9_999)])
+        cart.add(str(price), draw.choice([1, 1, 2, 7]), draw.choice(["19", "19", "7", "8.1", "0"]))
+    whole = sum((price["totalPrice"] for price in cart.prices), Decimal())
+    off = (whole * percent / 100).quantize(unit, ROUND_HALF_UP)
+    shipping = unit * draw.choice([0, 0, 490, 695])
+    if off:
+        cart.reduce(str(off), *range(1, len(cart.prices) + 1))
+    if whole and draw.random() < 0.2:
+        most = int((whole - off + shipping / 2) / unit)
+        cart.credit(str(unit * draw.randint(min(1, most), most)))
+    return cart.order(str(shipping), draw.choice(["19", "7"]), str(unit))
 
 
 def written(orders: list[dict[str, Any]]) -> str:

@@ -84,7 +84,7 @@ def said(finished: Finished, level: str, plugin: str = "target-klar") -> list[st
     return [line.removeprefix(opening).strip() for line in finished.lines(opening)]
 
 
-def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Path) -> None:
+def test_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, api_token="mistyped")
         put(project, "refunds", refund_rows(1, 20))
@@ -110,7 +110,7 @@ def test_first_night_a_wrong_token_stops_before_any_record_is_sent(tmp_path: Pat
         assert klar.token not in morning.log
 
 
-def test_second_night_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_path: Path) -> None:
+def test_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar)
         project.environment |= QUICK_TAP
@@ -143,7 +143,7 @@ def test_second_night_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_
         assert objects_sent(klar) - sent == 10_000 * (20 - len(covered))
 
 
-def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path: Path) -> None:
+def test_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar)
         rows = refund_rows(1, 500)
@@ -176,7 +176,7 @@ def test_third_night_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path:
         assert [one["record"]["id"] for one in rejected(project)] == [251]
 
 
-def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, rejects_path="rejects.jsonl")
         put(project, "refunds", [{"lines": row.pop("line_items"), **row} for row in refund_rows(1, 300)])
@@ -201,7 +201,7 @@ def test_fourth_night_a_renamed_column_stops_the_run_and_loses_nothing(tmp_path:
         assert len(rejected(project)) == 100, "nothing new was refused"
 
 
-def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_fixed(tmp_path: Path) -> None:
+def test_rejects_are_sent_again_once_the_mapping_is_fixed(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, rejects_path="rejects.jsonl")
         rows = refund_rows(1, 50)
@@ -237,7 +237,7 @@ def test_fifth_night_rejects_are_sent_again_once_the_mapping_is_fixed(tmp_path: 
         assert project.state(STATE) == kept
 
 
-def test_sixth_night_a_token_revoked_halfway_keeps_what_klar_confirmed(tmp_path: Path) -> None:
+def test_a_token_revoked_halfway_keeps_what_klar_confirmed(tmp_path: Path) -> None:
     with Sandbox() as klar:
         good = klar.token
 
@@ -269,7 +269,7 @@ def test_sixth_night_a_token_revoked_halfway_keeps_what_klar_confirmed(tmp_path:
         assert len(files_read(project)) == 6
 
 
-def test_seventh_night_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_path: Path) -> None:
+def test_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_path: Path) -> None:
     with Sandbox() as vienna, Sandbox() as berlin:
         project = shop(tmp_path, vienna)
         both = yaml.safe_load((project.folder / "meltano.yml").read_text(encoding="utf-8"))
@@ -306,7 +306,7 @@ def test_seventh_night_the_wrong_token_of_one_store_leaves_the_other_alone(tmp_p
         assert project.state("dev:tap-berlin-to-target-berlin") is not None
 
 
-def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Path) -> None:
+def test_klar_is_down_for_longer_than_the_retries_last(tmp_path: Path) -> None:
     with Sandbox(faults=["503@1+", "status:503@1+"]) as klar:
         project = shop(tmp_path, klar, retry_timeout_seconds=4)
         put(project, "refunds", refund_rows(1, 2500))
@@ -330,7 +330,7 @@ def test_eighth_night_klar_is_down_for_longer_than_the_retries_last(tmp_path: Pa
         assert files_read(project) == ["refunds"]
 
 
-def test_ninth_night_rejects_make_the_job_red_and_the_state_is_kept(tmp_path: Path) -> None:
+def test_rejects_make_the_job_red_and_the_state_is_kept(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, rejects_path="rejects.jsonl", fail_on_rejects="true")
         rows = refund_rows(1, 50)

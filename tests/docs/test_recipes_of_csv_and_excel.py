@@ -23,7 +23,7 @@ PRICES = "prices_with_a_total_row_and_leading_zeros.csv"
 
 
 @pytest.fixture
-def shop(tmp_path: Path, klar: Sandbox) -> Followed:
+def tables(tmp_path: Path, klar: Sandbox) -> Followed:
     """A folder with the recipe's files, and one file of refunds and one of prices."""
     for name, file in (("refunds", REFUNDS_FILE), ("prices", PRICES)):
         (tmp_path / name).mkdir()
@@ -57,25 +57,25 @@ def refunds_at_klar() -> dict[str, Any]:
 
 
 def test_rows_of_refunded_lines_become_refunds_with_exact_quantities_and_times_in_utc(
-    shop: Followed, klar: Sandbox
+    tables: Followed, klar: Sandbox
 ) -> None:
-    ended = shop.run(shop.command("refunds --config config"))
+    ended = tables.run(tables.command("refunds --config config"))
 
     assert (ended.code, ended.said("WARNING")) == (0, []), ended.err
     assert klar.refunds == refunds_at_klar()
     assert [item["lineItemId"] for item in klar.refunds["00017"]["lineItems"]] == ["00101", "00103"]
 
 
-def test_the_comparison_of_refunds_says_that_both_are_equal_or_each_difference_and_fails(shop: Followed) -> None:
-    ended = shop.run(shop.command("-f compare-refunds.sql"))
+def test_the_comparison_of_refunds_says_that_both_are_equal_or_each_difference_and_fails(tables: Followed) -> None:
+    ended = tables.run(tables.command("-f compare-refunds.sql"))
     lines = [line for refund in refunds_at_klar().values() for line in refund["lineItems"]]
     pieces = sum(line["refundedQuantity"] for line in lines)
     assert ended.code == 0, ended.err
     assert ended.out.endswith(f"\nequal: {len(lines)} lines, {pieces:.4f} pieces\n")
 
-    exported = (shop.folder / "held.jsonl").read_text()
-    (shop.folder / "held.jsonl").write_text(exported.replace("1000.25", "1000.24"))
-    different = shop.run("duckdb -noheader -list -f compare-refunds.sql")
+    exported = (tables.folder / "held.jsonl").read_text()
+    (tables.folder / "held.jsonl").write_text(exported.replace("1000.25", "1000.24"))
+    different = tables.run("duckdb -noheader -list -f compare-refunds.sql")
     assert different.code == 1
     assert "not equal: 2 difference(s)" in different.err
     assert different.out.splitlines() == [
@@ -85,21 +85,21 @@ def test_the_comparison_of_refunds_says_that_both_are_equal_or_each_difference_a
 
 
 def test_a_comparison_with_a_stream_map_never_reaches_the_klar_of_the_configuration(
-    shop: Followed, klar: Sandbox
+    tables: Followed, klar: Sandbox
 ) -> None:
     both = "--config config.json --config=ENV"
     assert f"`{both}`" in (DOCUMENTS / "compare.md").read_text()
-    shop.configure(klar, stream_maps={"refunds": {"id": "'R' + id"}})
+    tables.configure(klar, stream_maps={"refunds": {"id": "'R' + id"}})
 
-    ended = shop.run(shop.command("-f compare-refunds.sql").replace("--config=ENV", both))
+    ended = tables.run(tables.command("-f compare-refunds.sql").replace("--config=ENV", both))
 
     assert ended.code == 1
     assert klar.posts() == []
     assert "only at the local Klar|R00017|1777879800|00101|2.0000" in ended.out
 
 
-def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(shop: Followed, klar: Sandbox) -> None:
-    ended = shop.run(shop.command("--stream cogs"))
+def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(tables: Followed, klar: Sandbox) -> None:
+    ended = tables.run(tables.command("--stream cogs"))
 
     assert (ended.code, ended.said("WARNING")) == (0, []), ended.err
     sent = {(held["orderId"], held["sku"]): held["productCogs"] for held in klar.by_key("cogs")}
@@ -115,7 +115,7 @@ def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(shop: F
         (REFUNDS_FILE, "Summe", "Total", "Not a time such as 04.05.2026 09:30: an empty cell, or no such column"),
         (REFUNDS_FILE, "04.01.2026", "04.01.26", "Not a time such as 04.05.2026 09:30: 04.01.26"),
         (REFUNDS_FILE, "04.01.2026", "01/04/2026", "Not a time such as 04.05.2026 09:30: 01/04/2026"),
-        (REFUNDS_FILE, "1.000,25", "1.000", "Can be read in two ways: 1.000"),
+        (REFUNDS_FILE, "1.000,25", "1.000", "total_row_and_german_times.csv: Menge can be read in two ways: 1.000"),
         (REFUNDS_FILE, "00103", "00101", "Refund 00017: line item 00101 comes twice"),
         (
             REFUNDS_FILE,
@@ -129,17 +129,17 @@ def test_purchase_prices_arrive_exactly_and_ids_keep_their_leading_zeros(shop: F
         (PRICES, "Summe;;7", "Summe;;8", "the rows do not make the total of 8"),
     ],
 )
-def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
-    shop: Followed, file: str, old: str, new: str, why: str
+def test_rows_that_can_be_read_in_two_ways_or_do_not_add_up_give_no_row(
+    tables: Followed, file: str, old: str, new: str, why: str
 ) -> None:
-    path = shop.folder / file.partition("_")[0] / file
+    path = tables.folder / file.partition("_")[0] / file
     before = path.read_text(encoding="utf-8-sig")
     assert old in before
     path.write_text(before.replace(old, new), encoding="utf-8-sig")
-    load = shop.command("refunds --config config" if file == REFUNDS_FILE else "--stream cogs")
+    load = tables.command("refunds --config config" if file == REFUNDS_FILE else "--stream cogs")
     query = next(line.partition(" | ")[0] for line in load.splitlines() if " | " in line)
 
-    ended = shop.run(query)
+    ended = tables.run(query)
 
     assert (ended.code, ended.out) == (1, "")
     assert why in ended.err
@@ -152,14 +152,14 @@ def test_what_can_be_read_in_two_ways_or_does_not_add_up_gives_no_row(
         ("prices", "Bestellnummer;Artikelnummer;Menge;Einkaufspreis", "{number};1;1;{price}"),
     ],
 )
-def test_of_many_problems_five_are_shown_and_all_are_counted(
-    shop: Followed, table: str, heading: str, line: str
+def test_of_many_problems_in_rows_five_are_shown_and_all_are_counted(
+    tables: Followed, table: str, heading: str, line: str
 ) -> None:
-    (path,) = (shop.folder / table).iterdir()
+    (path,) = (tables.folder / table).iterdir()
     rows = [line.format(number=number, price=price) for number in range(7) for price in (1, 2)]
     path.write_text("\n".join([heading, *rows]))
 
-    ended = shop.run(f'duckdb -jsonlines -f {table}.sql -c "SELECT 1"')
+    ended = tables.run(f'duckdb -jsonlines -f {table}.sql -c "SELECT 1"')
 
     assert (ended.code, ended.out) == (1, "")
     assert "7 problem(s): " in ended.err
@@ -168,24 +168,24 @@ def test_of_many_problems_five_are_shown_and_all_are_counted(
 
 @pytest.mark.parametrize(("deleted", "written"), [((1, 2), "1,105"), ((1, 3), "1.105")], ids=["commas", "points"])
 def test_three_decimals_arrive_where_the_other_ways_to_read_them_are_deleted(
-    shop: Followed, klar: Sandbox, deleted: tuple[int, int], written: str
+    tables: Followed, klar: Sandbox, deleted: tuple[int, int], written: str
 ) -> None:
-    cells = shop.folder / "cells.sql"
+    cells = tables.folder / "cells.sql"
     text = cells.read_text()
     whens = re.findall(r"\n  WHEN .*?(?=\n  (?:WHEN|ELSE) )", text, re.DOTALL)
     for number in deleted:
         text = text.replace(whens[number - 1], "")
     cells.write_text(text)
-    prices = shop.folder / "prices" / PRICES
+    prices = tables.folder / "prices" / PRICES
     prices.write_text(f"Bestellnummer;Artikelnummer;Menge;Einkaufspreis\n1;2;3;{written}\n")
 
-    assert shop.run(shop.command("--stream cogs")).code == 0
+    assert tables.run(tables.command("--stream cogs")).code == 0
     assert [held["productCogs"] for held in klar.by_key("cogs")] == [Decimal("1.105")]
 
 
-def test_a_sheet_of_excel_arrives_like_the_csv_file(shop: Followed, klar: Sandbox) -> None:
+def test_a_sheet_of_excel_arrives_like_the_csv_file(tables: Followed, klar: Sandbox) -> None:
     """With what Excel stores: days since 1900, 17 digits, and numbers where the sheet shows numbers."""
-    (shop.folder / "refunds" / REFUNDS_FILE).unlink()
+    (tables.folder / "refunds" / REFUNDS_FILE).unlink()
     sheet = [
         ["Gutschrift", "Datum", "Bestellposition", "Menge"],
         ["00017", "@46146.395833333336", "00101", "=2"],
@@ -193,9 +193,9 @@ def test_a_sheet_of_excel_arrives_like_the_csv_file(shop: Followed, klar: Sandbo
         ["00018", "04.05.2026 09:30", "00103", "=1.125"],
         ["Summe", "", "", "=3.4249999999999998"],
     ]
-    workbook.write(shop.folder / "refunds.xlsx", sheet)
+    workbook.write(tables.folder / "refunds.xlsx", sheet)
 
-    ended = shop.run(f"{shop.command('sheet.py')}\n{shop.command('refunds --config config')}")
+    ended = tables.run(f"{tables.command('sheet.py')}\n{tables.command('refunds --config config')}")
 
     assert ended.code == 0, ended.err
     items = {key: [tuple(item.values()) for item in held["lineItems"]] for key, held in klar.refunds.items()}
@@ -206,15 +206,15 @@ def test_a_sheet_of_excel_arrives_like_the_csv_file(shop: Followed, klar: Sandbo
     assert {held["createdAt"] for held in klar.refunds.values()} == {1777879800}  # 2026-05-04T07:30:00Z
 
 
-def test_an_id_that_excel_has_rounded_leaves_no_rows_behind(shop: Followed) -> None:
-    (shop.folder / "refunds" / REFUNDS_FILE).unlink()
-    workbook.write(shop.folder / "refunds.xlsx", [["Gutschrift"], ["00017"], ["=1234567890123456"]])
+def test_an_id_that_excel_has_rounded_leaves_no_rows_behind(tables: Followed) -> None:
+    (tables.folder / "refunds" / REFUNDS_FILE).unlink()
+    workbook.write(tables.folder / "refunds.xlsx", [["Gutschrift"], ["00017"], ["=1234567890123456"]])
 
-    ended = shop.run(shop.command("sheet.py"))
+    ended = tables.run(tables.command("sheet.py"))
 
     assert ended.code == 1
     assert "1234567890123456: Excel keeps 15 digits of a number." in ended.err
-    assert (shop.folder / "refunds" / "from-excel.csv").read_text() == ""
+    assert (tables.folder / "refunds" / "from-excel.csv").read_text() == ""
 
 
 def test_both_recipes_read_amounts_in_the_same_way() -> None:

@@ -119,7 +119,7 @@ def test_rows_have_types_of_their_own(klar: Sandbox) -> None:
     ],
 )
 @pytest.mark.parametrize("options", [(), AS_COSTS], ids=["Singer", "plain"])
-def test_an_input_of_another_form_is_named_with_what_reads_it(
+def test_a_json_array_csv_or_another_form_of_input_is_named_with_what_reads_it(
     klar: Sandbox, options: tuple[str, ...], first: str, looks_like: str
 ) -> None:
     ended = run(klar, [first], *options)

@@ -1,4 +1,4 @@
-"""What a reading of Klar's status proves: a check stands between what was sent before it and what is sent after it."""
+"""Loads that Klar lost, answered as taken and never booked, are found: what a reading of its status proves."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ def load(klar: ScriptedKlar, number: int, **settings: Any) -> tuple[int, Watched
     return code, run
 
 
-def finds_the_loss(klar: ScriptedKlar, lost: int, **settings: Any) -> None:
-    """Check that the run stops for a load that was answered as taken and never booked, and acknowledges none of it."""
-    code, run = load(klar, lost, **settings)
+def finds_the_loss(klar: ScriptedKlar, lost: int, *, behind: int = 0, **settings: Any) -> None:
+    """Check that the run stops for a load that was answered as taken and never booked, and acknowledges none of it.
+
+    So many more loads wait `behind` it.
+    """
+    code, run = load(klar, lost + behind, **settings)
     assert code == 1, run.err
     assert run.states[-1] <= (lost - 1) * BATCH
     assert "its status shows no load newer than" in run.errors[0]
@@ -44,6 +47,24 @@ def test_a_lost_load_is_found_though_the_status_then_shows_the_one_before_it() -
         finds_the_loss(klar, 3, max_parallel_requests=1, status_timeout_seconds=9)
         between = klar.log[klar.log.index("answered 2") : klar.log.index("sent 3")]
     assert between.count("read") > 5, "it was sent only when the status had shown the one before"
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_a_lost_load_with_more_behind_it_is_found_under_a_status_that_lags(lost: int) -> None:
+    """The status would show those behind it, which say nothing of it: so they are not sent before it is confirmed."""
+    with scripted({lost: LOST}, Load(shown=1.5)) as klar:
+        finds_the_loss(klar, lost, behind=4, max_parallel_requests=1, status_timeout_seconds=6)
+        assert f"answered {lost}" in klar.log
+        assert f"sent {lost + 1}" not in klar.log
+        assert klar.settled == {f"R-{number}" for number in range(1, (lost - 1) * BATCH + 1)}
+
+
+def test_a_load_that_is_lost_among_others_in_flight_is_found_where_none_of_them_is_booked() -> None:
+    """Of loads that were sent together the status shows the newest alone; here it shows none of the four."""
+    with scripted(dict.fromkeys((2, 3, 4, 5), LOST), Load(shown=1.5)) as klar:
+        code, run = load(klar, 9, max_parallel_requests=4, status_timeout_seconds=6)
+    assert (code, [state for state in run.states if state > BATCH]) == (1, []), run.err
+    assert "its status shows no load newer than" in run.errors[0]
 
 
 def test_a_lost_load_is_found_beside_one_that_takes_long() -> None:

@@ -1,4 +1,4 @@
-"""Whole runs: the rejects file's last line about a key is the newest word on it, so it can always be sent again."""
+"""The rejects file over several runs: its last line about a key is the newest word on it, so it can be sent again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ COMMA = {"transaction_costs": {"transactionCosts": "str(transactionCosts).replac
 """A map that mends an amount with a decimal comma."""
 
 DELETED = record("refunds", id="A", _sdc_deleted_at="2024-01-01T00:00:00Z")
-
-
-@pytest.fixture
-def rejects(tmp_path: Path) -> Path:
-    return tmp_path / "rejects.jsonl"
 
 
 def load(klar: Sandbox, rejects: Path, *lines: Any, **settings: Any) -> None:

@@ -373,7 +373,7 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
     ]
     ended = run(klar, lines, rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
-    warnings = [text.split("|", 3)[3].strip() for text in ended.said("WARNING")]
+    warnings = ended.warnings
     wanted = [
         (
             r"target-klar rejected refunds b: createdAt must be a time, as Unix seconds or as a date \(found text of "

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-GITHUB = Path(__file__).parents[1] / ".github"
+GITHUB = Path(__file__).parents[2] / ".github"
 WORKFLOWS = sorted(GITHUB.glob("workflows/*.yml"))
 
 pytestmark = pytest.mark.skipif(not WORKFLOWS, reason=".github is not in the sdist")

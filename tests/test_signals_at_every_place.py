@@ -2,7 +2,8 @@
 
 Each row of the table brings a run to one such place. Wherever it is, SIGTERM and SIGINT end it with 143 and 130
 within the grace, by itself; only where one computation holds the main thread does the last border end it.
-One row runs by its name: `TARGET_KLAR_TESTS=thorough pytest tests/test_signals_table.py -k reading_a_silent_stdin`.
+One row runs by its name:
+`TARGET_KLAR_TESTS=thorough pytest tests/test_signals_at_every_place.py -k reading_a_silent_stdin`.
 """
 
 from __future__ import annotations

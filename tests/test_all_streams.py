@@ -1,4 +1,4 @@
-"""All of Klar's streams over the whole program: rows of a database, and each object that Klar then holds."""
+"""Klar's five streams, over the whole program: rows of a database, and each object that Klar then holds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 NOON = 1_704_110_400  # 2024-01-01T12:00:00Z
 ADDRESS = "anna@customer.example"
-
-
-@pytest.fixture
-def klar() -> Iterator[Sandbox]:
-    with Sandbox() as local:
-        yield local
 
 
 def row(number: int) -> dict[str, Any]:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 from forked import run
 from messages import record, schema, state
 from pipelines import recipe
 
-from target_klar.sandbox import Sandbox
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from target_klar.sandbox import Sandbox
+
 
 DAY = 1_777_852_800  # 2026-05-04T00:00:00Z
-
-
-@pytest.fixture
-def klar() -> Iterator[Sandbox]:
-    with Sandbox() as local:
-        yield local
 
 
 def settings(heading: str) -> dict[str, Any]:

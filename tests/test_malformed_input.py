@@ -12,8 +12,6 @@ from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, re
 from program import start
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from target_klar.sandbox import Sandbox
 
 KEPT = "The last STATE written covers 1 of the 1 record read."
@@ -121,32 +119,6 @@ def test_a_singer_message_that_is_wrong_is_not_taken_for_a_row(klar: Sandbox, fi
     assert "--stream" not in error
 
 
-def test_a_record_that_is_no_object_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
-    bad = ['"text"', "5", "null", "[1]", "true"]
-    lines = [
-        REFUNDS_SCHEMA,
-        refund_record("a"),
-        state(1),
-        *(f"{RECORD}{value}}}" for value in bad),
-        refund_record("z"),
-        state(2),
-    ]
-    stopped = run(klar, lines)
-    assert (stopped.code, stopped.states, set(klar.refunds)) == (1, [1], {"a"})
-    assert stopped.errors == [
-        (
-            "target-klar rejected refunds (no key, record 2 of the run): record must be an object (found text "
-            "of 4 characters). The run stops before this record. Set `rejects_path` to write rejected records to a "
-            "file and continue. "
-            "The last STATE written covers 1 of the 2 records read."
-        )
-    ]
-    rejects = tmp_path / "rejects.jsonl"
-    ended = run(klar, lines, rejects_path=str(rejects))
-    assert (ended.code, ended.states, set(klar.refunds)) == (0, [2], {"a", "z"})
-    assert [json.loads(text)["record"] for text in rejects.read_text().splitlines()[1:]] == list(map(json.loads, bad))
-
-
 def test_blank_lines_line_ends_and_a_missing_last_one_make_no_difference(klar: Sandbox) -> None:
     a, b = json.dumps(refund_record("a")), json.dumps(refund_record("b"))
     ended = run(klar, ["", "  \t", REFUNDS_SCHEMA, b"", a + "\r", "\r", b, "\n\n", line(state(1))[:-1]])
@@ -192,7 +164,37 @@ def test_messages_that_mean_nothing_here_are_ignored(klar: Sandbox) -> None:
     ended = run(klar, [REFUNDS_SCHEMA, *versions, refund_record("a"), *versions, state(1)])
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     assert len(ended.said("ACTIVATE_VERSION")) == 1
-    assert "refunds: ACTIVATE_VERSION messages are ignored; Klar has no versions of a stream" in ended.err
+    assert ended.said("refunds: ACTIVATE_VERSION is ignored, so Klar keeps records that the tap no longer sends.")
+    assert not ended.said("WARNING")
+
+
+MARKED = schema("refunds", _sdc_deleted_at={})
+BY_MARK = "bool(record.get('_sdc_deleted_at') or id)"
+COSTS_VERSION = {"type": "ACTIVATE_VERSION", "stream": "transaction_costs", "version": 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "settings", "warned"),
+    [
+        ([REFUNDS_SCHEMA], {"hard_delete": True}, True),
+        ([REFUNDS_SCHEMA], {"hard_delete": False}, False),
+        ([MARKED], {"hard_delete": True}, False),  # as of a tap that reads a log, and says what is deleted
+        ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": {"_sdc_deleted_at": "None"}}}, False),
+        ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": {"__filter__": BY_MARK}}}, False),
+        ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": {"__filter__": "bool(id)"}}}, True),
+        ([REFUNDS_SCHEMA], {"hard_delete": True, "stream_maps": {"refunds": "__NULL__"}}, False),
+        ([COSTS_SCHEMA, COSTS_VERSION, MARKED], {"hard_delete": True}, False),  # no cost can be cancelled
+        ([], {"hard_delete": True}, False),  # of no stream at all
+    ],
+)
+def test_whoever_asks_for_deletions_is_warned_that_a_version_deletes_nothing(
+    first: list[Any], settings: dict[str, Any], klar: Sandbox, *, warned: bool
+) -> None:
+    ended = run(klar, [*first, {"type": "ACTIVATE_VERSION", "stream": "refunds", "version": 1}, state(1)], **settings)
+    assert (ended.code, ended.states) == (0, [1])
+    told = ended.said("refunds: ACTIVATE_VERSION is ignored")
+    assert (len(told), "WARNING" in told[0], "compare ids" in told[0]) == (1, warned, warned)
+    assert len([text for text in ended.said("ACTIVATE_VERSION") if "WARNING" in text]) == warned
 
 
 def test_a_schema_may_come_again_and_change_and_say_anything_about_keys(klar: Sandbox) -> None:

@@ -1,4 +1,4 @@
-"""Each recipe of docs/recipes.md, read out of the document and run as it stands there."""
+"""The recipes of PostgreSQL and Shopify in docs/recipes.md, under Meltano: run as they stand in the document."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ SHOP = dedent("""\
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Database]:
+def postgres_server() -> Iterator[Database]:
     with postgres() as first:
         yield first
 
 
 @pytest.fixture
-def database(server: Database, tmp_path: Path) -> Database:
+def database(postgres_server: Database, tmp_path: Path) -> Database:
     """A database of the test's own."""
-    return server.another(tmp_path.name)
+    return postgres_server.another(tmp_path.name)
 
 
 def sql_project(folder: Path, heading: str, addresses: dict[str, str], **environment: str) -> Project:

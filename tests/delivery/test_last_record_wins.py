@@ -1,3 +1,5 @@
+"""For one key the last record of the tap wins, whatever is in flight, fails, is tried again or is split."""
+
 from __future__ import annotations
 
 import json

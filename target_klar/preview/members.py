@@ -1,0 +1,107 @@
+"""Which members of the objects in a column the expressions of a stream map read, and which it leaves behind."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any, Final
+
+from singer_sdk.mapper import NULL_STRING
+
+from target_klar.map_columns import FILTER, expressions_of
+from target_klar.records.json_codec import read_strictly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_RECORDS: Final = ("record", "_")
+_OF_OBJECTS: Final = {name for kind in (dict, list, str) for name in dir(kind)}
+
+
+def members_read(definitions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str] | None]:
+    """Return the columns that maps read, each with the members read of the objects in it; None where all may be."""
+    columns = {column for each in expressions_of(definitions) for column in each.columns}
+    trees = [
+        ast.parse(text)
+        for definition in definitions
+        for name, text in definition.items()
+        if isinstance(text, str) and text != NULL_STRING and (name == FILTER or not name.startswith("__"))
+    ]
+    return {column: _of_column(column, trees) for column in columns}
+
+
+def unread(value: object, read: frozenset[str] | None) -> list[str]:
+    """Return the members of an object, or of those in a list, that are not among those read."""
+    held = read_strictly(value) if isinstance(value, str) else value
+    objects = [each for each in (held if isinstance(held, list) else [held]) if isinstance(each, dict)]
+    names = dict.fromkeys(name for each in objects for name in each)
+    return [] if read is None else [name for name in names if name not in read]
+
+
+def _of_column(column: str, trees: Iterable[ast.Module]) -> frozenset[str] | None:
+    names: set[str] = set()
+    for tree in trees:
+        parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        waiting = [node for node in ast.walk(tree) if _is_column(node, column)]
+        while waiting:
+            node = waiting.pop()
+            around, beyond = parents[node], parents.get(parents[node])
+            member = _member(around, beyond)
+            if member is not None:
+                names.add(member)
+            elif isinstance(around, ast.comprehension) and around.iter is node and isinstance(around.target, ast.Name):
+                waiting += _named(beyond, around.target.id)
+            elif _is_same(around):
+                waiting.append(around)
+            elif not _looks_at(node, around):
+                return None
+    return frozenset(names)
+
+
+def _member(around: ast.AST, beyond: ast.AST | None) -> str | None:
+    """Return the member that is read of what stands in `around`: `line['id']`, `line.get('id')`, `line.id`."""
+    match around, beyond:
+        case ast.Subscript(slice=ast.Constant(value=str(name))), _:
+            return name
+        case ast.Attribute(attr="get"), ast.Call(args=[ast.Constant(value=str(name)), *_]):
+            return name
+        case ast.Attribute(attr=name), _ if name not in _OF_OBJECTS:
+            return name
+    return None
+
+
+def _is_same(around: ast.AST) -> bool:
+    """Tell whether an expression is what stands in it, or one of its items: `lines[0]`, `lines or []`, `json.loads`."""
+    match around:
+        case ast.Subscript() | ast.BoolOp():
+            return True
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="json"), attr="loads")):
+            return True
+    return False
+
+
+def _looks_at(node: ast.AST, around: ast.AST) -> bool:
+    """Tell whether it is only asked what a node is, or whether it is there."""
+    match around:
+        case ast.IfExp(test=asked) | ast.UnaryOp(operand=asked):
+            return asked is node
+        case ast.Compare() | ast.Call(func=ast.Name(id="bool")):
+            return True
+        case ast.comprehension(iter=source):
+            return source is not node
+    return False
+
+
+def _is_column(node: ast.AST, column: str) -> bool:
+    match node:
+        case ast.Name(id=name, ctx=ast.Load()):
+            return name == column
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=held)) if name in _RECORDS:
+            return bool(held == column)
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=[ast.Constant(value=held), *_]):
+            return name in _RECORDS and bool(held == column)
+    return False
+
+
+def _named(tree: ast.AST | None, name: str) -> list[ast.AST]:
+    nodes = ast.walk(tree) if tree else ()
+    return [node for node in nodes if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)]

@@ -1,0 +1,97 @@
+"""BATCH messages: the files that they name, plain and packed, go the way of records; bad ones stop the run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from messages import REFUNDS_SCHEMA, refund_record, schema, state
+from rejects_file import records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+
+def batch(stream: str, *files: Path, compression: str | None = None) -> dict[str, Any]:
+    """A BATCH message that names files of JSON lines."""
+    encoding = {"format": "jsonl", "compression": compression}
+    return {"type": "BATCH", "stream": stream, "encoding": encoding, "manifest": [file.as_uri() for file in files]}
+
+
+def test_batch_files_plain_and_packed_and_larger_than_a_request_go_the_way_of_records(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    plain, packed, costs = (tmp_path / name for name in ("plain.jsonl", "packed.jsonl.gz", "costs.jsonl"))
+    rows = [json.dumps(refund_record(f"r-{number}", note="n")["record"]) + "\n" for number in range(2500)]
+    plain.write_text("".join(rows[:1200]))
+    packed.write_bytes(gzip.compress("\n".join(rows[1200:]).encode()))
+    costs.write_text('{"order": 1, "fee": 1.10}\n\n{"order": 2, "fee": 2.675}')
+    fields = {"__alias__": "transaction_costs", "orderId": "order", "transactionCosts": "fee"}
+    maps = {"fees": fields | {"__key_properties__": ["orderId"], "__else__": "__NULL__"}}
+    lines = [REFUNDS_SCHEMA, schema("fees", key="order", fee={"type": "number"}), batch("refunds", plain)]
+    lines += [batch("refunds", packed, compression="gzip"), batch("fees", costs), refund_record("after"), state(1)]
+    ended = run(klar, lines, stream_maps=maps)
+    assert (ended.code, ended.states) == (0, [1])
+    assert klar.refunds.keys() == {f"r-{number}" for number in range(2500)} | {"after"}
+    assert sorted(seen.count or 0 for seen in klar.posts("refunds")) == [501, 1000, 1000]
+    assert {key: str(held["transactionCosts"]) for key, held in klar.transaction_costs.items()} == {
+        "1": "1.10",
+        "2": "2.675",
+    }
+
+
+def test_a_bad_line_of_a_batch_file_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
+    file, rejects = tmp_path / "rows.jsonl", tmp_path / "rejects.jsonl"
+    good = json.dumps(refund_record("a")["record"]).encode()
+    file.write_bytes(b"\n".join([good, b"{not json", b"[1]", b"\xff\xfe", good.replace(b'"a"', b'"z"')]))
+    ended = run(klar, [REFUNDS_SCHEMA, batch("refunds", file), state(1)], rejects_path=str(rejects))
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "z"})
+    set_aside = [each["record"] for each in records(rejects)]
+    assert set_aside[1] == [1]
+    assert [text.strip() for text in set_aside[::2]] == ["{not json", "\ufffd\ufffd"]
+    assert {each["errors"][0]["message"].partition(" (")[0] for each in records(rejects)} == {"must be an object"}
+
+
+@pytest.mark.parametrize(
+    "place", ["", "s3://bucket/rows.jsonl", "nowhere://rows.jsonl"], ids=["missing", "s3", "unknown"]
+)
+def test_a_batch_file_that_cannot_be_read_stops_the_run_with_all_before_it_delivered(
+    klar: Sandbox, tmp_path: Path, place: str
+) -> None:
+    message = batch("refunds") | {"manifest": [place or str(tmp_path / "none.jsonl")]}
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1), message, refund_record("z"), state(2)])
+    assert (ended.code, ended.states, set(klar.refunds)) == (1, [1], {"a"})
+    assert len(ended.errors) == 1
+    assert ended.errors[0].startswith(f"The batch file {message['manifest'][0]} of refunds cannot be read (")
+    assert "Traceback" not in ended.err
+
+
+def test_a_packed_batch_file_that_is_cut_or_has_an_endless_line_stops_with_all_before_it_delivered(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    rows = [json.dumps(refund_record(f"r-{number}", note=f"{hash(str(number))}")["record"]) for number in range(20_000)]
+    whole = gzip.compress("\n".join(rows).encode())
+    cut, endless = tmp_path / "cut.jsonl.gz", tmp_path / "endless.jsonl.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    endless.write_bytes(gzip.compress("\n".join(rows[:5000]).encode()) + gzip.compress(b"x" * (80 << 20), 1))
+    for file, told in (
+        (cut, f"The batch file {cut.as_uri()} of refunds cannot be read (Compressed file ended"),
+        (
+            endless,
+            f"Line 5000 of the batch file {endless.as_uri()} of refunds: longer than 64 MB. ",
+        ),
+    ):
+        klar.refunds.clear()
+        message = batch("refunds", file, compression="gzip")
+        ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1), message, refund_record("z"), state(2)])
+        assert (ended.code, ended.states, len(ended.errors)) == (1, [1], 1), ended.err
+        assert ended.errors[0].startswith(told)
+        assert "sed -n" not in ended.errors[0]  # which would show the BATCH message
+        assert "a" in klar.refunds
+        assert 4000 < len(klar.refunds) < 20_000
+        assert "z" not in klar.refunds

@@ -1,0 +1,101 @@
+"""The last lines of a run: what became of each stream, and that the counts add up."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forked import run
+from klar_objects import REFUND_TIME
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, record, refund_record, schema, state
+
+from target_klar.delivery.stream import COUNTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_klar.sandbox import Sandbox
+
+
+def test_the_summary_tells_what_became_of_each_stream(klar: Sandbox, tmp_path: Path) -> None:
+    klar.misbehave("transaction_costs/503@1")
+    lines = [
+        REFUNDS_SCHEMA,
+        COSTS_SCHEMA,
+        refund_record("a"),
+        refund_record("a", 2),
+        refund_record("b", createdAt="soon"),
+        cost_record("c", 1),
+        cost_record("c", 2),
+    ]
+    lines += [cost_record("d", 1), cost_record("d", 1), cost_record("c", 3), state(1)]
+    rejects = tmp_path / "rejects.jsonl"
+    ended = run(klar, lines, rejects_path=str(rejects))
+    assert (ended.code, ended.states) == (0, [1])
+    zero = {"cancelled": 0, "deleted": 0, "filtered": 0}
+    one = {"stored": 1, "read": 3, "merged": 1, "rejected": 1, "requests": 1, "retries": 0} | zero
+    two = {"stored": 2, "read": 5, "merged": 3, "rejected": 0, "requests": 2, "retries": 1} | zero
+    assert one.items() <= ended.counts("refunds").items()
+    assert two.items() <= ended.counts("transaction_costs").items()
+    ends = [text for text in ended.told("INFO") if " read, " in text]
+    submitted = [re.search(r"Klar's total: (\d) \(as of \d\d:\d\d:\d\d UTC\)$", line) for line in ends]
+    assert [found and found[1] for found in submitted] == ["1", "2"]
+    assert (
+        "transaction_costs: 1 key (orderId) came again with other transactionCosts, and Klar keeps the last record of "
+        "a key. If rows are parts of one, aggregate them before target-klar. Ignore this if they are updates."
+    ) in ended.warnings
+    assert ended.warnings[-1] == (
+        f"Records rejected: 1, see {rejects}. Most often: 1 x createdAt must be a time, as Unix seconds or as a date"
+    )
+    metrics = [json.loads(text.partition("METRIC: ")[2]) for text in ended.said("rejected_records")]
+    assert {(each["tags"]["stream"], each["value"]) for each in metrics} == {("refunds", 1), ("transaction_costs", 0)}
+
+
+GONE = "2026-05-06T10:00:00Z"
+
+
+def tap_refund(key: str, *, quantity: object = 1, **fields: object) -> dict[str, Any]:
+    """A refund as a tap writes it, in snake case."""
+    line = {"line_item_id": 1, "refunded_quantity": quantity}
+    return record("refunds", **{"id": key, "createdAt": REFUND_TIME, "lineItems": [line]} | fields)
+
+
+EVERYTHING = [
+    schema("refunds", status={}),
+    *(tap_refund(f"A{number}", quantity=number) for number in (1, 2, 3)),
+    tap_refund("A3", quantity=0.25),
+    tap_refund("C", lineItems=[]),
+    tap_refund("D", _sdc_deleted_at=GONE),
+    tap_refund("F", status="draft"),
+    tap_refund("R", quantity="two"),
+]
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["load", "dry run"])
+def test_the_summary_adds_up_and_the_metrics_bear_its_words(klar: Sandbox, tmp_path: Path, *, dry_run: bool) -> None:
+    ended = run(
+        klar,
+        EVERYTHING,
+        rejects_path=str(tmp_path / "rejects.jsonl"),
+        stream_maps={"refunds": {"__filter__": "record.get('status') != 'draft'"}},
+        validate_only=dry_run,
+    )
+    (line,) = ended.said("| refunds: 8 read, ")
+    words = "8 read, 4 stored, 1 merged, 1 deleted, 1 filtered, 1 rejected, 1 cancelled, "
+    assert words.replace("stored", "valid" if dry_run else "stored") in line
+    assert ", pieces 3.25, " in line, "what was merged, deleted, filtered or rejected is in no control total"
+
+    metrics = [json.loads(text.partition("METRIC: ")[2]) for text in ended.said('_records"')]
+    counts = {each["metric"].removesuffix("_records"): each["value"] for each in metrics}
+    assert counts == {"read": 8, "stored": 4, "merged": 1, "deleted": 1, "filtered": 1, "rejected": 1, "open": 0}
+    assert tuple(counts) == COUNTS
+    assert counts["read"] == sum(counts.values()) - counts["read"]
+
+
+def test_what_was_not_settled_when_the_run_ended_is_open(klar: Sandbox) -> None:
+    ended = run(klar, [schema("refunds"), tap_refund("A"), tap_refund("R", quantity="two"), tap_refund("B")])
+    assert ended.code == 1
+    (line,) = ended.said("| refunds: 2 read, ")
+    assert "2 read, 1 stored, 0 merged, 0 deleted, 0 filtered, 0 rejected, 1 open, 0 cancelled" in line
