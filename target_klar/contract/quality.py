@@ -130,7 +130,7 @@ def not_a_placeholder(node: Node) -> Node:
     return limited(node, "placeholder_key", advice, **{"not": {"enum": sorted(PLACEHOLDERS)}})
 
 
-def _matches_nothing(text: str) -> bool:
+def _is_unmatchable(text: str) -> bool:
     return (
         text in PLACEHOLDERS
         or text != text.strip()
@@ -140,7 +140,7 @@ def _matches_nothing(text: str) -> bool:
     )
 
 
-def _all_may_match(ids: Values) -> bool:
+def _none_is_unmatchable(ids: Values) -> bool:
     return PLACEHOLDERS.isdisjoint(ids) and _HARMLESS.fullmatch("".join(ids)) is not None
 
 
@@ -149,8 +149,8 @@ UNMATCHABLE_ID: Final = Rule(
     "an id that cannot match one of another source",
     "Blanks, invisible characters, `gid://`, `.0`, `e+17` and words such as `nan` come from the source or a map: "
     "write the bare id.",
-    lambda ids: [each for each in ids if _matches_nothing(each)],
-    clean=_all_may_match,
+    lambda ids: [each for each in ids if _is_unmatchable(each)],
+    clean=_none_is_unmatchable,
 )
 ORDER_NAME: Final = Rule(
     "order_name",

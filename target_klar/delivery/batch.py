@@ -78,16 +78,16 @@ class Batch:
 
         `line` is the one that it came in; None if its record there is the JSON that Klar gets.
         """
-        text = conformed.text
+        sent = conformed.sent
         before = self.entries.get(conformed.key)
         earliest = number
         if before is not None:
             earliest = before.earliest
             self.bytes -= before.size
         self.entries[conformed.key] = Entry(
-            number, earliest, text, source_stream, line, conformed.cancels, conformed.amounts, source_key
+            number, earliest, sent, source_stream, line, conformed.cancels, conformed.amounts, source_key
         )
-        self.bytes += len(text) if line is None else len(text) + len(line)
+        self.bytes += len(sent) if line is None else len(sent) + len(line)
         self.read += 1
         return before
 

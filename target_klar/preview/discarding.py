@@ -88,7 +88,7 @@ class Tally:
         self.read += 1
         self.counts[type(outcome)] += 1
         if self._is_shown(outcome):
-            record = members(line)["record"] if line is not None else cast("Conformed", outcome).text
+            record = members(line)["record"] if line is not None else cast("Conformed", outcome).sent
             self.first[RECORDS_SHOWN - 1 :] = [(self.read, decode(record), outcome)]
         if isinstance(outcome, Rejection):
             key = _without_key(line, source_key) if outcome.label is None else shown(outcome.label, key_field)

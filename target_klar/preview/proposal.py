@@ -81,7 +81,7 @@ def _missing(contract: Contract, sample: Sample, definitions: list[dict[str, Any
         node = contract.schema["properties"][each]
         hint = f" It may be {' or '.join(near)}." if near else _hint(contract, node, sample)
         yield f"Klar wants `{each}` ({node['type']}: {node['description']}), which is missing.{hint}"
-        line = [shorten(column) for column in suggestions.columns_of_one_item(each, contract, sample.columns)]
+        line = [shorten(column) for column in suggestions.item_columns(each, contract, sample.columns)]
         if line:
             yield (
                 f"With {' and '.join(line)} a record looks like one of the {each}. Klar wants all of them in one "

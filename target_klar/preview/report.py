@@ -254,7 +254,7 @@ def _received(outcome: Outcome | None) -> dict[str, str]:
     """Return by field what Klar gets, or what is wrong with it."""
     match outcome:
         case Conformed():
-            return {field: f"{field} {shown(value, field)}" for field, value in decode(outcome.text).items()}
+            return {field: f"{field} {shown(value, field)}" for field, value in decode(outcome.sent).items()}
         case Rejection():
             return {_FIELD.split(each.path)[0]: "".join(shown_problem(each)) for each in reversed(outcome.problems)}
     return {}

@@ -53,7 +53,7 @@ class Conformed(msgspec.Struct, gc=False):
     """A record that Klar takes: its key, and the JSON that was judged and is sent."""
 
     key: str
-    text: bytes
+    sent: bytes
     cancels: bool
     """Whether it cancels what Klar holds under the key."""
     typed: Any

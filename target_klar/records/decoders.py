@@ -57,7 +57,7 @@ def _struct(node: Node, types: dict[str, Any], name: str) -> type[msgspec.Struct
         names[attribute] = field
         required = field in node["required"]
         members.append((attribute, kind) if required else (attribute, kind | msgspec.UnsetType, msgspec.UNSET))
-    check = _check(node)
+    check = _checker_of(node)
     return msgspec.defstruct(
         name,
         members,
@@ -69,7 +69,7 @@ def _struct(node: Node, types: dict[str, Any], name: str) -> type[msgspec.Struct
     )
 
 
-def _check(node: Node) -> Callable[[Any], None] | None:
+def _checker_of(node: Node) -> Callable[[Any], None] | None:
     """Return what raises a `ValueError` for an object that meets its types and not its schema; None if there is none.
 
     That is one without any of the fields of which one is required, or with a value that a field excludes.

@@ -72,7 +72,7 @@ class QualityReport:
         self._waiting.append(conformed.typed)
         if not conformed.is_narrow:
             self._beyond.append(conformed.typed)
-        self._bytes += len(conformed.text)
+        self._bytes += len(conformed.sent)
         if self._bytes > _TOGETHER:
             self._look()
 

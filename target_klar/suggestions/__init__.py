@@ -1,14 +1,14 @@
 """What a tap's stream and its columns may stand for at Klar: advice for a person, on which nothing is loaded."""
 
 from target_klar.suggestions.advice import advice, advice_on_filter, times
-from target_klar.suggestions.fields import columns_of_one_item, likely, missing
+from target_klar.suggestions.fields import item_columns, likely, missing
 from target_klar.suggestions.stream_map import map_for
 from target_klar.suggestions.streams import likely_stream, renaming
 
 __all__ = [
     "advice",
     "advice_on_filter",
-    "columns_of_one_item",
+    "item_columns",
     "likely",
     "likely_stream",
     "map_for",

@@ -107,7 +107,7 @@ def says_no_more(stream: str, column: str) -> bool:
     return not _without(f"{stream}.", words_of(column))
 
 
-def columns_of_one_item(field: str, contract: Contract, columns: Collection[str]) -> list[str]:
+def item_columns(field: str, contract: Contract, columns: Collection[str]) -> list[str]:
     """Return the columns that make a record a single item of this array of Klar's; none if it does not look so."""
     required = contract.schema["properties"][field].get("items", {}).get("required", ())
     near = [likely_at(f"{contract.stream}.{field}.{each}", columns)[:1] for each in required]

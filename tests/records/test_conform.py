@@ -41,7 +41,7 @@ def test_a_record_that_meets_the_contract_is_passed_on_untouched() -> None:
     conformer = Conformer(REFUNDS)
     for passed in (conformer.conform(record), conformer.pass_through(Raw(text))):
         assert isinstance(passed, Conformed)
-        assert (passed.key, passed.text, passed.cancels) == ("R-1", text, False)
+        assert (passed.key, passed.sent, passed.cancels) == ("R-1", text, False)
     assert conformer.explain(record) == []
 
 
@@ -49,7 +49,7 @@ def test_the_bytes_of_a_record_in_klars_own_form_are_the_ones_that_the_tap_wrote
     written = b'{ "lineItems" : [ ],"id":"R\\u002d1", "createdAt":1.7041032e9 }'
     passed = Conformer(REFUNDS).pass_through(Raw(written))
     assert passed is not None
-    assert (passed.key, passed.text, passed.cancels) == ("R-1", written, True)
+    assert (passed.key, passed.sent, passed.cancels) == ("R-1", written, True)
 
 
 def test_conforming_does_not_change_the_record_of_the_tap() -> None:
@@ -413,7 +413,7 @@ def test_typed_objects_and_the_schema_give_the_same_verdict_on_the_json_of_a_rec
         typed = conformer.pass_through(Raw(text))
         assert (typed is not None) == schema.is_valid(record)
         if typed is not None:
-            assert typed.text == text
+            assert typed.sent == text
             assert_key(typed.key, record, stream)
         verdicts[typed is not None] += 1
 
@@ -443,9 +443,9 @@ def test_what_is_sent_meets_the_schema_and_the_schema_tells_why_anything_else_is
         else:
             assert isinstance(conformed, Conformed)
             results["sent"] += 1
-            read = json.loads(contract.body([conformed.text]), parse_constant=pytest.fail)
+            read = json.loads(contract.body([conformed.sent]), parse_constant=pytest.fail)
             assert len(read if contract.envelope is None else read[contract.envelope]) == 1
-            again = decode(conformed.text)
+            again = decode(conformed.sent)
             assert conformer.explain(again) == []
             if mode != "loosened":  # there a float that is left as it is may be read again as the number of an id
                 assert sent(again, conformer) == again

@@ -100,7 +100,7 @@ def judge(stream: str, records: Iterable[object], *, ignored: Iterable[str] = ()
         judged = conformer.pass_through(Raw(encode(each))) or conformer.conform(each)
         if isinstance(judged, Conformed):
             report.add(judged)
-            arrived.append(decode(judged.text))
+            arrived.append(decode(judged.sent))
         else:
             assert isinstance(judged, Rejection)
             rejected.append("; ".join(map(str, judged.problems)))
@@ -599,7 +599,7 @@ def test_large_records_do_not_wait_for_others() -> None:
     for number in range(20):
         conformed = conformer.conform(purchase(number, *(sold(str(each)) for each in range(1_000))))
         assert isinstance(conformed, Conformed)
-        assert len(conformed.text) > 65_536
+        assert len(conformed.sent) > 65_536
         report.add(conformed)
         assert report._waiting == []
 

@@ -216,8 +216,8 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
             seen["alive"] += 1
             assert isinstance(skipped, Conformed)
             assert isinstance(cancelled, Conformed)
-            assert skipped.text == cancelled.text
-            assert decode(skipped.text) == own
+            assert skipped.sent == cancelled.sent
+            assert decode(skipped.sent) == own
         elif isinstance(skipped, Rejection):
             seen["refused"] += 1
             assert isinstance(cancelled, Rejection)
@@ -231,7 +231,7 @@ def test_whatever_the_mark_is_a_record_is_sent_as_living_only_if_the_list_says_s
                 return
             if stream in ("refunds", "orders"):
                 assert isinstance(cancelled, Conformed)
-                cancellation = decode(cancelled.text)
+                cancellation = decode(cancelled.sent)
                 assert stream == "refunds" or 100_000_000 <= cancellation.pop("cancelledAt") <= 9_999_999_999
                 assert cancellation == (CANCELLED if stream == "refunds" else LIVING["orders"])
             else:

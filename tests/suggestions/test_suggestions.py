@@ -25,7 +25,7 @@ from target_klar.records.explain import explain
 from target_klar.records.json_codec import decode
 from target_klar.sandbox import Sandbox
 from target_klar.settings.stream_maps import map_mistakes
-from target_klar.suggestions import advice, columns_of_one_item, likely, likely_stream, map_for, missing, renaming
+from target_klar.suggestions import advice, item_columns, likely, likely_stream, map_for, missing, renaming
 
 if TYPE_CHECKING:
     from target_klar.contract.schema import Node
@@ -400,8 +400,8 @@ def test_columns_that_may_be_meant_are_named_nearest_first() -> None:
     assert likely(costs, "orderId", ["id", "order_customer_id", "shopify_order_id"]) == ["shopify_order_id"]
     assert likely(costs, "transactionCosts", ["fee_details", "stripe_fee", "fee"]) == ["fee", "stripe_fee"]
     assert missing(refunds, ["ID", "created_at"]) == ["lineItems"]
-    assert columns_of_one_item("lineItems", refunds, ["Refund No", "Line Item", "Qty"]) == ["Line Item", "Qty"]
-    assert columns_of_one_item("lineItems", refunds, ["Refund No", "product_id", "Qty"]) == []
+    assert item_columns("lineItems", refunds, ["Refund No", "Line Item", "Qty"]) == ["Line Item", "Qty"]
+    assert item_columns("lineItems", refunds, ["Refund No", "product_id", "Qty"]) == []
 
 
 def test_a_preview_prints_the_advice_and_a_map_that_loads_what_it_showed() -> None:

@@ -16,7 +16,7 @@ def sent(record: object, by: Conformer | Contract) -> Any:
     """Conform a record that must not be refused, and return what is sent as objects."""
     result = (by if isinstance(by, Conformer) else Conformer(by)).conform(record)
     assert isinstance(result, Conformed), result
-    return decode(result.text)
+    return decode(result.sent)
 
 
 def rejection(record: object, by: Conformer | Contract) -> str:
