@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 from followed import DOCUMENTS, Followed
 from mariadb import Server, mariadb
-from woocommerce_shop import Order, Refund, Shop, array
+from woocommerce_shop import HPOS, POSTS, RATE, Order, Refund, Shop, Storage, array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from target_klar.sandbox import Sandbox
@@ -44,14 +46,21 @@ SHOP = Shop(
         Order(110, (1101,), method="mollie", meta={"_mollie_fee": "0.29"}),
     ),
     refunds=(
-        Refund(201, 101, "2026-05-04 22:30:00", ((2011, "-2", 1011), (2012, "-1", 1012), (2013, "0", 1013))),
+        Refund(
+            201,
+            101,
+            "2026-05-04 22:30:00",
+            ((2011, "-2", 1011), (2012, "-1", 1012), (2013, "0", 1013)),
+            beyond="8.9",
+        ),
         Refund(202, 102, "2026-05-05 06:00:00", ((2021, "-0.25", 1021),)),
-        Refund(203, 102, "2026-05-06 06:00:00"),
-        Refund(204, 103, "2026-05-07 06:00:00", ((2041, "-0", 1031),)),
+        Refund(203, 102, "2026-05-06 06:00:00", beyond="12.5"),
+        Refund(204, 103, "2026-05-07 06:00:00", ((2041, "-0", 1031),), beyond="4"),
+        Refund(206, 104, "2026-05-07 06:00:00", beyond="3"),
         Refund(205, 104, "2026-05-08 06:00:00", ((2051, "-1", 1041),), status="trash"),
     ),
 )
-STORAGES = pytest.mark.parametrize(("written", "views"), [(Shop.hpos, "shop.sql"), (Shop.posts, "shop-posts.sql")])
+STORAGES = pytest.mark.parametrize("storage", [HPOS, POSTS], ids=["hpos", "posts"])
 
 
 @pytest.fixture(scope="module")
@@ -76,33 +85,81 @@ def woocommerce(tmp_path: Path, mariadb_server: Server) -> Followed:
 
 
 def opened(woocommerce: Followed, mariadb_server: Server, tables: str, views: str = "shop.sql") -> None:
-    """Make the shop's tables, and the views as the recipe says, twice."""
+    """Make the shop's tables, and the views as the recipe says, which may be repeated without the user."""
     mariadb_server.execute(tables)
     install = woocommerce.command("cat shop.sql klar.sql").replace("shop.sql", views)
-    for _ in range(2):
-        ended = woocommerce.run(install)
-        assert (ended.code, ended.err) == (0, "")
-    reader = woocommerce.run("mariadb --defaults-file=owner.cnf < reader.sql")
-    assert (reader.code, reader.err) == (0, "")
+    done(woocommerce, install)
+    done(woocommerce, install.replace("reader.sql", ""))
+
+
+def done(woocommerce: Followed, command: str) -> str:
+    """Run a command of the recipe that has to work without a word of complaint; return what it printed."""
+    ended = woocommerce.run(command)
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out
+
+
+def loaded(woocommerce: Followed, arguments: str = "") -> None:
+    ended = woocommerce.run(f"bash load.sh {arguments}")
+    warned = [said for said in ended.said("WARNING") if "The input has no record" not in said]
+    assert (ended.code, ended.out, warned) == (0, "", []), ended.err
+
+
+def refused(woocommerce: Followed, arguments: str = "") -> str:
+    """Load, and return the last line of why that failed."""
+    ended = woocommerce.run(f"bash load.sh {arguments}")
+    assert (ended.code, ended.out) == (1, "")
+    return ended.err.splitlines()[-1]
 
 
 def costs(klar: Sandbox) -> dict[str, Decimal]:
     return {key: Decimal(held["transactionCosts"]) for key, held in klar.transaction_costs.items()}
 
 
+def lines(klar: Sandbox) -> dict[str, list[dict[str, object]]]:
+    return {key: held["lineItems"] for key, held in klar.refunds.items()}
+
+
+def remembered(mariadb_server: Server) -> list[set[str]]:
+    """Return the keys that the recipe's two tables remember as sent."""
+    said = (mariadb_server.execute(f"SELECT {key} FROM klar.sent_{table};") for table, key in _KEYS.items())
+    return [set(keys.split()) for keys in said]
+
+
+_KEYS = {"refunds": "id", "transaction_costs": "order_id"}
+
+
+def overview(woocommerce: Followed) -> dict[tuple[str, str], tuple[int, Decimal | None]]:
+    """Return the number and the amount of each kind and currency that the recipe's first look shows."""
+    cells = [
+        [cell.strip() for cell in row.split("|")[1:-1]]
+        for row in done(woocommerce, woocommerce.command("overview")).splitlines()
+    ]
+    return {
+        (row[0], row[1]): (int(row[2]), None if row[3] == "NULL" else Decimal(row[3]))
+        for row in cells
+        if len(row) == 5 and row[0] != "what"
+    }
+
+
 @STORAGES
 def test_refunds_and_fees_of_both_storages_arrive_to_the_last_digit(
-    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, written: Callable[[Shop], str], views: str
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
 ) -> None:
-    opened(woocommerce, mariadb_server, written(SHOP), views)
-    added = woocommerce.run(woocommerce.command("INSERT INTO rates"))
-    assert (added.code, added.err) == (0, "")
+    opened(woocommerce, mariadb_server, storage.write(SHOP), storage.views)
+    done(woocommerce, woocommerce.command("INSERT INTO rates"))
     woocommerce.configure(klar)
 
-    ended = woocommerce.run("bash load.sh")
+    shown = woocommerce.run(woocommerce.command("--trial ENV"))
+    assert (shown.code, shown.said("WARNING")) == (0, []), shown.err
+    assert done(woocommerce, woocommerce.command("diff source.txt")) == ""
+    exported = [
+        json.loads(line) for line in (woocommerce.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert remembered(mariadb_server) == [set(), set()]
 
-    assert (ended.code, ended.out, ended.said("WARNING")) == (0, "", []), ended.err
-    assert {key: held["lineItems"] for key, held in klar.refunds.items()} == SHOP.expected_refunds()
+    loaded(woocommerce)
+    assert lines(klar) == SHOP.expected_refunds()
     assert [held["createdAt"] for held in klar.refunds.values()] == [1777933800, 1777960800]
     assert costs(klar) == SHOP.expected_costs()
     assert costs(klar) == {
@@ -115,44 +172,132 @@ def test_refunds_and_fees_of_both_storages_arrive_to_the_last_digit(
         "107": Decimal(0),
         "110": Decimal("0.29"),
     }
-
-    shown = woocommerce.run(woocommerce.command("bash load.sh ENV"))
-    assert (shown.code, shown.said("WARNING")) == (0, []), shown.err
-    exported = [
-        json.loads(line) for line in (woocommerce.folder / "held.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
     assert {each["object"]["id"] for each in exported if each["stream"] == "refunds"} == {*klar.refunds}
     assert {each["object"]["orderId"] for each in exported if each["stream"] != "refunds"} == {*klar.transaction_costs}
+    assert remembered(mariadb_server) == [{*klar.refunds}, {*klar.transaction_costs}]
 
-    looked = woocommerce.run(woocommerce.command("GROUP BY payment_method"))
-    assert looked.code == 0, looked.err
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in looked.out.splitlines() if "|" in line]
-    assert cells == [
-        ["reason", "refunds", "such_as"],
-        ["an amount without pieces", "2", "103"],
-        ["in the trash", "1", "104"],
-        ["payment_method", "paid_orders", "such_as"],
-        ["bacs", "1", "108"],
-    ]
+    mariadb_server.execute("UPDATE klar.fee_keys SET sign = -1 WHERE meta_key = '_mollie_fee';")
+    differing = woocommerce.run(woocommerce.command("diff source.txt"))
+    assert (differing.code, "> 110\t0.2900" in differing.out) == (1, True)
 
 
-def test_a_refund_that_is_deleted_is_cancelled_and_one_that_comes_back_is_sent_again(
+@STORAGES
+def test_the_first_look_shows_the_money_that_is_sent_and_that_is_not_by_currency(
+    woocommerce: Followed, mariadb_server: Server, storage: Storage
+) -> None:
+    opened(woocommerce, mariadb_server, storage.write(SHOP), storage.views)
+    done(woocommerce, woocommerce.command("INSERT INTO rates"))
+
+    shown = overview(woocommerce)
+
+    currencies = {str(order.id): order.currency for order in SHOP.orders}
+    for currency in ("EUR", "CHF"):
+        sent = [cost for order, cost in SHOP.expected_costs().items() if currencies[order] == currency]
+        assert shown.pop(("sent: costs", currency)) == (len(sent), sum(sent))
+    named = {
+        "sent: refunds, what their pieces gave back": "pieces",
+        "not sent: of these refunds, beyond their pieces": "beyond",
+        "not sent: refunds of an amount without pieces": "no pieces",
+    }
+    assert shown.pop(("paid, without a fee: bacs", "EUR")) == (1, None)
+    assert {(named[what], currency): number for (what, currency), number in shown.items()} == SHOP.sums_of_refunds()
+    assert SHOP.sums_of_refunds() == {
+        ("pieces", "EUR"): (2, Decimal("32.50")),
+        ("beyond", "EUR"): (1, Decimal("8.9")),
+        ("no pieces", "EUR"): (2, Decimal("16.5")),
+        ("no pieces", "CHF"): (1, Decimal(3)),
+    }
+
+
+@STORAGES
+def test_a_fee_that_disappears_in_the_shop_is_0_at_klar_and_comes_back_with_it(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+) -> None:
+    sold = Shop(
+        (*SHOP.orders[:2], *(Order(each, meta={"_wcpay_transaction_fee": "1.20"}) for each in range(301, 305))),
+        SHOP.refunds[:1],
+    )
+    opened(woocommerce, mariadb_server, storage.write(sold), storage.views)
+    woocommerce.configure(klar)
+    loaded(woocommerce)
+    assert costs(klar) == sold.expected_costs()
+
+    mariadb_server.execute(
+        storage.delete(301)
+        + storage.remove(302, "_wcpay_transaction_fee")
+        + storage.change(303, "_wcpay_transaction_fee", "")
+        + storage.trash(304)
+    )
+    for _ in range(2):
+        loaded(woocommerce)
+        assert costs(klar) == Shop(sold.orders[:2], ()).expected_costs() | dict.fromkeys(
+            ("301", "302", "303", "304"), Decimal(0)
+        )
+
+    mariadb_server.execute(storage.add(302, "_wcpay_transaction_fee", "1.30") + storage.restore(304))
+    loaded(woocommerce)
+    assert costs(klar) == Shop(sold.orders[:2], ()).expected_costs() | {
+        "301": Decimal(0),
+        "302": Decimal("1.30"),
+        "303": Decimal(0),
+        "304": Decimal("1.20"),
+    }
+
+
+@STORAGES
+def test_refunds_that_go_or_whose_order_goes_are_cancelled_and_what_comes_back_is_sent_again(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+) -> None:
+    orders = (SHOP.orders[0], *(replace(order, meta={}) for order in SHOP.orders[1:4]))
+    refunds = (
+        *SHOP.refunds[:2],
+        Refund(211, 103, "2026-05-08 06:00:00", ((2111, "-1", 1031),)),
+        Refund(212, 104, "2026-05-08 06:00:00", ((2121, "-1", 1041),)),
+        Refund(213, 104, "2026-05-08 06:00:00", ((2131, "-1", 1041),)),
+    )
+    sold = Shop(orders, refunds)
+    opened(woocommerce, mariadb_server, storage.write(sold), storage.views)
+    woocommerce.configure(klar)
+    loaded(woocommerce)
+    whole = lines(klar)
+    assert whole == sold.expected_refunds()
+
+    mariadb_server.execute(storage.delete(202) + storage.trash(103) + storage.delete(104))
+    for _ in range(2):
+        loaded(woocommerce)
+        assert lines(klar) == whole | {"202": [], "211": [], "212": [], "213": []}
+
+    mariadb_server.execute(storage.restore(103))
+    loaded(woocommerce)
+    assert lines(klar) == whole | {"202": [], "212": [], "213": []}
+
+
+def test_more_than_five_losses_stop_the_load_before_anything_is_sent_until_they_are_agreed_to(
     woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
+    ids = range(301, 307)
+    orders = tuple(Order(each, (each * 10,), meta={"_wcpay_transaction_fee": "1.20"}) for each in ids)
+    refunds = tuple(
+        Refund(each + 100, each, "2026-05-08 06:00:00", ((each * 10 + 1, "-1", each * 10),)) for each in ids
+    )
+    opened(woocommerce, mariadb_server, Shop((*orders, SHOP.orders[0]), refunds).hpos())
     woocommerce.configure(klar)
-    opened(woocommerce, mariadb_server, Shop((SHOP.orders[0], SHOP.orders[1]), SHOP.refunds[:2]).hpos())
-    assert woocommerce.run("bash load.sh").code == 0
-    whole = dict(klar.refunds)
+    loaded(woocommerce)
+    (before, sent) = (dict(klar.refunds), costs(klar))
 
-    mariadb_server.execute("UPDATE wordpress.wp_wc_orders SET status = 'trash' WHERE id = 201;")
-    mariadb_server.execute("CREATE TABLE klar.kept SELECT * FROM wordpress.wp_wc_orders WHERE id = 202;")
-    mariadb_server.execute("DELETE FROM wordpress.wp_wc_orders WHERE id = 202;")
-    assert woocommerce.run("bash load.sh").code == 0
-    assert klar.refunds == {key: held | {"lineItems": []} for key, held in whole.items()}
+    mariadb_server.execute("".join(HPOS.delete(each) for each in ids))
+    posts = len(klar.posts())
+    ended = woocommerce.run("bash load.sh")
+    assert (ended.code, len(klar.posts()), klar.refunds, costs(klar)) == (1, posts, before, sent)
+    assert ended.err.splitlines() == [
+        "Nothing is sent: 6 refunds are gone, or have no pieces any more, such as 401",
+        "6 orders have no fee any more, such as 301. If it is meant: load.sh --agreed",
+    ]
 
-    mariadb_server.execute("INSERT INTO wordpress.wp_wc_orders SELECT * FROM klar.kept;")
-    assert woocommerce.run("bash load.sh").code == 0
-    assert klar.refunds == whole | {"201": whole["201"] | {"lineItems": []}}
+    loaded(woocommerce, "--agreed")
+    assert costs(klar) == {"101": Decimal("1.35")} | {str(each): Decimal(0) for each in ids}
+    assert lines(klar) == {str(each + 100): [] for each in ids}
+    loaded(woocommerce)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +321,18 @@ def test_a_refund_that_is_deleted_is_cancelled_and_one_that_comes_back_is_sent_a
             None,
             "_stripe_fee that is not an amount",
         ),
-        (Order(109, meta={"_stripe_fee": "1.10"}), None, "no rate from an unknown currency to EUR"),
-        (Order(109, meta={"_stripe_fee": "1.10", "_stripe_currency": "GBP"}), None, "no rate from GBP to EUR"),
+        (Order(109, meta={"_stripe_fee": "1.10"}), None, "_stripe_fee without a currency"),
+        (
+            Order(109, meta={"_stripe_fee": "1.10", "_stripe_currency": "GBP"}),
+            None,
+            "no rate from GBP to EUR that is valid on its day",
+        ),
         (Order(109, meta={"_ppcp_paypal_fees": "a:0:{}"}), None, "_ppcp_paypal_fees that is not an amount"),
+        (
+            Order(109, meta={"_ppcp_paypal_refund_fees": array(paypal_fee=("EUR", "0.00"))}),
+            None,
+            "_ppcp_paypal_refund_fees without the fee of a payment",
+        ),
         (Order(109, meta={"PayPal Transaction Fee": "-1.10"}), None, "costs below zero"),
     ],
 )
@@ -195,51 +349,276 @@ def test_what_is_not_known_to_be_right_is_said_and_holds_back_nothing_else(
     opened(woocommerce, mariadb_server, bad.hpos())
     woocommerce.configure(klar)
 
-    ended = woocommerce.run("bash load.sh")
+    said = refused(woocommerce)
 
-    assert ended.code == 1
-    assert ended.err.splitlines()[-1].endswith(f"sent: {problem}")
-    assert ("109" if order else "301") in ended.err.splitlines()[-1]
-    assert {key: held["lineItems"] for key, held in klar.refunds.items()} == good.expected_refunds()
+    assert said.endswith(f"sent: {problem}")
+    assert ("109" if order else "301") in said
+    assert lines(klar) == good.expected_refunds()
     assert costs(klar) == good.expected_costs()
 
 
-def test_a_currency_that_stands_nowhere_is_said_in_the_table_of_keys(
+def test_what_paypal_gave_back_never_takes_the_place_of_its_fee(
     woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
-    opened(woocommerce, mariadb_server, Shop((Order(109, meta={"_stripe_fee": "1.10"}),), ()).hpos())
-    (said,) = re.findall(r"`(UPDATE fee_keys .*?;)`", (DOCUMENTS / "woocommerce.md").read_text(encoding="utf-8"))
-    mariadb_server.execute(f"USE klar; {said}")
+    nothing = array(gross_amount=("", "0.00"), paypal_fee=("", "0.00"), net_amount=("", "0.00"))
+    gave_back = array(paypal_fee=("EUR", "0.20"))
+    number = array(paypal_fee=("JPY", "231")).replace('s:3:"231";', "d:231;")
+    sold = Shop(
+        (
+            Order(401, meta={"_paypal_transaction_fee": "1.28", "_ppcp_paypal_refund_fees": nothing}),
+            Order(402, meta={"PayPal Transaction Fee": "1.28", "_ppcp_paypal_refund_fees": gave_back}),
+            Order(
+                403, meta={"_ppcp_paypal_fees": array(paypal_fee=("EUR", "2.00")), "_ppcp_paypal_refund_fees": nothing}
+            ),
+            Order(404, currency="JPY", meta={"_ppcp_paypal_fees": array(paypal_fee=("JPY", "231"))}),
+        ),
+        (),
+    )
+    opened(woocommerce, mariadb_server, sold.hpos())
+    mariadb_server.execute(HPOS.change(404, "_ppcp_paypal_fees", number))
     woocommerce.configure(klar)
 
-    assert woocommerce.run("bash load.sh").code == 0
-    assert costs(klar) == {"109": Decimal("1.10")}
+    loaded(woocommerce)
+
+    assert costs(klar) == sold.expected_costs()
+    assert [*costs(klar).values()] == [Decimal("1.28"), Decimal("1.08"), Decimal(2), Decimal(231)]
 
 
-def test_two_rows_of_one_meta_key_are_not_added_up(
+@STORAGES
+def test_a_new_rate_changes_no_order_that_was_placed_before_its_day(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+) -> None:
+    meta = {"_stripe_fee": "10.00", "_stripe_currency": "USD"}
+    days = ("2025-12-31 23:59:59", "2026-01-01 00:00:00", "2026-06-30 23:59:59", "2026-07-01 00:00:00")
+    sold = Shop(tuple(Order(501 + place, meta=meta, created=day) for place, day in enumerate(days)), ())
+    opened(woocommerce, mariadb_server, storage.write(sold), storage.views)
+    done(woocommerce, woocommerce.command("INSERT INTO rates"))
+    woocommerce.configure(klar)
+
+    none = "The fees of 1 order(s) in EUR, such as 501, are not sent: no rate from USD to EUR that is valid on its day"
+    assert refused(woocommerce) == none
+    assert costs(klar) == dict.fromkeys(("502", "503", "504"), 10 * RATE)
+
+    (added,) = re.findall(r"INSERT INTO rates [^;]*;", woocommerce.command("INSERT INTO rates"))
+    mariadb_server.execute("USE klar; " + added.replace("2026-01-01", "2026-07-01").replace("0.8725", "0.91"))
+    assert refused(woocommerce) == none
+    assert costs(klar) == {"502": 10 * RATE, "503": 10 * RATE, "504": Decimal("9.1")}
+
+
+def test_two_payout_currencies_of_orders_without_one_are_told_apart_or_a_problem(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
+) -> None:
+    sold = Shop(
+        (
+            Order(601, meta={"Stripe Fee": "1.10"}),
+            Order(602, currency="CHF", meta={"Stripe Fee": "3.90"}),
+            Order(603, currency="CHF", meta={"_stripe_fee": "2.00", "_stripe_currency": "CHF"}),
+            Order(604, currency="CHF", meta={"_stripe_fee": "2.00", "_stripe_currency": "EUR"}),
+            Order(605, currency="USD", meta={"Stripe Fee": "4.00"}),
+            Order(606, currency="USD", meta={"PayPal Transaction Fee": "4.00"}),
+        ),
+        (),
+    )
+    opened(woocommerce, mariadb_server, sold.hpos())
+    mariadb_server.execute(
+        "INSERT INTO klar.rates VALUES ('EUR', 'CHF', '2020-01-01', 0.97), ('EUR', 'USD', '2020-01-01', 1.09);"
+    )
+    woocommerce.configure(klar)
+    unknown = {"603": Decimal(2), "604": Decimal("1.94"), "606": Decimal(4)}
+
+    ended = woocommerce.run("bash load.sh")
+    assert (ended.code, costs(klar)) == (1, unknown)
+    assert [line for line in ended.err.splitlines() if "not sent" in line] == [
+        f"The fees of 1 order(s) in {currency}, such as {order}, are not sent: Stripe Fee without a currency"
+        for currency, order in (("CHF", 602), ("EUR", 601), ("USD", 605))
+    ]
+
+    done(woocommerce, woocommerce.command("INTO fee_currencies"))
+    assert "in CHF, such as 602" in refused(woocommerce)
+    assert costs(klar) == unknown | {"601": Decimal("1.1"), "605": Decimal("4.36")}
+
+    page = (DOCUMENTS / "woocommerce.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"`(INSERT INTO fee_currencies VALUES .*?)`", page)
+    mariadb_server.execute(f"USE klar; {said.replace('5045', '602')};")
+    loaded(woocommerce)
+    assert costs(klar) == unknown | {"601": Decimal("1.1"), "602": Decimal("3.9"), "605": Decimal("4.36")}
+
+
+@STORAGES
+def test_rows_that_are_there_twice_count_once_and_those_that_differ_are_all_listed(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+) -> None:
+    sold = Shop(SHOP.orders[:2], SHOP.refunds[:2])
+    opened(woocommerce, mariadb_server, storage.write(sold), storage.views)
+    twice = storage.add(101, "_stripe_fee", "1.35") + storage.add(101, "_stripe_currency", "EUR")
+    mariadb_server.execute(twice + "INSERT INTO wordpress.wp_woocommerce_order_itemmeta VALUES (2011, '_qty', '-2');")
+    woocommerce.configure(klar)
+    loaded(woocommerce)
+    assert (costs(klar), lines(klar)) == (sold.expected_costs(), sold.expected_refunds())
+
+    mariadb_server.execute(
+        storage.change(102, "_stripe_fee", "9")
+        + storage.add(101, "_stripe_fee", "1.36")
+        + "INSERT INTO wordpress.wp_woocommerce_order_itemmeta VALUES (2011, '_qty', '-1');"
+    )
+    ended = woocommerce.run("bash load.sh")
+    assert (ended.code, ended.err.splitlines()[-2:]) == (
+        1,
+        [
+            "Refund 201 of order 101 is not sent: a line has two quantities, or names two line items",
+            "The fees of 1 order(s) in EUR, such as 101, are not sent: two values of _stripe_fee",
+        ],
+    )
+    assert costs(klar) == sold.expected_costs() | {"102": Decimal(9)}
+    assert lines(klar) == sold.expected_refunds()
+
+    listed = [
+        [cell.strip() for cell in row.split("|")[2:5]]
+        for row in done(woocommerce, woocommerce.command("JOIN fees")).splitlines()
+        if "two values" in row
+    ]
+    assert listed == [["101", "_stripe_fee", "1.35"], ["101", "_stripe_fee", "1.36"]]
+
+
+@STORAGES
+def test_what_is_sent_is_what_is_remembered_also_of_rows_that_come_in_between(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+) -> None:
+    opened(woocommerce, mariadb_server, storage.write(Shop(SHOP.orders[:2], SHOP.refunds[:2])), storage.views)
+    woocommerce.configure(klar)
+    # After each call of the client the shop has one more order, with a fee and a refund.
+    columns = f"{storage.id}, {'post_type' if storage is POSTS else 'type'}, {storage.status}, {storage.parent}"
+    time = "post_date_gmt" if storage is POSTS else "date_created_gmt"
+    currency = storage.add(0, "_order_currency", "EUR").replace("(0,", "(@id,") if storage is POSTS else ""
+    come = f"""
+        SELECT MAX(order_item_id) + 10000 INTO @id FROM wordpress.wp_woocommerce_order_items;
+        INSERT INTO {storage.orders} ({columns}, {time}) VALUES
+          (@id, 'shop_order', 'wc-completed', 0, '2026-05-01'),
+          (@id + 1, 'shop_order_refund', 'wc-completed', @id, '2026-05-02');
+        {"" if storage is POSTS else "UPDATE wordpress.wp_wc_orders SET currency = 'EUR' WHERE id = @id;"}
+        {currency}
+        INSERT INTO {storage.meta} VALUES (@id, '_wcpay_transaction_fee', '0.50');
+        INSERT INTO wordpress.wp_woocommerce_order_items VALUES
+          (@id, 'line_item', @id), (@id + 1, 'line_item', @id + 1);
+        INSERT INTO wordpress.wp_woocommerce_order_itemmeta VALUES
+          (@id + 1, '_qty', '-1'), (@id + 1, '_refunded_item_id', @id);"""
+    (woocommerce.folder / "come.sql").write_text(come, encoding="utf-8")
+    (woocommerce.folder / "bin").mkdir()
+    client = woocommerce.folder / "bin" / "mariadb"
+    client.write_text(
+        '#!/bin/bash\nPATH=${PATH#*:}\nmariadb "$@"\nended=$?\n'
+        "mariadb --defaults-file=owner.cnf < come.sql\nexit $ended\n",
+        encoding="utf-8",
+    )
+    client.chmod(0o755)
+
+    loaded_between = woocommerce.run('PATH="$PWD/bin:$PATH" bash load.sh')
+
+    assert loaded_between.code == 0, loaded_between.err
+    assert (len(klar.refunds), len(klar.transaction_costs)) == (3, 4)
+    assert remembered(mariadb_server) == [{*klar.refunds}, {*klar.transaction_costs}]
+
+    mariadb_server.execute("".join(storage.delete(int(each)) for each in {*klar.transaction_costs} - {"101", "102"}))
+    loaded(woocommerce)
+    assert [len(sent) for sent in lines(klar).values()].count(0) == 1
+    assert [*costs(klar).values()].count(Decimal(0)) == 2
+
+
+def test_a_dry_run_remembers_nothing_and_has_to_be_called_a_trial(
     woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
     opened(woocommerce, mariadb_server, Shop(SHOP.orders[:2], SHOP.refunds[:2]).hpos())
-    mariadb_server.execute("INSERT INTO wordpress.wp_wc_orders_meta VALUES (101, '_stripe_fee', '1.35');")
-    mariadb_server.execute("INSERT INTO wordpress.wp_woocommerce_order_itemmeta VALUES (2011, '_qty', '-2');")
+    woocommerce.configure(klar, validate_only=True)
+    (woocommerce.folder / "config.json").rename(woocommerce.folder / "dry-run.json")
     woocommerce.configure(klar)
+    why = "Nothing is sent: where validate_only is set, it is load.sh --trial, which remembers nothing"
 
-    ended = woocommerce.run("bash load.sh")
+    assert refused(woocommerce, "dry-run.json") == why
+    assert refused(woocommerce, "--agreed dry-run.json") == why
+    ended = woocommerce.run("bash load.sh ENV", TARGET_KLAR_VALIDATE_ONLY="true", TARGET_KLAR_API_TOKEN=klar.token)
+    assert (ended.code, ended.err.strip()) == (1, why)
+    (woocommerce.folder / ".env").write_text("TARGET_KLAR_VALIDATE_ONLY=true\n", encoding="utf-8")
+    assert refused(woocommerce, "ENV") == why
+    (woocommerce.folder / ".env").unlink()
+    assert refused(woocommerce, "--trail") == "Nothing is sent: --trail is unknown"
+    assert klar.posts() == []
 
-    assert (ended.code, costs(klar), [*klar.refunds]) == (1, {"102": Decimal("2.55")}, ["202"])
-    assert ended.err.splitlines()[-2:] == [
-        "Refund 201 of order 101 is not sent: a line has two quantities, or names two line items",
-        "The fees of 1 order(s), such as 101, are not sent: _stripe_fee twice",
-    ]
+    done_dry = woocommerce.run(woocommerce.command("--trial dry-run.json"))
+    assert (done_dry.code, done_dry.err.count("2 read, 2 valid")) == (0, 2), done_dry.err
+    assert (klar.refunds, klar.transaction_costs, remembered(mariadb_server)) == ({}, {}, [set(), set()])
 
 
-def test_the_user_of_the_script_sees_no_customer_and_a_query_that_fails_makes_it_fail(
+@STORAGES
+def test_the_user_of_the_script_can_read_no_customer(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+) -> None:
+    opened(woocommerce, mariadb_server, storage.write(SHOP), storage.views)
+    woocommerce.configure(klar)
+    assert "109" not in refused(woocommerce)
+
+    def read(table: str, user: str) -> tuple[int, str]:
+        ended = woocommerce.run(f"mariadb --defaults-file={user}.cnf --execute 'SELECT * FROM {table}'")
+        return ended.code, ended.out + ended.err
+
+    tables = mariadb_server.execute(
+        "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables"
+        " WHERE table_schema IN ('klar', 'wordpress');"
+    ).split()
+    assert sum("customer.example" in read(table, "owner")[1] for table in tables) >= 2
+    readable = set()
+    for table in tables:
+        code, said = read(table, "reader")
+        assert (code, "denied" in said) in ((0, False), (1, True))
+        assert "customer.example" not in said
+        if code == 0:
+            readable.add(table.removeprefix("klar."))
+    assert readable == {"overview", "problems", "losses", *_KEYS, *(f"sent_{table}" for table in _KEYS)}
+
+
+def test_the_shop_may_have_another_database_and_prefix_and_the_script_runs_from_any_folder(
     woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
-    opened(woocommerce, mariadb_server, Shop(SHOP.orders[:1], ()).hpos())
-    denied = woocommerce.run("mariadb --defaults-file=reader.cnf -e 'SELECT billing_email FROM wordpress.wp_wc_orders'")
-    assert (denied.code, "denied" in denied.err) == (1, True)
+    mariadb_server.execute("DROP DATABASE IF EXISTS your_database;")
+    done(woocommerce, woocommerce.command("sed -i"))
+    tables = (
+        SHOP.hpos()
+        .replace("DATABASE wordpress", "DATABASE your_database")
+        .replace("USE wordpress", "USE your_database")
+    )
+    opened(woocommerce, mariadb_server, tables.replace(" wp_", " your_prefix_"))
+    done(woocommerce, woocommerce.command("INSERT INTO rates"))
+    woocommerce.configure(klar)
 
+    ended = woocommerce.run('load="$PWD/load.sh"; cd / && bash "$load"')
+
+    assert (ended.code, costs(klar)) == (0, SHOP.expected_costs()), ended.err
+
+
+@STORAGES
+def test_the_load_neither_waits_for_rows_that_the_shop_has_locked_nor_sees_what_is_not_committed(
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+) -> None:
+    opened(woocommerce, mariadb_server, storage.write(Shop(SHOP.orders[:2], SHOP.refunds[:2])), storage.views)
+    woocommerce.configure(klar)
+    mariadb_server.execute("SET GLOBAL innodb_lock_wait_timeout = 1;")
+    writing = (
+        f"BEGIN; {storage.change(101, '_stripe_fee', '9')} UPDATE {storage.orders} SET {storage.status} = 'trash';"
+    )
+    client = ["mariadb", f"--defaults-file={woocommerce.folder}/owner.cnf", "--unbuffered", "--skip-column-names"]
+    with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holding:
+        assert holding.stdin is not None
+        assert holding.stdout is not None
+        holding.stdin.write(f"{writing} SELECT 'locked';\n")
+        holding.stdin.flush()
+        assert holding.stdout.readline() == "locked\n"
+        ended = woocommerce.run("bash load.sh")
+        holding.stdin.close()
+
+    assert (ended.code, costs(klar)) == (0, Shop(SHOP.orders[:2], ()).expected_costs()), ended.err
+
+
+def test_a_query_that_fails_makes_the_script_fail(woocommerce: Followed, mariadb_server: Server, klar: Sandbox) -> None:
+    opened(woocommerce, mariadb_server, Shop(SHOP.orders[:1], ()).hpos())
     woocommerce.configure(klar)
     mariadb_server.execute("DROP VIEW klar.transaction_costs;")
     broken = woocommerce.run("bash load.sh")
