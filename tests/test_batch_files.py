@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -95,3 +96,52 @@ def test_a_packed_batch_file_that_is_cut_or_has_an_endless_line_stops_with_all_b
         assert "a" in klar.refunds
         assert 4000 < len(klar.refunds) < 20_000
         assert "z" not in klar.refunds
+
+
+@pytest.mark.parametrize("cut", [1, 20, 40])
+@pytest.mark.parametrize("maps", [{}, {"refunds": {"note": "str(1)"}}], ids=["no map", "a map"])
+def test_a_batch_file_that_is_cut_in_its_last_line_stops_the_run_and_no_state_behind_it_leaves(
+    klar: Sandbox, rejects: Path, tmp_path: Path, maps: dict[str, Any], cut: int
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [json.dumps(refund_record(f"r-{number}")["record"]) for number in range(50)]
+    file.write_text("\n".join(rows)[:-cut])
+    lines = [
+        REFUNDS_SCHEMA,
+        refund_record("a"),
+        state(1),
+        batch("refunds", file),
+        state(2),
+        refund_record("z"),
+        state(3),
+    ]
+    ended = run(klar, lines, rejects_path=str(rejects), stream_maps=maps)
+    assert (ended.code, ended.states, len(klar.refunds)) == (1, [1], 50)
+    assert re.search(
+        r"rows\.jsonl of refunds is truncated: its last line is not JSON and has no line break\.", ended.errors[0]
+    )
+    assert rejects.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://KEY-ID:SECRET-KEY@bucket/rows.jsonl",
+        "s3://bucket/rows.jsonl?X-Amz-Credential=KEY-ID&X-Amz-Signature=SECRET-KEY",
+        "http://KEY-ID:SECRET-KEY@127.0.0.1:9/rows.jsonl?sig=SECRET-KEY#SECRET-KEY",
+        "no-such-protocol://KEY-ID:SECRET-KEY@host/rows.jsonl",
+    ],
+)
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_what_an_address_of_a_batch_file_holds_beside_the_place_is_in_no_message(
+    klar: Sandbox, address: str, level: str
+) -> None:
+    encoding = {"format": "jsonl", "compression": None}
+    message = {"type": "BATCH", "stream": "refunds", "encoding": encoding, "manifest": [address]}
+    ended = run(
+        klar, [REFUNDS_SCHEMA, refund_record("a"), state(1), message, state(2)], env={"TARGET_KLAR_LOGLEVEL": level}
+    )
+    assert (ended.code, ended.states, len(ended.errors)) == (1, [1], 1)
+    assert "rows.jsonl" in ended.errors[0]
+    assert "KEY-ID" not in ended.out + ended.err
+    assert "SECRET-KEY" not in ended.out + ended.err

@@ -359,7 +359,7 @@ def test_a_rejects_file_that_is_the_input_too_is_left_alone(klar: Sandbox, tmp_p
 def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: Sandbox, tmp_path: Path) -> None:
     klar.token = TOKEN
     klar.misbehave("503@1", "status:502-html@2")
-    klar.refuse = lambda sent: sent.get("id") == "c" and "is unknown"
+    klar.refuse = lambda sent: sent.get("id") == "c" and f"is unknown to {TOKEN}"
     rejects = tmp_path / "rejects.jsonl"
     lines = [
         REFUNDS_SCHEMA,

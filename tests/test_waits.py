@@ -106,7 +106,7 @@ def test_a_status_that_stands_still_does_not_matter_where_it_only_has_to_answer(
     assert run.states[-1] == 20
 
 
-def test_a_retry_after_that_lies_far_away_gives_up_at_once(klar: Sandbox) -> None:
+def test_a_retry_after_longer_than_what_the_limit_leaves_gives_up_at_once(klar: Sandbox) -> None:
     klar.misbehave("429-after-seconds@1+")
     run = gives_up(klar, within=0.5, retry_timeout_seconds=1)
 

@@ -324,15 +324,17 @@ def test_retry_after_is_waited_for(header: str) -> None:
     ("value", "wait"),
     [("3600", "3,600"), ("9" * 400, "10,000,000,000"), ("Fri, 31 Dec 2100 23:59:59 GMT", r"\d,\d{3},\d{3},\d{3}")],
 )
-def test_a_retry_after_beyond_the_limit_gives_up_at_once_and_the_message_says_how_long(value: str, wait: str) -> None:
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+def test_a_retry_after_beyond_the_limit_gives_up_at_once_and_the_message_says_how_long(
+    status: str, value: str, wait: str
+) -> None:
     def give_up() -> None:
-        words = (
-            rf"after 1 attempt in \d s \(HTTP 503, asking to wait {wait} s, more than `retry_timeout_seconds` leaves\)"
-        )
+        asked = rf"HTTP {status[:3]}, asking to wait {wait} s"
+        words = rf"after 1 attempt in \d s \({asked}, more than `retry_timeout_seconds` leaves\)"
         with pytest.raises(KlarError, match=words):
             submit(client_of(url, retry_timeout=60))
 
-    with serve(answer("503 Service Unavailable", b"", f"Retry-After: {value}")) as (url, received):
+    with serve(answer(status, b"", f"Retry-After: {value}")) as (url, received):
         took = seconds(give_up)
         assert len(received) == 1
 
