@@ -99,3 +99,26 @@ def test_what_was_not_settled_when_the_run_ended_is_open(klar: Sandbox) -> None:
     assert ended.code == 1
     (line,) = ended.said("| refunds: 2 read, ")
     assert "2 read, 1 stored, 0 merged, 0 deleted, 0 filtered, 0 rejected, 1 open, 0 cancelled" in line
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_an_order_that_comes_cancelled_is_counted_and_amounts_are_added_up_by_currency(
+    klar: Sandbox, *, validate: bool
+) -> None:
+    sold = {"id": "1", "quantity": 2, "totalAmountAfterTaxesAndDiscounts": 9.5}
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("EUR", {}),
+        ("EUR", {"cancelledAt": REFUND_TIME}),
+        ("CHF", {}),
+        ("EUR", {"cancelled_at": None}),
+    ]
+    common = {"createdAt": REFUND_TIME, "lineItems": [sold]}
+    orders = [
+        common | {"id": f"{number}", "currencyCodeIso3Letter": currency} | more
+        for number, (currency, more) in enumerate(cases)
+    ]
+    lines = [schema("orders"), *(record("orders", **order) for order in orders)]
+    ended = run(klar, lines, validate_records=validate)
+    assert (ended.code, len(klar.orders)) == (0, 4)
+    assert ended.counts("orders")["cancelled"] == 1
+    assert ended.said("pieces 8, net EUR 28.5, net CHF 9.5")

@@ -40,12 +40,12 @@ NO_PIECES: Final = Rule(
     narrowed=lambda node: node | {"minimum": SMALLEST},
 )
 
-_CURRENCY: Final = re.compile("[A-Z]{3}", re.ASCII)
+CURRENCY: Final = re.compile("[A-Z]{3}", re.ASCII)
 MALFORMED_CURRENCY: Final = Rule(
     "malformed_currency",
     "a currency that is not three capitals",
     "Klar wants ISO 4217, such as EUR: use `upper()` in a stream map, or check the column.",
-    lambda codes: [each for each in {*codes} if each and _CURRENCY.fullmatch(each) is None],
+    lambda codes: [each for each in {*codes} if each and CURRENCY.fullmatch(each) is None],
 )
 
 # A line

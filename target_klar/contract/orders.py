@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from target_klar.contract.order_rules import (
+    CURRENCY,
     DUPLICATE_LINE_IDS,
     IN_CENTS,
     MALFORMED_CURRENCY,
@@ -160,10 +161,11 @@ ORDER: Final = with_rules(
 )
 
 
-def pieces_and_net_of(order: Any) -> tuple[float, float]:
-    """Return how many pieces were ordered, and for how much after taxes and discounts."""
+def pieces_and_net_of(order: Any) -> tuple[tuple[str, float], ...]:
+    """Return how many pieces were ordered, and for how much after taxes and discounts, under the currency's name."""
     pieces = net = 0.0
     for line in order.lineItems:
         pieces += line.quantity
         net += line.totalAmountAfterTaxesAndDiscounts or 0
-    return pieces, net
+    currency = order.currencyCodeIso3Letter or ""
+    return ("pieces", pieces), (f"net {currency}" if CURRENCY.fullmatch(currency) else "net", net)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
 
 Record: TypeAlias = dict[str, Any]
-Amounts: TypeAlias = "float | tuple[float, ...]"
-"""What one object adds to the control totals of its stream: one number, or one for each of several."""
+Amounts: TypeAlias = "float | tuple[tuple[str, float], ...]"
+"""What one object adds to the control totals of its stream: a number to the only one, or one to each of those named."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,13 @@ class Contract:
     schema: Node
     unaggregated: str
     """What a source may spread over several rows of one key, of which Klar keeps the last: a number, or an array."""
-    totals: tuple[str, ...]
-    """The names of its control totals: what is added up over the stored objects, to compare with the source."""
+    total: str | None
+    """The name of its control total: what is added up over the stored objects, to compare with the source.
+
+    None: there are several, and each object names those that it adds to.
+    """
     amounts_of: Callable[[Any], Amounts]
-    """Returns what an object, read as its type, adds to them."""
+    """Returns what an object, read as its type, adds to it, or to them."""
     part_id: str | None = None
     """The field that tells the items of that array apart; None where it is a number."""
     envelope: str | None = None
@@ -66,7 +69,7 @@ class Contract:
     @property
     def no_amounts(self) -> Amounts:
         """What an object adds to the control totals of which no amount can be read."""
-        return 0.0 if len(self.totals) == 1 else (0.0,) * len(self.totals)
+        return () if self.total is None else 0.0
 
     @property
     def private(self) -> frozenset[str]:
@@ -141,7 +144,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 cancels_by="lineItems",  # Klar's Refunds page
                 unaggregated="lineItems",
                 part_id="lineItemId",
-                totals=("pieces",),
+                total="pieces",
                 amounts_of=pieces_of,
                 schema=REFUND,
             ),
@@ -155,7 +158,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 # The page says that an object holds the array, and not under which name: ours is that of its siblings.
                 envelope="items",
                 unaggregated="transactionCosts",
-                totals=("amount",),
+                total="amount",
                 amounts_of=attrgetter("transactionCosts"),
                 schema=TRANSACTION_COSTS,
             ),
@@ -168,7 +171,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 validates=True,
                 envelope="items",
                 unaggregated="totalLogisticsCosts",
-                totals=("amount",),
+                total="amount",
                 amounts_of=attrgetter("totalLogisticsCosts"),
                 schema=LOGISTICS_COSTS,
             ),
@@ -182,7 +185,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 validates=True,
                 envelope="items",
                 unaggregated="productCogs",
-                totals=("amount",),
+                total="amount",
                 amounts_of=attrgetter("productCogs"),
                 schema=COGS,
             ),
@@ -196,7 +199,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 cancelled_at="cancelledAt",
                 unaggregated="lineItems",
                 part_id="id",
-                totals=("pieces", "net"),
+                total=None,
                 amounts_of=pieces_and_net_of,
                 schema=ORDER,
             ),

@@ -219,7 +219,9 @@ class Stream:
             for name, count in counts.items()
             if count or (zeros and name != "open")
         ]
-        words += [str(self.totals), f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
+        if totals := str(self.totals):
+            words.append(totals)
+        words += [f"{seconds:.1f} s", f"{self.read / max(seconds, 0.001):.0f} records/s"]
         if self.status is not None and self.status.total is not None:
             words.append(f"Klar's total: {self.status.total} (as of {self._status_time:%H:%M:%S} UTC)")
         return f"{self.name}: {', '.join(words)}"

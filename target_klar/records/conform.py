@@ -116,7 +116,10 @@ class Conformer:
         self._contract = contract
         self._key_of = contract.key_of
         self._amounts_of = contract.amounts_of
-        self._cancelling = attrgetter(contract.cancels_by) if contract.cancels_by else None
+        cancelling = contract.cancels_by or contract.cancelled_at
+        self._cancelling = attrgetter(cancelling) if cancelling else None
+        self._cancels_if = contract.cancels_by is None
+        """Whether that field cancels by what it holds, and not by being empty."""
         self._cancellations = CancellationMaker(contract) if hard_delete else None
         known = without_rules(contract.schema, ignored_rules if validate else QUALITY_RULES)
         if version:
@@ -207,7 +210,7 @@ class Conformer:
         key = self._key_of(typed)
         if key in self._excluded:
             return None
-        cancels = self._cancelling is not None and not self._cancelling(typed)
+        cancels = self._cancelling is not None and bool(self._cancelling(typed)) is self._cancels_if
         return Conformed(key, text, cancels, typed, self._amounts_of(typed), is_narrow)
 
     def _unvalidated(self, loose: Any, text: bytes) -> Conformed:
@@ -216,7 +219,8 @@ class Conformer:
             amounts = self._amounts_of(typed)
         except DECODE_ERRORS:
             typed, amounts = None, self._contract.no_amounts
-        cancels = self._cancelling is not None and self._cancelling(loose) == []
+        field = self._cancelling(loose) if self._cancelling is not None else None
+        cancels = field is not None and bool(field) is self._cancels_if
         return Conformed(self._key_of(loose), text, cancels, typed, amounts)
 
     def _rejection(self, converted: Record, problems: list[Problem]) -> Rejection:
@@ -234,10 +238,7 @@ class Conformer:
             case Problem() as problem:
                 return self._rejection(converted, [problem])
             case cancellation:
-                result = self._judged(cancellation)
-        if isinstance(result, Conformed):
-            result.cancels = True
-        return result
+                return self._judged(cancellation)
 
 
 def _explain(schema: Node, record: object) -> list[Problem]:

@@ -620,8 +620,10 @@ def test_control_totals_add_up_what_the_contract_names_rounded_to_four_decimals(
     assert totals("logistics_costs", freight("A", 1234.56786), freight("B", -0.5)) == "amount 1,234.0679"
     assert totals("cogs", cogs()) == "amount 2.5"
     both = purchase("A", sold("1", quantity=2), sold("2", None, None)), purchase("B", sold("1", 7, 4.71))
-    assert totals("orders", *both) == "pieces 4, net 14.71"
-    assert totals("orders") == "pieces 0, net 0"
+    assert totals("orders", *both) == "pieces 4, net EUR 14.71"
+    francs, unknown = (purchase(key, currencyCodeIso3Letter=each) for key, each in (("C", "CHF"), ("D", "Anna")))
+    assert totals("orders", both[0], francs, unknown, both[1]) == "pieces 6, net EUR 14.71, net CHF 10, net 10"
+    assert totals("orders") == ""
 
 
 def test_what_klar_is_left_to_judge_adds_to_the_totals_what_can_be_read() -> None:

@@ -57,7 +57,7 @@ def _section(contract: Contract) -> str:
         facts.append("Klar has no endpoint that validates it: a dry run checks it on this machine only.")
     if contract.private:
         facts.append("Fields marked personal: no message shows their value.")
-    facts.append(f"Control totals: {' and '.join(contract.totals)}.")
+    facts.append(f"Control totals: {contract.total or 'pieces, and net by currency'}.")
     if _own_rules(contract.schema):
         facts.append(f"Rules for the whole: {', '.join(_own_rules(contract.schema))}.")
     rows = ["| field | type | meaning |", "|---|---|---|", *_rows(contract.schema, "", personal=False)]
