@@ -92,7 +92,7 @@ FRACTIONAL_QUANTITIES: Final = Rule(
     lambda refunds: [lines for lines in refunds if _are_mostly_fractions(lines)],
     clean=lambda refunds: _WHOLE.issuperset([line.refundedQuantity for lines in refunds for line in lines]),
     counted=lambda refunds: sum(map(bool, refunds)),
-    least=_FEW,
+    least=20,  # a few that are sold by weight or length are no mistake
     share=0.5,
 )
 

@@ -203,12 +203,12 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     ),
     "amounts as quantities": (
         "refunds",
-        many(3, lambda n: refunded(n, 92.3, 19.95, 20)),
+        many(20, lambda n: refunded(n, 92.3, 19.95, 20)),
         "fractional_quantities",
     ),
+    "goods by weight in a small run": ("refunds", many(19, lambda n: refunded(n, 0.375, 1.2)), ""),
     "an amount as a quantity, once": ("refunds", [refunded("A", 92.3), refunded("B", 1), refunded("C", 2)], ""),
-    "two refunds of half a metre": ("refunds", [refunded("A", 0.5), refunded("B", 0.5)], ""),
-    "half of the refunds in metres": ("refunds", many(4, lambda n: refunded(n, 0.5 if n % 2 else 1)), ""),
+    "half of the refunds in metres": ("refunds", many(40, lambda n: refunded(n, 0.5 if n % 2 else 1)), ""),
     "thousands of pieces": ("refunds", many(4, lambda n: refunded(n, 1_000 + n)), ""),
     # Times of refunds
     "a refund of the day after tomorrow": ("refunds", [refunded(createdAt=NOW + 2 * 86_400)], "implausible_time"),

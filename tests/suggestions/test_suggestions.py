@@ -256,7 +256,7 @@ def test_a_german_date_is_named_with_the_expression_that_reads_it(value: str) ->
 def _conformed(stream: str, definition: dict[str, str], line: dict[str, Any]) -> bytes:
     """What Klar would get of a record through a map."""
     conformed = Conformer(CONTRACTS[stream]).conform(_mapped(CONTRACTS[stream], definition, line))
-    text = getattr(conformed, "text", None)
+    text = getattr(conformed, "sent", None)
     assert isinstance(text, bytes), conformed
     return text
 
