@@ -126,7 +126,7 @@ def test_the_number_of_keys_is_that_of_every_two_records_in_a_row_however_they_a
 ) -> None:
     seen = set()
 
-    @settings(max_examples=size(500, 4000), deadline=None)
+    @settings(max_examples=size(100, 4000), deadline=None)
     @given(rows, cuts)
     def holds(drawn: list[tuple[str, set[str], int]], at: set[int]) -> None:
         contract = CONTRACTS[stream]
