@@ -34,8 +34,8 @@ def _type(node: Node, name: str) -> Any:
         case {"type": "object", "properties": fields}:
             return _struct(node, {field: _type(wanted, f"{name}_{field}") for field, wanted in fields.items()}, name)
         case {"type": "array", "items": item}:
-            # mypy cannot know a type that is made at run time.
-            return Annotated[list[_type(item, name)], msgspec.Meta(min_length=node.get("minItems", 0))]  # type: ignore[misc]
+            some = msgspec.Meta(min_length=node.get("minItems", 0))
+            return Annotated[list[_type(item, name)], some]  # type: ignore[misc]  # a type that is made at run time
         case {"not": {}, "type": "string"}:
             pass  # values that are none, which `_struct` asks for
         case {"not": _}:
