@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from target_klar.sandbox import Request
 
 LONGEST = 150.0
-"""Seconds after which a run counts as hanging: three times what its settings allow."""
+"""Seconds after which a run counts as hanging, beside the lag for each record: each may be a batch that is checked."""
 LONGEST_AFTER_A_SIGNAL = 30.0
 """Three times what a run may take after one."""
 _SIGNALS = {"SIGTERM": 15, "SIGINT": 2, "kill -9": 9}
@@ -182,7 +182,7 @@ class _Performance:
                 threading.Thread(target=self._feed, args=(run, step, feed, after, upto), daemon=True).start()
             self._end(run, step)
             try:
-                code = run.ended(LONGEST)
+                code = run.ended(LONGEST + step.weather["status_lag"] * step.upto)
             except subprocess.TimeoutExpired:
                 self.oracle.breaches.append(f"{step.kind} hangs{excerpt(run.err)}")
                 return Ended(step, began, 1, run.err, [""], [], LONGEST)
