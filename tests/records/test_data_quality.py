@@ -311,6 +311,8 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         [purchase(shipping={"taxes": [{"taxRate": 19}]})],
         "tax_rate_above_1",
     ),
+    "a tax rate of 1.5": ("orders", [purchase("A", sold(taxes=[{"taxRate": 1.5}]))], "tax_rate_above_1"),
+    "a tax rate of 1": ("orders", [purchase("A", sold(taxes=[{"taxRate": 1}]))], ""),
     "a tax rate of 0.19": ("orders", [purchase("A", sold(taxes=[{"taxRate": 0.19}]))], ""),
     "a negative discount": ("orders", [purchase("A", sold(discounts=[{"discountAmount": -1}]))], "negative_discount"),
     "a discount": ("orders", [purchase("A", sold(discounts=[{"discountAmount": 0.98}]))], ""),
