@@ -14,6 +14,7 @@ from singer_sdk.mapper import (
     MAPPER_ALIAS_OPTION,
     MAPPER_ELSE_OPTION,
     MAPPER_KEY_PROPERTIES_OPTION,
+    MAPPER_SOURCE_OPTION,
     NULL_STRING,
     CustomStreamMap,
     SameRecordTransform,
@@ -207,18 +208,20 @@ def _lost_keys(definition: Mapping[str, Any], stream: str, columns: set[str], ke
     lost = [key for key in keys if key not in made]
     if not lost or MAPPER_KEY_PROPERTIES_OPTION in definition:
         return ""
-    contract = CONTRACTS.get(definition.get(MAPPER_ALIAS_OPTION, stream))
+    # Under `__source__` the map's own name is Klar's stream, and that is not known here.
+    contract = CONTRACTS.get(definition.get(MAPPER_ALIAS_OPTION, "" if MAPPER_SOURCE_OPTION in definition else stream))
     ours = (contract.key, *contract.also_key) if contract else ()
     add: dict[str, Any] = {}
     if contract and len(lost) == 1 and fold(contract.key) not in map(fold, made):
         plain = lost[0].isidentifier() and not iskeyword(lost[0])
         add[contract.key] = lost[0] if plain else f"record[{lost[0]!r}]"
+    what = f"The stream map of {shorten(stream)} drops {', '.join(map(shorten, lost))}, which is the tap's key."
     if not add.keys() >= set(lost):
-        add[MAPPER_KEY_PROPERTIES_OPTION] = sorted(name for name in made | add.keys() if fold(name) in map(fold, ours))
-    return (
-        f"The stream map of {shorten(stream)} drops {', '.join(map(shorten, lost))}, which is the tap's key. Set in it "
-        f"{json.dumps(add, ensure_ascii=False)[1:-1]}."
-    )
+        fields = sorted(name for name in made | add.keys() if fold(name) in map(fold, ours))
+        if not fields:
+            return f"{what} Set Klar's key in it, and `{MAPPER_KEY_PROPERTIES_OPTION}` to a list with its name."
+        add[MAPPER_KEY_PROPERTIES_OPTION] = fields
+    return f"{what} Set in it {json.dumps(add, ensure_ascii=False)[1:-1]}."
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

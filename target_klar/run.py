@@ -27,6 +27,7 @@ from target_klar.settings.stream_maps import unused_maps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from target_klar.delivery.rejects import Rejects
     from target_klar.target import TargetKlar
 
 _FREQUENT = 3
@@ -78,8 +79,9 @@ def load(target: TargetKlar, path: str | None) -> None:
         )
     if rejected and target.config["fail_on_rejects"]:
         raise FatalSyncError(
-            f"fail_on_rejects: {counted(rejected, 'record')} rejected, see {dispatcher.rejects.path}; everything else "
-            "is loaded and acknowledged. Correct the mapping, move the file away, and send it with `--input`."
+            f"fail_on_rejects: {counted(rejected, 'record')} rejected{_where(dispatcher.rejects)}; everything else "
+            "is loaded and acknowledged. Correct the mapping"
+            f"{', move the file away, and send it with `--input`' * dispatcher.rejects.has_rejected}."
         )
 
 
@@ -126,9 +128,17 @@ def _report(target: TargetKlar) -> None:
     rejects = target.dispatcher.rejects
     rejects.close()
     if rejects.count:
-        where = f", see {rejects.path}" if rejects.path else ""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in rejects.reasons.most_common(_FREQUENT))
-        target.logger.warning("Records rejected: %d%s. Most often: %s", rejects.count, where, reasons)
+        target.logger.warning("Records rejected: %d%s. Most often: %s", rejects.count, _where(rejects), reasons)
+
+
+def _where(rejects: Rejects) -> str:
+    """Say where the rejected records are, if they are in a file."""
+    if rejects.path is None:
+        return ""
+    if rejects.has_rejected:
+        return f", see {rejects.path}"
+    return f", none in {rejects.path}: a newer version of each was accepted or deleted"
 
 
 def _input(path: str | None) -> os.stat_result | None:

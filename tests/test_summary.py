@@ -122,3 +122,24 @@ def test_an_order_that_comes_cancelled_is_counted_and_amounts_are_added_up_by_cu
     assert (ended.code, len(klar.orders)) == (0, 4)
     assert ended.counts("orders")["cancelled"] == 1
     assert ended.said("pieces 8, net EUR 28.5, net CHF 9.5")
+
+
+def test_what_klar_is_left_to_judge_is_added_up_with_the_extra_fields_that_it_has(klar: Sandbox) -> None:
+    klar.extra_fields = ("note",)
+    with_note = record("transaction_costs", orderId="b", transactionCosts=5, note="x")
+    lines = [COSTS_SCHEMA, cost_record("a", 1.25), with_note, state(1)]
+    ended = run(klar, lines, validate_records=False, extra_fields=["note"])
+    assert (ended.code, len(klar.transaction_costs)) == (0, 2)
+    assert ended.said("2 stored")
+    assert ended.said("amount 6.25")
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_rejected_records_that_a_newer_version_has_replaced_are_not_looked_for_in_the_file(
+    klar: Sandbox, rejects: Path, *, fail: bool
+) -> None:
+    lines = [COSTS_SCHEMA, cost_record("a", "1,10"), cost_record("a", 1.1), state(1)]
+    ended = run(klar, lines, rejects_path=str(rejects), fail_on_rejects=fail)
+    assert (ended.code, ended.states, rejects.read_bytes()) == (int(fail), [1], b"")
+    assert ended.said(f"Records rejected: 1, none in {rejects}: a newer version of each was accepted or deleted.")
+    assert not ended.said("move the file away")

@@ -21,6 +21,7 @@ from target_klar.delivery.rejects_lines import (
     DELETED,
     KLAR,
     KeyProperties,
+    Keys,
     Origin,
     record_digest,
     rejects_line,
@@ -106,6 +107,11 @@ class Rejects:
     def may_have_keys(self) -> bool:
         """Whether the file may have keys, so that `accept` and `delete` have something to look for."""
         return self._file is not None and bool(self._index)
+
+    @property
+    def has_rejected(self) -> bool:
+        """Whether the file may have a rejected record that was neither accepted nor deleted since."""
+        return self._file is not None and (self._index.has_rejected or not self._index.complete)
 
     def may_have(self, origin: Origin, stream: str, key: str) -> bool:
         """Whether the file may have a version of a record, so that `accept` is to be told of it."""
@@ -208,7 +214,11 @@ class Rejects:
             if last.rejected:
                 return f"It is in {self.path} already."
         elif last is not None and origin.number < last.number:
-            return f"{self.path} has a newer version of it."
+            if keys.klar == last.klar or (last.source == DELETED and last.klar is None):
+                return f"{self.path} has a newer version of it."
+            # Whether the two are one record only the tap's key says: it is kept, before the newer one.
+            self._insert(origin, keys, rejects_line(origin, stream, key, problems, source), last)
+            return f"Written to {self.path}."
         self._append(origin, keys, rejects_line(origin, stream, key, problems, source), source)
         return f"Written to {self.path}."
 
@@ -218,8 +228,8 @@ class Rejects:
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
         if last is None:
-            if keys and not self._index.complete:
-                self._append(origin, (), rejects_line(origin, stream, key, None, source), source)
+            if keys != Keys() and not self._index.complete:
+                self._append(origin, Keys(), rejects_line(origin, stream, key, None, source), source)
         elif last.digest == record_digest(origin.record):
             last.number = max(last.number, origin.number)
         elif origin.number > last.number:
@@ -229,19 +239,19 @@ class Rejects:
             self._has_settled = True
             self._insert(origin, keys, rejects_line(origin, stream, key, None, source), last)
 
-    def _append(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, source: str) -> None:
+    def _append(self, origin: Origin, keys: Keys, line: bytes, source: str) -> None:
         """Write a line behind all others."""
         start = self._write(origin.source_stream, line)
         self._index.add(keys, origin, source, start, len(line))
 
-    def _insert(self, origin: Origin, keys: tuple[bytes, ...], line: bytes, last: LastRejectsLine) -> None:
+    def _insert(self, origin: Origin, keys: Keys, line: bytes, last: LastRejectsLine) -> None:
         """Write the line of a record that was read before that of the `last` line, and then that one again.
 
         Without it the file would put an older version over this one, should Klar reject the last one again.
         """
         assert self._file is not None
         start = self._write(origin.source_stream, line + self._file.read(last.start, last.length))
-        self._index.move(last, keys, start + len(line))
+        self._index.move(last, keys, origin.number, start + len(line))
 
     def _write(self, source_stream: str, lines: bytes) -> int:
         """Write lines behind the SCHEMA of their stream, unless it stands there, and return where they begin."""

@@ -16,6 +16,7 @@ from target_klar.delivery.rejects_lines import (
     ACCEPTED,
     DELETED,
     KeyProperties,
+    Keys,
     RecordLine,
     SchemaLine,
     record_digest,
@@ -37,8 +38,11 @@ _logger = logging.getLogger("target-klar")
 class LastRejectsLine(msgspec.Struct, gc=False):
     """The last line about a key."""
 
-    rejected: bool
-    """Whether its record is rejected; else it was accepted, or its source has deleted it."""
+    klar: bytes | None
+    """Klar's key; None where it is not known."""
+
+    source: str
+    """Who rejected its record, or ACCEPTED or DELETED."""
     digest: bytes
     """What tells its record from others."""
     number: int
@@ -48,6 +52,11 @@ class LastRejectsLine(msgspec.Struct, gc=False):
     start: int
     length: int
 
+    @property
+    def rejected(self) -> bool:
+        """Whether its record is rejected; else it was accepted, or its source has deleted it."""
+        return self.source not in (ACCEPTED, DELETED)
+
 
 class RejectsIndex:
     """The last line about each key."""
@@ -55,38 +64,56 @@ class RejectsIndex:
     def __init__(self, *, complete: bool = True) -> None:
         self.complete = complete
         """Whether it knows every key of the file. If not, any key may be there."""
-        self._lines: dict[bytes, LastRejectsLine] = {}
+        self._by_klar: dict[bytes | None, LastRejectsLine] = {}
+        self._by_source: dict[bytes | None, LastRejectsLine] = {}
         self._keys = 0
+        self._has_keyless = False
 
     def __bool__(self) -> bool:
         """Whether a record may have to be looked up."""
-        return bool(self._lines) or not self.complete
+        return bool(self._by_klar or self._by_source) or not self.complete
 
     @property
     def full(self) -> bool:
         """Whether it knows more keys than a file may have."""
-        return self._keys > MAX_KEYS or len(self._lines) > 2 * MAX_KEYS
+        return self._keys > MAX_KEYS or len(self._by_klar) + len(self._by_source) > 2 * MAX_KEYS
 
-    def last(self, keys: tuple[bytes, ...]) -> LastRejectsLine | None:
-        """Return the last line about any of the keys; None if none is known."""
-        found = [self._lines[key] for key in keys if key in self._lines]
-        return max(found, key=lambda line: line.start, default=None)
+    @property
+    def has_rejected(self) -> bool:
+        """Whether a record is rejected and nothing newer known of it."""
+        return self._has_keyless or any(
+            line.rejected for lines in (self._by_klar, self._by_source) for line in lines.values()
+        )
 
-    def add(self, keys: tuple[bytes, ...], origin: Origin, source: str, start: int, length: int) -> None:
+    def last(self, keys: Keys) -> LastRejectsLine | None:
+        """Return the last line about a record, by Klar's key, or by the tap's where Klar's is not known of both."""
+        klar, source = self._by_klar.get(keys.klar), self._by_source.get(keys.source)
+        if source is not None and None not in (source.klar, keys.klar) and source.klar != keys.klar:
+            source = None  # the tap's key is that of several of Klar's records
+        return max(filter(None, (klar, source)), key=lambda line: line.start, default=None)
+
+    def add(self, keys: Keys, origin: Origin, source: str, start: int, length: int) -> None:
         """Note a line of so many bytes that begins at `start`, behind all others."""
-        if not keys:
+        if keys == Keys():
+            self._has_keyless = True
             return
         before = self.last(keys)
         self._keys += before is None
-        rejected = source not in (ACCEPTED, DELETED)
         first = before.first if before is not None else origin.number if self.complete else 0
-        line = LastRejectsLine(rejected, record_digest(origin.record), origin.number, first, start, length)
-        self._lines.update(dict.fromkeys(keys, line))
+        line = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, first, start, length)
+        self._set(keys, line)
 
-    def move(self, line: LastRejectsLine, keys: tuple[bytes, ...], start: int) -> None:
-        """Note that a line was written again, at `start`, behind one of an accepted record that has these keys."""
+    def move(self, line: LastRejectsLine, keys: Keys, number: int, start: int) -> None:
+        """Note that a line was written again, at `start`, behind that of record `number`, which has these keys."""
         line.start = start
-        self._lines.update(dict.fromkeys(keys, line))
+        line.first = min(line.first, number)
+        self._set(keys, line)
+
+    def _set(self, keys: Keys, line: LastRejectsLine) -> None:
+        if keys.klar is not None:
+            self._by_klar[keys.klar] = line
+        if keys.source is not None:
+            self._by_source[keys.source] = line
 
 
 def read_index(file: RejectsFile) -> RejectsIndex:
@@ -111,22 +138,54 @@ def read_index(file: RejectsFile) -> RejectsIndex:
     return index
 
 
-def _read(file: RejectsFile) -> tuple[RejectsIndex, dict[bytes, int]]:
-    """Return the index of a file, and for each key where its last line begins whose record is not rejected."""
-    index, properties = RejectsIndex(), KeyProperties()
-    settled: dict[bytes, int] = {}
+class _Settled:
+    """Which lines of a file are settled, since one behind them says that their record was accepted or deleted.
+
+    A rejected record of which Klar's key is not known stays until a deletion without it: that another record of the
+    same tap's key is a newer version of it nobody knows. So those stay as well, and win when the file is sent again.
+    """
+
+    def __init__(self) -> None:
+        self._by_klar: dict[bytes, int] = {}
+        self._by_source: dict[bytes, int] = {}
+        """Of lines without Klar's key: they are about every record of the tap's key."""
+        self._unknown: set[bytes] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._by_klar or self._by_source)
+
+    def note(self, line: RecordLine, start: int) -> None:
+        """Note a line that begins at `start`, behind all others."""
+        klar, source = line.keys
+        if line.source in (ACCEPTED, DELETED):
+            if klar is None and source is not None:
+                self._by_source[source] = start
+            elif klar is not None and source not in self._unknown:
+                self._by_klar[klar] = start
+        elif klar is None and source is not None:
+            self._unknown.add(source)
+
+    def has(self, keys: Keys, start: int) -> bool:
+        """Whether the line of a record with these keys that begins at `start` is settled."""
+        klar = -1 if keys.klar is None else self._by_klar.get(keys.klar, -1)
+        source = -1 if keys.source is None else self._by_source.get(keys.source, -1)
+        return start <= max(klar, source)
+
+
+def _read(file: RejectsFile) -> tuple[RejectsIndex, _Settled]:
+    """Return the index of a file, and what is settled in it."""
+    index, properties, settled = RejectsIndex(), KeyProperties(), _Settled()
     for start, line in _lines_until_deadline(file):
         read = properties.read(line)
         if isinstance(read, RecordLine):
             index.add(read.keys, read.origin, read.source, start, len(line))
-            if read.source in (ACCEPTED, DELETED):
-                settled.update(dict.fromkeys(read.keys, start))
+            settled.note(read, start)
         if index.full:
             raise FileNotReadError
     return index, settled
 
 
-def _rewrite_without_settled(file: RejectsFile, settled: dict[bytes, int]) -> None:
+def _rewrite_without_settled(file: RejectsFile, settled: _Settled) -> None:
     try:
         file.replace(_unsettled(file, settled))
     except OSError as error:
@@ -138,7 +197,7 @@ def _rewrite_without_settled(file: RejectsFile, settled: dict[bytes, int]) -> No
         )
 
 
-def _unsettled(file: RejectsFile, settled: dict[bytes, int]) -> Iterator[bytes]:
+def _unsettled(file: RejectsFile, settled: _Settled) -> Iterator[bytes]:
     """Yield the lines of a file without those of a key up to the last settled one, and without the SCHEMAs for them."""
     properties = KeyProperties()
     schemas: dict[str, bytes] = {}
@@ -149,7 +208,7 @@ def _unsettled(file: RejectsFile, settled: dict[bytes, int]) -> Iterator[bytes]:
             schemas[read.source_stream] = line
             continue
         if isinstance(read, RecordLine):
-            if any(start <= settled.get(key, -1) for key in read.keys):
+            if settled.has(read.keys, start):
                 continue
             stream = read.origin.source_stream
             if stream in schemas and schemas[stream] != written.get(stream):

@@ -55,11 +55,20 @@ class SchemaLine(NamedTuple):
     source_stream: str
 
 
+class Keys(NamedTuple):
+    """What identifies a record of one of Klar's streams, each as a digest; None where it is not known."""
+
+    klar: bytes | None = None
+    """Klar's key."""
+    source: bytes | None = None
+    """The tap's stream with the tap's own key, which several of Klar's records may share."""
+
+
 class RecordLine(NamedTuple):
     """A RECORD message of the file."""
 
     origin: Origin
-    keys: tuple[bytes, ...]
+    keys: Keys
     source: str
 
 
@@ -77,23 +86,20 @@ class KeyProperties:
         self._names[source_stream] = names if known else []
         self._quoted[source_stream] = quoted(source_stream)
 
-    def keys(self, origin: Origin, stream: str, key: str | None) -> tuple[bytes, ...]:
+    def keys(self, origin: Origin, stream: str, key: str | None) -> Keys:
         """Return what identifies a record of Klar's `stream`: its `key` there, the tap's stream and the tap's own key.
 
-        Each is a digest, as long as any other. One that is not known is left out. Klar's stream is in both, since
-        stream maps may make records of two of its streams from one record of the tap.
+        Klar's stream is in both, since stream maps may make records of two of its streams from one record of the tap.
         """
-        found = []
+        klar = source = None
         if key is not None:
-            found.append(_digest(b"Klar", stream.encode(), key.encode("utf-8", "surrogatepass")))
+            klar = _digest(b"Klar", stream.encode(), key.encode("utf-8", "surrogatepass"))
         if names := self._names.get(origin.source_stream):
             values = _members(origin.record) or {}
             own = [bytes(values.get(name, b"null")) for name in names]
             if b"null" not in own:
-                found.append(
-                    _digest(b"tap", stream.encode(), self._quoted[origin.source_stream], *map(_canonical, own))
-                )
-        return tuple(found)
+                source = _digest(b"tap", stream.encode(), self._quoted[origin.source_stream], *map(_canonical, own))
+        return Keys(klar, source)
 
     def read(self, line: bytes) -> SchemaLine | RecordLine | None:
         """Return what a line of the file says, and learn from it; None for any that a run does not write."""
@@ -113,7 +119,7 @@ class KeyProperties:
         klar = decode(fields.get("klar", b"{}"))
         target, key = (klar.get("stream"), klar.get("key")) if isinstance(klar, dict) else (None, None)
         # Without Klar's stream any record may be another one: the line then stays until somebody takes it out.
-        keys = self.keys(origin, target, key if isinstance(key, str) else None) if isinstance(target, str) else ()
+        keys = self.keys(origin, target, key if isinstance(key, str) else None) if isinstance(target, str) else Keys()
         source = decode(fields.get("source", b"null"))
         return RecordLine(origin, keys, source if isinstance(source, str) else "")
 

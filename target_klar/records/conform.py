@@ -131,6 +131,7 @@ class Conformer:
         self._schema = accepted | {"$defs": _DEFS}
         self._read_own, self._read_own_narrowed = own = self._decoders(known)
         self._read, self._read_narrowed = own if accepted == known else self._decoders(self._schema)
+        self._read_whole = self._read if validate else self._decoders(_with_extras(known, extras))[0]
         self._excluded = frozenset(known["properties"][contract.key].get("not", {}).get("enum", ()))
         self._conversions = Conversions(extras, validate)
         fields = known["properties"] | DELETION_MARK["properties"]
@@ -215,7 +216,7 @@ class Conformer:
 
     def _unvalidated(self, loose: Any, text: bytes) -> Conformed:
         try:
-            typed = self._read_own(text)
+            typed = self._read_whole(text)
             amounts = self._amounts_of(typed)
         except DECODE_ERRORS:
             typed, amounts = None, self._contract.no_amounts

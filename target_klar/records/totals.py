@@ -46,5 +46,5 @@ class ControlTotals:
 def _sum(amounts: tuple[float, ...]) -> float:
     try:
         return math.fsum(amounts)
-    except OverflowError:  # where `sum` says that it is infinite
+    except (OverflowError, ValueError):  # where `sum` says that it is infinite, or no number
         return sum(amounts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
+from klar_objects import REFUND_TIME
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
 from program import start
 
@@ -157,6 +158,38 @@ def test_what_a_killed_run_had_settled_the_next_one_removes_before_the_file_is_s
 
     load(klar, rejects)
     assert rejects.read_bytes() == b""
+
+
+OF_AN_ORDER = schema("refunds") | {"key_properties": ["order"]}
+"""A tap that has one key for all refunds of an order."""
+
+
+@pytest.mark.parametrize(
+    "second", [refund_record("2", order=7), record("refunds", id="2", order=7, _sdc_deleted_at="2024-01-01T00:00:00Z")]
+)
+@pytest.mark.parametrize("nights", [1, 2])
+def test_a_rejected_record_stays_when_another_of_the_same_taps_key_is_accepted_or_deleted(
+    klar: Sandbox, rejects: Path, nights: int, second: Any
+) -> None:
+    first = refund_record("1", "many", order=7)
+    for lines in [[first, second]] if nights == 1 else [[first], [second]]:
+        load(klar, rejects, OF_AN_ORDER, *lines)
+    assert words(rejects) == [("contract", "1")]
+
+
+def test_a_rejected_record_whose_klars_key_is_not_known_stays_before_what_may_be_its_newer_version(
+    klar: Sandbox, rejects: Path
+) -> None:
+    """Sent again they come in their order: two records both arrive, and of one the newer version wins."""
+    without = record("refunds", order=7, createdAt=REFUND_TIME, lineItems=[])
+    load(klar, rejects, OF_AN_ORDER, without, refund_record("2", order=7))
+    load(klar, rejects, OF_AN_ORDER)
+    assert words(rejects) == [("contract", None), ("accepted", "2")]
+
+    load(klar, rejects, OF_AN_ORDER, record("refunds", id="2", order=7, _sdc_deleted_at="2024-01-01T00:00:00Z"))
+    assert [source for source, _ in words(rejects)] == ["contract", "accepted", "deleted"]
+    load(klar, rejects, OF_AN_ORDER, record("refunds", order=7, _sdc_deleted_at="2024-01-01T00:00:00Z"))
+    assert words(rejects) == []
 
 
 def test_a_record_that_one_stream_rejects_stays_when_another_stream_of_klars_takes_the_same_row(

@@ -626,6 +626,12 @@ def test_control_totals_add_up_what_the_contract_names_rounded_to_four_decimals(
     francs, unknown = (purchase(key, currencyCodeIso3Letter=each) for key, each in (("C", "CHF"), ("D", "Anna")))
     assert totals("orders", both[0], francs, unknown, both[1]) == "pieces 6, net EUR 14.71, net CHF 10, net 10"
     assert totals("orders") == ""
+    assert totals("refunds", refunded("A", 1.7e308, 1.7e308)) == "pieces inf"
+    huge = [
+        purchase(key, sold("1", quantity=sign * 1.7e308), sold("2", quantity=sign * 1.7e308))
+        for key, sign in (("A", 1), ("B", -1))
+    ]
+    assert totals("orders", *huge).startswith("pieces nan")
 
 
 def test_what_klar_is_left_to_judge_adds_to_the_totals_what_can_be_read() -> None:
