@@ -608,6 +608,7 @@ def test_whatever_a_tap_writes_the_maps_that_are_printed_load_to_what_was_shown(
         for number in re.findall(r"^  (?:With it: )?([\d,]+) of [\d,]+ would be rejected", section, re.MULTILINE):
             said[name] = int(number)  # the last word is that of the map
     # In the file a bad record that comes twice is once, and one that a newer version or a deletion followed is not.
-    found = Counter(each["stream"] for each in rejected if each["type"] == "RECORD")
+    # One that was accepted may stand behind one that it is perhaps a newer version of.
+    found = Counter(each["stream"] for each in rejected if each.get("errors"))
     assert set(found) <= {name for name, number in said.items() if number}
     assert all(found[name] <= number for name, number in said.items())
