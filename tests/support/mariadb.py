@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NEEDED = ("mariadbd", "mariadb", "mariadb-install-db", "mariadb-admin")
-# Kernel requests of its own are scarce where several servers start at a time, as beside each other in tests.
-_MODEST = ("--innodb-use-native-aio=0",)
 _PASSWORD = "not-a-secret"  # of a server that lives as long as a test
 
 
@@ -59,7 +57,7 @@ def mariadb() -> Iterator[Server]:
     process = None
     try:
         options = [f"--datadir={folder}/data", "--skip-test-db", "--auth-root-authentication-method=normal"]
-        initialise([str(_found("mariadb-install-db")), "--no-defaults", *options, *_MODEST], folder, owner)
+        initialise([str(_found("mariadb-install-db")), "--no-defaults", *options, *_apart(folder)], folder, owner)
         for port in random.sample(PORTS, ATTEMPTS):
             process = _start(folder, port, owner)
             if _ready(process, folder):
@@ -73,6 +71,12 @@ def mariadb() -> Iterator[Server]:
         end(process, folder)
 
 
+def _apart(folder: Path) -> tuple[str, str]:
+    # Kernel requests of its own are scarce where several servers start at a time, as beside each other in tests. And
+    # each removes at its start the temporary tables that it finds in its folder for them: in /tmp those of the others.
+    return "--innodb-use-native-aio=0", f"--tmpdir={folder}"
+
+
 def _found(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
@@ -84,7 +88,7 @@ def _start(folder: Path, port: int, owner: str | None) -> subprocess.Popen[bytes
             str(_found("mariadbd")),
             "--no-defaults",
             *settings,
-            *_MODEST,
+            *_apart(folder),
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
         ],
