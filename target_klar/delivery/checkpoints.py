@@ -90,7 +90,7 @@ class Checkpoints:
         The rejects file learns no sooner of the `newer` records, each with its key, that it has older versions of.
         """
         known = self._unconfirmed.setdefault(stream, _Unconfirmed(baseline))
-        if known.baseline is not None and baseline is not None and baseline.newer_than(known.baseline):
+        if known.baseline is None or (baseline is not None and baseline.newer_than(known.baseline)):
             known.baseline = baseline
         known.newer += newer
 

@@ -49,6 +49,15 @@ def begun(klar: Sandbox, rejects: Path, **more: Any) -> subprocess.Popen[bytes]:
     return process
 
 
+def delete(process: subprocess.Popen[bytes]) -> None:
+    """Have a run read the deletion of the rejected record, and write the STATE behind it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(line(DELETED) + line(state(2)))
+    process.stdin.flush()
+    assert process.stdout.readline() == b"2\n"
+
+
 def words(rejects: Path) -> list[tuple[str, Any]]:
     """The source and the amount, or the id, of each record in the file."""
     lines = [json.loads(each) for each in rejects.read_text().splitlines()]
@@ -134,11 +143,7 @@ def test_what_is_settled_is_gone_at_the_end_so_that_sending_the_file_again_chang
 
 def test_a_run_that_is_stopped_by_a_signal_leaves_nothing_that_is_settled(klar: Sandbox, rejects: Path) -> None:
     with begun(klar, rejects) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(line(DELETED) + line(state(2)))
-        process.stdin.flush()
-        assert process.stdout.readline() == b"2\n"
+        delete(process)
         process.terminate()
         process.communicate()
     assert (process.returncode, rejects.read_bytes()) == (143, b"")
@@ -148,11 +153,7 @@ def test_what_a_killed_run_had_settled_the_next_one_removes_before_the_file_is_s
     klar: Sandbox, rejects: Path
 ) -> None:
     with begun(klar, rejects) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(line(DELETED) + line(state(2)))
-        process.stdin.flush()
-        assert process.stdout.readline() == b"2\n"
+        delete(process)
         process.kill()
     assert words(rejects) == [("contract", "A"), ("deleted", "A")]
 
