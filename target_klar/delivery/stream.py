@@ -17,7 +17,7 @@ from target_klar.records.json_codec import members
 from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
@@ -118,7 +118,7 @@ class Stream:
         replaced = batch.add(number, outcome, source_stream, line, source_key)
         if replaced is not None:
             self.merged += 1
-            self._remember({outcome.key: replaced})
+            self.unaggregated.add({outcome.key: replaced}, replaced.size)
         self.quality.add(outcome)
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
             self.flush()
@@ -162,13 +162,7 @@ class Stream:
         if batch is not None:
             self._dispatcher.submit(batch)
             self.batch = None  # not earlier: a record of another batch may stop the run meanwhile
-            self._remember(batch.entries)
-
-    def _remember(self, entries: Mapping[str, Entry]) -> None:
-        self.unaggregated.add(
-            {key: entry.sent for key, entry in entries.items()},
-            {key: entry.source_key for key, entry in entries.items() if entry.source_key is not None},
-        )
+            self.unaggregated.add(batch.entries, batch.bytes)
 
     def poll(self, now: float, wait_limit: float) -> float:
         """Flush a batch whose oldest record has waited `wait_limit` seconds; return how long the others may wait."""

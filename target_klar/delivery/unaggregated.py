@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from target_klar.records.formatting import counted
 from target_klar.records.json_codec import decode, read_strictly
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_klar.contract.streams import Contract
+    from target_klar.delivery.batch import Entry
 
 _MAX_KEYS: Final = 10_000
 _MAX_BYTES: Final = 8_000_000
@@ -32,17 +33,6 @@ class SourceKey(NamedTuple):
         return {column: held.get(column) for column in self.columns}
 
 
-class _Generation(NamedTuple):
-    """Records that are remembered and forgotten together, by their keys at Klar."""
-
-    texts: dict[str, bytes]
-    source_keys: dict[str, SourceKey]
-
-
-_Sent: TypeAlias = tuple[bytes, SourceKey | None]
-"""The JSON of a record, and its key in the source."""
-
-
 class _Kind(enum.Enum):
     """What a record may be to the one that it replaced; where it can only be an update, there is none."""
 
@@ -58,7 +48,7 @@ class UnaggregatedRecords:
     """Counts the keys of which a record may have been a part, and not an update, of the one that it replaced.
 
     A record is compared with the one sent last under its key, if that is among the last 10,000 keys of the stream, or
-    as many as 8 MB of JSON hold. A key is counted once a kind; counting ends at 100,000.
+    as many as 8 MB hold. A key is counted once a kind; counting ends at 100,000.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -66,26 +56,25 @@ class UnaggregatedRecords:
         self._has_updates = _UPDATED_AT in contract.schema["properties"]
         # Two generations: once the newer one is full it becomes the older one, whose records are then forgotten
         # together. A key is in one of them alone.
-        self._newer, self._older = _Generation({}, {}), _Generation({}, {})
+        self._newer: dict[str, Entry] = {}
+        self._older: dict[str, Entry] = {}
         self._bytes = 0
         self._counted: dict[_Kind, set[int]] = {kind: set() for kind in _Kind}
         self._columns: tuple[str, ...] = ()
 
-    def add(self, texts: Mapping[str, bytes], source_keys: Mapping[str, SourceKey]) -> None:
-        """Compare records with those last sent under the same keys, and remember them.
-
-        `texts` are their JSON by key; `source_keys` are their keys in the source where those are known and not Klar's.
-        """
+    def add(self, entries: Mapping[str, Entry], size: int) -> None:
+        """Compare records, by their keys, with those last sent under the same keys, and remember them: `size` bytes."""
         for known in (self._newer, self._older):
-            for key in known.texts.keys() & texts.keys():
-                before, source_key = known.texts.pop(key), known.source_keys.pop(key, None)
-                self._bytes -= len(before) if known is self._newer else 0
-                self._compare(key, (before, source_key), (texts[key], source_keys.get(key)))
-        self._newer.texts.update(texts)
-        self._newer.source_keys.update(source_keys)
-        self._bytes += sum(map(len, texts.values()))
-        if len(self._newer.texts) >= _MAX_KEYS or self._bytes >= _MAX_BYTES:
-            self._newer, self._older, self._bytes = _Generation({}, {}), self._newer, 0
+            if known.keys().isdisjoint(entries):  # as nearly always, and told in no time
+                continue
+            for key in known.keys() & entries.keys():
+                before = known.pop(key)
+                self._bytes -= before.size if known is self._newer else 0
+                self._compare(key, before, entries[key])
+        self._newer.update(entries)
+        self._bytes += size
+        if len(self._newer) >= _MAX_KEYS or self._bytes >= _MAX_BYTES:
+            self._newer, self._older, self._bytes = {}, self._newer, 0
 
     def lines(self) -> list[str]:
         """Return a warning for each kind that was counted: the number of keys, what happened, and what to do."""
@@ -108,17 +97,18 @@ class UnaggregatedRecords:
             if keys
         ]
 
-    def _compare(self, key: str, before: _Sent, after: _Sent) -> None:
-        kind = self._kind(before, after) if before != after else None
+    def _compare(self, key: str, before: Entry, after: Entry) -> None:
+        same = before.sent == after.sent and before.source_key == after.source_key
+        kind = None if same else self._kind(before, after)
         if kind is not None and len(self._counted[kind]) < _MAX_COUNTED:
             self._counted[kind].add(hash(key))  # whose size does not depend on the key's
 
-    def _kind(self, before: _Sent, after: _Sent) -> _Kind | None:
-        (old_text, old_key), (new_text, new_key) = before, after
+    def _kind(self, before: Entry, after: Entry) -> _Kind | None:
+        old_key, new_key = before.source_key, after.source_key
         if old_key and new_key and old_key[:2] == new_key[:2] and old_key.values != new_key.values:
             self._columns = new_key.columns
             return _Kind.PART
-        old, new = read_strictly(old_text) or {}, read_strictly(new_text) or {}
+        old, new = read_strictly(before.sent) or {}, read_strictly(after.sent) or {}
         if self._has_updates and _is_older(new.get(_UPDATED_AT), old.get(_UPDATED_AT)):
             return _Kind.STALE
         one, other = old.get(self._contract.unaggregated), new.get(self._contract.unaggregated)

@@ -15,6 +15,7 @@ from nowhere import add, stream_to_nowhere
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
+from target_klar.delivery.batch import Entry
 from target_klar.delivery.unaggregated import SourceKey, UnaggregatedRecords
 from target_klar.records.json_codec import encode
 
@@ -170,22 +171,21 @@ def test_what_is_remembered_is_bounded_in_keys_and_in_bytes() -> None:
     def remembered(keys: Iterable[int], padding: int) -> tuple[UnaggregatedRecords, int, int]:
         """The most keys, and the most bytes, that were known after any batch of 500."""
         unaggregated, most_keys, most_bytes = UnaggregatedRecords(CONTRACTS["transaction_costs"]), 0, 0
-        batch: dict[str, bytes] = {}
+        batch: dict[str, Entry] = {}
         for number, key in enumerate(keys, 1):
-            batch[str(key)] = b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding)
+            batch[str(key)] = entry(b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding), parcel(1))
             if number % 500 == 0:
-                unaggregated.add(batch, dict.fromkeys(batch, parcel(1)))
+                unaggregated.add(batch, sum(each.size for each in batch.values()))
                 batch = {}
-                generations = unaggregated._newer, unaggregated._older
-                assert all(known.texts.keys() == known.source_keys.keys() for known in generations)
-                known = [text for generation in generations for text in generation.texts.values()]
-                most_keys, most_bytes = max(most_keys, len(known)), max(most_bytes, sum(map(len, known)))
+                known = [*unaggregated._newer.values(), *unaggregated._older.values()]
+                most_keys = max(most_keys, len(known))
+                most_bytes = max(most_bytes, sum(each.size for each in known))
         return unaggregated, most_keys, most_bytes
 
     assert 10_000 <= remembered(range(60_000), 0)[1] <= 20_500
     assert 8_000_000 <= remembered(range(10_000), 10_000)[2] <= 30_000_000
     again = remembered((number % 500 for number in range(20_000)), 10_000)[0]
-    assert len(again._newer.texts) == 500, "what is replaced takes no place"
+    assert len(again._newer) == 500, "what is replaced takes no place"
 
 
 def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> None:
@@ -194,7 +194,7 @@ def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> 
         for amount in b"12":
             names = [str(number) for number in range(start, start + 1000)]
             texts = {name: b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount) for name in names}
-            unaggregated.add(texts, {})
+            unaggregated.add({name: entry(text) for name, text in texts.items()}, 0)
     (line,) = unaggregated.lines()
     assert line.startswith("transaction_costs: more than 100,000 keys (orderId) came again")
 
@@ -206,8 +206,13 @@ def compared(stream: str, *records: tuple[dict[str, Any], SourceKey | None]) -> 
     """The lines about records of one key, each in a batch of its own."""
     unaggregated = UnaggregatedRecords(CONTRACTS[stream])
     for each, source_key in records:
-        unaggregated.add({"a": encode(each)}, {"a": source_key} if source_key else {})
+        unaggregated.add({"a": entry(encode(each), source_key)}, 0)
     return unaggregated.lines()
+
+
+def entry(sent: bytes, source_key: SourceKey | None = None) -> Entry:
+    """A record of a batch."""
+    return Entry(1, 1, sent, "tap", None, cancels=False, amounts=0.0, source_key=source_key)
 
 
 def parcel(number: object, stream: str = "parcels") -> SourceKey:
