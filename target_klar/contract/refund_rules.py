@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.contract.quality import SMALLEST, Rule, limited_field
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 _FEW: Final = 3
 """How many refunds have to be there before something that may be chance in one of them is warned of."""
-_line_item_id: Final = attrgetter("lineItemId")
 
 # The id of a line
 
@@ -34,9 +32,13 @@ ORDER_NAME: Final = Rule(
 # All lines
 
 
+def _none_is_alike(refunds: Values) -> bool:
+    return sum(map(len, refunds)) == len({line.lineItemId for lines in refunds for line in lines})
+
+
 def _alike(refunds: Values) -> list[Any]:
     """Return the lines of those refunds in which two have one `lineItemId`."""
-    return [lines for lines in refunds if len(lines) > 1 and len({*map(_line_item_id, lines)}) < len(lines)]
+    return [lines for lines in refunds if len(lines) > len({line.lineItemId for line in lines})]
 
 
 def _has_repeated(lines: Sequence[Any]) -> bool:
@@ -49,14 +51,16 @@ REPEATED_LINE_ITEM_ID: Final = Rule(
     "No page of Klar's says whether it adds them up. If it is the id of the order, map that of its line; if not, give "
     "each line an `id`, or add up their pieces.",
     lambda refunds: [lines for lines in _alike(refunds) if _has_repeated(lines)],
+    clean=_none_is_alike,
 )
 SAME_LINE_ITEM_ID: Final = Rule(
     "same_line_item_id",
     "the same `lineItemId` on each of several lines",
     "It looks like the id of the order: map that of its line.",
     lambda refunds: [
-        lines for lines in _alike(refunds) if len({*map(_line_item_id, lines)}) == 1 and not _has_repeated(lines)
+        lines for lines in _alike(refunds) if len({line.lineItemId for line in lines}) == 1 and not _has_repeated(lines)
     ],
+    clean=_none_is_alike,
     counted=lambda refunds: sum([len(lines) > 1 for lines in refunds]),
     least=_FEW,
     share=0.5,
@@ -76,9 +80,6 @@ ZERO_QUANTITIES: Final = Rule(
     or_equal=True,
 )
 
-_WHOLE: Final = frozenset(range(1_000))
-"""Whole quantities, as many as most refunds have: what is among them is not looked at."""
-
 
 def _are_mostly_fractions(lines: Sequence[Any]) -> bool:
     return len([line for line in lines if line.refundedQuantity % 1]) * 2 > len(lines)
@@ -90,7 +91,9 @@ FRACTIONAL_QUANTITIES: Final = Rule(
     "They look like amounts: map the column that counts pieces. If you sell by weight or length, ignore the rule "
     "(`ignore_quality_rules`).",
     lambda refunds: [lines for lines in refunds if _are_mostly_fractions(lines)],
-    clean=lambda refunds: _WHOLE.issuperset([line.refundedQuantity for lines in refunds for line in lines]),
+    narrowed=lambda node: (
+        node | {"minItems": 1, "items": limited_field(node["items"], "refundedQuantity", multipleOf=1)}
+    ),
     counted=lambda refunds: sum(map(bool, refunds)),
     least=20,  # a few that are sold by weight or length are no mistake
     share=0.5,

@@ -42,7 +42,10 @@ def _type(node: Node, name: str) -> Any:
             return msgspec.UnsetType  # which no value is
     leaves = {
         "string": Annotated[str, msgspec.Meta(min_length=node.get("minLength", 0))],
-        "number": Annotated[float, msgspec.Meta(ge=node.get("minimum"), le=node.get("maximum"))],
+        "number": Annotated[
+            float,
+            msgspec.Meta(ge=node.get("minimum"), le=node.get("maximum"), multiple_of=node.get("multipleOf")),
+        ],
         "boolean": bool,
     }
     return leaves.get(str(node.get("type")), Any)
