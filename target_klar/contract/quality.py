@@ -43,12 +43,14 @@ class Rule:
     narrowed: Callable[[Node], Node] | None = None
     """Returns the node with limits within which no value meets it: the decoder tells that at no cost, and then only the
     records beyond the limits are asked about. It may leave out values that do not meet it."""
+    among: Callable[[Values], Values] | None = None
+    """Returns those of many values that can meet it: no other is asked about."""
+    counts_among: bool = False
+    """Whether the records of all others do not count; of values of which each record has one."""
     clean: Callable[[Values], bool] | None = None
     """Whether none of many values can meet it, where that is faster to tell; it may say no to values that do not."""
     disproved: Callable[[Values], bool] | None = None
     """Whether one of many values rules out the rule for the whole run; of a rule that is not `narrowed`."""
-    counted: Callable[[Values], int] | None = None
-    """How many of the records that these values are of, one each, may meet it; None: all."""
     least: int = 1
     """How many records have to be there."""
     share: float = 0.0

@@ -32,6 +32,10 @@ ORDER_NAME: Final = Rule(
 # All lines
 
 
+def _several(refunds: Values) -> list[Any]:
+    return [lines for lines in refunds if len(lines) > 1]
+
+
 def _none_is_alike(refunds: Values) -> bool:
     return sum(map(len, refunds)) == len({line.lineItemId for lines in refunds for line in lines})
 
@@ -51,6 +55,7 @@ REPEATED_LINE_ITEM_ID: Final = Rule(
     "No page of Klar's says whether it adds them up. If it is the id of the order, map that of its line; if not, give "
     "each line an `id`, or add up their pieces.",
     lambda refunds: [lines for lines in _alike(refunds) if _has_repeated(lines)],
+    among=_several,
     clean=_none_is_alike,
 )
 SAME_LINE_ITEM_ID: Final = Rule(
@@ -60,22 +65,29 @@ SAME_LINE_ITEM_ID: Final = Rule(
     lambda refunds: [
         lines for lines in _alike(refunds) if len({line.lineItemId for line in lines}) == 1 and not _has_repeated(lines)
     ],
+    among=_several,
+    counts_among=True,
     clean=_none_is_alike,
-    counted=lambda refunds: sum([len(lines) > 1 for lines in refunds]),
     least=_FEW,
     share=0.5,
 )
+
+
+def _not_cancelled(refunds: Values) -> list[Any]:
+    return [lines for lines in refunds if lines]
+
 
 ZERO_QUANTITIES: Final = Rule(
     "zero_quantities",
     "no refunded piece on any line",
     "Goodwill refunds have no pieces, but hardly half of all refunds are goodwill: check the column of "
     "`refundedQuantity`.",
-    lambda refunds: [lines for lines in refunds if lines and not any(line.refundedQuantity for line in lines)],
+    lambda refunds: [lines for lines in refunds if not any(line.refundedQuantity for line in lines)],
     narrowed=lambda node: (
         node | {"minItems": 1, "items": limited_field(node["items"], "refundedQuantity", minimum=SMALLEST)}
     ),
-    counted=lambda refunds: sum(map(bool, refunds)),  # a cancelled one has no lines, and says nothing
+    among=_not_cancelled,
+    counts_among=True,
     share=0.5,
     or_equal=True,
 )
@@ -94,7 +106,8 @@ FRACTIONAL_QUANTITIES: Final = Rule(
     narrowed=lambda node: (
         node | {"minItems": 1, "items": limited_field(node["items"], "refundedQuantity", multipleOf=1)}
     ),
-    counted=lambda refunds: sum(map(bool, refunds)),
+    among=_not_cancelled,
+    counts_among=True,
     least=20,  # a few that are sold by weight or length are no mistake
     share=0.5,
 )

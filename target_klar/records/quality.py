@@ -6,6 +6,7 @@ Some records are looked at together, column by column: that shows fastest that n
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
@@ -17,14 +18,14 @@ from target_klar.contract.quality import without_rules
 from target_klar.records.formatting import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from target_klar.contract.quality import Rule
+    from target_klar.contract.quality import Rule, Values
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract
     from target_klar.records.conform import Conformed
 
-_Step: TypeAlias = "Callable[[list[Any]], list[Any]]"
+_Step: TypeAlias = "Callable[[Values], Values]"
 _Path: TypeAlias = tuple[_Step, ...]
 """The steps from a column of objects down to the column of one of their fields, or of an array's items."""
 
@@ -45,7 +46,8 @@ class QualityLine(NamedTuple):
 class _Count:
     """What is known of one rule so far."""
 
-    paths: list[_Path]
+    columns: _Columns
+    """What it alone asks about."""
     met: int = 0
     of: int = 0
     example: str = ""
@@ -59,9 +61,12 @@ class QualityReport:
 
     def __init__(self, contract: Contract, ignored: Collection[str] = (), *, enabled: bool = True) -> None:
         self._contract = contract
-        self._counts: dict[Rule, _Count] = {}
+        paths: dict[Rule, list[_Path]] = defaultdict(list)
         for rule, path in _rules(without_rules(contract.schema, ignored)) if enabled else ():
-            self._counts.setdefault(rule, _Count([])).paths.append(path)
+            paths[rule].append(path)
+        self._counts = {rule: _Count(_Columns({rule: each})) for rule, each in paths.items()}
+        self._of_all = _Columns({rule: each for rule, each in paths.items() if rule.narrowed is None})
+        self._of_those_beyond = _Columns({rule: each for rule, each in paths.items() if rule.narrowed})
         self._waiting: list[Any] = []
         self._beyond: list[Any] = []
         """Those of them beyond the limits of a rule."""
@@ -88,54 +93,73 @@ class QualityReport:
     def _look(self) -> None:
         objects, self._waiting, self._bytes = self._waiting, [], 0
         beyond, self._beyond = self._beyond, []
-        if not objects or not self._counts:
+        self._ask(self._of_all, objects)
+        for rule in self._of_those_beyond.rules:
+            self._counts[rule].of += len(objects) - len(beyond)
+        self._ask(self._of_those_beyond, beyond)
+
+    def _ask(self, columns: _Columns, objects: list[Any]) -> None:
+        if not objects:
             return
-        all_columns, columns_beyond = _Columns(objects), _Columns(beyond)
-        for rule, count in [*self._counts.items()]:
-            columns = columns_beyond if rule.narrowed else all_columns
-            values = columns.below(count.paths)
+        read = columns.read(objects)
+        for rule in columns.rules:
+            count = self._counts.get(rule)
+            if count is None:
+                continue
+            values = columns.of(rule, read)
             if rule.disproved is not None and rule.disproved(values):
                 del self._counts[rule]
                 continue
-            asked = columns.objects
-            count.of += len(objects) - len(asked) + (len(asked) if rule.counted is None else rule.counted(values))
-            if values and not columns.are_clean(rule, count.paths) and rule.met_by(values):
-                self._count(rule, count, asked)
+            count.of += len(values) if rule.counts_among else len(objects)
+            if _is_met(rule, values):
+                self._count(rule, count, objects)
 
     def _count(self, rule: Rule, count: _Count, objects: list[Any]) -> None:
         for each in objects:
-            if rule.met_by(_Columns([each]).below(count.paths)):
+            if _is_met(rule, count.columns.of(rule, count.columns.read([each]))):
                 count.met += 1
                 count.example = count.example or self._contract.key_of(each)
 
 
 class _Columns:
-    """The fields of some objects as columns: each is read once, whatever rules ask about it or below it."""
+    """The values that some rules ask about, as columns: each is read once, whatever asks about it or below it."""
 
-    def __init__(self, objects: list[Any]) -> None:
-        self.objects = objects
-        self._known: dict[_Path, list[Any]] = {(): objects}
-        self._clean: dict[Any, bool] = {}
+    def __init__(self, paths: Mapping[Rule, Iterable[_Path]]) -> None:
+        self._steps: list[tuple[int, _Step]] = []
+        """The place of the column above each other one, and the step from there."""
+        self._places: dict[_Path, int] = {(): 0}
+        self._ends = {
+            rule: [self._place((*path, rule.among) if rule.among else path) for path in each]
+            for rule, each in paths.items()
+        }
 
-    def below(self, paths: list[_Path]) -> list[Any]:
-        """Return the values at the ends of some paths, those that are there."""
-        return self._at(paths[0]) if len(paths) == 1 else _items(map(self._at, paths))
+    @property
+    def rules(self) -> Iterable[Rule]:
+        """The rules that ask."""
+        return self._ends
 
-    def are_clean(self, rule: Rule, paths: list[_Path]) -> bool:
-        """Tell whether no value there can meet a rule, if that is fast to tell; rules that ask the same ask once."""
-        if rule.clean is None:
-            return False
-        asked = (rule.clean, *paths)
-        if asked not in self._clean:
-            self._clean[asked] = rule.clean(self.below(paths))
-        return self._clean[asked]
+    def read(self, objects: Values) -> list[Values]:
+        """Return the columns of these objects: of a field the values that are there."""
+        columns = [objects]
+        for above, step in self._steps:
+            values = columns[above]
+            columns.append(step(values) if values else values)
+        return columns
 
-    def _at(self, path: _Path) -> list[Any]:
-        values = self._known.get(path)
-        if values is None:
-            above = self._at(path[:-1])
-            values = self._known[path] = path[-1](above) if above else []
-        return values
+    def of(self, rule: Rule, columns: Sequence[Values]) -> Values:
+        """Return the values that a rule asks about."""
+        ends = self._ends[rule]
+        return columns[ends[0]] if len(ends) == 1 else _items([columns[end] for end in ends])
+
+    def _place(self, path: _Path) -> int:
+        if path not in self._places:
+            self._steps.append((self._place(path[:-1]), path[-1]))
+            self._places[path] = len(self._steps)
+        return self._places[path]
+
+
+def _is_met(rule: Rule, values: Values) -> bool:
+    return bool(values) and not (rule.clean and rule.clean(values)) and bool(rule.met_by(values))
 
 
 def _rules(node: Node, path: _Path = ()) -> Iterator[tuple[Rule, _Path]]:
@@ -154,7 +178,7 @@ def _field(name: str, *, optional: bool) -> _Step:
     return lambda objects: list(map(value, objects))
 
 
-def _items(arrays: Iterable[list[Any]]) -> list[Any]:
+def _items(arrays: Values) -> Values:
     return list(chain.from_iterable(arrays))
 
 
