@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from target_klar.contract.quality import narrowed, without_rules
+from target_klar.contract.quality import limited_field, narrowed, without_rules
 from target_klar.contract.schema import for_api_version, is_time, number
 from target_klar.contract.streams import QUALITY_RULES
 from target_klar.records.convert import Conversions
@@ -62,7 +62,7 @@ class Conformed(msgspec.Struct, gc=False):
     amounts: Amounts
     """What it adds to the control totals of its stream; zero if it does not fit the type."""
     is_narrow: bool = False
-    """Whether it fits the contract as its data quality rules narrow it, so that those need not be asked."""
+    """Whether it fits the contract as its data quality rules narrow it, so that those need not be asked, and lives."""
 
 
 class Rejection(NamedTuple):
@@ -182,14 +182,20 @@ class Conformer:
         return _explain(self._schema, record)
 
     def _decoders(self, node: Node) -> tuple[Decoder, Decoder]:
-        """Return decoders for a schema, and for the schema as its data quality rules narrow it.
+        """Return decoders for a schema, and for that of records that live and meet no narrowed data quality rule.
 
         Neither knows what a key excludes: `_conformed` asks for that in far less time.
         """
-        if not self._contract.also_key:  # a key of several fields is no single text
-            key = {name: limit for name, limit in node["properties"][self._contract.key].items() if name != "not"}
-            node = node | {"properties": node["properties"] | {self._contract.key: key}}
-        return decoder_for(node), decoder_for(narrowed(node))
+        contract = self._contract
+        if not contract.also_key:  # a key of several fields is no single text
+            key = {name: limit for name, limit in node["properties"][contract.key].items() if name != "not"}
+            node = node | {"properties": node["properties"] | {contract.key: key}}
+        living = narrowed(node)
+        if contract.cancels_by:
+            living = limited_field(living, contract.cancels_by, minItems=1)
+        elif contract.cancelled_at:
+            living = living | {"properties": living["properties"] | {contract.cancelled_at: {"not": {}}}}
+        return decoder_for(node), decoder_for(living)
 
     def _judged(self, converted: Record) -> Conformed | Rejection:
         try:
@@ -211,7 +217,7 @@ class Conformer:
         key = self._key_of(typed)
         if key in self._excluded:
             return None
-        cancels = self._cancelling is not None and bool(self._cancelling(typed)) is self._cancels_if
+        cancels = not is_narrow and self._cancelling is not None and bool(self._cancelling(typed)) is self._cancels_if
         return Conformed(key, text, cancels, typed, self._amounts_of(typed), is_narrow)
 
     def _unvalidated(self, loose: Any, text: bytes) -> Conformed:
