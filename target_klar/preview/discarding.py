@@ -16,7 +16,7 @@ from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
 from target_klar.delivery.stream import Stream
 from target_klar.preview.values import shown, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import decode, members
 from target_klar.target import TargetKlar
 
@@ -109,7 +109,7 @@ class Tally:
             for reason, count in self._reasons.most_common(_REASONS_SHOWN)
         ]
         more = len(self._reasons) - len(reasons)
-        reasons += [f"{more} more reasons"] if more else []
+        reasons += [counted(more, "more reason")] if more else []
         of = f"of {self.read:,} would be"
         yield f"{self.counts[Rejection]:,} {of} rejected{': ' * bool(reasons)}{'; '.join(reasons)}"
         if self.counts[Filtered]:
