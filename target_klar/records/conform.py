@@ -231,7 +231,7 @@ class Conformer:
 
     def _deleted(self, converted: Record, mark: object) -> Conformed | Rejection | Deleted:
         if not is_mark(mark):
-            problems = [Problem(DELETED_AT, each.message) for each in _explain(DELETION_MARK, {DELETED_AT: mark})]
+            problems = [each._replace(path=DELETED_AT) for each in _explain(DELETION_MARK, {DELETED_AT: mark})]
             return self._rejection(converted, problems)
         match self._cancellations.make(converted, mark) if self._cancellations else Skip.SKIPPED:
             case Skip() as reason:

@@ -473,6 +473,23 @@ def test_what_is_wrong_with_a_record_shows_no_text_of_it() -> None:
     ) in out
 
 
+def test_advice_stands_behind_the_bracket_of_the_example_and_every_bracket_closes() -> None:
+    line = {"id": "a", "quantity": 1, "bundledProducts": [{"id": "b", "quantity": 1}]}
+    order = record("orders", id="1", createdAt=1777887000, lineItems=[line])
+    cost = record("cogs", orderId="null", sku="S1", productCogs=1)
+    out = preview([REFUNDS_SCHEMA, refund_record("R-1", -1), ORDERS_SCHEMA, order, schema("cogs", "sku"), cost])
+
+    negated = "WooCommerce, for one, writes refunds negative: negate it in a stream map (`-quantity`)"
+    assert f"0 or more [negative_quantity] (such as R-1, found number -1); {negated}\n" in out
+    assert re.search(rf"0 or more \[negative_quantity\], found number -1; {re.escape(negated)} *\|", out)
+    assert "from version 07.2025 on (such as 1); set `orders_api_version`\n" in out
+    assert re.search(
+        r'must not be "null" \[placeholder_key\] \(such as [^()]*\); records with it would .* column\n', out
+    )
+    cells = [cell for printed in out.splitlines() for cell in printed.split("|")]
+    assert [cell for cell in cells if cell.count("(") != cell.count(")")] == []
+
+
 def test_on_a_terminal_the_table_fits_its_80_columns(tmp_path: Path) -> None:
     file = tmp_path / "input.jsonl"
     file.write_text("".join(f"{json.dumps(line)}\n" for line in REST))
