@@ -49,7 +49,7 @@ def checked(config: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str
         *_wrong_token(settings.get("api_token")),
         *_wrong_url(settings.get("api_url")),
         *_unknown_rules(settings.get("ignore_quality_rules")),
-        *map_mistakes(settings.get("stream_maps", {})),
+        *map_mistakes(settings.get("stream_maps", {}), settings.get("stream_map_config")),
     ]
     return settings, errors, foreign
 
