@@ -479,7 +479,9 @@ def test_advice_stands_behind_the_bracket_of_the_example_and_every_bracket_close
     cost = record("cogs", orderId="null", sku="S1", productCogs=1)
     out = preview([REFUNDS_SCHEMA, refund_record("R-1", -1), ORDERS_SCHEMA, order, schema("cogs", "sku"), cost])
 
-    negated = "WooCommerce, for one, writes refunds negative: negate it in a stream map (`-quantity`)"
+    negated = (
+        "if the source writes all of them negative, as WooCommerce does, negate them in a stream map (`-quantity`)"
+    )
     assert f"0 or more [negative_quantity] (such as R-1, found number -1); {negated}\n" in out
     assert re.search(rf"0 or more \[negative_quantity\], found number -1; {re.escape(negated)} *\|", out)
     assert "from version 07.2025 on (such as 1); set `orders_api_version`\n" in out
