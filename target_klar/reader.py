@@ -17,6 +17,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.input_forms import likely_form
+from target_klar.records.formatting import counted
 from target_klar.records.json_codec import NotJSONError, decode, members, quoted
 from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import MAX_LINE, Input
@@ -108,7 +109,7 @@ class KlarReader(GenericSingerReader[bytes]):
                     if not line.strip():
                         continue
                     wrong = str(error).rstrip(".")
-                    look = f"It has {len(line):,} bytes; `sed -n {number}p` on the tap's output shows it."
+                    look = f"It has {counted(len(line), 'byte')}; `sed -n {number}p` on the tap's output shows it."
                     if not any(counts.values()):
                         look += likely_form(line, singer=self.stream is None)
                     known = InvalidInputLine if isinstance(error, NotJSONError) else type(error)

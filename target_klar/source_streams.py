@@ -13,7 +13,7 @@ from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import DELETED_AT, deletion_fields
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, decode
 
 if TYPE_CHECKING:
@@ -235,7 +235,8 @@ class SourceStream:
         for name, count in filtered.items():
             if not passed[name]:
                 to = f" to {name}" * (len(self.routes) > 1)
-                what = f"{count} records and failed on {failed[name]}" if failed[name] else f"all {count} records"
+                records = counted(count, "record")
+                what = f"{records} and failed on {failed[name]}" if failed[name] else f"{'all ' * (count > 1)}{records}"
                 yield (
                     f"The `__filter__` in the stream map of {shorten(self.name)}{to} dropped {what}, so "
                     "nothing of it was loaded. Check the filter."

@@ -208,7 +208,7 @@ def test_bundled_products_need_a_version_that_knows_them(klar: Sandbox) -> None:
     lines = [ORDERS_SCHEMA, record("orders", **bundle)]
     ended = run(klar, lines)
     assert ended.code == 1
-    why = "lineItems[0].bundledProducts is known to Klar from version 07.2025 on: set `orders_api_version`"
+    why = "lineItems[0].bundledProducts is known to Klar from version 07.2025 on; set `orders_api_version`"
     assert why in ended.errors[0]
 
     assert run(klar, lines, orders_api_version="07.2025").code == 0

@@ -11,6 +11,8 @@ from forked import run
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
 from program import start
 
+from target_klar.records.formatting import counted
+
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
 
@@ -95,8 +97,8 @@ def test_a_malformed_line_stops_the_run_with_all_before_it_delivered_and_checkpo
     assert (ended.code, ended.states, set(klar.refunds)) == (1, [{"seen": 1}], {"a"})
     assert len(ended.errors) == 1
     assert ended.errors[0].startswith(f"Line 4 of the input: {wrong}")
-    size = len(line(bad)) - 1
-    assert ended.errors[0].endswith(f". It has {size:,} bytes; `sed -n 4p` on the tap's output shows it. {KEPT}")
+    size = counted(len(line(bad)) - 1, "byte")
+    assert ended.errors[0].endswith(f". It has {size}; `sed -n 4p` on the tap's output shows it. {KEPT}")
     assert SECRET not in ended.err
     assert "Traceback" not in ended.err
     assert len(ended.err) < 4000

@@ -103,7 +103,7 @@ CASES = {
     "a field that a later version knows is rejected with the setting": Case(
         [schema("orders"), record("orders", **ORDER, lineItems=[SOLD | {"bundledProducts": [SOLD]}])],
         error="target-klar rejected orders 1: lineItems[0].bundledProducts is known to Klar from version 07.2025 "
-        "on: set `orders_api_versi",
+        "on; set `orders_api_versi",
     ),
     "a tax rate in percent is warned of": Case(
         [schema("orders"), record("orders", **ORDER, lineItems=[SOLD | {"taxes": [{"taxRate": 19}]}])],

@@ -20,7 +20,9 @@ from target_klar.contract.refund_rules import (
 from target_klar.contract.schema import array, closed, key, number, text, time
 
 _EMPTY_LINE_ITEM_ID: Final = "it is the id of no line: leave such lines out, or map the column that has it"
-_NEGATIVE_QUANTITY: Final = "WooCommerce, for one, writes refunds negative: negate it in a stream map (`-quantity`)"
+_NEGATIVE_QUANTITY: Final = (
+    "if the source writes all of them negative, as WooCommerce does, negate them in a stream map (`-quantity`)"
+)
 
 REFUNDED_LINE_ITEM: Final = closed(
     "What was refunded of one line of an order.",

@@ -86,7 +86,7 @@ def for_api_version(node: Node, version: str, setting: str) -> Node:
     """Return a node as a version of the endpoint has it, MM.YYYY, set by `setting`: later fields may not be there."""
     match node:
         case {"since": first} if _month(version) < _month(first):
-            return {"not": {}, "description": f"is known to Klar from version {first} on: set `{setting}`"}
+            return {"not": {}, "description": f"is known to Klar from version {first} on", "advice": f"set `{setting}`"}
         case {"properties": fields}:
             return node | {
                 "properties": {name: for_api_version(each, version, setting) for name, each in fields.items()}

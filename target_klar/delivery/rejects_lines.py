@@ -143,7 +143,7 @@ def rejects_line(
     klar = {"stream": quoted(stream)} if key is None else {"stream": quoted(stream), "key": quoted(key)}
     fields["klar"] = _object(klar)
     if problems is not None:
-        fields["errors"] = encode([problem._asdict() for problem in problems])
+        fields["errors"] = encode([{"path": problem.path, "message": problem.text} for problem in problems])
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return _line("RECORD", fields | {"source": quoted(source), "time": quoted(now)})
 

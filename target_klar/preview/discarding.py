@@ -16,7 +16,7 @@ from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
 from target_klar.delivery.stream import Stream
 from target_klar.preview.values import shown, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import decode, members
 from target_klar.target import TargetKlar
 
@@ -82,6 +82,7 @@ class Tally:
     """
     _reasons: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
+    """Of each reason an example in a bracket, and behind it what to do."""
 
     def add(self, outcome: Outcome, line: bytes | None, key_field: str, source_key: SourceKey | None = None) -> None:
         """Count what a record becomes; `line` is the tap's, or None where what Klar gets is what the tap wrote."""
@@ -93,10 +94,10 @@ class Tally:
         if isinstance(outcome, Rejection):
             key = _without_key(line, source_key) if outcome.label is None else shown(outcome.label, key_field)
             for problem in outcome.problems:
-                reason, found = shown_problem(problem)
+                reason, found, advice = shown_problem(problem)
                 if reason in self._reasons or len(self._reasons) < _MAX_REASONS:
                     self._reasons[reason] += 1
-                    self._examples.setdefault(reason, f"such as {key}{found}")
+                    self._examples.setdefault(reason, f"(such as {key}{found}){advice}")
 
     def _is_shown(self, outcome: Outcome) -> bool:
         dropped = {isinstance(each, Filtered) for _, _, each in self.first}
@@ -105,11 +106,11 @@ class Tally:
     def verdicts(self) -> Iterator[str]:
         """Yield how many records would be rejected, with counts by reason, and what else would not be loaded."""
         reasons = [
-            f"{count:,} x {reason} ({self._examples[reason]})"
+            f"{count:,} x {reason} {self._examples[reason]}"
             for reason, count in self._reasons.most_common(_REASONS_SHOWN)
         ]
         more = len(self._reasons) - len(reasons)
-        reasons += [f"{more} more reasons"] if more else []
+        reasons += [counted(more, "more reason")] if more else []
         of = f"of {self.read:,} would be"
         yield f"{self.counts[Rejection]:,} {of} rejected{': ' * bool(reasons)}{'; '.join(reasons)}"
         if self.counts[Filtered]:

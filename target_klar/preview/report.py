@@ -30,7 +30,7 @@ from target_klar.preview.values import shown, shown_key, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import DELETED_AT
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
 
@@ -88,7 +88,7 @@ def show(target: PreviewTarget, path: str | None) -> None:
         whole = isinstance(line, str) and (line.startswith(_INDENT) or not sys.stdout.isatty())
         console.print(line, no_wrap=whole, overflow="ignore" if whole else "fold", crop=False)
     if has_more:
-        console.print(f"The input goes on: no more than its first {len(lines):,} lines were read.")
+        console.print(f"The input goes on: the preview read {counted(len(lines), 'line')} from its beginning.")
     if stopped:
         raise stopped
 
@@ -111,7 +111,7 @@ def _report(
         yield f"With these stream maps a load would stop: {then}"
     streams = [each for each in final.streams if each.read]
     if streams:
-        yield f"In all, of these {len(lines):,} lines{' with these stream maps' * bool(maps)}:"
+        yield f"In all, of {counted(len(lines), 'line')}{' with these stream maps' * bool(maps)}:"
     for each in streams:
         yield from (f"  {line}" for line in (each.summary(zeros=False), *(text for _, text in each.lines())))
         if each.conformer.assumed_utc:
@@ -119,7 +119,7 @@ def _report(
     for source in final.source_streams.values():
         yield from (f"  {line}" for line in source.filters_that_dropped_all())
     for name, count in target.batch_messages.items():
-        yield f"The files of {count:,} BATCH messages of {name} were not read."
+        yield f"The files of {counted(count, 'BATCH message')} of {name} were not read."
     missing = unused_maps(final.mapper.stream_maps_dict, final.mapper.stream_maps)
     if missing:
         yield f"`stream_maps` has maps for streams that did not come: {missing}."
@@ -147,9 +147,9 @@ def _of_source(
 ) -> Iterator[str | Table]:
     tallies = final.tallies(name)
     streams = [contract.stream for contract, _ in target.tallies(name)]
-    become = f" that become {' and '.join(streams)}" if streams not in ([], [name]) else ""
     read = tallies[0][1].read if tallies else len(sample.records)
-    yield f"{shorten(name)}: {f'{read:,} records{become}' if read else 'no RECORD message came'}"
+    become = f" that become{'s' * (read == 1)} {' and '.join(streams)}" if streams not in ([], [name]) else ""
+    yield f"{shorten(name)}: {counted(read, 'record') + become if read else 'no RECORD message came'}"
     if name in target.unknown:
         yield f"  Klar has no stream of this name, only {', '.join(CONTRACTS)}."
         likely = suggestions.likely_stream(name, sample.columns)

@@ -45,10 +45,12 @@ def shown(value: object, name: str = "") -> str:
     return shorten(_shown(value, name, _MAX_DEPTH), _MAX_CHARACTERS)
 
 
-def shown_problem(problem: Problem) -> tuple[str, str]:
-    """Return a problem without its value, the same for every record, and after a comma what was found."""
-    reason, _, found = _FOUND_TEXT.sub(_without_text, str(problem)).partition(" (found ")
-    return _ITEM.sub("[]", reason), f", found {found.removesuffix(')')}" if found else ""
+def shown_problem(problem: Problem) -> tuple[str, str, str]:
+    """Return a problem without its value, the same for every record; after a comma what was found; then the advice."""
+    said = _FOUND_TEXT.sub(_without_text, str(problem._replace(advice="")))
+    reason, _, found = said.partition(" (found ")
+    advice = f"; {problem.advice}" if problem.advice else ""
+    return _ITEM.sub("[]", reason), f", found {found.removesuffix(')')}" if found else "", advice
 
 
 def _without_text(found: re.Match[str]) -> str:

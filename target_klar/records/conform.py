@@ -129,7 +129,7 @@ class Conformer:
         accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
         self._validate = validate
         self._schema = accepted | {"$defs": _DEFS}
-        self._read_own, self._read_own_narrowed = own = self._decoders(known)
+        self._read_own, self._read_own_narrowed = own = self._decoders(_without_empty_text(known, required=validate))
         self._read, self._read_narrowed = own if accepted == known else self._decoders(self._schema)
         self._read_whole = self._read if validate else self._decoders(_with_extras(known, extras))[0]
         self._excluded = frozenset(known["properties"][contract.key].get("not", {}).get("enum", ()))
@@ -152,7 +152,10 @@ class Conformer:
         return self._conversions.assumed_utc
 
     def pass_through(self, text: msgspec.Raw | bytes) -> Conformed | None:
-        """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other."""
+        """Return a record that is in Klar's own form as the very bytes that the tap wrote; None for any other.
+
+        Those are all that conforming would not change.
+        """
         is_narrow = True
         try:
             typed = self._read_own_narrowed(text)
@@ -237,7 +240,7 @@ class Conformer:
 
     def _deleted(self, converted: Record, mark: object) -> Conformed | Rejection | Deleted:
         if not is_mark(mark):
-            problems = [Problem(DELETED_AT, each.message) for each in _explain(DELETION_MARK, {DELETED_AT: mark})]
+            problems = [each._replace(path=DELETED_AT) for each in _explain(DELETION_MARK, {DELETED_AT: mark})]
             return self._rejection(converted, problems)
         match self._cancellations.make(converted, mark) if self._cancellations else Skip.SKIPPED:
             case Skip() as reason:
@@ -252,6 +255,23 @@ def _explain(schema: Node, record: object) -> list[Problem]:
     from target_klar.records.explain import explain  # noqa: PLC0415  # importing jsonschema is slow, and most runs do not need it
 
     return explain(schema, record)
+
+
+def _without_empty_text(node: Node, *, required: bool) -> Node:
+    """Return a node whose fields have no empty text, which conforming omits, unless they are `required`."""
+    match node:
+        case {"properties": fields}:
+            kept = node["required"] if required else ()
+            return node | {
+                "properties": {
+                    name: _without_empty_text(field, required=required)
+                    | ({} if name in kept or field.get("type") != "string" else {"minLength": 1})
+                    for name, field in fields.items()
+                }
+            }
+        case {"items": item}:
+            return node | {"items": _without_empty_text(item, required=required)}
+    return node
 
 
 def _with_extras(node: Node, extras: Sequence[str]) -> Node:

@@ -128,24 +128,24 @@ def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
                 if name not in schema["properties"]:
                     yield Problem(_path([*place, name]), "is not a field that Klar knows")
         case "not" if "enum" not in schema["not"]:
-            yield Problem(_path(place), schema["description"])
+            yield Problem(_path(place), schema["description"], schema["advice"])
         case _ if "propertyNames" in error.absolute_schema_path:
             yield Problem(_path(place), "has a field whose name is not text")
         case _:
-            yield Problem(_path(place), _mismatch(error, root))
+            yield Problem(_path(place), *_mismatch(error, root))
 
 
-def _mismatch(error: ValidationError, root: Node) -> str:
-    """Say what was expected, what is there, and which data quality rule wants it, if one does."""
+def _mismatch(error: ValidationError, root: Node) -> tuple[str, str]:
+    """Say what was expected and what is there, and what the data quality rule that wants it advises, if one does."""
     schema: Any = error.schema
     rule, name, advice = schema.get("rule"), "", ""
     if rule and error.validator in rule["limits"]:
-        name, advice = f" [{rule['name']}]", f"; {rule['advice']}"
+        name, advice = f" [{rule['name']}]", rule["advice"]
     elif rule:
         schema = rule["without"]
     if error.validator == "not":
-        return f'must not be "{error.instance}"{name}{advice}'
-    return f"{_expected(schema)}{name} (found {_describe(error, root)}{_hint(schema, error.instance)}){advice}"
+        return f'must not be "{error.instance}"{name}', advice
+    return f"{_expected(schema)}{name} (found {_describe(error, root)}{_hint(schema, error.instance)})", advice
 
 
 def _describe(error: ValidationError, root: Node) -> str:

@@ -26,10 +26,17 @@ class Problem(NamedTuple):
 
     path: str
     message: str
+    advice: str = ""
+    """What to do about it, where that does not depend on the value."""
+
+    @property
+    def text(self) -> str:
+        """What is wrong, and what to do about it."""
+        return f"{self.message}; {self.advice}" if self.advice else self.message
 
     def __str__(self) -> str:
         # Klar's own words begin with the field's name, which is the end of the path.
-        return f"{self.path} {self.message.removeprefix(self.path.rpartition('.')[2] + ' ')}".lstrip()
+        return f"{self.path} {self.text.removeprefix(self.path.rpartition('.')[2] + ' ')}".lstrip()
 
 
 class Ambiguous:

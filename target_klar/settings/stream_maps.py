@@ -7,10 +7,13 @@ have for a field: `__filtr__` would load everything.
 from __future__ import annotations
 
 import ast
+import datetime as dt
+import json
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from simpleeval import DEFAULT_FUNCTIONS
+from simpleeval import DEFAULT_FUNCTIONS, DISALLOW_METHODS, DISALLOW_PREFIXES
 from singer_sdk.mapper import (
     MAPPER_ALIAS_OPTION,
     MAPPER_ELSE_OPTION,
@@ -36,12 +39,18 @@ _OF_A_MAP = (
 _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
 CONTAINERS = frozenset({"dict", "list", "set", "tuple"})
 FUNCTIONS = CONTAINERS | {*DEFAULT_FUNCTIONS, "md5", "sha256", "bool"}
-MODULES = frozenset({"datetime", "json"})
+_MODULES: Mapping[str, object] = {"datetime": dt, "json": json}
+MODULES = frozenset(_MODULES)
 """What an expression can call by its name, and the modules whose functions it can: those of `CustomStreamMap`."""
+_OF_A_COLUMN = {name for kind in (dict, list, str) for name in dir(kind)}
 
 
-def map_mistakes(maps: object) -> Iterator[str]:
-    """Yield a line for each mistake: what the SDK's mapper could not use, or would misunderstand."""
+def map_mistakes(maps: object, config: object = None) -> Iterator[str]:
+    """Yield a line for each mistake: what the SDK's mapper could not use, or would misunderstand.
+
+    `config` is the value of `stream_map_config`.
+    """
+    known = config if isinstance(config, dict) else {}
     if not isinstance(maps, dict):
         yield "`stream_maps` must be an object with an entry for each stream, as JSON."
         return
@@ -52,7 +61,7 @@ def map_mistakes(maps: object) -> Iterator[str]:
         elif _looks_like_option(stream, _OF_ALL_MAPS):
             yield _unknown(place, stream, _OF_ALL_MAPS)
         elif isinstance(entry, dict):
-            yield from _wrong_entry(place, entry)
+            yield from _wrong_entry(place, entry, known)
         elif entry not in (None, NULL_STRING):
             yield f"`{place}` must be an object of fields, or {NULL_STRING} to drop the stream."
 
@@ -88,17 +97,17 @@ def _meets(stream: str, source: str) -> bool:
     return stream == source or fnmatch(stream, source)
 
 
-def _wrong_entry(place: str, entry: dict[str, Any]) -> Iterator[str]:
+def _wrong_entry(place: str, entry: dict[str, Any], config: Collection[str]) -> Iterator[str]:
     if MAPPER_ALIAS_OPTION in entry and MAPPER_SOURCE_OPTION in entry:
         yield f"`{place}` must have {MAPPER_ALIAS_OPTION} or {MAPPER_SOURCE_OPTION}, not both."
     for name, value in entry.items():
         within = f"{place}.{shorten(name)}"
         if name in _OF_A_MAP:
-            yield from _wrong_option(within, name, value)
+            yield from _wrong_option(within, name, value, config)
         elif _looks_like_option(name, _OF_A_MAP):
             yield _unknown(within, name, _OF_A_MAP)
         elif value not in (None, NULL_STRING):
-            yield from _wrong_expression(within, value, f"or {NULL_STRING} to leave the field out")
+            yield from _wrong_expression(within, value, f"or {NULL_STRING} to leave the field out", config)
 
 
 def _looks_like_option(name: str, options: Iterable[str]) -> bool:
@@ -113,13 +122,13 @@ def _unknown(place: str, name: str, options: Iterable[str]) -> str:
     return f"`{place}` is not an option of a stream map.{hint} The options are {', '.join(options)}."
 
 
-def _wrong_option(place: str, option: str, value: object) -> Iterator[str]:
+def _wrong_option(place: str, option: str, value: object, config: Collection[str] = ()) -> Iterator[str]:
     if option == MAPPER_ELSE_OPTION:
         if value not in (None, NULL_STRING):
             yield f"`{place}` must be {NULL_STRING}."
     elif option == MAPPER_FILTER_OPTION:
         if value is not None:
-            yield from _wrong_expression(place, value, "that is true for the records to keep")
+            yield from _wrong_expression(place, value, "that is true for the records to keep", config)
     elif option == MAPPER_KEY_PROPERTIES_OPTION:
         if value is not None and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
             yield f"`{place}` must be a list of names."
@@ -127,7 +136,7 @@ def _wrong_option(place: str, option: str, value: object) -> Iterator[str]:
         yield f"`{place}` must be the name of a stream."
 
 
-def _wrong_expression(place: str, value: object, meaning: str) -> Iterator[str]:
+def _wrong_expression(place: str, value: object, meaning: str, config: Collection[str]) -> Iterator[str]:
     wanted = f"`{place}` must be one expression as text, {meaning}"
     if not isinstance(value, str):
         yield f"{wanted}."
@@ -152,3 +161,69 @@ def _wrong_expression(place: str, value: object, meaning: str) -> Iterator[str]:
             f"`{place}` calls {shorten(name)}(), which stream maps do not have. The functions are "
             f"{', '.join(sorted(FUNCTIONS))}, and those of {' and '.join(sorted(MODULES))}."
         )
+    for wrong in dict.fromkeys(_unusable_names(statements[0], config)):
+        yield f"`{place}` {wrong}"
+
+
+def _unusable_names(expression: ast.Expr, config: Collection[str]) -> Iterator[str]:
+    """Yield what is wrong with the names that cannot work, whatever a record holds; one may come twice."""
+    nodes = [*ast.walk(expression)]
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    if "fake" not in bound and any(map(_is_fake, nodes)) and find_spec("faker") is None:
+        yield (
+            "uses fake, for which the package faker has to be installed in target-klar's environment (`pip install "
+            f"faker`). {_as_column('fake')}"
+        )
+    for node in nodes:
+        if not isinstance(node, ast.Attribute):
+            continue
+        if node.attr in DISALLOW_METHODS:
+            yield f"uses .{node.attr}, which stream maps do not allow."
+        elif node.attr.startswith(tuple(DISALLOW_PREFIXES)):
+            name = shorten(node.attr)
+            yield f"uses .{name}, which stream maps do not allow. A column is record['{name}']."
+        elif node.attr not in _OF_A_COLUMN and not _has(_of_module(node.value, bound), node.attr):
+            name = shorten(ast.unparse(node))
+            yield f"uses {name}, which stream maps do not have. {_as_column(name.partition('.')[0])}"
+    if "config" not in bound:
+        yield from _unknown_config(nodes, config)
+
+
+def _is_fake(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "fake"
+
+
+def _as_column(name: str) -> str:
+    return f"If `{name}` is a column, write record['{name}']."
+
+
+def _of_module(node: ast.AST, bound: Collection[str]) -> object:
+    """Return the module of an expression's, or what is read of it; None for anything else."""
+    match node:
+        case ast.Name(id=name) if name not in bound:
+            return _MODULES.get(name)
+        case ast.Attribute(value=inner, attr=name):
+            return getattr(_of_module(inner, bound), name, None)
+    return None
+
+
+def _has(held: object, name: str) -> bool:
+    return held is None or hasattr(held, name)
+
+
+def _unknown_config(nodes: Iterable[ast.AST], config: Collection[str]) -> Iterator[str]:
+    """Yield what is read of `stream_map_config` and is not there, unless an expression looks what is."""
+    nodes = list(nodes)
+    read: list[str] = []
+    for node in nodes:
+        match node:
+            case ast.Subscript(value=ast.Name(id="config"), slice=ast.Constant(value=str(name))):
+                read.append(name)
+            case ast.Attribute(value=ast.Name(id="config"), attr=name) if name not in _OF_A_COLUMN:
+                read.append(name)
+    if len(read) == sum(isinstance(node, ast.Name) and node.id == "config" for node in nodes):
+        for name in read:
+            if name not in config:
+                right = closest_match(name, config)
+                hint = f" Did you mean `{right}`?" if right else ""
+                yield f"reads `{shorten(name)}` of config, which `stream_map_config` does not have.{hint}"

@@ -10,7 +10,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_klar.api.client import is_loopback
 from target_klar.contract.streams import QUALITY_RULES
-from target_klar.records.formatting import is_text, shorten
+from target_klar.records.formatting import counted, is_text, shorten
 from target_klar.settings.settings import PREFIX, RENAMED, SETTINGS
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import map_mistakes
@@ -49,7 +49,7 @@ def checked(config: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str
         *_wrong_token(settings.get("api_token")),
         *_wrong_url(settings.get("api_url")),
         *_unknown_rules(settings.get("ignore_quality_rules")),
-        *map_mistakes(settings.get("stream_maps", {})),
+        *map_mistakes(settings.get("stream_maps", {}), settings.get("stream_map_config")),
     ]
     return settings, errors, foreign
 
@@ -148,7 +148,7 @@ def _found(error: ValidationError) -> str:
             )
     length = len(str(value))
     if schema.get("secret") or length > _MAX_SHOWN:
-        return f"a {kind} of {length} characters{advice}"
+        return f"a {kind} of {counted(length, 'character')}{advice}"
     return f"the {kind} {shown}{advice}"
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from target_klar.contract.schema import is_time
 from target_klar.records.convert import fold
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import counted, shorten
 from target_klar.records.times import parse_time
 from target_klar.suggestions.choices import Columns, lines_of
 from target_klar.suggestions.fields import likely_at, says_no_more
 from target_klar.suggestions.stream_map import FILTER, lines_expression
-from target_klar.suggestions.values import decimal_comma, dotted_date, values_of
+from target_klar.suggestions.values import all_negative, decimal_comma, dotted_date, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,9 +101,16 @@ def _of_values(field: str, node: Node, path: Path, columns: Columns, read: str) 
     elif node.get("type") == "number" and not is_time(node) and (comma := decimal_comma(held)):
         written, replaced = comma
         yield f"{may_be}, with a decimal comma ({shorten(written)}). `str({read}){replaced}` reads it, with all digits."
-    elif (below := columns.negative(field, path)) is not None:
-        number = f"float({read})" if isinstance(below, str) else read
-        yield f"{may_be}, and is negative ({shorten(str(below))}). If it counts pieces, `-{number}` makes it positive."
+    elif below := columns.negatives(field, path):
+        number = f"float({read})" if isinstance(below[0], str) else read
+        example = shorten(str(below[0]))
+        if all_negative(held):
+            yield f"{may_be}, and is negative ({example}). If it counts pieces, `-{number}` makes it positive."
+        else:
+            yield (
+                f"{may_be}, with {len(below):,} of {counted(len(held), 'value')} below 0 ({example}). Check what its "
+                "sign means before you map it."
+            )
     elif (amount := columns.minor_units(field, node, path)) is not None:
         number = f"int({read})" if isinstance(held[0], str) else read
         yield (

@@ -13,7 +13,7 @@ from target_klar.records.convert import fold
 from target_klar.records.deletions import deletion_fields
 from target_klar.records.json_codec import read_strictly
 from target_klar.suggestions.fields import certain
-from target_klar.suggestions.values import is_local, is_money, is_quantity, minor_units, negative, values_of
+from target_klar.suggestions.values import is_local, is_money, is_quantity, minor_units, negatives, values_of
 from target_klar.suggestions.words import word_set, words_of
 
 if TYPE_CHECKING:
@@ -113,13 +113,13 @@ class Columns:
         if len(paths) != 1:
             return None
         held = self.values[paths[0]]
-        if self.negative(field, paths[0]) is not None or self.minor_units(field, node, paths[0]) is not None:
+        if self.negatives(field, paths[0]) or self.minor_units(field, node, paths[0]) is not None:
             return None
         return paths[0] if all(self._fits(node, value) for value in held) else None
 
-    def negative(self, field: str, path: Path) -> object | None:
-        """Return a value below zero of a column that would be a quantity."""
-        return negative(self.values[path]) if is_quantity(field) else None
+    def negatives(self, field: str, path: Path) -> list[object]:
+        """Return the values below zero of a column that would be a quantity."""
+        return negatives(self.values[path]) if is_quantity(field) else []
 
     def minor_units(self, field: str, node: Node, path: Path) -> int | None:
         """Return an amount of a column that looks like minor units; not of one that has the field's own name."""

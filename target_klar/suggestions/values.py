@@ -27,6 +27,7 @@ _COMMA: Final = re.compile(r"-?(?:\d+|\d{1,3}(?P<groups>(?:\.\d{3})+))(?:,(?P<de
 _DOTTED: Final = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}(?P<minutes> \d{1,2}:\d\d(?P<seconds>:\d\d)?)?", re.ASCII)
 _WHOLE: Final = re.compile(r"-?\d+", re.ASCII)
 _NEGATIVE: Final = re.compile(r"-(?=[\d.]*[1-9])[\d.]+", re.ASCII)
+_ZERO: Final = re.compile(r"-?0+(?:\.0*)?", re.ASCII)
 _GROUP: Final = 3
 _MAX_DIGITS: Final = 40
 _LEAST_MINOR: Final = 50
@@ -68,9 +69,15 @@ def is_money(field: str, node: Node) -> bool:
     return node.get("type") == "number" and not is_time(node) and not is_quantity(field)
 
 
-def negative(values: Iterable[object]) -> object | None:
-    """Return the first value that is below zero."""
-    return next((each for each in values if _is_negative(each)), None)
+def negatives(values: Iterable[object]) -> list[object]:
+    """Return the values that are below zero."""
+    return [each for each in values if _is_negative(each)]
+
+
+def all_negative(values: Iterable[object]) -> bool:
+    """Tell whether several values are below zero, and all others are zero: one alone does not say what a sign means."""
+    others = [each for each in values if not _is_zero(each)]
+    return len(others) > 1 and all(map(_is_negative, others))
 
 
 def minor_units(path: Path, values: Values) -> int | None:
@@ -134,6 +141,12 @@ def _is_negative(value: object) -> bool:
     if isinstance(value, str):
         return _NEGATIVE.fullmatch(value.strip()) is not None
     return isinstance(value, (int, float, Decimal)) and value < 0
+
+
+def _is_zero(value: object) -> bool:
+    if isinstance(value, str):
+        return _ZERO.fullmatch(value.strip()) is not None
+    return isinstance(value, (int, float, Decimal)) and value == 0
 
 
 def _whole(value: object) -> int | None:

@@ -147,11 +147,21 @@ def test_it_says_what_it_did_not_reach() -> None:
     out = preview(lines, stream_maps={"fees": {"__alias__": "transaction_costs"}})
 
     assert "0 of 9,997 would be rejected" in out
-    assert "The input goes on: no more than its first 10,000 lines were read." in out
+    assert "The input goes on: the preview read 10,000 lines from its beginning." in out
     assert "transaction_costs: no RECORD message came" in out
-    assert "The files of 1 BATCH messages of refunds were not read." in out
+    assert "The files of 1 BATCH message of refunds were not read." in out
     assert "`stream_maps` has maps for streams that did not come: fees." in out
     assert "The input goes on" not in preview(lines[:10_000])
+
+
+def test_one_of_a_thing_is_in_the_singular() -> None:
+    out = preview([REFUNDS_SCHEMA, refund_record("1")], stream_maps={"refunds": {"__filter__": "id == '2'"}})
+    bad = dict.fromkeys(("createdAt", "updatedAt", "processedAt", "closedAt", "cancelledAt"), "x")
+    more = preview([ORDERS_SCHEMA, record("orders", id="1", lineItems="x", **bad)])
+
+    assert re.findall(r"\b1 (?!of)\w+s\b.*|one records|1 more reasons.*", out + more) == []
+    assert "; 1 more reason\n" in more
+    assert "dropped 1 record, so" in out
 
 
 def test_where_a_load_stops_it_stops_too_and_shows_what_comes_before(klar: Sandbox) -> None:
@@ -163,7 +173,7 @@ def test_where_a_load_stops_it_stops_too_and_shows_what_comes_before(klar: Sandb
 
     assert (shown.code, stopped.code) == (1, 1)
     assert loaded.errors[0].startswith(shown.errors[0])
-    assert "refunds: 1 records\n" in shown.out
+    assert "refunds: 1 record\n" in shown.out
     assert "refunds: 1 read, 1 valid" in shown.out
     assert missing.errors[0].startswith(stopped.errors[0])
     assert "reads `lines` for `lineItems`" in stopped.errors[0]
@@ -177,7 +187,7 @@ def test_one_stream_of_a_tap_that_becomes_two_of_klars_is_shown_as_both() -> Non
     }
     out = preview([schema("returns"), record("returns", id=7, createdAt=1777887000, fee="x")], stream_maps=maps)
 
-    assert "returns: 1 records that become refunds and transaction_costs" in out
+    assert "returns: 1 record that becomes refunds and transaction_costs" in out
     assert "refunds: 0 of 1 would be rejected" in out
     assert "transaction_costs: 1 of 1 would be rejected: 1 x transactionCosts must be a number (such as 7" in out
     assert re.search(r"\|fee +\| text, 1 character +\| used by the map", out)
@@ -463,6 +473,25 @@ def test_what_is_wrong_with_a_record_shows_no_text_of_it() -> None:
     ) in out
 
 
+def test_advice_stands_behind_the_bracket_of_the_example_and_every_bracket_closes() -> None:
+    line = {"id": "a", "quantity": 1, "bundledProducts": [{"id": "b", "quantity": 1}]}
+    order = record("orders", id="1", createdAt=1777887000, lineItems=[line])
+    cost = record("cogs", orderId="null", sku="S1", productCogs=1)
+    out = preview([REFUNDS_SCHEMA, refund_record("R-1", -1), ORDERS_SCHEMA, order, schema("cogs", "sku"), cost])
+
+    negated = (
+        "if the source writes all of them negative, as WooCommerce does, negate them in a stream map (`-quantity`)"
+    )
+    assert f"0 or more [negative_quantity] (such as R-1, found number -1); {negated}\n" in out
+    assert re.search(rf"0 or more \[negative_quantity\], found number -1; {re.escape(negated)} *\|", out)
+    assert "from version 07.2025 on (such as 1); set `orders_api_version`\n" in out
+    assert re.search(
+        r'must not be "null" \[placeholder_key\] \(such as [^()]*\); records with it would .* column\n', out
+    )
+    cells = [cell for printed in out.splitlines() for cell in printed.split("|")]
+    assert [cell for cell in cells if cell.count("(") != cell.count(")")] == []
+
+
 def test_on_a_terminal_the_table_fits_its_80_columns(tmp_path: Path) -> None:
     file = tmp_path / "input.jsonl"
     file.write_text("".join(f"{json.dumps(line)}\n" for line in REST))
@@ -600,7 +629,7 @@ def test_whatever_a_tap_writes_the_maps_that_are_printed_load_to_what_was_shown(
     expected = counts(shown.out, valid="valid")
     assert counts(loaded.err, valid="stored") == expected
     assert arrived == {stream for stream, each in expected.items() if "accepted" in each}
-    totals = shown.out.partition("\nIn all, of these")[2].splitlines()[1:]
+    totals = shown.out.partition("\nIn all, of ")[2].splitlines()[1:]
     assert [each for each in totals if " read, " not in each and each.strip() not in loaded.err] == []
     said = {}
     for section in shown.out.split("\n\n"):

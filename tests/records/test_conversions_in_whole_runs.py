@@ -107,7 +107,7 @@ REFUND_CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | str]] = {
         {"createdAt": NOON} | item(refundedQuantity=-2),
         (
             "lineItems[0].refundedQuantity must be a number, 0 or more [negative_quantity] (found number -2); "
-            "WooCommerce, for one, writes refunds negative: negate it in a stream map (`-quantity`)"
+            "if the source writes all of them negative, as WooCommerce does, negate them in a stream map (`-quantity`)"
         ),
     ),
     # Times

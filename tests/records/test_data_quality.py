@@ -688,8 +688,8 @@ def test_a_negative_quantity_is_rejected_with_a_hint_at_the_sign_and_the_other_r
 ) -> None:
     lines = _messages("refunds", [refunded("R-1", -1), refunded("R-2")])
     why = (
-        "must be a number, 0 or more [negative_quantity] (found number -1); WooCommerce, for one, writes refunds "
-        "negative: negate it in a stream map (`-quantity`)"
+        "must be a number, 0 or more [negative_quantity] (found number -1); if the source writes all of them "
+        "negative, as WooCommerce does, negate them in a stream map (`-quantity`)"
     )
     stopped = run(klar, lines)
     assert (stopped.code, stopped.states, klar.posts()) == (1, [], [])

@@ -107,9 +107,9 @@ def test_a_record_with_any_other_mark_is_refused_with_words(mark: object, *, har
         result = Conformer(CONTRACTS[stream], hard_delete=hard_delete, validate=validate).conform(own | {MARK: mark})
         assert isinstance(result, Rejection), result
         assert result.key == "R"
-        ((path, message),) = result.problems
-        assert path == MARK
-        assert message.startswith("must be a time, as Unix seconds or as a date, or true or false (found ")
+        (problem,) = result.problems
+        assert problem.path == MARK
+        assert problem.message.startswith("must be a time, as Unix seconds or as a date, or true or false (found ")
 
 
 @pytest.mark.parametrize("name", [MARK, MARK.upper(), "_sdc_deletedat", "SDCDELETEDAT", "_sdc_deletedAt"])

@@ -7,6 +7,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
+import program
 import pytest
 from forked import run
 from hypothesis import given, settings
@@ -22,6 +23,8 @@ from target_klar.settings.stream_maps import _OF_A_MAP, FUNCTIONS, MODULES, map_
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from target_klar.sandbox import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
@@ -193,9 +196,60 @@ def test_every_function_that_the_sdk_has_passes_and_so_do_methods() -> None:
         "json.loads(id)",
         "id.split('/')[0]",
         "record.get('id')",
-        "fake.name()",
+        "datetime.datetime.fromisoformat(id).date()",
+        "datetime.split(' ')[0]",  # a column may be called so
+        "[fake.name for fake in lines]",
+        "record['fake']",
+        "config['rate'] + config.rate",
+        "config.get('other') or ('more' in config and config['more'])",
     ]
-    assert list(map_mistakes({"refunds": {f"f{at}": call for at, call in enumerate(calls)}})) == []
+    config = {"rate": 2}
+    assert list(map_mistakes({"refunds": {f"f{at}": call for at, call in enumerate(calls)}}, config)) == []
+
+
+HAS_NO = "which stream maps do not have. If `{}` is a column, write record['{}']."
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("datetime.now()", f"uses datetime.now, {HAS_NO.format('datetime', 'datetime')}"),
+        ("datetime.datetime.today2() or id", f"uses datetime.datetime.today2, {HAS_NO.format('datetime', 'datetime')}"),
+        ("[json.parse(line) for line in lines]", f"uses json.parse, {HAS_NO.format('json', 'json')}"),
+        ("config['rat'] * 2", "reads `rat` of config, which `stream_map_config` does not have. Did you mean `rate`?"),
+        ("config.shop", "reads `shop` of config, which `stream_map_config` does not have."),
+        ("'{}'.format(id)", "uses .format, which stream maps do not allow."),
+        ("record._id", "uses ._id, which stream maps do not allow. A column is record['_id']."),
+    ],
+)
+@pytest.mark.parametrize("field", ["id", "__filter__"])
+def test_a_name_that_cannot_work_whatever_a_record_holds_stops_the_run_at_its_start(
+    field: str, expression: str, told: str
+) -> None:
+    maps = {"refunds": {field: expression}}
+    assert list(map_mistakes(maps, {"rate": 2})) == [f"`stream_maps.refunds.{field}` {told}"]
+
+
+FAKED = {"refunds": {"note": "fake.name() + fake.name()"}}
+INSTALL = (
+    "`stream_maps.refunds.note` uses fake, for which the package faker has to be installed in target-klar's "
+    "environment (`pip install faker`). If `fake` is a column, write record['fake']."
+)
+
+
+@pytest.mark.parametrize("options", [[], ["--preview"], ["--check"]], ids=str)
+def test_a_map_with_fake_stops_the_run_at_its_start_where_faker_is_not_installed(
+    options: list[str], klar: Sandbox
+) -> None:
+    ended = run(klar, LINES, *options, stream_maps=FAKED)
+    assert (ended.code, ended.out, ended.errors, klar.requests) == (1, "", [INSTALL], [])
+
+
+def test_a_map_with_fake_works_where_faker_is_installed(klar: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "faker.py").write_text("class Faker:\n    def name(self):\n        return 'Anna'\n")
+    maps = {"refunds": {"id": "fake.name()"}}
+    ended = program.run(klar, LINES, env={"PYTHONPATH": str(tmp_path)}, stream_maps=maps)
+    assert (ended.code, ended.states, [*klar.refunds]) == (0, [1], ["Anna"]), ended.err
 
 
 NAMES = st.sampled_from([*_OF_A_MAP, "__filtr__", "refunds", "rows", "*", "id"]) | st.text(max_size=5)

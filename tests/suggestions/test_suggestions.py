@@ -268,11 +268,30 @@ def _mapped(contract: Contract, definition: dict[str, str], line: dict[str, Any]
     return mapped(stream_map, line, [definition], contract.key)
 
 
-def test_a_negative_quantity_is_named_with_the_expression_that_turns_it() -> None:
-    told = advised("refunds", {"line_items": [{"line_item_id": 1, "quantity": -1}]})
+@pytest.mark.parametrize(
+    ("quantities", "told"),
+    [
+        ([-1, -2], "and is negative (-1). If it counts pieces, `-line['quantity']` makes it positive."),
+        ([0, -1, Decimal("-0.5"), 0.0], "and is negative (-1). If it counts pieces, `-line['quantity']` makes it"),
+        (["-1", "0.00", "-2.00"], "and is negative (-1). If it counts pieces, `-float(line['quantity'])` makes it"),
+        (["-1", "-0", "-2"], "and is negative (-1). If it counts pieces, `-float(line['quantity'])` makes it"),
+        ([-1], "with 1 of 1 value below 0 (-1). Check what its sign means before you map it."),
+        ([0, -1, 0], "with 1 of 3 values below 0 (-1). Check what its sign means"),
+        ([-1, -1, 1], "with 2 of 3 values below 0 (-1). Check what its sign means"),
+        (["-1", "-1", "many"], "with 2 of 3 values below 0 (-1). Check what its sign means"),
+        ([1, 0, 2], ""),
+        ([0, 0], ""),
+    ],
+    ids=str,
+)
+def test_a_quantity_is_negated_only_where_the_column_as_a_whole_is_negative(
+    quantities: list[object], told: str
+) -> None:
+    records = [{"line_items": [{"line_item_id": 1, "quantity": each}]} for each in quantities]
+    said = advised("refunds", *records)
 
-    assert "`quantity` may be `refundedQuantity`, and is negative (-1)." in told
-    assert "`-line['quantity']` makes it positive" in told
+    assert f"`quantity` may be `refundedQuantity`, {told}" in said if told else "quantity" not in said
+    assert ("makes it positive" in said) is ("makes it" in told)
 
 
 @pytest.mark.parametrize(
