@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from target_klar.contract.quality import limited_field, narrowed, without_rules
-from target_klar.contract.schema import for_api_version, is_time, number
+from target_klar.contract.schema import for_api_version
 from target_klar.contract.streams import QUALITY_RULES
+from target_klar.records.accepted import DEFS, unvalidated, with_extras, without_empty_text
 from target_klar.records.convert import Conversions
 from target_klar.records.decoders import DECODE_ERRORS, Decoder, decoder_for
 from target_klar.records.deletions import (
@@ -36,17 +37,6 @@ if TYPE_CHECKING:
 _DOES_NOT_FIT: Final = (*ENCODE_ERRORS, *DECODE_ERRORS)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
 """Where the judge says no and the schema finds nothing; a property test says that this does not happen."""
-
-# What JSON can express: the schema of extra fields and, without validation, of every field but times.
-_ANYTHING: Final = {"$ref": "#/$defs/anything"}
-_DEFS: Final = {
-    "anything": {
-        "type": ["null", "boolean", "number", "string", "array", "object"],
-        "items": _ANYTHING,
-        "propertyNames": {"type": "string"},
-        "additionalProperties": _ANYTHING,
-    }
-}
 
 
 class Conformed(msgspec.Struct, gc=False):
@@ -126,12 +116,12 @@ class Conformer:
             known = for_api_version(known, version, contract.version_setting)
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in deletion_fields({name: True})]
-        accepted = _with_extras(known, extras) if validate else _unvalidated(known, contract.key)
+        accepted = with_extras(known, extras) if validate else unvalidated(known, contract.key)
         self._validate = validate
-        self._schema = accepted | {"$defs": _DEFS}
-        self._read_own, self._read_own_narrowed = own = self._decoders(_without_empty_text(known, required=validate))
+        self._schema = accepted | {"$defs": DEFS}
+        self._read_own, self._read_own_narrowed = own = self._decoders(without_empty_text(known, required=validate))
         self._read, self._read_narrowed = own if accepted == known else self._decoders(self._schema)
-        self._read_whole = self._read if validate else self._decoders(_with_extras(known, extras))[0]
+        self._read_whole = self._read if validate else self._decoders(with_extras(known, extras))[0]
         self._excluded = frozenset(known["properties"][contract.key].get("not", {}).get("enum", ()))
         self._conversions = Conversions(extras, validate)
         fields = known["properties"] | DELETION_MARK["properties"]
@@ -255,49 +245,3 @@ def _explain(schema: Node, record: object) -> list[Problem]:
     from target_klar.records.explain import explain  # noqa: PLC0415  # importing jsonschema is slow, and most runs do not need it
 
     return explain(schema, record)
-
-
-def _without_empty_text(node: Node, *, required: bool) -> Node:
-    """Return a node whose fields have no empty text, which conforming omits, unless they are `required`."""
-    match node:
-        case {"properties": fields}:
-            kept = node["required"] if required else ()
-            return node | {
-                "properties": {
-                    name: _without_empty_text(field, required=required)
-                    | ({} if name in kept or field.get("type") != "string" else {"minLength": 1})
-                    for name, field in fields.items()
-                }
-            }
-        case {"items": item}:
-            return node | {"items": _without_empty_text(item, required=required)}
-    return node
-
-
-def _with_extras(node: Node, extras: Sequence[str]) -> Node:
-    match node:
-        case {"properties": fields}:
-            known = {name: _with_extras(field, extras) for name, field in fields.items()}
-            return node | {"properties": dict.fromkeys(extras, _ANYTHING) | known}
-        case {"items": item}:
-            return node | {"items": _with_extras(item, extras)}
-    return node
-
-
-def _unvalidated(node: Node, key: str) -> Node:
-    """Return the schema of what can be sent at all: there is a key, times are read, Klar judges the rest."""
-    schema = _loosened(node)
-    fields = schema["properties"] | {key: node["properties"][key]}
-    return schema | {"type": "object", "properties": fields, "required": [key]}
-
-
-def _loosened(node: Node) -> Node:
-    loose = _ANYTHING | {name: node[name] for name in ("personal",) if name in node}
-    match node:
-        case {"format": _} if is_time(node):
-            return number("") | {"format": node["format"]}
-        case {"properties": fields}:
-            return loose | {"properties": {name: _loosened(field) for name, field in fields.items()}}
-        case {"items": item}:
-            return loose | {"items": _loosened(item)}
-    return loose

@@ -1,0 +1,71 @@
+"""Schemas of what is accepted where that is not the contract as it stands: more than it, or less."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from target_klar.contract.schema import is_time, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_klar.contract.schema import Node
+
+# What JSON can express: the schema of extra fields and, without validation, of every field but times.
+_ANYTHING: Final = {"$ref": "#/$defs/anything"}
+DEFS: Final = {
+    "anything": {
+        "type": ["null", "boolean", "number", "string", "array", "object"],
+        "items": _ANYTHING,
+        "propertyNames": {"type": "string"},
+        "additionalProperties": _ANYTHING,
+    }
+}
+"""What a schema from here refers to, its `$defs`."""
+
+
+def without_empty_text(node: Node, *, required: bool) -> Node:
+    """Return a node whose fields have no empty text, which conforming omits, unless they are `required`."""
+    match node:
+        case {"properties": fields}:
+            kept = node["required"] if required else ()
+            return node | {
+                "properties": {
+                    name: without_empty_text(field, required=required)
+                    | ({} if name in kept or field.get("type") != "string" else {"minLength": 1})
+                    for name, field in fields.items()
+                }
+            }
+        case {"items": item}:
+            return node | {"items": without_empty_text(item, required=required)}
+    return node
+
+
+def with_extras(node: Node, extras: Sequence[str]) -> Node:
+    """Return a node that takes anything JSON has in the `extras`, at every level."""
+    match node:
+        case {"properties": fields}:
+            known = {name: with_extras(field, extras) for name, field in fields.items()}
+            return node | {"properties": dict.fromkeys(extras, _ANYTHING) | known}
+        case {"items": item}:
+            return node | {"items": with_extras(item, extras)}
+    return node
+
+
+def unvalidated(node: Node, key: str) -> Node:
+    """Return the schema of what can be sent at all: there is a key, times are read, Klar judges the rest."""
+    schema = _loosened(node)
+    fields = schema["properties"] | {key: node["properties"][key]}
+    return schema | {"type": "object", "properties": fields, "required": [key]}
+
+
+def _loosened(node: Node) -> Node:
+    loose = _ANYTHING | {name: node[name] for name in ("personal",) if name in node}
+    match node:
+        case {"format": _} if is_time(node):
+            return number("") | {"format": node["format"]}
+        case {"properties": fields}:
+            return loose | {"properties": {name: _loosened(field) for name, field in fields.items()}}
+        case {"items": item}:
+            return loose | {"items": _loosened(item)}
+    return loose
