@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from target_klar.delivery.unaggregated import SourceKey
+from target_klar.delivery.batch import SourceKey
 from target_klar.map_columns import drops_all, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection

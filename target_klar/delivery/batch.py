@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from target_klar.delivery.rejects_lines import Origin
-from target_klar.records.json_codec import members
+from target_klar.records.json_codec import decode, members
 
 if TYPE_CHECKING:
     from target_klar.contract.streams import Amounts
     from target_klar.delivery.stream import Stream
-    from target_klar.delivery.unaggregated import SourceKey
     from target_klar.records.conform import Conformed
 
 MAX_BYTES: Final = 16 << 20
 """The bytes of one batch, the tap's own text included, from which on it is sent: a bound on memory, not Klar's."""
+
+
+class SourceKey(NamedTuple):
+    """What a record is to its tap: the source stream, its `key_properties`, and the values of the record there."""
+
+    stream: str
+    columns: tuple[str, ...]
+    values: tuple[Any, ...]
+
+    def read_again(self, record: bytes) -> dict[str, object]:
+        """Return the values by column from a record's JSON, as the tap wrote them: those here may be shortened."""
+        held = decode(record)
+        return {column: held.get(column) for column in self.columns}
 
 
 class Entry(msgspec.Struct, gc=False):

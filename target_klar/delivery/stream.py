@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
-    from target_klar.delivery.batch import Entry
+    from target_klar.delivery.batch import Entry, SourceKey
     from target_klar.delivery.batch_delivery import DeliveryReport
     from target_klar.delivery.dispatcher import Dispatcher
-    from target_klar.delivery.unaggregated import SourceKey
     from target_klar.records.conform import Conformer, Outcome, Rejection
     from target_klar.records.quality import QualityReport
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.records.formatting import counted
-from target_klar.records.json_codec import decode, read_strictly
+from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,19 +18,6 @@ _MAX_KEYS: Final = 10_000
 _MAX_BYTES: Final = 8_000_000
 _MAX_COUNTED: Final = 100_000
 _UPDATED_AT: Final = "updatedAt"
-
-
-class SourceKey(NamedTuple):
-    """What a record is to its tap: the source stream, its `key_properties`, and the values of the record there."""
-
-    stream: str
-    columns: tuple[str, ...]
-    values: tuple[Any, ...]
-
-    def read_again(self, record: bytes) -> dict[str, object]:
-        """Return the values by column from a record's JSON, as the tap wrote them: those here may be shortened."""
-        held = decode(record)
-        return {column: held.get(column) for column in self.columns}
 
 
 class _Kind(enum.Enum):

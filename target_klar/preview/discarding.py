@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from target_klar.contract.streams import Contract
-    from target_klar.delivery.batch import Batch
+    from target_klar.delivery.batch import Batch, SourceKey
     from target_klar.delivery.ledger import Place
     from target_klar.delivery.rejects_lines import Origin
-    from target_klar.delivery.unaggregated import SourceKey
     from target_klar.records.conform import Outcome
     from target_klar.records.formatting import Problem
 

@@ -15,8 +15,8 @@ from nowhere import add, stream_to_nowhere
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.delivery.batch import Entry
-from target_klar.delivery.unaggregated import SourceKey, UnaggregatedRecords
+from target_klar.delivery.batch import Entry, SourceKey
+from target_klar.delivery.unaggregated import UnaggregatedRecords
 from target_klar.records.json_codec import encode
 
 if TYPE_CHECKING:
