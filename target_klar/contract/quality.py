@@ -143,7 +143,11 @@ def _is_unmatchable(text: str) -> bool:
 
 
 def _none_is_unmatchable(ids: Values) -> bool:
-    return PLACEHOLDERS.isdisjoint(ids) and _HARMLESS.fullmatch("".join(ids)) is not None
+    text = "".join(ids)
+    if _HARMLESS.fullmatch(text) is None:
+        return False
+    # Each placeholder has an n; to look for one takes a tenth of the time that looking each id up takes.
+    return ("n" not in text and "N" not in text) or PLACEHOLDERS.isdisjoint(ids)
 
 
 UNMATCHABLE_ID: Final = Rule(

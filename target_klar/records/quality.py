@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from target_klar.contract.streams import Contract
     from target_klar.records.conform import Conformed
 
-_Step: TypeAlias = "Callable[[Values], Values]"
+_Step: TypeAlias = "Callable[[Values], Any]"
 _Path: TypeAlias = tuple[_Step, ...]
-"""The steps from a column of objects down to the column of one of their fields, or of an array's items."""
+"""The steps from a column of objects down to the column of one of their fields, or of an array's items, or to whether
+its values are clean."""
 
 _TOGETHER: Final = 65_536
 """Bytes of JSON: typed objects take several times as much, and are fast to read while the processor still has them."""
@@ -111,12 +112,12 @@ class QualityReport:
                 del self._counts[rule]
                 continue
             count.of += len(values) if rule.counts_among else len(objects)
-            if _is_met(rule, values):
+            if columns.meet(rule, read):
                 self._count(rule, count, objects)
 
     def _count(self, rule: Rule, count: _Count, objects: list[Any]) -> None:
         for each in objects:
-            if _is_met(rule, count.columns.of(rule, count.columns.read([each]))):
+            if count.columns.meet(rule, count.columns.read([each])):
                 count.met += 1
                 count.example = count.example or self._contract.key_of(each)
 
@@ -128,38 +129,42 @@ class _Columns:
         self._steps: list[tuple[int, _Step]] = []
         """The place of the column above each other one, and the step from there."""
         self._places: dict[_Path, int] = {(): 0}
-        self._ends = {
-            rule: [self._place((*path, rule.among) if rule.among else path) for path in each]
-            for rule, each in paths.items()
+        ends = {rule: [(*path, rule.among) if rule.among else path for path in each] for rule, each in paths.items()}
+        self._values = {rule: [*map(self._place, each)] for rule, each in ends.items()}
+        self._clean = {
+            rule: [self._place((*path, rule.clean)) for path in each] for rule, each in ends.items() if rule.clean
         }
 
     @property
     def rules(self) -> Iterable[Rule]:
         """The rules that ask."""
-        return self._ends
+        return self._values
 
-    def read(self, objects: Values) -> list[Values]:
+    def read(self, objects: Values) -> Sequence[Any]:
         """Return the columns of these objects: of a field the values that are there."""
-        columns = [objects]
+        columns: list[Any] = [objects]
         for above, step in self._steps:
             values = columns[above]
             columns.append(step(values) if values else values)
         return columns
 
-    def of(self, rule: Rule, columns: Sequence[Values]) -> Values:
+    def of(self, rule: Rule, columns: Sequence[Any]) -> Values:
         """Return the values that a rule asks about."""
-        ends = self._ends[rule]
-        return columns[ends[0]] if len(ends) == 1 else _items([columns[end] for end in ends])
+        places = self._values[rule]
+        return columns[places[0]] if len(places) == 1 else _items([columns[place] for place in places])
+
+    def meet(self, rule: Rule, columns: Sequence[Any]) -> bool:
+        """Tell whether any of the values that a rule asks about meets it."""
+        if rule.clean and all(map(columns.__getitem__, self._clean[rule])):
+            return False
+        values = self.of(rule, columns)
+        return bool(values) and bool(rule.met_by(values))
 
     def _place(self, path: _Path) -> int:
         if path not in self._places:
             self._steps.append((self._place(path[:-1]), path[-1]))
             self._places[path] = len(self._steps)
         return self._places[path]
-
-
-def _is_met(rule: Rule, values: Values) -> bool:
-    return bool(values) and not (rule.clean and rule.clean(values)) and bool(rule.met_by(values))
 
 
 def _rules(node: Node, path: _Path = ()) -> Iterator[tuple[Rule, _Path]]:
