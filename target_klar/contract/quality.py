@@ -43,6 +43,9 @@ class Rule:
     narrowed: Callable[[Node], Node] | None = None
     """Returns the node with limits within which no value meets it: the decoder tells that at no cost, and then only the
     records beyond the limits are asked about. It may leave out values that do not meet it."""
+    possible: Callable[[bytes], bool] | None = None
+    """Whether any value in objects of this JSON can meet it: where it says no, they are not even read. It may say yes
+    where none does."""
     among: Callable[[Values], Values] | None = None
     """Returns those of many values that can meet it: no other is asked about."""
     counts_among: bool = False
@@ -195,12 +198,22 @@ IMPLAUSIBLE_TIME: Final = Rule(
 
 _MIN_DIGITS: Final = 15
 _NOISE: Final = 1e-9
+_LONG_FRACTION: Final = re.compile(rb"\.\d{10}")
+"""In JSON: a number that is not one of four decimals, and no further from it than `_NOISE`, has ten or more."""
 _ROUND: Final = 1.5 * 2**52
 
 
 def _is_noisy(amount: float) -> bool:
     near = round(amount, 4)
-    return near != amount and abs(near - amount) <= _NOISE and len(repr(abs(amount)).replace(".", "")) >= _MIN_DIGITS
+    return near != amount and abs(near - amount) <= _NOISE and _significant_digits(amount) >= _MIN_DIGITS
+
+
+def _significant_digits(amount: float) -> int:
+    return len(repr(abs(amount)).partition("e")[0].replace(".", "").lstrip("0"))
+
+
+def _has_long_fraction(text: bytes) -> bool:
+    return _LONG_FRACTION.search(text) is not None
 
 
 def _noisy(amounts: Values) -> Values:
@@ -214,6 +227,7 @@ FLOAT_NOISE: Final = Rule(
     "an amount with the rounding error of a float (1.5499999999999998)",
     "Say `numeric` or `round` at the source.",
     _noisy,
+    possible=_has_long_fraction,
 )
 
 

@@ -66,9 +66,15 @@ class QualityReport:
         for rule, path in _rules(without_rules(contract.schema, ignored)) if enabled else ():
             paths[rule].append(path)
         self._counts = {rule: _Count(_Columns({rule: each})) for rule, each in paths.items()}
-        self._of_all = _Columns({rule: each for rule, each in paths.items() if rule.narrowed is None})
-        self._of_those_beyond = _Columns({rule: each for rule, each in paths.items() if rule.narrowed})
+        self._narrowed = _Columns({rule: each for rule, each in paths.items() if rule.narrowed})
+        others = {rule: each for rule, each in paths.items() if not rule.narrowed}
+        self._by_text = {
+            possible: _Columns({rule: each for rule, each in others.items() if rule.possible is possible})
+            for possible in {rule.possible for rule in others}
+        }
         self._waiting: list[Any] = []
+        self._texts: list[bytes] = []
+        """The JSON of each of them."""
         self._beyond: list[Any] = []
         """Those of them beyond the limits of a rule."""
         self._bytes = 0
@@ -76,6 +82,7 @@ class QualityReport:
     def add(self, conformed: Conformed) -> None:
         """Ask the rules about a record that is going to be sent."""
         self._waiting.append(conformed.typed)
+        self._texts.append(conformed.sent)
         if not conformed.is_narrow:
             self._beyond.append(conformed.typed)
         self._bytes += len(conformed.sent)
@@ -94,12 +101,16 @@ class QualityReport:
     def _look(self) -> None:
         objects, self._waiting, self._bytes = self._waiting, [], 0
         beyond, self._beyond = self._beyond, []
-        self._ask(self._of_all, objects)
-        for rule in self._of_those_beyond.rules:
-            self._counts[rule].of += len(objects) - len(beyond)
-        self._ask(self._of_those_beyond, beyond)
+        text, self._texts = b"".join(self._texts), []
+        for possible, columns in self._by_text.items():
+            self._ask(columns, objects if possible is None or possible(text) else [], len(objects))
+        self._ask(self._narrowed, beyond, len(objects))
 
-    def _ask(self, columns: _Columns, objects: list[Any]) -> None:
+    def _ask(self, columns: _Columns, objects: list[Any], of: int) -> None:
+        """Ask rules about those of so many objects that may meet one."""
+        for rule in columns.rules:
+            if rule in self._counts:
+                self._counts[rule].of += of - len(objects)
         if not objects:
             return
         read = columns.read(objects)
