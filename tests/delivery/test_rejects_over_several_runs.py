@@ -193,6 +193,18 @@ def test_a_rejected_record_whose_klars_key_is_not_known_stays_before_what_may_be
     assert words(rejects) == []
 
 
+def test_a_cost_of_goods_without_its_line_item_is_one_whose_klars_key_is_not_known(
+    klar: Sandbox, rejects: Path
+) -> None:
+    head = schema("cogs", orderId={}, lineItemId={}, productCogs={}) | {"key_properties": ["orderId"]}
+    load(klar, rejects, head, record("cogs", orderId="7", line="1", productCogs=3))
+    load(klar, rejects, head, record("cogs", orderId="7", lineItemId="1", productCogs=4))
+    assert [source for source, _ in words(rejects)] == ["contract", "accepted"]
+
+    send_again(klar, rejects, stream_maps={"cogs": {"lineItemId": "record.get('lineItemId') or record.get('line')"}})
+    assert [int(each["productCogs"]) for each in klar.held("cogs").values()] == [4]
+
+
 def test_a_record_that_one_stream_rejects_stays_when_another_stream_of_klars_takes_the_same_row(
     klar: Sandbox, rejects: Path
 ) -> None:
