@@ -74,6 +74,8 @@ class Rejects:
         self._written_schemas: dict[str, bytes] = {}
         self._key_properties = KeyProperties()
         self._index = RejectsIndex()
+        self._awaited: set[bytes | None] = set()
+        """Klar's keys of records that `accept` is to be told of."""
         self._has_settled = False
         """Whether this run has written that a record is settled."""
         self._file: RejectsFile | None = None
@@ -114,11 +116,14 @@ class Rejects:
         return self._file is not None and (self._index.has_rejected or not self._index.complete)
 
     def may_have(self, origin: Origin, stream: str, key: str) -> bool:
-        """Whether the file may have a version of a record, so that `accept` is to be told of it."""
-        if not self.may_have_keys:
-            return False
+        """Whether the file may have a version of a record when `accept` is told of it, which it then is to be."""
+        if not self.may_have_keys or not self._index.complete:
+            return self.may_have_keys
         keys = self._key_properties.keys(origin, stream, key)
-        return not self._index.complete or self._index.last(keys) is not None
+        if keys.klar not in self._awaited and self._index.last(keys) is None:
+            return False
+        self._awaited.add(keys.klar)
+        return True
 
     def schema(self, source_stream: str, line: bytes) -> None:
         """Keep the line of the tap's SCHEMA message, to be written before its stream's first record."""

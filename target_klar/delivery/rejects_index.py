@@ -66,6 +66,8 @@ class RejectsIndex:
         """Whether it knows every key of the file. If not, any key may be there."""
         self._by_klar: dict[bytes | None, LastRejectsLine] = {}
         self._by_source: dict[bytes | None, LastRejectsLine] = {}
+        self._without_klar: dict[bytes | None, LastRejectsLine] = {}
+        """By the tap's key as well, the last line that is without Klar's: any record of the tap's key may be newer."""
         self._keys = 0
         self._has_keyless = False
 
@@ -82,15 +84,15 @@ class RejectsIndex:
     def has_rejected(self) -> bool:
         """Whether a record is rejected and nothing newer known of it."""
         return self._has_keyless or any(
-            line.rejected for lines in (self._by_klar, self._by_source) for line in lines.values()
+            line.rejected for lines in (self._by_klar, self._without_klar) for line in lines.values()
         )
 
     def last(self, keys: Keys) -> LastRejectsLine | None:
         """Return the last line about a record, by Klar's key, or by the tap's where Klar's is not known of both."""
-        klar, source = self._by_klar.get(keys.klar), self._by_source.get(keys.source)
-        if source is not None and None not in (source.klar, keys.klar) and source.klar != keys.klar:
-            source = None  # the tap's key is that of several of Klar's records
-        return max(filter(None, (klar, source)), key=lambda line: line.start, default=None)
+        # Else the tap's key is that of several of Klar's records.
+        by_source = self._by_source if keys.klar is None else self._without_klar
+        lines = self._by_klar.get(keys.klar), by_source.get(keys.source)
+        return max(filter(None, lines), key=lambda line: line.start, default=None)
 
     def add(self, keys: Keys, origin: Origin, source: str, start: int, length: int) -> None:
         """Note a line of so many bytes that begins at `start`, behind all others."""
@@ -114,6 +116,8 @@ class RejectsIndex:
             self._by_klar[keys.klar] = line
         if keys.source is not None:
             self._by_source[keys.source] = line
+            if keys.klar is None:
+                self._without_klar[keys.source] = line
 
 
 def read_index(file: RejectsFile) -> RejectsIndex:
@@ -150,6 +154,9 @@ class _Settled:
         self._by_source: dict[bytes, int] = {}
         """Of lines without Klar's key: they are about every record of the tap's key."""
         self._unknown: set[bytes] = set()
+        """The tap's keys of rejected records without Klar's."""
+        self._newer: set[bytes] = set()
+        """Klar's keys of what may be newer versions of them."""
 
     def __bool__(self) -> bool:
         return bool(self._by_klar or self._by_source)
@@ -157,12 +164,16 @@ class _Settled:
     def note(self, line: RecordLine, start: int) -> None:
         """Note a line that begins at `start`, behind all others."""
         klar, source = line.keys
-        if line.source in (ACCEPTED, DELETED):
-            if klar is None and source is not None:
-                self._by_source[source] = start
-            elif klar is not None and source not in self._unknown:
+        settles = line.source in (ACCEPTED, DELETED)
+        if klar is not None:
+            if source in self._unknown:
+                self._newer.add(klar)
+            if settles and klar not in self._newer:
                 self._by_klar[klar] = start
-        elif klar is None and source is not None:
+        elif source is not None and settles:
+            self._by_source[source] = start
+            self._unknown.discard(source)
+        elif source is not None:
             self._unknown.add(source)
 
     def has(self, keys: Keys, start: int) -> bool:

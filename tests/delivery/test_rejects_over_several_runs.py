@@ -193,6 +193,38 @@ def test_a_rejected_record_whose_klars_key_is_not_known_stays_before_what_may_be
     assert words(rejects) == []
 
 
+@pytest.mark.parametrize("nights", [1, 3])
+def test_every_later_record_of_a_taps_key_stays_behind_one_whose_klars_key_is_not_known(
+    klar: Sandbox, rejects: Path, nights: int
+) -> None:
+    """Any of them may be its newer version: here the one that comes last is."""
+    mended = {"refunds": {"id": "record.get('id') or record.get('number')"}}
+    rows = [
+        record("refunds", number="1", order=7, createdAt=REFUND_TIME, lineItems=[]),
+        refund_record("2", order=7),
+        refund_record("1", 5, order=7),
+    ]
+    for lines in [rows] if nights == 1 else [[row] for row in rows]:
+        load(klar, rejects, OF_AN_ORDER, *lines)
+    assert words(rejects) == [("contract", None), ("accepted", "2"), ("accepted", "1")]
+
+    send_again(klar, rejects, stream_maps=mended)
+    assert klar.refunds["1"]["lineItems"][0]["refundedQuantity"] == 5
+
+
+@pytest.mark.parametrize("first", [[], [refund_record("1", order=6)]], ids=["confirmed at once", "confirmed later"])
+def test_every_later_version_stays_behind_a_record_whose_klars_key_is_not_known_whatever_its_tap_calls_it(
+    klar: Sandbox, rejects: Path, first: list[Any]
+) -> None:
+    without = record("refunds", order=7, createdAt=REFUND_TIME, lineItems=[])
+    versions = [refund_record("2", order=7), refund_record("2", 5, order=8)]
+    load(klar, rejects, OF_AN_ORDER, *first, without, *versions, batch_size_rows=1)
+    assert words(rejects) == [("contract", None), ("accepted", "2"), ("accepted", "2")]
+
+    send_again(klar, rejects, batch_size_rows=1)
+    assert klar.refunds["2"]["lineItems"][0]["refundedQuantity"] == 5
+
+
 def test_a_cost_of_goods_without_its_line_item_is_one_whose_klars_key_is_not_known(
     klar: Sandbox, rejects: Path
 ) -> None:
@@ -203,6 +235,18 @@ def test_a_cost_of_goods_without_its_line_item_is_one_whose_klars_key_is_not_kno
 
     send_again(klar, rejects, stream_maps={"cogs": {"lineItemId": "record.get('lineItemId') or record.get('line')"}})
     assert [int(each["productCogs"]) for each in klar.held("cogs").values()] == [4]
+
+
+def test_a_rejected_record_behind_which_another_of_its_taps_key_was_accepted_is_said_to_be_in_the_file(
+    klar: Sandbox, rejects: Path
+) -> None:
+    without = record("refunds", order=7, createdAt=REFUND_TIME, lineItems=[])
+    lines = [OF_AN_ORDER, without, refund_record("2", order=7)]
+    ended = run(klar, lines, rejects_path=str(rejects), fail_on_rejects=True)
+
+    assert words(rejects) == [("contract", None), ("accepted", "2")]
+    assert ended.said(f"Records rejected: 1, see {rejects}"), ended.err
+    assert "send it with `--input`" in ended.errors[0]
 
 
 def test_a_record_that_one_stream_rejects_stays_when_another_stream_of_klars_takes_the_same_row(
