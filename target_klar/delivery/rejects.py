@@ -76,8 +76,8 @@ class Rejects:
         self._index = RejectsIndex()
         self._awaited: set[bytes | None] = set()
         """Klar's keys of records that `accept` is to be told of."""
-        self._has_settled = False
-        """Whether this run has written that a record is settled."""
+        self._has_unneeded = False
+        """Whether this run has written that a record is settled, or a record again."""
         self._file: RejectsFile | None = None
 
     def open(self, reading: os.stat_result | None = None) -> None:
@@ -195,12 +195,12 @@ class Rejects:
             self._file.sync()
 
     def close(self) -> None:
-        """Remove what is settled, as the start does, if this run has settled anything; the lock stays.
+        """Remove what the file does not need, as the start does, if this run has written such lines; the lock stays.
 
         Somebody may send the file again before the next run, and what Klar has or the source has deleted would come
         back. If that is not possible, a WARNING says why, or the next start does.
         """
-        if self._file is None or not self._has_settled or not self._index.complete:
+        if self._file is None or not self._has_unneeded or not self._index.complete:
             return
         try:
             if self._file.is_ours:
@@ -239,9 +239,8 @@ class Rejects:
             last.number = max(last.number, origin.number)
         elif origin.number > last.number:
             self._append(origin, keys, rejects_line(origin, stream, key, None, source), source)
-            self._has_settled = True
+            self._has_unneeded = True
         elif source == ACCEPTED and last.first < origin.number:
-            self._has_settled = True
             self._insert(origin, keys, rejects_line(origin, stream, key, None, source), last)
 
     def _append(self, origin: Origin, keys: Keys, line: bytes, source: str) -> None:
@@ -257,6 +256,7 @@ class Rejects:
         assert self._file is not None
         start = self._write(origin.source_stream, line + self._file.read(last.start, last.length))
         self._index.move(last, keys, origin.number, start + len(line))
+        self._has_unneeded = True
 
     def _write(self, source_stream: str, lines: bytes) -> int:
         """Write lines behind the SCHEMA of their stream, unless it stands there, and return where they begin."""

@@ -1,6 +1,6 @@
-"""What the rejects file says last about each key: read at the start of a run, and at its end if it settled something.
+"""What the rejects file says last about each key: read at the start of a run, and at its end if there is a need.
 
-Either time what is settled is removed.
+Either time what is settled is removed, and of lines with the same record all but the last.
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ class RejectsIndex:
 
 
 def read_index(file: RejectsFile) -> RejectsIndex:
-    """Return what a file says about each key, after what is settled has been removed from it where that is safe.
+    """Return what a file says about each key, after what it does not need has been removed from it where that is safe.
 
     If the file is too large, a WARNING is logged, nothing is removed, and the index is not complete.
     """
     try:
-        index, settled = _read(file)
-        if settled and file.locked:
-            _rewrite_without_settled(file, settled)
+        index, unneeded = _read(file)
+        if unneeded and file.locked:
+            _rewrite_without(unneeded, file)
             index, _ = _read(file)
     except FileNotReadError:
         if shutdown.signal_received() is None:
@@ -142,8 +142,8 @@ def read_index(file: RejectsFile) -> RejectsIndex:
     return index
 
 
-class _Settled:
-    """Which lines of a file are settled, since one behind them says that their record was accepted or deleted.
+class _Unneeded:
+    """Which lines of a file may go: one behind them says that their record was accepted or deleted, or has it again.
 
     A rejected record of which Klar's key is not known stays until a deletion without it: that another record of the
     same tap's key is a newer version of it nobody knows. So those stay as well, and win when the file is sent again.
@@ -157,12 +157,18 @@ class _Settled:
         """The tap's keys of rejected records without Klar's."""
         self._newer: set[bytes] = set()
         """Klar's keys of what may be newer versions of them."""
+        self._same: dict[tuple[str, Keys, bytes], int] = {}
+        """Where each record stands last."""
+        self._has_same = False
 
     def __bool__(self) -> bool:
-        return bool(self._by_klar or self._by_source)
+        return bool(self._by_klar or self._by_source or self._has_same)
 
     def note(self, line: RecordLine, start: int) -> None:
         """Note a line that begins at `start`, behind all others."""
+        if line.keys != Keys():  # else nothing tells which of Klar's streams it is for
+            self._has_same |= self._same.get(_identity(line), start) != start
+            self._same[_identity(line)] = start
         klar, source = line.keys
         settles = line.source in (ACCEPTED, DELETED)
         if klar is not None:
@@ -176,29 +182,33 @@ class _Settled:
         elif source is not None:
             self._unknown.add(source)
 
-    def has(self, keys: Keys, start: int) -> bool:
-        """Whether the line of a record with these keys that begins at `start` is settled."""
-        klar = -1 if keys.klar is None else self._by_klar.get(keys.klar, -1)
-        source = -1 if keys.source is None else self._by_source.get(keys.source, -1)
-        return start <= max(klar, source)
+    def has(self, line: RecordLine, start: int) -> bool:
+        """Whether this line, which begins at `start`, may go."""
+        klar = -1 if line.keys.klar is None else self._by_klar.get(line.keys.klar, -1)
+        source = -1 if line.keys.source is None else self._by_source.get(line.keys.source, -1)
+        return start <= max(klar, source) or start < self._same.get(_identity(line), -1)
 
 
-def _read(file: RejectsFile) -> tuple[RejectsIndex, _Settled]:
-    """Return the index of a file, and what is settled in it."""
-    index, properties, settled = RejectsIndex(), KeyProperties(), _Settled()
+def _identity(line: RecordLine) -> tuple[str, Keys, bytes]:
+    return line.origin.source_stream, line.keys, record_digest(line.origin.record)
+
+
+def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
+    """Return the index of a file, and what it does not need."""
+    index, properties, unneeded = RejectsIndex(), KeyProperties(), _Unneeded()
     for start, line in _lines_until_deadline(file):
         read = properties.read(line)
         if isinstance(read, RecordLine):
             index.add(read.keys, read.origin, read.source, start, len(line))
-            settled.note(read, start)
+            unneeded.note(read, start)
         if index.full:
             raise FileNotReadError
-    return index, settled
+    return index, unneeded
 
 
-def _rewrite_without_settled(file: RejectsFile, settled: _Settled) -> None:
+def _rewrite_without(unneeded: _Unneeded, file: RejectsFile) -> None:
     try:
-        file.replace(_unsettled(file, settled))
+        file.replace(_lines_without(unneeded, file))
     except OSError as error:
         _logger.warning(
             "The rejects file %s cannot be replaced (%s), so it keeps records that Klar has accepted since. Check the "
@@ -208,8 +218,8 @@ def _rewrite_without_settled(file: RejectsFile, settled: _Settled) -> None:
         )
 
 
-def _unsettled(file: RejectsFile, settled: _Settled) -> Iterator[bytes]:
-    """Yield the lines of a file without those of a key up to the last settled one, and without the SCHEMAs for them."""
+def _lines_without(unneeded: _Unneeded, file: RejectsFile) -> Iterator[bytes]:
+    """Yield the other lines of a file, and the SCHEMAs that they need."""
     properties = KeyProperties()
     schemas: dict[str, bytes] = {}
     written: dict[str, bytes] = {}
@@ -219,7 +229,7 @@ def _unsettled(file: RejectsFile, settled: _Settled) -> Iterator[bytes]:
             schemas[read.source_stream] = line
             continue
         if isinstance(read, RecordLine):
-            if settled.has(read.keys, start):
+            if unneeded.has(read, start):
                 continue
             stream = read.origin.source_stream
             if stream in schemas and schemas[stream] != written.get(stream):

@@ -276,6 +276,25 @@ def test_the_end_removes_what_is_settled_and_the_run_keeps_its_lock(path: Path) 
     release(rejects)
 
 
+@pytest.mark.parametrize("earlier", ["accepted", "rejected"])
+def test_the_end_leaves_a_line_once_that_had_to_be_written_again_behind_an_earlier_version(
+    path: Path, earlier: str
+) -> None:
+    """What became of the version before is known only after the newer one was rejected."""
+    rejects = opened(path)
+    rejects.reject(origin(b'{"id":"a","version":1}', 1), "refunds", None, WRONG, "contract")
+    reject(rejects, "a", 3, 3)
+    before = origin(b'{"id":"a","version":2}', 2)
+    if earlier == "accepted":
+        rejects.accept(before, "refunds", "a")
+    else:
+        rejects.reject(before, "refunds", None, WRONG, "contract")
+    rejects.close()
+
+    assert versions(path) == [("a", 1), ("a", 2), ("a", 3)]
+    release(rejects)
+
+
 @pytest.mark.parametrize("change", ["replaced", "removed", "appended"])
 def test_the_end_leaves_a_file_alone_that_somebody_has_changed(path: Path, change: str) -> None:
     rejects = opened(path)
