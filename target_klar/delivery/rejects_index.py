@@ -50,7 +50,6 @@ class LastRejectsLine(msgspec.Struct, gc=False):
     first: int
     """When this run has read the record of the first line about the key."""
     start: int
-    length: int
 
     @property
     def rejected(self) -> bool:
@@ -89,35 +88,56 @@ class RejectsIndex:
 
     def last(self, keys: Keys) -> LastRejectsLine | None:
         """Return the last line about a record, by Klar's key, or by the tap's where Klar's is not known of both."""
-        # Else the tap's key is that of several of Klar's records.
-        by_source = self._by_source if keys.klar is None else self._without_klar
-        lines = self._by_klar.get(keys.klar), by_source.get(keys.source)
-        return max(filter(None, lines), key=lambda line: line.start, default=None)
+        return max(self._about(keys), key=lambda line: line.start, default=None)
 
-    def add(self, keys: Keys, origin: Origin, source: str, start: int, length: int) -> None:
-        """Note a line of so many bytes that begins at `start`, behind all others."""
+    def newer(self, keys: Keys, number: int) -> list[LastRejectsLine]:
+        """Return the last lines about a record, by either key, that were read later than it."""
+        return [line for line in self._about(keys) if line.number > number]
+
+    def has_older(self, keys: Keys, number: int) -> bool:
+        """Whether there may be a line about a record that was read earlier than it."""
+        return any(line.first < number for line in self._about(keys))
+
+    def add(self, keys: Keys, origin: Origin, source: str, start: int) -> None:
+        """Note a line that begins at `start`, behind all others."""
         if keys == Keys():
             self._has_keyless = True
             return
         before = self.last(keys)
         self._keys += before is None
         first = before.first if before is not None else origin.number if self.complete else 0
-        line = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, first, start, length)
-        self._set(keys, line)
+        line = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, first, start)
+        for key, lines in self._of(keys):
+            lines[key] = line
 
-    def move(self, line: LastRejectsLine, keys: Keys, number: int, start: int) -> None:
-        """Note that a line was written again, at `start`, behind that of record `number`, which has these keys."""
-        line.start = start
-        line.first = min(line.first, number)
-        self._set(keys, line)
+    def insert(self, keys: Keys, origin: Origin, source: str, start: int, end: int, before: int) -> None:
+        """Note a line from `start` to `end`, and that behind it all was written again that began `before` or later."""
+        every = {id(line): line for lines in (self._by_klar, self._by_source) for line in lines.values()}
+        for line in every.values():
+            if line.start >= before:
+                line.start += end - before
+        number = origin.number
+        first = min(number, *(line.first for line in self._about(keys)))
+        new = LastRejectsLine(keys.klar, source, record_digest(origin.record), number, first, start)
+        for key, lines in self._of(keys):
+            last = lines.get(key, new)
+            last.first = min(last.first, first)
+            lines[key] = max(last, new, key=lambda line: line.start)
 
-    def _set(self, keys: Keys, line: LastRejectsLine) -> None:
+    def _about(self, keys: Keys) -> list[LastRejectsLine]:
+        # Where Klar's key is known of both, the tap's may be that of several of Klar's records.
+        by_source = self._by_source if keys.klar is None else self._without_klar
+        lines = self._by_klar.get(keys.klar), by_source.get(keys.source)
+        return [line for line in lines if line is not None]
+
+    def _of(self, keys: Keys) -> Iterator[tuple[bytes, dict[bytes | None, LastRejectsLine]]]:
+        """Yield each key of a line with where it belongs by that key."""
         if keys.klar is not None:
-            self._by_klar[keys.klar] = line
+            yield keys.klar, self._by_klar
         if keys.source is not None:
-            self._by_source[keys.source] = line
+            yield keys.source, self._by_source
             if keys.klar is None:
-                self._without_klar[keys.source] = line
+                yield keys.source, self._without_klar
 
 
 def read_index(file: RejectsFile) -> RejectsIndex:
@@ -199,7 +219,7 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
     for start, line in _lines_until_deadline(file):
         read = properties.read(line)
         if isinstance(read, RecordLine):
-            index.add(read.keys, read.origin, read.source, start, len(line))
+            index.add(read.keys, read.origin, read.source, start)
             unneeded.note(read, start)
         if index.full:
             raise FileNotReadError

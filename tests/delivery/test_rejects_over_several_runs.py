@@ -10,6 +10,7 @@ from forked import run
 from klar_objects import REFUND_TIME
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
 from program import start
+from rejects_file import records
 
 from target_klar.sandbox import Sandbox
 
@@ -322,6 +323,21 @@ def test_the_record_that_klar_took_before_a_newer_one_was_rejected_stands_before
         rejects.rename(again)
         ended = run(klar, b"", "--input", str(again), rejects_path=str(rejects), stream_maps=COMMA)
         assert (ended.code, klar.transaction_costs["A"]["transactionCosts"]) == (0, 2)
+
+
+NAMELESS = record("refunds", order=7, createdAt=REFUND_TIME, lineItems=[])
+
+
+@pytest.mark.parametrize(
+    "behind", [[NAMELESS, refund_record("B", "many", order=7)], [refund_record("A", "few", order=7), NAMELESS]]
+)
+def test_all_that_may_be_of_one_record_stands_in_the_order_of_reading_whenever_klar_answers(
+    rejects: Path, behind: list[Any]
+) -> None:
+    lines = [refund_record("A", "many", order=7), refund_record("A", 2, order=7), *behind]
+    with Sandbox(latency=0.5) as klar:
+        load(klar, rejects, OF_AN_ORDER, *lines)
+    assert [each["record"] for each in records(rejects)] == [each["record"] for each in lines]
 
 
 def test_a_dry_run_writes_a_file_of_its_own_anew_each_time(klar: Sandbox, rejects: Path) -> None:
