@@ -116,13 +116,9 @@ class RejectsIndex:
         for line in every.values():
             if line.start >= before:
                 line.start += end - before
-        number = origin.number
-        first = min(number, *(line.first for line in self._about(keys)))
-        new = LastRejectsLine(keys.klar, source, record_digest(origin.record), number, first, start)
+        new = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, origin.number, start)
         for key, lines in self._of(keys):
-            last = lines.get(key, new)
-            last.first = min(last.first, first)
-            lines[key] = max(last, new, key=lambda line: line.start)
+            lines[key] = max(lines.get(key, new), new, key=lambda line: line.start)
 
     def _about(self, keys: Keys) -> list[LastRejectsLine]:
         # Where Klar's key is known of both, the tap's may be that of several of Klar's records.
