@@ -170,8 +170,8 @@ class RejectsFile:
 
     def _open(self, reading: os.stat_result | None, *, anew: bool) -> bool:
         """Open what is at the path now, and tell whether it still is there, locked."""
-        # Without waiting for the other end of a FIFO.
-        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+        # For reading too, so that it does not wait for the other end of a FIFO.
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         opened = os.fstat(self._file)
         if not stat.S_ISREG(opened.st_mode):
             raise self._unusable("not a regular file")
