@@ -160,8 +160,8 @@ class RejectsFile:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the file at the path is the one that this run has locked, and ends with what it wrote last."""
-        return self.locked and not self._failure and not self._is_changed()
+        """Whether the file at the path is the one that this run has open, and ends with what it wrote last."""
+        return not self._failure and not self._is_changed()
 
     @property
     def _beside(self) -> Path:

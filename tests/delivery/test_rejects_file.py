@@ -527,6 +527,9 @@ def test_a_file_of_more_than_a_gigabyte_is_not_read(path: Path, caplog: Any) -> 
     with path.open("rb") as file:
         file.seek(before)
         assert json.loads(file.read().splitlines()[-1])["record"] == {"id": "b", "version": 1}
+    rejects.accept(origin(b'{"id":"b","version":2}', 2), "refunds", "b")
+    rejects.close()
+    assert caplog.text.count("too large to be read") == 1
     release(rejects)
 
 

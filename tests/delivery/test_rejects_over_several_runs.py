@@ -344,6 +344,18 @@ def test_all_that_may_be_of_one_record_stands_in_the_order_of_reading_whenever_k
     assert [each["record"] for each in records(rejects)] == [each["record"] for each in lines]
 
 
+def test_a_rejected_record_that_came_back_after_another_version_is_not_settled_by_that_one(
+    klar: Sandbox, rejects: Path
+) -> None:
+    """Klar's answer to the other version comes when the rejected one has been read again."""
+    load(klar, rejects, cost_record("A", "1,10"))
+    with Sandbox(latency=0.5) as slow:
+        load(slow, rejects, cost_record("A", "2"), cost_record("A", "1,10"))
+        assert words(rejects) == [("contract", "1,10")]
+        send_again(slow, rejects, stream_maps=COMMA)
+        assert str(slow.transaction_costs["A"]["transactionCosts"]) == "1.10"
+
+
 def test_a_dry_run_writes_a_file_of_its_own_anew_each_time(klar: Sandbox, rejects: Path) -> None:
     load(klar, rejects, refund_record("A", "many"))
     before = rejects.read_bytes()
