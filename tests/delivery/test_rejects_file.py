@@ -342,19 +342,18 @@ print(Path({str(path)!r}).stat().st_size - size)
 def test_where_nothing_can_be_locked_another_run_may_append_too(path: Path) -> None:
     then = f"""
 reject("a", 1)
-with Path({str(path)!r}).open("a") as file:
-    file.write("# another run's line\\n")
+def other():
+    with Path({str(path)!r}).open("a") as file:
+        file.write("# another run's line\\n")
+other()
 attempt(lambda: reject("b", 2))
+other()
 attempt(rejects.sync)
 """
     done = traced(path, "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK", then=then)
     assert (done.returncode, done.stdout) == (0, "")
-    text = path.read_text()
-    assert [text.count(each) for each in ('"record":{"id":"a"', "# another run's line\n{", '"record":{"id":"b"')] == [
-        1,
-        1,
-        1,
-    ]
+    lines = [line for line in path.read_text().splitlines() if '"SCHEMA"' not in line]
+    assert [line[:1] for line in lines] == ["{", "#", "{", "#"]
 
 
 # --- What the start and the end remove ---
