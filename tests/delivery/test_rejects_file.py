@@ -440,6 +440,15 @@ def test_the_end_leaves_a_line_once_that_had_to_be_written_again_behind_an_earli
     release(rejects)
 
 
+def test_an_accepted_record_that_was_read_before_every_line_about_it_is_not_written(path: Path) -> None:
+    rejects = opened(path)
+    reject(rejects, "a", 2, 2)
+    before = path.read_bytes()
+    rejects.accept(origin(b'{"id":"a","version":1}', 1), "refunds", "a")
+    assert path.read_bytes() == before
+    release(rejects)
+
+
 @pytest.mark.parametrize("change", ["replaced", "removed", "appended"])
 def test_the_end_leaves_a_file_alone_that_somebody_has_changed(path: Path, change: str) -> None:
     rejects = opened(path)
