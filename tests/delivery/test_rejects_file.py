@@ -555,6 +555,12 @@ def test_a_file_of_more_than_a_gigabyte_is_not_read(path: Path, caplog: Any) -> 
         file.seek(before)
         assert json.loads(file.read().splitlines()[-1])["record"] == {"id": "b", "version": 1}
     rejects.accept(origin(b'{"id":"b","version":2}', 2), "refunds", "b")
+    reject(rejects, "c", 2, 4)
+    rejects.accept(origin(b'{"id":"c","version":1}', 3), "refunds", "c")  # of which an older one may be there
+    with path.open("rb") as file:
+        file.seek(before)
+        texts = [line for line in file.read().splitlines() if b'"id":"c"' in line.replace(b" ", b"")]
+    assert [json.loads(text)["record"]["version"] for text in texts] == [2, 1, 2]
     rejects.close()
     assert caplog.text.count("too large to be read") == 1
     release(rejects)
