@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from generator.evidence import is_shown
 from generator.klar import Post, Reading, RecordingKlar, Stored
 from generator.oracle import Ended, Oracle
 from generator.plan import Feed, Plan, Record, Source, Step
+from generator.report import misreported
 from generator.search import search, summary
 from generator.tally import combined
 from thoroughness import THOROUGH, size
@@ -38,6 +40,13 @@ NAMED = {
     "dry run",
     "bad record in a BATCH",
     "STATEs that grow",
+    "the tap's key: coarser",
+    "the tap's key: finer",
+    "the tap's key: unrelated",
+    "the tap's key: none",
+    "refused record, then a good one of another key that shares the tap's",
+    "renamed, converted, refused by the contract, Klar's key unknown",
+    "deleted by the tap's key alone",
 }
 """What has to have come together in a thorough search."""
 
@@ -108,7 +117,11 @@ def test_a_load_of_another_stream_is_no_evidence() -> None:
     assert not is_shown(posts[0], posts, [reading(0.9), reading(1.5)], 0, 2)
 
 
-SOURCES = [Source("refunds", None, "refunds"), Source("order_refunds", "refunds", "refunds", own_form=True)]
+SOURCES = [
+    Source("refunds", None, "refunds"),
+    Source("order_refunds", "refunds", "refunds", own_form=True),
+    Source("grouped", "refunds", "refunds", own_form=True, tap_key="coarser"),
+]
 
 
 def judge(tmp_path: Path, *records: Record, stored: tuple[int, ...] = ()) -> tuple[Oracle, Feed]:
@@ -126,15 +139,20 @@ def covered(oracle: Oracle, feed: Feed, version: int) -> str | None:
 
 def reject(oracle: Oracle, stream: str, record: Record, **more: Any) -> None:
     row = tap.row(oracle.plan, record)
-    lines = [{"type": "SCHEMA", "stream": stream, "schema": {}}, {"type": "RECORD", "stream": stream, "record": row}]
+    klar = {"stream": "refunds"} | ({} if record.flaw == "key" else {"key": str(record.key)})
+    lines = [
+        {"type": "SCHEMA", "stream": stream, "schema": {}},
+        {"type": "RECORD", "stream": stream, "record": row, "klar": klar},
+    ]
     with oracle.path.open("a") as file:
         file.writelines(json.dumps(line | more) + "\n" for line in lines)
 
 
-def ended(oracle: Oracle, feed: Feed, code: int = 0, err: str = "", **more: Any) -> list[str]:
+def ended(oracle: Oracle, feed: Feed, code: int = 0, err: str = "", *, rejected: int = 0, **more: Any) -> list[str]:
     step = Step("load", upto=len(feed.records), calm=True, **more)
     last = feed.records[-1].version
-    run = Ended(step, 0, code, err, [""] * (code == 1), [last], 0)
+    summary = f"| INFO | target-klar | refunds: {last} read, {last - rejected} stored, {rejected} rejected"
+    run = Ended(step, 0, code, f"{err}\n{summary}", [""] * (code == 1), [last], 0)
     oracle.ended(run, feed.records, last, [last], 1)
     return oracle.breaches
 
@@ -197,3 +215,73 @@ def test_a_good_record_in_the_rejects_file_and_a_bad_one_twice_are_breaches(tmp_
     breaches = ended(oracle, feed)
     assert any("version 1 was set aside, and nothing is wrong with it" in breach for breach in breaches)
     assert any("version 2 stands twice" in breach for breach in breaches)
+
+
+def test_records_that_share_the_taps_key_alone_are_two_and_each_has_to_be_somewhere(tmp_path: Path) -> None:
+    bad, good = Record(1, 2, key=3, flaw="contract"), Record(2, 2, key=4)
+    oracle, feed = judge(tmp_path, bad, good, stored=(2,))
+    assert tap.own_key(oracle.plan, bad) == tap.own_key(oracle.plan, good)
+    assert "nobody holds {1:" in str(covered(oracle, feed, 2))
+
+    reject(oracle, "grouped", bad, errors=["x"])
+    assert covered(oracle, feed, 2) is None
+
+
+def test_a_deletion_by_the_taps_key_is_the_end_of_bad_records_that_share_it_and_of_no_other(tmp_path: Path) -> None:
+    bad, deletion = Record(1, 2, key=3, flaw="contract"), Record(2, 2, key=4, deleted=True, bare=True)
+    assert tap.row(judge(tmp_path, deletion)[0].plan, deletion).keys() == {"parent", "_sdc_deleted_at"}
+    assert covered(*judge(tmp_path, bad, deletion), 2) is None
+
+    assert "nobody holds {1:" in str(covered(*judge(tmp_path, Record(1, 2, key=3), deletion), 2))
+    assert "nobody holds {1:" in str(covered(*judge(tmp_path, Record(1, 2, key=7, flaw="contract"), deletion), 2))
+    earlier, later = replace(deletion, version=1), replace(bad, version=2)
+    assert "nobody holds {2:" in str(covered(*judge(tmp_path, earlier, later), 2))
+
+
+@pytest.mark.parametrize(("source", "is_known"), [(1, False), (2, True)])
+def test_an_older_record_may_replace_a_newer_one_only_where_nobody_could_tell_that_they_are_one(
+    tmp_path: Path, source: int, *, is_known: bool
+) -> None:
+    """Without Klar's key and the tap's nobody can; the tap's key, where both have it, says that they may be."""
+    hidden, newer = Record(1, source, key=3, flaw="key"), Record(2, source, key=3)
+
+    breaches = ended(*judge(tmp_path, hidden, newer, stored=(2, 1)), fixed=True)
+    assert any("older than it was" in breach for breach in breaches) is is_known
+    assert "nobody holds {2:" in str(covered(*judge(tmp_path, hidden, newer, stored=(1,)), 2))
+
+
+def test_a_line_comes_twice_unless_there_is_one_between_them_that_may_be_of_the_same_record(tmp_path: Path) -> None:
+    bad, hidden = Record(1, 2, key=3, flaw="contract"), Record(2, 2, key=4, flaw="key")
+    unnamed = Record(4, 1, key=5, flaw="key")
+    oracle, _ = judge(tmp_path, bad, hidden, unnamed)
+    for record in (bad, hidden, bad, unnamed, unnamed):
+        reject(oracle, SOURCES[record.source].name, record, errors=["x"])
+
+    assert oracle.rejects.faults() == []
+    reject(oracle, "grouped", bad, errors=["x"])
+    assert oracle.rejects.faults() == ["version 1 stands twice in the rejects file"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said", "breach"),
+    [
+        ("2 read, 1 stored, 1 rejected", "Records rejected: 1, see", ""),
+        ("2 read, 1 stored, 0 rejected", "", "do not add up"),
+        ("3 read, 2 stored, 1 rejected", "Records rejected: 1, see", "the counts of refunds are"),
+        ("2 read, 2 stored, 0 rejected", "", "1 to 1 are bad"),
+        ("2 read, 1 stored, 1 rejected", "Records rejected: 2, see", "1 rejected by the summary"),
+        ("2 read, 1 stored, 1 rejected", "Records rejected: 1, none in", "and the file has one"),
+    ],
+)
+def test_counts_and_words_that_are_not_so_are_breaches(counts: str, said: str, breach: str, tmp_path: Path) -> None:
+    good, bad = Record(1, 1, key=5), Record(2, 1, key=6, flaw="contract")
+    oracle, feed = judge(tmp_path, good, bad, stored=(1,))
+    reject(oracle, "order_refunds", bad, errors=["x"])
+    named = "| WARNING | target-klar | target-klar rejected refunds 1006: it is bad."
+    err = f"{named}\n| INFO | target-klar.refunds | refunds: {counts}, 1 request\n| WARNING | target-klar | {said}"
+
+    faults = misreported(oracle.plan, err, Step("load"), 0, feed.records, oracle.rejects)
+    assert [fault for fault in faults if breach and breach in fault] or faults == []
+    assert bool(faults) is bool(breach)
+    unnamed = misreported(oracle.plan, err.replace(named, ""), Step("load"), 0, feed.records, oracle.rejects)
+    assert any("it names 0" in fault for fault in unnamed) is (", 1 rejected" in counts)

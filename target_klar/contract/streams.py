@@ -96,11 +96,14 @@ class Contract:
         return _joined([(name, str(value)) for name in names if (value := getattr(read, name)) is not UNSET])
 
     def key_in(self, record: Mapping[str, Any]) -> str | None:
-        """Return what `key_of` would return for a conformed record that may lack other fields; None without its key."""
+        """Return what `key_of` would return for a conformed record that may lack other fields; None without its key.
+
+        Where several fields are the key, the first alone is not: the mapping may lack the other one.
+        """
         if not isinstance(record.get(self.key), str) or not record[self.key]:
             return None
         names = [name for name in (self.key, *self.also_key) if name in record]
-        if not all(isinstance(record[name], str) for name in names):
+        if not all(isinstance(record[name], str) for name in names) or (self.also_key and len(names) == 1):
             return None
         return _joined([(name, record[name]) for name in names]) if self.also_key else str(record[self.key])
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from target_klar.delivery.rejects_index import LastRejectsLine
     from target_klar.records.formatting import Problem
 
 _logger = logging.getLogger("target-klar")
@@ -74,6 +73,8 @@ class Rejects:
         self._written_schemas: dict[str, bytes] = {}
         self._key_properties = KeyProperties()
         self._index = RejectsIndex()
+        self._awaited: set[bytes | None] = set()
+        """Klar's keys of records that `accept` is to be told of."""
         self._has_unneeded = False
         """Whether this run has written that a record is settled, or a record again."""
         self._file: RejectsFile | None = None
@@ -114,11 +115,14 @@ class Rejects:
         return self._file is not None and (self._index.has_rejected or not self._index.complete)
 
     def may_have(self, origin: Origin, stream: str, key: str) -> bool:
-        """Whether the file may have a version of a record, so that `accept` is to be told of it."""
-        if not self.may_have_keys:
-            return False
+        """Whether the file may have a version of a record when `accept` is told of it, which it then is to be."""
+        if not self.may_have_keys or not self._index.complete:
+            return self.may_have_keys
         keys = self._key_properties.keys(origin, stream, key)
-        return not self._index.complete or self._index.last(keys) is not None
+        if keys.klar not in self._awaited and self._index.last(keys) is None:
+            return False
+        self._awaited.add(keys.klar)
+        return True
 
     def schema(self, source_stream: str, line: bytes) -> None:
         """Keep the line of the tap's SCHEMA message, to be written before its stream's first record."""
@@ -213,13 +217,13 @@ class Rejects:
             last.number = max(last.number, origin.number)
             if last.rejected:
                 return f"It is in {self.path} already."
-        elif last is not None and origin.number < last.number:
-            if keys.klar == last.klar or (last.source == DELETED and last.klar is None):
-                return f"{self.path} has a newer version of it."
-            # Whether the two are one record only the tap's key says: it is kept, before the newer one.
-            self._insert(origin, keys, rejects_line(origin, stream, key, problems, source), last)
-            return f"Written to {self.path}."
-        self._append(origin, keys, rejects_line(origin, stream, key, problems, source), source)
+        elif any(
+            keys.klar == newer.klar or (newer.source == DELETED and newer.klar is None)
+            for newer in self._index.newer(keys, origin.number)
+        ):
+            return f"{self.path} has a newer version of it."
+        # Where only the tap's key says that another one may be newer, it is kept, before that one.
+        self._write_in_order(origin, keys, rejects_line(origin, stream, key, problems, source), source)
         return f"Written to {self.path}."
 
     def _write_settled(self, origin: Origin, stream: str, key: str | None, source: str) -> None:
@@ -229,28 +233,29 @@ class Rejects:
         last = self._index.last(keys)
         if last is None:
             if keys != Keys() and not self._index.complete:
-                self._append(origin, Keys(), rejects_line(origin, stream, key, None, source), source)
+                self._write_in_order(origin, Keys(), rejects_line(origin, stream, key, None, source), source)
         elif last.digest == record_digest(origin.record):
             last.number = max(last.number, origin.number)
-        elif origin.number > last.number:
-            self._append(origin, keys, rejects_line(origin, stream, key, None, source), source)
+        elif not self._index.newer(keys, origin.number) or (
+            source == ACCEPTED and self._index.has_older(keys, origin.number)
+        ):
+            self._write_in_order(origin, keys, rejects_line(origin, stream, key, None, source), source)
             self._has_unneeded = True
-        elif source == ACCEPTED and last.first < origin.number:
-            self._insert(origin, keys, rejects_line(origin, stream, key, None, source), last)
 
-    def _append(self, origin: Origin, keys: Keys, line: bytes, source: str) -> None:
-        """Write a line behind all others."""
-        start = self._write(origin.source_stream, line)
-        self._index.add(keys, origin, source, start, len(line))
+    def _write_in_order(self, origin: Origin, keys: Keys, line: bytes, source: str) -> None:
+        """Write the line of a record, and behind it again what may be newer and all that follows that.
 
-    def _insert(self, origin: Origin, keys: Keys, line: bytes, last: LastRejectsLine) -> None:
-        """Write the line of a record that was read before that of the `last` line, and then that one again.
-
-        Without it the file would put an older version over this one, should Klar reject the last one again.
+        Without it the file would put an older version over this one, should Klar reject the newer one again.
         """
         assert self._file is not None
-        start = self._write(origin.source_stream, line + self._file.read(last.start, last.length))
-        self._index.move(last, keys, origin.number, start + len(line))
+        newer = self._index.newer(keys, origin.number)
+        if not newer:
+            self._index.add(keys, origin, source, self._write(origin.source_stream, line))
+            return
+        before = min(each.start for each in newer)
+        start = self._write(origin.source_stream, line + self._file.read(before))
+        self._index.insert(keys, origin, source, start, start + len(line), before)
+        self._written_schemas.clear()  # the last one of a stream may be an older one, written again
         self._has_unneeded = True
 
     def _write(self, source_stream: str, lines: bytes) -> int:

@@ -84,9 +84,9 @@ class RejectsFile:
                 yield start, line
                 start += len(line)
 
-    def read(self, start: int, length: int) -> bytes:
-        """Return a part of it."""
-        return os.pread(self._file, length, start)
+    def read(self, start: int) -> bytes:
+        """Return all of it from a place on."""
+        return os.pread(self._file, self._size - start, start)
 
     def append(self, lines: bytes) -> int:
         """Write whole lines behind its last one, all or none of them, and return the place where they begin.
@@ -160,8 +160,8 @@ class RejectsFile:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the file at the path is the one that this run has locked, and ends with what it wrote last."""
-        return self.locked and not self._failure and not self._is_changed()
+        """Whether the file at the path is the one that this run has open, and ends with what it wrote last."""
+        return not self._failure and not self._is_changed()
 
     @property
     def _beside(self) -> Path:
@@ -170,8 +170,8 @@ class RejectsFile:
 
     def _open(self, reading: os.stat_result | None, *, anew: bool) -> bool:
         """Open what is at the path now, and tell whether it still is there, locked."""
-        # Without waiting for the other end of a FIFO.
-        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+        # For reading too, so that it does not wait for the other end of a FIFO.
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         opened = os.fstat(self._file)
         if not stat.S_ISREG(opened.st_mode):
             raise self._unusable("not a regular file")

@@ -50,7 +50,6 @@ class LastRejectsLine(msgspec.Struct, gc=False):
     first: int
     """When this run has read the record of the first line about the key."""
     start: int
-    length: int
 
     @property
     def rejected(self) -> bool:
@@ -66,6 +65,8 @@ class RejectsIndex:
         """Whether it knows every key of the file. If not, any key may be there."""
         self._by_klar: dict[bytes | None, LastRejectsLine] = {}
         self._by_source: dict[bytes | None, LastRejectsLine] = {}
+        self._without_klar: dict[bytes | None, LastRejectsLine] = {}
+        """By the tap's key as well, the last line that is without Klar's: any record of the tap's key may be newer."""
         self._keys = 0
         self._has_keyless = False
 
@@ -82,38 +83,57 @@ class RejectsIndex:
     def has_rejected(self) -> bool:
         """Whether a record is rejected and nothing newer known of it."""
         return self._has_keyless or any(
-            line.rejected for lines in (self._by_klar, self._by_source) for line in lines.values()
+            line.rejected for lines in (self._by_klar, self._without_klar) for line in lines.values()
         )
 
     def last(self, keys: Keys) -> LastRejectsLine | None:
         """Return the last line about a record, by Klar's key, or by the tap's where Klar's is not known of both."""
-        klar, source = self._by_klar.get(keys.klar), self._by_source.get(keys.source)
-        if source is not None and None not in (source.klar, keys.klar) and source.klar != keys.klar:
-            source = None  # the tap's key is that of several of Klar's records
-        return max(filter(None, (klar, source)), key=lambda line: line.start, default=None)
+        return max(self._about(keys), key=lambda line: line.start, default=None)
 
-    def add(self, keys: Keys, origin: Origin, source: str, start: int, length: int) -> None:
-        """Note a line of so many bytes that begins at `start`, behind all others."""
+    def newer(self, keys: Keys, number: int) -> list[LastRejectsLine]:
+        """Return the last lines about a record, by either key, that were read later than it."""
+        return [line for line in self._about(keys) if line.number > number]
+
+    def has_older(self, keys: Keys, number: int) -> bool:
+        """Whether there may be a line about a record that was read earlier than it."""
+        return any(line.first < number for line in self._about(keys))
+
+    def add(self, keys: Keys, origin: Origin, source: str, start: int) -> None:
+        """Note a line that begins at `start`, behind all others."""
         if keys == Keys():
             self._has_keyless = True
             return
         before = self.last(keys)
         self._keys += before is None
         first = before.first if before is not None else origin.number if self.complete else 0
-        line = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, first, start, length)
-        self._set(keys, line)
+        line = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, first, start)
+        for key, lines in self._of(keys):
+            lines[key] = line
 
-    def move(self, line: LastRejectsLine, keys: Keys, number: int, start: int) -> None:
-        """Note that a line was written again, at `start`, behind that of record `number`, which has these keys."""
-        line.start = start
-        line.first = min(line.first, number)
-        self._set(keys, line)
+    def insert(self, keys: Keys, origin: Origin, source: str, start: int, end: int, before: int) -> None:
+        """Note a line from `start` to `end`, and that behind it all was written again that began `before` or later."""
+        every = {id(line): line for lines in (self._by_klar, self._by_source) for line in lines.values()}
+        for line in every.values():
+            if line.start >= before:
+                line.start += end - before
+        new = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, origin.number, start)
+        for key, lines in self._of(keys):
+            lines[key] = max(lines.get(key, new), new, key=lambda line: line.start)
 
-    def _set(self, keys: Keys, line: LastRejectsLine) -> None:
+    def _about(self, keys: Keys) -> list[LastRejectsLine]:
+        # Where Klar's key is known of both, the tap's may be that of several of Klar's records.
+        by_source = self._by_source if keys.klar is None else self._without_klar
+        lines = self._by_klar.get(keys.klar), by_source.get(keys.source)
+        return [line for line in lines if line is not None]
+
+    def _of(self, keys: Keys) -> Iterator[tuple[bytes, dict[bytes | None, LastRejectsLine]]]:
+        """Yield each key of a line with where it belongs by that key."""
         if keys.klar is not None:
-            self._by_klar[keys.klar] = line
+            yield keys.klar, self._by_klar
         if keys.source is not None:
-            self._by_source[keys.source] = line
+            yield keys.source, self._by_source
+            if keys.klar is None:
+                yield keys.source, self._without_klar
 
 
 def read_index(file: RejectsFile) -> RejectsIndex:
@@ -150,6 +170,9 @@ class _Unneeded:
         self._by_source: dict[bytes, int] = {}
         """Of lines without Klar's key: they are about every record of the tap's key."""
         self._unknown: set[bytes] = set()
+        """The tap's keys of rejected records without Klar's."""
+        self._newer: set[bytes] = set()
+        """Klar's keys of what may be newer versions of them."""
         self._same: dict[tuple[str, Keys, bytes], int] = {}
         """Where each record stands last."""
         self._has_same = False
@@ -163,12 +186,16 @@ class _Unneeded:
             self._has_same |= self._same.get(_identity(line), start) != start
             self._same[_identity(line)] = start
         klar, source = line.keys
-        if line.source in (ACCEPTED, DELETED):
-            if klar is None and source is not None:
-                self._by_source[source] = start
-            elif klar is not None and source not in self._unknown:
+        settles = line.source in (ACCEPTED, DELETED)
+        if klar is not None:
+            if source in self._unknown:
+                self._newer.add(klar)
+            if settles and klar not in self._newer:
                 self._by_klar[klar] = start
-        elif klar is None and source is not None:
+        elif source is not None and settles:
+            self._by_source[source] = start
+            self._unknown.discard(source)
+        elif source is not None:
             self._unknown.add(source)
 
     def has(self, line: RecordLine, start: int) -> bool:
@@ -188,7 +215,7 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
     for start, line in _lines_until_deadline(file):
         read = properties.read(line)
         if isinstance(read, RecordLine):
-            index.add(read.keys, read.origin, read.source, start, len(line))
+            index.add(read.keys, read.origin, read.source, start)
             unneeded.note(read, start)
         if index.full:
             raise FileNotReadError

@@ -188,6 +188,14 @@ def test_wherever_a_crash_cuts_the_file_off_whole_lines_remain_and_every_one_tha
         assert path.read_bytes() == b"".join(line + b"\n" for line in whole)
 
 
+def test_a_line_of_any_length_that_a_crash_cut_off_goes_and_the_one_before_it_stays(path: Path) -> None:
+    begun = SCHEMA + b"\n" + rejected_line("a" * 150_000, 1)
+    for length in (150_000, 65_536, 65_535, 70_000):
+        path.write_bytes(begun + rejected_line("b" * 150_000, 2)[:length])
+        release(opened(path))
+        assert path.read_bytes() == begun, length
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_while_it_removes_what_is_settled_leaves_the_old_file_or_the_new_one(path: Path) -> None:
     before = SCHEMA + b"\n" + b"".join([bad("a", 1), bad("b", 2), good("a", 3), bad("c", 4), good("c", 5), bad("a", 6)])
@@ -221,6 +229,133 @@ def test_a_write_that_fails_is_cut_back_to_the_last_whole_line_and_the_next_one_
     release(rejects)
 
 
+def traced(path: Path, *options: str, then: str = "") -> subprocess.CompletedProcess[str]:
+    """Open a rejects file in a process of its own under strace, and do more with it there."""
+    script = f"""
+from rejects_file import *
+from target_klar.records.formatting import Problem
+def attempt(call):
+    try:
+        call()
+    except Exception as error:
+        print(type(error).__name__, error)
+def reject(key, number):
+    record = b'{{"id":"%b","version":%d}}' % (key.encode(), number)
+    rejects.reject(origin(record, number), "refunds", key, [Problem("id", "is wrong")], "klar")
+rejects = opened(Path({str(path)!r}))
+{then}
+"""
+    return subprocess.run(
+        ["strace", "-f", *options, sys.executable, "-c", f"from pathlib import Path{script}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows calls, and makes them fail")
+
+
+@needs_strace
+def test_names_and_lines_are_on_disk_before_the_run_begins(path: Path) -> None:
+    """The new file before it has the old one's name, and the folder after each new name."""
+    path.write_bytes(SCHEMA + b"\n" + bad("a", 1) + good("a", 2) + bad("b", 1) + b'{"type":"REC')
+    trace = path.with_name("trace")
+    done = traced(path, "-y", "-e", "trace=fsync,rename", "-o", str(trace))
+
+    assert done.returncode == 0, done.stderr
+    folder, old, new = path.parent, path, path.with_name(f".{path.name}.target-klar")
+    calls = [line.split(" ", 1)[1].strip() for line in trace.read_text().splitlines() if "(" in line]
+    names = {f"<{folder}>": "folder", f"<{old}>": "file", f"<{new}>": "new", "rename(": "rename"}
+    found = [next(name for text, name in names.items() if text in call) for call in calls]
+    assert found == ["folder", "file", "new", "rename", "folder"]
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        ("fsync", "EINVAL", ""),
+        ("fsync", "EOPNOTSUPP", ""),
+        ("fsync", "EIO", "cannot be written (Input/output error)"),
+        ("openat", "EACCES", ""),
+    ],
+)
+def test_a_folder_that_cannot_be_synced_stops_the_run_only_where_the_disk_fails(
+    path: Path, call: str, error: str, said: str
+) -> None:
+    only = ["-P", str(path.parent), "-o", "/dev/null"]
+    done = traced(path, *only, "-e", f"trace={call}", "-e", f"inject={call}:error={error}")
+    assert (said in done.stderr) if said else (done.returncode, done.stderr) == (0, "")
+    assert bool(said) is bool(done.returncode)
+
+
+@needs_strace
+@pytest.mark.parametrize("error", ["EAGAIN", "EACCES"])
+def test_a_lock_that_another_machine_has_stops_the_run(path: Path, error: str) -> None:
+    done = traced(path, "-o", "/dev/null", "-e", "trace=flock", "-e", f"inject=flock:error={error}")
+    assert "in use by another run" in done.stderr
+
+
+@needs_strace
+def test_lines_that_a_disk_lost_are_never_said_to_be_on_it(path: Path) -> None:
+    """A second fsync would succeed without them, and a copy of the file would lack them."""
+    then = """
+reject("a", 1)
+rejects.accept(origin(b'{"id":"a","version":2}', 2), "refunds", "a")
+attempt(rejects.sync)
+attempt(rejects.sync)
+attempt(lambda: reject("b", 3))
+rejects.close()
+"""
+    done = traced(path, "-P", str(path), "-o", "/dev/null", "-e", "inject=fsync:error=EIO:when=1", then=then)
+    first, second, third = done.stdout.splitlines()
+    assert first == second
+    assert first.startswith(f"StopNowError The rejects file {path} cannot be written (Input/output error).")
+    assert third.startswith("DeliverEarlierError")
+    assert versions(path) == [("a", 1), ("a", 2)]
+
+
+@needs_strace
+def test_a_write_that_fails_where_nothing_can_be_locked_is_the_last_one(path: Path) -> None:
+    """What is behind the last whole line may be another run's: nothing is cut off."""
+    then = f"""
+import resource
+reject("a", 1)
+size = Path({str(path)!r}).stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, resource.RLIM_INFINITY))
+attempt(lambda: reject("b", 2))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+attempt(lambda: reject("c", 3))
+attempt(rejects.sync)
+print(Path({str(path)!r}).stat().st_size - size)
+"""
+    done = traced(path, "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK", then=then)
+    *said, more = done.stdout.splitlines()
+    assert [each.split()[0] for each in said] == ["DeliverEarlierError", "DeliverEarlierError", "StopNowError"]
+    assert all("cannot be written (File too large)" in each for each in said)
+    assert more == "20"
+
+
+@needs_strace
+def test_where_nothing_can_be_locked_another_run_may_append_too(path: Path) -> None:
+    then = f"""
+reject("a", 1)
+def other():
+    with Path({str(path)!r}).open("a") as file:
+        file.write("# another run's line\\n")
+other()
+attempt(lambda: reject("b", 2))
+other()
+attempt(rejects.sync)
+"""
+    done = traced(path, "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK", then=then)
+    assert (done.returncode, done.stdout) == (0, "")
+    lines = [line for line in path.read_text().splitlines() if '"SCHEMA"' not in line]
+    assert [line[:1] for line in lines] == ["{", "#", "{", "#"]
+
+
 # --- What the start and the end remove ---
 
 
@@ -237,6 +372,7 @@ def test_the_start_removes_what_is_settled_and_keeps_all_else_byte_for_byte(path
         (good("c", 3, "deleted"), ""),
         (schema, ""),
         (b"\n", "kept"),
+        *((line + b"\n", "kept") for line in NOT_OURS),
         (bad("d", 1), "kept"),
         (bad("d", 2), "kept"),
         (bad("a", 3), ""),
@@ -254,12 +390,21 @@ def test_the_start_removes_what_is_settled_and_keeps_all_else_byte_for_byte(path
     assert list(path.parent.iterdir()) == [path]
 
 
+NOT_OURS = [
+    b"[1]",
+    b'{"type":"STATE","value":1}',
+    b'{"type":"RECORD","stream":"order_refunds"}',
+    b'{"type":"RECORD","stream":7,"record":{"id":"a"}}',
+    b'{"type":"ACTIVATE_VERSION","stream":"order_refunds","record":{"id":"a"}}',
+]
+
+
 def test_a_line_that_does_not_say_which_of_klars_streams_it_was_for_is_never_removed(path: Path) -> None:
     """Any record of the tap with its key may be one for another of Klar's streams."""
     nameless = bad("a", 1).replace(b',"klar":{"stream":"refunds"}', b"")
-    path.write_bytes(SCHEMA + b"\n" + nameless + good("a", 2))
+    path.write_bytes(SCHEMA + b"\n" + 2 * nameless + good("a", 2))
     release(opened(path))
-    assert path.read_bytes() == SCHEMA + b"\n" + nameless
+    assert path.read_bytes() == SCHEMA + b"\n" + 2 * nameless
 
 
 def test_the_end_removes_what_is_settled_and_the_run_keeps_its_lock(path: Path) -> None:
@@ -292,6 +437,15 @@ def test_the_end_leaves_a_line_once_that_had_to_be_written_again_behind_an_earli
     rejects.close()
 
     assert versions(path) == [("a", 1), ("a", 2), ("a", 3)]
+    release(rejects)
+
+
+def test_an_accepted_record_that_was_read_before_every_line_about_it_is_not_written(path: Path) -> None:
+    rejects = opened(path)
+    reject(rejects, "a", 2, 2)
+    before = path.read_bytes()
+    rejects.accept(origin(b'{"id":"a","version":1}', 1), "refunds", "a")
+    assert path.read_bytes() == before
     release(rejects)
 
 
@@ -337,6 +491,28 @@ def test_a_file_that_cannot_be_written_anew_keeps_its_lines_and_the_run_goes_on(
     release(rejects)
 
 
+def test_where_the_new_file_does_not_fit_on_the_disk_the_old_one_stays_alone(path: Path, caplog: Any) -> None:
+    before = SCHEMA + b"\n" + bad("a", 1) + good("a", 2) + bad("b", 1)
+    path.write_bytes(before)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, hard))
+    try:
+        release(opened(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert "cannot be replaced (File too large)" in caplog.text
+    assert (path.read_bytes(), list(path.parent.iterdir())) == (before, [path])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_file_stays_its_owners_when_root_removes_what_is_settled(path: Path) -> None:
+    path.write_bytes(SCHEMA + b"\n" + bad("a", 1) + good("a", 2))
+    os.chown(path, 12345, 54321)
+    release(opened(path))
+    assert (path.read_bytes(), path.stat().st_uid, path.stat().st_gid) == (b"", 12345, 54321)
+
+
 @pytest.mark.slow
 def test_of_a_file_with_too_many_keys_nothing_is_removed_and_every_newest_version_is_appended(
     path: Path, caplog: Any
@@ -373,6 +549,20 @@ def test_a_file_of_more_than_a_gigabyte_is_not_read(path: Path, caplog: Any) -> 
 
     assert "too large to be read" in caplog.text
     assert rejects.may_have_keys
+    before = path.stat().st_size
+    reject(rejects, "b", 1, 1)
+    with path.open("rb") as file:
+        file.seek(before)
+        assert json.loads(file.read().splitlines()[-1])["record"] == {"id": "b", "version": 1}
+    rejects.accept(origin(b'{"id":"b","version":2}', 2), "refunds", "b")
+    reject(rejects, "c", 2, 4)
+    rejects.accept(origin(b'{"id":"c","version":1}', 3), "refunds", "c")  # of which an older one may be there
+    with path.open("rb") as file:
+        file.seek(before)
+        texts = [line for line in file.read().splitlines() if b'"id":"c"' in line.replace(b" ", b"")]
+    assert [json.loads(text)["record"]["version"] for text in texts] == [2, 1, 2]
+    rejects.close()
+    assert caplog.text.count("too large to be read") == 1
     release(rejects)
 
 

@@ -10,6 +10,7 @@ from forked import run
 from klar_objects import REFUND_TIME
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
 from program import start
+from rejects_file import records
 
 from target_klar.sandbox import Sandbox
 
@@ -163,6 +164,8 @@ def test_what_a_killed_run_had_settled_the_next_one_removes_before_the_file_is_s
 
 OF_AN_ORDER = schema("refunds") | {"key_properties": ["order"]}
 """A tap that has one key for all refunds of an order."""
+NAMELESS = record("refunds", order=7, createdAt=REFUND_TIME, lineItems=[])
+AN_A = refund_record("A", 2, order=7)
 
 
 @pytest.mark.parametrize(
@@ -182,15 +185,70 @@ def test_a_rejected_record_whose_klars_key_is_not_known_stays_before_what_may_be
     klar: Sandbox, rejects: Path
 ) -> None:
     """Sent again they come in their order: two records both arrive, and of one the newer version wins."""
-    without = record("refunds", order=7, createdAt=REFUND_TIME, lineItems=[])
-    load(klar, rejects, OF_AN_ORDER, without, refund_record("2", order=7))
+    load(klar, rejects, OF_AN_ORDER, NAMELESS, refund_record("2", order=7))
     load(klar, rejects, OF_AN_ORDER)
     assert words(rejects) == [("contract", None), ("accepted", "2")]
 
     load(klar, rejects, OF_AN_ORDER, record("refunds", id="2", order=7, _sdc_deleted_at="2024-01-01T00:00:00Z"))
     assert [source for source, _ in words(rejects)] == ["contract", "accepted", "deleted"]
-    load(klar, rejects, OF_AN_ORDER, record("refunds", order=7, _sdc_deleted_at="2024-01-01T00:00:00Z"))
+    deleted = record("refunds", order=7, _sdc_deleted_at="2024-01-01T00:00:00Z")
+    load(klar, rejects, OF_AN_ORDER, deleted, refund_record("3", order=7))
     assert words(rejects) == []
+
+
+@pytest.mark.parametrize("nights", [1, 3])
+def test_every_later_record_of_a_taps_key_stays_behind_one_whose_klars_key_is_not_known(
+    klar: Sandbox, rejects: Path, nights: int
+) -> None:
+    """Any of them may be its newer version: here the one that comes last is."""
+    mended = {"refunds": {"id": "record.get('id') or record.get('number')"}}
+    rows = [
+        record("refunds", number="1", order=7, createdAt=REFUND_TIME, lineItems=[]),
+        refund_record("2", order=7),
+        refund_record("1", 5, order=7),
+    ]
+    for lines in [rows] if nights == 1 else [[row] for row in rows]:
+        load(klar, rejects, OF_AN_ORDER, *lines)
+    assert words(rejects) == [("contract", None), ("accepted", "2"), ("accepted", "1")]
+
+    send_again(klar, rejects, stream_maps=mended)
+    assert klar.refunds["1"]["lineItems"][0]["refundedQuantity"] == 5
+
+
+@pytest.mark.parametrize("first", [[], [refund_record("1", order=6)]], ids=["confirmed at once", "confirmed later"])
+def test_every_later_version_stays_behind_a_record_whose_klars_key_is_not_known_whatever_its_tap_calls_it(
+    klar: Sandbox, rejects: Path, first: list[Any]
+) -> None:
+    versions = [refund_record("2", order=7), refund_record("2", 5, order=8)]
+    load(klar, rejects, OF_AN_ORDER, *first, NAMELESS, *versions, batch_size_rows=1)
+    assert words(rejects) == [("contract", None), ("accepted", "2"), ("accepted", "2")]
+
+    send_again(klar, rejects, batch_size_rows=1)
+    assert klar.refunds["2"]["lineItems"][0]["refundedQuantity"] == 5
+
+
+def test_a_cost_of_goods_without_its_line_item_is_one_whose_klars_key_is_not_known(
+    klar: Sandbox, rejects: Path
+) -> None:
+    head = schema("cogs", orderId={}, lineItemId={}, productCogs={}) | {"key_properties": ["orderId"]}
+    load(klar, rejects, head, record("cogs", orderId="7", line="1", productCogs=3))
+    load(klar, rejects, head, record("cogs", orderId="7", lineItemId="1", productCogs=4))
+    assert [source for source, _ in words(rejects)] == ["contract", "accepted"]
+
+    send_again(klar, rejects, stream_maps={"cogs": {"lineItemId": "record.get('lineItemId') or record.get('line')"}})
+    assert [int(each["productCogs"]) for each in klar.held("cogs").values()] == [4]
+
+
+@pytest.mark.parametrize(("keys", "behind"), [(["order"], [("accepted", "2")]), ([], [])])
+def test_a_rejected_record_without_klars_key_is_said_to_be_in_the_file_whatever_is_accepted(
+    klar: Sandbox, rejects: Path, keys: list[str], behind: list[Any]
+) -> None:
+    lines = [OF_AN_ORDER | {"key_properties": keys}, NAMELESS, refund_record("2", order=7)]
+    ended = run(klar, lines, rejects_path=str(rejects), fail_on_rejects=True)
+
+    assert words(rejects) == [("contract", None), *behind]
+    assert ended.said(f"Records rejected: 1, see {rejects}"), ended.err
+    assert "send it with `--input`" in ended.errors[0]
 
 
 def test_a_record_that_one_stream_rejects_stays_when_another_stream_of_klars_takes_the_same_row(
@@ -266,6 +324,36 @@ def test_the_record_that_klar_took_before_a_newer_one_was_rejected_stands_before
         rejects.rename(again)
         ended = run(klar, b"", "--input", str(again), rejects_path=str(rejects), stream_maps=COMMA)
         assert (ended.code, klar.transaction_costs["A"]["transactionCosts"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [refund_record("A", "many", order=7), AN_A, NAMELESS, refund_record("B", "many", order=7)],
+        [refund_record("A", "many", order=7), AN_A, refund_record("A", "few", order=7), NAMELESS],
+        [NAMELESS, AN_A, record("refunds", order=7, lineItems=[]), refund_record("A", 3, order=8)],
+        [NAMELESS, record("refunds", order=8, lineItems=[]), AN_A, refund_record("A", "few", order=8)],
+    ],
+    ids=["before one that others follow", "before two", "before one of two", "before one by Klar's key"],
+)
+def test_all_that_may_be_of_one_record_stands_in_the_order_of_reading_whenever_klar_answers(
+    rejects: Path, lines: list[Any]
+) -> None:
+    with Sandbox(latency=0.5) as klar:
+        load(klar, rejects, OF_AN_ORDER, *lines, batch_size_rows=1)
+    assert [each["record"] for each in records(rejects)] == [each["record"] for each in lines]
+
+
+def test_a_rejected_record_that_came_back_after_another_version_is_not_settled_by_that_one(
+    klar: Sandbox, rejects: Path
+) -> None:
+    """Klar's answer to the other version comes when the rejected one has been read again."""
+    load(klar, rejects, cost_record("A", "1,10"))
+    with Sandbox(latency=0.5) as slow:
+        load(slow, rejects, cost_record("A", "2"), cost_record("A", "1,10"))
+        assert words(rejects) == [("contract", "1,10")]
+        send_again(slow, rejects, stream_maps=COMMA)
+        assert str(slow.transaction_costs["A"]["transactionCosts"]) == "1.10"
 
 
 def test_a_dry_run_writes_a_file_of_its_own_anew_each_time(klar: Sandbox, rejects: Path) -> None:

@@ -69,7 +69,7 @@ class World:
             if version.fate != "accepted" and self.random.random() < 0.5:
                 version.fate = self.fate()
 
-    def night(self, *, killed: bool) -> None:
+    def night(self, *, killed: bool, closed: bool = True) -> None:
         """One run: results come late and out of order, but in order for each key, of which one request is in flight."""
         rejects = opened(self.path)
         in_flight: list[tuple[int, Version]] = []
@@ -86,6 +86,8 @@ class World:
             self.answer(rejects, in_flight)
         if not killed:
             self.state(rejects, len(self.log))
+        if closed and not killed:
+            rejects.close()
         release(rejects)
         if killed:
             self.cut()
@@ -166,7 +168,7 @@ def test_the_file_is_gone_over_at_the_start_of_each_night(tmp_path: Path) -> Non
     found: list[Any] = []
     for number, fate in enumerate(["klar", "accepted"], 1):
         world.log.append(Version("a", number, fate))
-        world.night(killed=False)
+        world.night(killed=False, closed=False)
         found.append([each["record"]["version"] for each in records(world.path)])
     world.night(killed=False)
 

@@ -47,6 +47,7 @@ class _Draw:
         self.without_file = focus in ("everything", "evidence") and chance.random() < 0.1
         # One bad record in each quarter of the first batch, and an answer that names none.
         self.quarters = focus == "refusals" and chance.random() < 0.3
+        self.hard_delete = chance.random() < 0.5
 
     def plan(self) -> Plan:
         chance, beside = self.chance, self.focus == "beside"
@@ -61,7 +62,7 @@ class _Draw:
         if beside:
             other = chance.choice([name for name in TARGETS if name not in targets])
             feeds.append(self._feed([self._source(f"other_{other}", other)], NEIGHBOUR))
-        return Plan(self.seed, self.focus, feeds, self._steps(feeds), hard_delete=chance.random() < 0.5)
+        return Plan(self.seed, self.focus, feeds, self._steps(feeds), hard_delete=self.hard_delete)
 
     def _of(self, weights: dict[Any, int]) -> Any:
         return self.chance.choices(list(weights), list(weights.values()))[0]
@@ -96,6 +97,8 @@ class _Draw:
             computes=not own and chance.random() < 0.4,
             filters=chance.random() < 0.2,
             batches=chance.random() < 0.15,
+            tap_key=self._of({"klar": 4, "coarser": 4, "finer": 1, "unrelated": 2, "none": 1}),
+            hides_keys=chance.random() < 0.4,
         )
 
     def _feed(self, sources: list[Source], offset: int) -> Feed:
@@ -125,14 +128,20 @@ class _Draw:
         chance = self.chance
         loaded = [number for number, source in enumerate(sources) if source.target]
         number = chance.choice(loaded if chance.random() < 0.8 else range(len(sources)))
-        flaw = chance.choices(["contract", "klar", ""], [*flawed, 1 - sum(flawed)])[0]
+        source = sources[number]
+        hidden = flawed[0] if source.hides_keys else 0
+        flaw = chance.choices(["contract", "klar", "key", ""], [*flawed, hidden, 1 - sum(flawed) - hidden])[0]
+        deleted = not flaw and chance.random() < 0.05
+        # A map that computes a field fails on a key alone, and where deletions are sent it has to be Klar's.
+        whole = source.computes or (self.hard_delete and source.kind in ("refunds", "orders"))
         return Record(
             version,
             number,
             chance.randrange(keys),
             flaw,
-            filtered=sources[number].filters and chance.random() < 0.25,
-            deleted=not flaw and chance.random() < 0.05,
+            filtered=source.filters and chance.random() < 0.25,
+            deleted=deleted,
+            bare=deleted and not whole and source.tap_key in ("coarser", "unrelated") and chance.random() < 0.5,
             pad=20_000 if flaw and self.focus == "beside" else chance.choice([0, 0, 0, 0, 0, 200]),
         )
 

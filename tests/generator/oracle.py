@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from generator import tap
 from generator.evidence import is_shown
-from generator.rejects_file import RejectsFile
+from generator.rejects_file import RejectsFile, share_own_key
+from generator.report import misreported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # Klar's own words about records, which a run may take at their word where a good record is meant.
 _REFUSES_GOOD_ONES = {"422", "400-opaque", "2xx-invalid", "207-ids", "207-opaque"}
+UNSENDABLE = {"contract", "key"}
+"""The flaws of records that are never sent before the maps are mended."""
 KILLED = -9
 """The exit code after kill -9."""
 _SAMPLES = 8
@@ -56,11 +59,12 @@ class Oracle:
         self.rejects = RejectsFile(self.plan, self.path)
         self.again = RejectsFile(self.plan, self.path.with_name("again.jsonl"))
         self._records = {record.version: record for feed in self.plan.feeds for record in feed.records}
-        self._unsendable = {each.version for each in self._records.values() if each.flaw == "contract"}
+        self._unsendable = {each.version for each in self._records.values() if each.flaw in UNSENDABLE}
         self._history: dict[tuple[str, int], list[Record]] = defaultdict(list)
         for record in self._records.values():
-            if not self.plan.dropped(record):
+            if not (self.plan.dropped(record) or record.bare):
                 self._history[self._key(record)].append(record)
+        self._bare = [each for each in self._records.values() if each.bare and not self.plan.dropped(each)]
         self._judged = 0
         self._set_aside: set[int] = set()
 
@@ -96,6 +100,8 @@ class Oracle:
             for fault in self.rejects.faults():
                 say(fault)
         self._judge_set_aside(run, say)
+        for fault in misreported(self.plan, run.err, run.step, run.code, read, self.rejects):
+            say(fault)
         if run.step.calm and run.code and not self._may_stop(run.step, read):
             say("it ended with 1 although nothing was in its way")
         if run.code == 0 and run.step.kind != "dry run":
@@ -126,7 +132,7 @@ class Oracle:
         if run.states:
             say("a dry run wrote a STATE")
         flaws = {each.flaw for each in read if not self.plan.dropped(each) and not each.deleted}
-        if run.code == 0 and "contract" in flaws:
+        if run.code == 0 and flaws & UNSENDABLE:
             say("a dry run of bad records ended with 0")
         if run.code and not flaws - {""}:
             say("a dry run of good records ended with 1")
@@ -138,7 +144,7 @@ class Oracle:
             alive = [each for each in history if not self.plan.skipped(each)]
             last = alive[-1].version if alive else 0
             stays_open = last in self.forgiven or history[-1].version > last
-            if last and held.get(key) != last and not stays_open:
+            if last and held.get(key) != last and not stays_open and not self._unknown(alive[-1], held.get(key, 0)):
                 self.breaches.append(f"in the end Klar holds {held.get(key)} of {key}, not {last}")
 
     def _missing(self, records: Iterable[Record], began: float, now: float) -> dict[int, str]:
@@ -147,7 +153,7 @@ class Oracle:
         # A newer word that Klar accepted stands there until the next start alone.
         in_file, missing = self._rejected(), {}
         for record in records:
-            if self.plan.dropped(record) or self._settled(record, held, in_file):
+            if self.plan.dropped(record) or record.bare or self._settled(record, held, in_file):
                 continue
             later = {each.version for each in self._since(record)}
             lost = [post for post in self._posts(began) if post.accepted and not post.booked and later & post.versions]
@@ -159,7 +165,8 @@ class Oracle:
         return missing
 
     def _settled(self, record: Record, held: dict[tuple[str, int], int], in_file: set[int]) -> bool:
-        if record.version in in_file or held.get(self._key(record), 0) >= record.version:
+        now = held.get(self._key(record), 0)
+        if record.version in in_file or now >= record.version or self._unknown(record, now):
             return True
         later = self._since(record)
         if any(each.version in self.forgiven or self.plan.skipped(each) for each in later):
@@ -168,6 +175,31 @@ class Oracle:
         refused = {each.version for each in later if each.flaw == "klar"} | (in_file - self._unsendable)
         bad = [each for each in later if each.version in refused or (each.flaw and each is record)]
         return bool(bad) and any(each.version in in_file for each in self._since(bad[0]))
+
+    def _deleted_by_own_key(self, record: Record) -> bool:
+        """Tell whether a record that was set aside, of whatever key of Klar's, is one to its tap that deleted it since.
+
+        Of what Klar took without its key nobody can say that it is gone.
+        """
+        return (bool(record.flaw) or record.version in self._set_aside) and any(
+            each.version > record.version and share_own_key(self.plan, record, each) for each in self._bare
+        )
+
+    def _unknown(self, newest: Record, held: int) -> bool:
+        """Tell whether Klar may have an older version of a key, since nobody could tell that it is the older one.
+
+        A deletion by the tap's key took the newest one out of the rejects file. Or one of the two was set aside without
+        Klar's key, where the tap's key does not say either that they are one, and they were sent in the other order.
+        """
+        if self._deleted_by_own_key(newest):
+            return True
+        older = self._records.get(held)
+        if older is None or "key" not in (older.flaw, newest.flaw) or share_own_key(self.plan, older, newest):
+            return False
+        if newest.flaw == "key":
+            return newest.version in self._set_aside
+        stored = {each.version for each in list(self.klar.stored) if (each.stream, each.key) == self._key(newest)}
+        return max(stored) >= newest.version
 
     def _since(self, record: Record) -> list[Record]:
         return [each for each in self._history[self._key(record)] if each.version >= record.version]
@@ -186,6 +218,7 @@ class Oracle:
             for key in {self._key(record) for record in read} & newest.keys()
             # It, or what replaced it in its batch, is where it can be sent from again, or a deletion was its end.
             if held[key] < newest[key]
+            and not self._unknown(self._records[newest[key]], held[key])
             and not any(each.version in elsewhere for each in self._history[key] if each.version >= newest[key])
         }
 

@@ -29,6 +29,11 @@ class Source:
     """Its map drops some of its records."""
     batches: bool = False
     """Its records come in BATCH messages."""
+    tap_key: str = "klar"
+    """What its SCHEMA has as `key_properties`: Klar's key, one that is `coarser` (several of Klar's keys share it),
+    `finer` (it tells versions of one of Klar's keys apart), `unrelated` or `none`."""
+    hides_keys: bool = False
+    """Of some of its records Klar's key cannot be read before the maps are mended."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,11 @@ class Record:
     source: int
     key: int
     flaw: str = ""
-    """`contract`: not what Klar takes; `klar`: Klar refuses it all the same."""
+    """`contract`: not what Klar takes; `key`: nor can Klar's key be read; `klar`: Klar refuses it all the same."""
     filtered: bool = False
     deleted: bool = False
+    bare: bool = False
+    """The deletion comes with the tap's own key alone, which is not Klar's."""
     pad: int = 0
     """How many bytes a column that Klar does not know holds."""
 

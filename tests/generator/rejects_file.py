@@ -21,6 +21,8 @@ class Line:
     record: Record
     rejected: bool
     """Whether it has errors; without them it is the newer word that Klar accepted."""
+    has_key: bool = True
+    """Whether Klar's key stands in it."""
 
 
 class RejectsFile:
@@ -48,7 +50,7 @@ class RejectsFile:
         *whole, rest = self.content().split(b"\n")
         faults = ["the rejects file ends in the middle of a line"] if rest else []
         described: set[str] = set()
-        last: dict[tuple[str | None, int], Line] = {}
+        before: list[Line] = []
         for number, text in enumerate(whole, 1):
             line = self._read(text)
             if isinstance(line, str):
@@ -59,11 +61,19 @@ class RejectsFile:
                 source = self._plan.source(line.record)
                 if source.name not in described:
                     faults.append(f"line {number} of the rejects file has no SCHEMA of {source.name} before it")
-                key = source.target, line.record.key
-                if key in last and last[key].record == line.record:
+                last = next((each for each in reversed(before) if self._may_be_one(each, line)), None)
+                if last is not None and last.record == line.record:
                     faults.append(f"version {line.record.version} stands twice in the rejects file")
-                last[key] = line
+                before.append(line)
         return faults
+
+    def _may_be_one(self, one: Line, other: Line) -> bool:
+        """Tell whether two lines may be about one object of Klar's: the tap's key counts where Klar's is not known."""
+        if self._plan.source(one.record).target != self._plan.source(other.record).target:
+            return False
+        if one.has_key and other.has_key:
+            return one.record.key == other.record.key
+        return share_own_key(self._plan, one.record, other.record)
 
     def _read(self, text: bytes) -> Line | dict[str, Any] | str:
         """Return the record of a line, the message where it is a SCHEMA, or what is wrong with it."""
@@ -78,7 +88,13 @@ class RejectsFile:
             return "is a record that the tap never wrote in that stream"
         if tap.raw(self._plan, record).encode() not in text:
             return "does not have the tap's own bytes"
-        return Line(record, rejected=bool(message.get("errors")))
+        return Line(record, rejected=bool(message.get("errors")), has_key="key" in message.get("klar", {}))
+
+
+def share_own_key(plan: Plan, one: Record, other: Record) -> bool:
+    """Tell whether two records are one to their tap."""
+    own = tap.own_key(plan, one)
+    return own is not None and own == tap.own_key(plan, other)
 
 
 def _identity(stream: str, row: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from generator.tap import own_key
+
 if TYPE_CHECKING:
     from generator.plan import Feed, Plan, Record, Step
 
@@ -27,6 +29,8 @@ def _of_feed(plan: Plan, feed: Feed) -> set[str]:
     if len(targets) > len(set(targets)):
         names.add("several sources of one stream")
     for source in feed.sources:
+        if source.target and source.tap_key != "klar":
+            names.add(f"the tap's key: {source.tap_key}")
         if source.target is None:
             names.add("dropped although it has Klar's name")
             if source.name in targets:
@@ -46,19 +50,29 @@ def _of_record(plan: Plan, record: Record) -> set[str]:
     source = plan.source(record)
     if plan.dropped(record):
         return {"filtered"} if record.filtered else set()
+    if record.bare:
+        return {"deleted by the tap's key alone"}
     if not record.flaw:
         return {"deleted, cancelled" if plan.hard_delete else "deleted, skipped"} if record.deleted else set()
     renamed = "renamed" if source.name != source.target else "not renamed"
     form = "Klar's form" if source.own_form else "computed" if source.computes else "converted"
     by = "Klar" if record.flaw == "klar" else "the contract"
+    if record.flaw == "key":
+        by += ", Klar's key unknown"
     return {f"{renamed}, {form}, refused by {by}"} | ({"bad record in a BATCH"} if source.batches else set())
 
 
 def _of_versions(plan: Plan, feed: Feed) -> set[str]:
     names, last = set(), dict[tuple[str | None, int], "Record"]()
+    bad: dict[tuple[object, ...], set[int]] = {}
     for record in feed.records:
-        if plan.dropped(record):
+        if plan.dropped(record) or record.bare:
             continue
+        own = own_key(plan, record)
+        if own and not record.flaw and bad.get(own, set()) - {record.key}:
+            names.add("refused record, then a good one of another key that shares the tap's")
+        if own and record.flaw:
+            bad.setdefault(own, set()).add(record.key)
         key = plan.source(record).target, record.key
         if key in last and last[key].flaw and not record.flaw:
             names.add("newer version after a refused one")

@@ -24,6 +24,7 @@ AMOUNTS = {
 }
 """The field that a stream of one amount has it in; the others have lines and times."""
 QUANTITIES = {"refunds": ("lineItemId", "refundedQuantity"), "orders": ("id", "quantity")}
+_MARKS = ("_sdc_deleted_at", "keep")
 _SNAKE = {
     "orderId": "order_id",
     "lineItemId": "line_item_id",
@@ -43,10 +44,29 @@ def key_fields(kind: str) -> list[str]:
     return {"refunds": ["id"], "orders": ["id"], "cogs": ["orderId", "lineItemId"]}.get(kind, ["orderId"])
 
 
+def key_properties(source: Source) -> list[str]:
+    """Return the columns that the tap says are the key of a source stream."""
+    ours = [_name(source, name) for name in key_fields(source.kind)]
+    coarser = ours[:-1] or ["parent"]
+    return {"klar": ours, "coarser": coarser, "finer": [*ours, "part"], "unrelated": ["page"], "none": []}[
+        source.tap_key
+    ]
+
+
+def own_key(plan: Plan, record: Record) -> tuple[Any, ...] | None:
+    """Return what the tap says a record is, its source stream and the values of its own key; None if it does not."""
+    source, written = plan.source(record), row(plan, record)
+    values = [written.get(name) for name in key_properties(source)]
+    return (source.name, *values) if values and None not in values else None
+
+
 def row(plan: Plan, record: Record) -> dict[str, Any]:
     """Return a record as the tap has it."""
     source = plan.source(record)
-    return _key(source, record) | _content(source, record) | _extras(source, record)
+    key, extras = _key(source, record), _extras(source, record)
+    if record.bare:
+        return {name: value for name, value in (key | extras).items() if name in (*key_properties(source), *_MARKS)}
+    return key | _content(source, record) | extras
 
 
 def raw(plan: Plan, record: Record) -> str:
@@ -87,12 +107,21 @@ def stream_map(source: Source, *, fixed: bool) -> dict[str, Any] | str | None:
             made["lineItems"] = f"[{{'{first}': each['line'], '{second}': each['pieces']}} for each in positions]"
         else:
             made[amount] = "fee"
-    if fixed and amount is None:
+    if not fixed:
+        return made or None
+    if amount is None:
         made[_name(source, "updatedAt")] = "__NULL__"
-    elif fixed and amount is not None:
+    else:
         column = "fee" if source.computes else _name(source, amount)
-        made[amount if source.computes else column] = f"float(str({column}).replace(',', '.'))"
-    return made or None
+        mended = f"float(str({column}).replace(',', '.'))"
+        # A deletion may come with the tap's key alone.
+        guarded = f"{mended} if record.get('{column}') else None" if source.tap_key != "klar" else mended
+        made[amount if source.computes else column] = guarded
+    if source.hides_keys:
+        column = _name(source, key_fields(source.kind)[-1])
+        either = f"(record.get('spare') or str(record.get('{column}', '')))"
+        made[column] = f"{either}.replace('.5', '') if {either} else None"
+    return made
 
 
 def stream_maps(feeds: list[Feed], *, fixed: bool) -> dict[str, Any]:
@@ -132,7 +161,18 @@ def _key(source: Source, record: Record) -> dict[str, Any]:
     values = [FIRST_KEY + parts[0], *parts[1:]]
     names = [_name(source, name) for name in key_fields(source.kind)]
     number = source.number_ids and not source.own_form
-    return {name: value if number else str(value) for name, value in zip(names, values, strict=True)}
+    key: dict[str, Any] = {name: value if number else str(value) for name, value in zip(names, values, strict=True)}
+    if record.flaw == "key":  # either the map reads the wrong column, or the right one as it should not
+        last = names[-1]
+        if record.version % 2:
+            key[last] = values[-1] + 0.5
+        else:
+            key["spare"] = str(key.pop(last))
+    return key | {
+        name: value
+        for name, value in (("parent", record.key // 3), ("part", record.version % 2), ("page", record.version % 5))
+        if name in key_properties(source)
+    }
 
 
 def _content(source: Source, record: Record) -> dict[str, Any]:
@@ -165,7 +205,7 @@ def _extras(source: Source, record: Record) -> dict[str, Any]:
     if source.filters:
         made["keep"] = "no" if record.filtered else "yes"
     if record.deleted:
-        made["_sdc_deleted_at"] = "2026-05-04T09:30:00Z"
+        made["_sdc_deleted_at"] = datetime.fromtimestamp(FIRST_SECOND + record.version, tz=UTC).isoformat()
     if record.pad:
         made["pad"] = "p" * record.pad
     return made
@@ -177,12 +217,10 @@ def _name(source: Source, field: str) -> str:
 
 def _schema(source: Source) -> dict[str, Any]:
     content = ["fee", "positions", "note", "keep", "pad", "_sdc_deleted_at", "updatedAt", "createdAt", "lineItems"]
-    content += [*AMOUNTS.values(), *key_fields(source.kind), "currencyCodeIso3Letter"]
-    properties: dict[str, Any] = {_name(source, name): {} for name in content}
-    return {
-        "schema": {"type": "object", "properties": properties},
-        "key_properties": [_name(source, name) for name in key_fields(source.kind)],
-    }
+    content += [*AMOUNTS.values(), *key_fields(source.kind), "currencyCodeIso3Letter", "spare"]
+    keys = key_properties(source)
+    properties: dict[str, Any] = {_name(source, name): {} for name in content} | {name: {} for name in keys}
+    return {"schema": {"type": "object", "properties": properties}, "key_properties": keys}
 
 
 def _batch(plan: Plan, source: Source, records: list[Record], folder: Path) -> bytes:
