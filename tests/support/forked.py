@@ -20,7 +20,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invocation import ENVIRONMENT
 from program import LONGEST_RUN, Ended, content, variables
 
 if TYPE_CHECKING:
@@ -33,8 +32,15 @@ if TYPE_CHECKING:
 class Forked:
     """A run of target-klar: what `subprocess.Popen` would be of it, as far as a test asks."""
 
-    def __init__(self, options: tuple[str, ...], environment: dict[str, str], stdout: int, stderr: int) -> None:
-        """Fork it; `stdout` and `stderr` are copied, and stay the caller's to close."""
+    def __init__(
+        self,
+        options: tuple[str, ...],
+        environment: dict[str, str],
+        stdout: int,
+        stderr: int,
+        folder: Path | None = None,
+    ) -> None:
+        """Fork it, in another folder if one is given; `stdout` and `stderr` are copied, and stay the caller's."""
         self.stdout: BufferedReader | None = None
         self.stderr: BufferedReader | None = None
         self.returncode: int | None = None
@@ -44,7 +50,7 @@ class Forked:
         self.stdin = os.fdopen(writing, "wb")
         with theirs, os.fdopen(reading, "rb"):
             socket.send_fds(_helper(), [b"!"], [reading, stdout, stderr, theirs.fileno()])
-        self._run.sendall(json.dumps([options, environment, str(Path.cwd())]).encode() + b"\n")
+        self._run.sendall(json.dumps([options, environment, str(folder or Path.cwd())]).encode() + b"\n")
         self._told = self._run.makefile()
         self.pid = int(self._told.readline())
         threading.Thread(target=self._wait, daemon=True).start()
@@ -92,10 +98,16 @@ def run(
 ) -> Ended:
     """Run target-klar on Singer lines (messages, text or bytes), or on a file, until it ends."""
     config = ({"api_token": klar.token, "api_url": klar.url} if klar else {}) | settings
-    environment = variables(config) | (env or {})
+    return finished(("--config=ENV", *options), variables(config) | (env or {}), content(lines))
+
+
+def finished(
+    options: tuple[str, ...], environment: dict[str, str], data: bytes = b"", folder: Path | None = None
+) -> Ended:
+    """Run target-klar with these options and this environment on what is fed to it, until it ends."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = Forked(("--config=ENV", *options), environment, out.fileno(), err.fileno())
-        tap = threading.Thread(target=_feed, args=(process.stdin, content(lines)))
+        process = Forked(options, environment, out.fileno(), err.fileno(), folder)
+        tap = threading.Thread(target=_feed, args=(process.stdin, data))
         tap.start()
         try:
             code = process.wait(LONGEST_RUN)
@@ -118,7 +130,7 @@ def _helper() -> socket.socket:
     ours, theirs = socket.socketpair()
     with theirs:
         command = [sys.executable, __file__, str(theirs.fileno())]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=ENVIRONMENT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=variables({}), stdin=subprocess.DEVNULL)
 
     def end() -> None:
         ours.close()
