@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -42,3 +43,9 @@ def klar() -> Iterator[Sandbox]:
 def rejects(tmp_path: Path) -> Path:
     """The path of a rejects file that is not there yet."""
     return tmp_path / "rejects.jsonl"
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what stays until the end: thousands of tests, and all modules."""
+    gc.collect()
+    gc.freeze()
