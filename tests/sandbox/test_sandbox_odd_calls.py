@@ -309,27 +309,20 @@ CALLS = ODD_BODY | ODD_CALL | st.binary(min_size=1, max_size=60)
 LAST = spelled("GET", "/refunds/status", b"", "Connection: close")
 
 
-@pytest.fixture(scope="module")
-def hasty() -> Iterator[Sandbox]:
-    """One that waits no longer for a body than the search takes to send one."""
-    with Sandbox(token=TOKEN, body_seconds=0.1) as klar:
-        yield klar
-
-
 @settings(max_examples=size(80, 5_000), deadline=None)
 @given(sent=st.lists(CALLS, min_size=1, max_size=3).map(b"".join))
-def test_whatever_is_sent_gets_whole_answers_and_it_goes_on_serving(hasty: Sandbox, sent: bytes) -> None:
-    answers = send(hasty, sent + LAST, leave_open=True)
+def test_whatever_is_sent_gets_whole_answers_and_it_goes_on_serving(patient: Sandbox, sent: bytes) -> None:
+    answers = send(patient, sent + LAST, leave_open=True)
 
     assert answers
     assert [reply for reply in answers if reply.status == 500] == []
     for reply in answers:
         if reply.status >= 400 and reply.body.startswith(b'{"statusCode"'):
             assert json.loads(reply.body)["message"]
-    assert all(seen.end == "answered" for seen in hasty.requests)
-    hasty.misbehave()
-    assert post(hasty, REFUNDS_PATH, [refund()]).status_code == 201
-    hasty.clear()
+    assert all(seen.end == "answered" for seen in patient.requests)
+    patient.misbehave()
+    assert post(patient, REFUNDS_PATH, [refund()]).status_code == 201
+    patient.clear()
 
 
 def test_every_fault_can_be_set_over_http(klar: Sandbox) -> None:
