@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 # The suite's own modules, such as messages.py, and what is measured.
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in (".", "support", "benchmark")]
 
+from thoroughness import THOROUGH  # noqa: E402 - one of them
+
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # The suite starts hundreds of processes: each would compile the package anew. What is compiled stays in `.cache`.
     sys.dont_write_bytecode = False
@@ -22,13 +25,18 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two workers a core: most tests wait most of their time."""
-    return 2 * (os.cpu_count() or 1)
+    """Three workers a core: most tests wait most of their time."""
+    return 3 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long tests first, so that none of them begins when the others have ended."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+    def is_long(item: pytest.Item) -> bool:
+        is_search = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        return item.get_closest_marker("slow") is not None or (THOROUGH and is_search)
+
+    items.sort(key=is_long, reverse=True)
 
 
 @pytest.fixture
@@ -42,3 +50,9 @@ def klar() -> Iterator[Sandbox]:
 def rejects(tmp_path: Path) -> Path:
     """The path of a rejects file that is not there yet."""
     return tmp_path / "rejects.jsonl"
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what stays until the end: thousands of tests, and all modules."""
+    gc.collect()
+    gc.freeze()

@@ -72,6 +72,12 @@ def held_order(number: int) -> dict[str, Any]:
     }
 
 
+def orders(count: int) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The first orders as rows, and what Klar holds of them."""
+    numbers = range(1, count + 1)
+    return [row(number) for number in numbers], {str(number): held_order(number) for number in numbers}
+
+
 # For each stream rows of a database, and what Klar holds of them by what tells them apart.
 ROWS: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]] = {
     "refunds": (
@@ -99,31 +105,29 @@ ROWS: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]] = {
             "1 sku=A": {"orderId": "1", "sku": "A", "productCogs": Decimal("2.346")},
         },
     ),
-    "orders": (
-        [row(number) for number in range(1, 201)],
-        {str(number): held_order(number) for number in range(1, 201)},
-    ),
+    "orders": orders(5),
 }
 ORDERS_SCHEMA = schema("orders")
 
 
-def messages(*streams: str, most: int = 200) -> Iterator[Any]:
-    for stream in streams:
-        yield schema(stream, "id" if stream in ("refunds", "orders") else "order_id")
-        yield from (record(stream, **each) for each in ROWS[stream][0][:most])
+def messages(stream: str, rows: list[dict[str, Any]]) -> Iterator[Any]:
+    yield schema(stream, "id" if stream in ("refunds", "orders") else "order_id")
+    yield from (record(stream, **each) for each in rows)
 
 
 def test_five_streams_arrive_in_one_run_digit_for_digit(klar: Sandbox) -> None:
-    ended = run(klar, [*messages(*ROWS), state(1)])
+    streams = ROWS | {"orders": orders(200)}
+    lines = [each for stream, (rows, _) in streams.items() for each in messages(stream, rows)]
+    ended = run(klar, [*lines, state(1)])
     assert (ended.code, ended.states) == (0, [1])
-    for stream, (_, expected) in ROWS.items():
+    for stream, (_, expected) in streams.items():
         assert klar.held(stream) == expected, stream
     assert ADDRESS not in ended.err
 
 
 @pytest.mark.parametrize("stream", ROWS)
 def test_a_dry_run_asks_klar_where_klar_has_a_dry_run_and_loads_nothing(klar: Sandbox, stream: str) -> None:
-    ended = run(klar, [*messages(stream, most=5), state(1)], validate_only=True)
+    ended = run(klar, [*messages(stream, ROWS[stream][0]), state(1)], validate_only=True)
     assert (ended.code, ended.states) == (0, [])
     assert klar.held(stream) == {}
     asked = {request.path.rpartition("/")[2] for request in klar.requests if request.method == "POST"}
@@ -135,11 +139,11 @@ def test_a_dry_run_asks_klar_where_klar_has_a_dry_run_and_loads_nothing(klar: Sa
 def test_one_object_that_klar_refuses_does_not_hold_back_the_others(
     klar: Sandbox, tmp_path: Path, stream: str, style: Any
 ) -> None:
-    objects = list(ROWS[stream][1].values())[:5]
+    objects = list(ROWS[stream][1].values())
     unwanted = objects.pop()
     klar.refuse, klar.refuse_style = (lambda sent: sent == unwanted), style
     rejects = tmp_path / "rejects.jsonl"
-    ended = run(klar, [*messages(stream, most=5), state(1)], rejects_path=str(rejects))
+    ended = run(klar, [*messages(stream, ROWS[stream][0]), state(1)], rejects_path=str(rejects))
     assert (ended.code, ended.states) == (0, [1])
     assert list(klar.held(stream).values()) == objects
     assert len([line for line in rejects.read_text().splitlines() if '"type":"RECORD"' in line]) == 1

@@ -9,8 +9,10 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import forked
 import pytest
 from messages import BY_STREAM, COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, refund_record, schema, state
 from watched import Watched, numbered
@@ -28,6 +30,8 @@ REQUESTS = RECORDS // BATCH
 POSITIONS = {"first": 1, "middle": 3, "last": REQUESTS}
 AT_ONCE = 4
 """Cases at a time: most of a case is waiting."""
+START = partial(forked.start, cleans_up=False)
+"""There are 600 of them, and how a process ends is tested elsewhere."""
 
 of_each_stream = pytest.mark.parametrize("stream", BY_STREAM)
 QUICK: dict[str, Any] = {
@@ -92,7 +96,7 @@ def outcome(stream: str, fault: str, case: str, rejects: Path | None = None, **s
 
     path = {} if rejects is None else {"rejects_path": str(rejects)}
     with Sandbox(faults=[fault] if fault else (), latency=0.02, jitter=0.03) as klar:
-        with Watched(klar, missing=missing, **QUICK | path | settings) as run:
+        with Watched(klar, missing=missing, start=START, **QUICK | path | settings) as run:
             code = run.feed([schema(stream), *numbered(1, RECORDS, every=EVERY, make=BY_STREAM[stream])]).ended()
         posts = len(klar.posts())
         return Outcome(case, code, run.states, run.ahead, held(), rejected(), run.errors, run.err, posts)

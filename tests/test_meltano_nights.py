@@ -115,9 +115,9 @@ def test_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_path: Path) -
         project = shop(tmp_path, klar)
         project.environment |= QUICK_TAP
         for number in range(20):
-            put(project, f"refunds-{number:02}", refund_rows(1 + 10_000 * number, 10_000))
+            put(project, f"refunds-{number:02}", refund_rows(1 + 5_000 * number, 5_000))
         run = project.start("run", "--no-install", *PIPELINE)
-        wait_until(lambda: klar.count("refunds") >= 100_000)
+        wait_until(lambda: klar.count("refunds") >= 50_000)
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
         covered = files_read(project)
@@ -137,10 +137,10 @@ def test_a_killed_backfill_goes_on_where_klar_holds_everything(tmp_path: Path) -
         morning = project.run("--force", *PIPELINE)
 
         assert morning.code == 0, morning.log
-        assert summary_of(morning) == f"refunds: {10_000 * (20 - len(covered))} stored"
-        assert klar.count("refunds") == 200_000
+        assert summary_of(morning) == f"refunds: {5_000 * (20 - len(covered))} stored"
+        assert klar.count("refunds") == 100_000
         assert len(files_read(project)) == 20
-        assert objects_sent(klar) - sent == 10_000 * (20 - len(covered))
+        assert objects_sent(klar) - sent == 5_000 * (20 - len(covered))
 
 
 def test_one_bad_record_is_set_aside_and_the_others_arrive(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from messages import REFUNDS_SCHEMA
 from scripted_klar import BATCH, Load, ScriptedKlar, scripted
-from watched import Watched, numbered
+from watched import Watched, numbered, together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,29 +87,25 @@ def test_a_lost_load_is_found_after_two_of_one_check_that_a_lagging_status_shows
         assert klar.log.index("answered 3") < klar.log.index("sent 4")
 
 
-@pytest.mark.parametrize(
-    ("slow", "number"),
-    [
-        (Load(takes=8, booked_at_once=True), 3),
-        (Load(takes=8, booked_at_once=True), 4),
-        (Load(takes=8), 4),
-        (Load(takes=8, refused=True), 3),
-        (Load(takes=8, refused=True), 4),
-    ],
-    ids=[
-        "booked before the baseline and last",
-        "booked before the baseline",
-        "booked after it",
-        "refused and last",
-        "refused",
-    ],
-)
-def test_a_request_that_outlasts_the_hold_is_no_false_alarm(slow: Load, number: int, tmp_path: Path) -> None:
-    rejects = tmp_path / "rejects.jsonl"
-    with scripted({2: Load(takes=0.5), 3: slow, 4: Load(takes=0.1)}) as klar:
-        code, run = load(klar, number, max_parallel_requests=2, status_timeout_seconds=2, rejects_path=str(rejects))
-    assert (code, run.states[-1], run.errors) == (0, number * BATCH, [])
-    assert rejects.read_text().count('"RECORD"') == BATCH * slow.refused
+OUTLASTS_THE_HOLD = {
+    "booked before the baseline and last": (Load(takes=8, booked_at_once=True), 3),
+    "booked before the baseline": (Load(takes=8, booked_at_once=True), 4),
+    "booked after it": (Load(takes=8), 4),
+    "refused and last": (Load(takes=8, refused=True), 3),
+    "refused": (Load(takes=8, refused=True), 4),
+}
+
+
+def test_a_request_that_outlasts_the_hold_is_no_false_alarm(tmp_path: Path) -> None:
+    def outlasts(case: str) -> None:
+        slow, number = OUTLASTS_THE_HOLD[case]
+        rejects = tmp_path / f"{case}.jsonl"
+        with scripted({2: Load(takes=0.5), 3: slow, 4: Load(takes=0.1)}) as klar:
+            code, run = load(klar, number, max_parallel_requests=2, status_timeout_seconds=2, rejects_path=str(rejects))
+        assert (code, run.states[-1], run.errors) == (0, number * BATCH, [])
+        assert rejects.read_text().count('"RECORD"') == BATCH * slow.refused
+
+    together(outlasts, *((case,) for case in OUTLASTS_THE_HOLD), at_once=len(OUTLASTS_THE_HOLD))
 
 
 def test_a_state_leaves_after_each_batch_where_requests_take_long_and_every_batch_is_acknowledged() -> None:

@@ -34,7 +34,7 @@ def south() -> Iterator[Sandbox]:
 @pytest.fixture
 def machine(tmp_path: Path, klar: Sandbox) -> Followed:
     """The folder of the script, with a brand in the north."""
-    followed = Followed(tmp_path, "at-night.md")
+    followed = Followed(tmp_path, "at-night.md", forks=False)
     add_brand(followed, "north", klar)
     (tmp_path / "tap-x").write_text(f'#!/bin/sh\nexec {sys.executable} {TAP} "$@"\n')
     (tmp_path / "tap-x").chmod(0o755)

@@ -605,7 +605,7 @@ def counts(summary: str, *, valid: str) -> dict[str, dict[str, int]]:
     return {stream: figures for stream, figures in found.items() if figures}
 
 
-@settings(max_examples=size(15, 400), deadline=None)
+@settings(max_examples=size(8, 400), deadline=None)
 @given(
     lines=taps(), options=st.fixed_dictionaries({"hard_delete": st.booleans(), "batch_size_rows": st.integers(1, 9)})
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -14,10 +15,14 @@ ROOT = TESTS.parent
 PACKAGE = Path(target_klar.__file__).parent
 PAGE = (TESTS / "README.md").read_text(encoding="utf-8")
 FILES = sorted(TESTS.rglob("test_*.py"))
-TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted(TESTS.rglob("*.py"))}
 BESIDE_THE_PACKAGE = {"docs", "repository", "benchmark"}
 ROOTS = (TESTS, ROOT, TESTS / "support", PACKAGE, PACKAGE.parent)
 """Where the page's names lie; the package lies elsewhere than the checkout where its wheel is tested."""
+
+
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def place(file: Path) -> str:
@@ -80,7 +85,7 @@ def test_every_folder_with_tests_is_one_of_the_package_or_one_that_the_page_tell
 
 
 def test_what_the_page_names_of_a_module_is_defined_there() -> None:
-    known = {file.stem: top_level_names(tree) for file, tree in TREES.items() if file.parent.name == "support"}
+    known = {file.stem: top_level_names(parsed(file)) for file in TESTS.glob("support/*.py")}
     calls = [
         (module, name)
         for module, name in re.findall(r"`(\w+)\.(\w+)(?=[`(])", PAGE)
@@ -102,18 +107,18 @@ def test_what_the_page_names_of_a_module_is_defined_there() -> None:
     assert [each for each in lists if each[1] not in known[each[0]]] == []
     for name, file in rows:
         path = next(root / file for root in ROOTS if (root / file).is_file())
-        assert name in top_level_names(ast.parse(path.read_text(encoding="utf-8"))), (name, file)
+        assert name in top_level_names(parsed(path)), (name, file)
 
 
 def test_the_fixtures_of_every_test_are_on_the_page_and_are_not_defined_again() -> None:
-    shared = fixtures(TREES[TESTS / "conftest.py"])
+    shared = fixtures(parsed(TESTS / "conftest.py"))
 
     assert [name for name in shared if f"fixture `{name}`" not in PAGE] == []
-    assert {place(file): again for file in FILES if (again := fixtures(TREES[file]) & shared)} == {}
+    assert {place(file): again for file in FILES if (again := fixtures(parsed(file)) & shared)} == {}
 
 
 def test_the_first_line_of_every_test_file_says_what_it_is_about() -> None:
-    told = {place(file): (ast.get_docstring(TREES[file]) or "").partition("\n")[0] for file in FILES}
+    told = {place(file): (ast.get_docstring(parsed(file)) or "").partition("\n")[0] for file in FILES}
 
     assert [name for name, line in told.items() if len(line) < 30 or line[-1] not in ".:"] == []
     assert len(set(told.values())) == len(told)

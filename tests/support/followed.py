@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import target_klar_forked
+from forked import helper
 from pipelines import ROOT, blocks, clean_environment, do, installed_once
 from program import LONGEST_RUN, Ended
 
@@ -23,11 +28,16 @@ _INSTALL = "pip install "
 
 
 class Followed:
-    """A folder with the files of recipes, in which their commands find DuckDB and this checkout's programs."""
+    """A folder with the files of recipes, in which their commands find DuckDB and this checkout's programs.
 
-    def __init__(self, folder: Path, *documents: str) -> None:
+    Those hundreds of commands would spend most of their time on the imports of `target-klar`, so it forks as in
+    `forked`, unless a test wants it as it is installed.
+    """
+
+    def __init__(self, folder: Path, *documents: str, forks: bool = True) -> None:
         """Write the files that the documents give a name to, in the first line of a block."""
         self.folder = folder
+        self._forks = forks
         texts = [(DOCUMENTS / name).read_text(encoding="utf-8") for name in documents]
         shown = [block for text in texts for language in ("sql", "python", "bash") for block in blocks(text, language)]
         for block in shown:
@@ -48,11 +58,15 @@ class Followed:
 
     def run(self, command: str, **environment: str) -> Ended:
         """Run shell commands in the folder until they have ended."""
-        here = f"{installation() / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        programs = [installation() / "bin", Path(sys.executable).parent, os.environ["PATH"]]
+        if self._forks:
+            programs.insert(0, forking())
+            environment[target_klar_forked.HELPER] = str(helper().fileno())
         ended = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
-            env={**clean_environment(), "PATH": here, **environment},
+            env={**clean_environment(), "PATH": os.pathsep.join(map(str, programs)), **environment},
+            pass_fds=[helper().fileno()] if self._forks else [],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -60,6 +74,17 @@ class Followed:
             check=False,
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@functools.cache
+def forking() -> Path:
+    """Make a folder with the `target-klar` that forks, without all that Python reads at its start but needs not."""
+    folder = Path(tempfile.mkdtemp(prefix="target-klar-forked-"))
+    atexit.register(shutil.rmtree, folder)
+    program = Path(target_klar_forked.__file__).read_text(encoding="utf-8")
+    (folder / "target-klar").write_text(f"#!{sys.executable} -IS\n{program}", encoding="utf-8")
+    (folder / "target-klar").chmod(0o755)
+    return folder
 
 
 @functools.cache

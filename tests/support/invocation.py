@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from forked import finished
 from messages import line
-from program import LONGEST_RUN, Ended
+from program import LONGEST_RUN, Ended, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,23 +18,14 @@ if TYPE_CHECKING:
     from target_klar.delivery.dispatcher import Dispatcher
 
 COMMAND = [sys.executable, "-m", "target_klar"]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TARGET_KLAR_")}
+ENVIRONMENT = variables({})
 
 
 def invoke(
     *arguments: str, lines: Iterable[Any] = (), env: dict[str, str] | None = None, folder: Path | None = None
 ) -> Ended:
     """Run the command with these arguments on Singer lines until it ends, in another folder if one is given."""
-    ended = subprocess.run(
-        [*COMMAND, *arguments],
-        input=b"".join(map(line, lines)),
-        capture_output=True,
-        timeout=LONGEST_RUN,
-        cwd=folder,
-        env=ENVIRONMENT | (env or {}),
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+    return finished(arguments, ENVIRONMENT | (env or {}), b"".join(map(line, lines)), folder)
 
 
 def closed_stdin(*arguments: str) -> Ended:
