@@ -112,8 +112,8 @@ class RejectsIndex:
 
     def insert(self, keys: Keys, origin: Origin, source: str, start: int, end: int, before: int) -> None:
         """Note a line from `start` to `end`, and that behind it all was written again that began `before` or later."""
-        every = {id(line): line for lines in (self._by_klar, self._by_source) for line in lines.values()}
-        for line in every.values():
+        of_all = (self._by_klar, self._by_source, self._without_klar)
+        for line in {id(line): line for lines in of_all for line in lines.values()}.values():
             if line.start >= before:
                 line.start += end - before
         new = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, origin.number, start)
