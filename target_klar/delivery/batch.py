@@ -51,6 +51,8 @@ class Entry(msgspec.Struct, gc=False):
     """What it adds to the control totals."""
     source_key: SourceKey | None
     """Its key in the source, where that is not Klar's."""
+    replaced: tuple[Entry, ...] = ()
+    """Earlier ones of its key in the batch of which the rejects file may have a version that only they are known by."""
 
     @property
     def size(self) -> int:

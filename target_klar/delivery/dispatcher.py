@@ -212,10 +212,11 @@ class Dispatcher:
         looked_at = bisection.rejected or bisection.stopped or self.rejects.may_have_keys
         entries = list(batch.entries.items()) if looked_at else []
         newer = [
-            (entry.origin, key)
+            (each.origin, key)
             for key, entry in map(entries.__getitem__, sorted(bisection.accepted) if entries else ())
+            for each in (*entry.replaced, entry)
             # Of what failed in the end nothing is certain, and the tap repeats it.
-            if report.error is None and self.rejects.may_have(entry.origin, stream.name, key)
+            if report.error is None and self.rejects.may_have(each.origin, stream.name, key)
         ]
         if bisection.accepted and not report.confirmed:
             self.checkpoints.require_confirmation(stream, report.status or baseline, newer)

@@ -118,9 +118,15 @@ class Stream:
         if replaced is not None:
             self.merged += 1
             self.unaggregated.add({outcome.key: replaced}, replaced.size)
+            self._keep_replaced(replaced, batch.entries[outcome.key], outcome.key)
         self.quality.add(outcome)
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
             self.flush()
+
+    def _keep_replaced(self, replaced: Entry, by: Entry, key: str) -> None:
+        rejects = self._dispatcher.rejects
+        if replaced.replaced or (rejects.may_have_keys and rejects.may_have(replaced.origin, self.name, key)):
+            by.replaced = (*replaced.replaced, replaced)
 
     def _leave_out(
         self,

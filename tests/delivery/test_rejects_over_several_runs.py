@@ -215,12 +215,16 @@ def test_every_later_record_of_a_taps_key_stays_behind_one_whose_klars_key_is_no
     assert klar.refunds["1"]["lineItems"][0]["refundedQuantity"] == 5
 
 
-@pytest.mark.parametrize("first", [[], [refund_record("1", order=6)]], ids=["confirmed at once", "confirmed later"])
+@pytest.mark.parametrize(
+    ("first", "batch_size"),
+    [([], 1), ([refund_record("1", order=6)], 1), ([], 1000)],
+    ids=["confirmed at once", "confirmed later", "replaced in one batch"],
+)
 def test_every_later_version_stays_behind_a_record_whose_klars_key_is_not_known_whatever_its_tap_calls_it(
-    klar: Sandbox, rejects: Path, first: list[Any]
+    klar: Sandbox, rejects: Path, first: list[Any], batch_size: int
 ) -> None:
     versions = [refund_record("2", order=7), refund_record("2", 5, order=8)]
-    load(klar, rejects, OF_AN_ORDER, *first, NAMELESS, *versions, batch_size_rows=1)
+    load(klar, rejects, OF_AN_ORDER, *first, NAMELESS, *versions, batch_size_rows=batch_size)
     assert words(rejects) == [("contract", None), ("accepted", "2"), ("accepted", "2")]
 
     send_again(klar, rejects, batch_size_rows=1)

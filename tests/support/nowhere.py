@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.delivery.ledger import Ledger
+from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
 from target_klar.records.conform import Conformed, Conformer
 from target_klar.records.json_codec import encode
@@ -21,6 +22,7 @@ class Nowhere:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self.rejects = Rejects(None, 0)
 
     def submit(self, batch: Batch) -> None:
         self.ledger.complete(batch.number)
