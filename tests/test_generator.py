@@ -6,6 +6,7 @@ What it searches by the hour, `python tests/generator` does.
 from __future__ import annotations
 
 import json
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +54,8 @@ NAMED = {
 
 @pytest.mark.slow
 def test_whatever_comes_together_nothing_is_lost_made_older_or_said_that_is_not_so() -> None:
-    seed = random.SystemRandom().randrange(1_000_000)
+    # As Hypothesis does: under CI the same seeds each time, so that a commit is judged by what is in it.
+    seed = 0 if os.environ.get("CI") else random.SystemRandom().randrange(1_000_000)
     # A slow plan takes longer than what there is every day.
     lanes: list[tuple[str | None, int]] = [(None, 4), ("slow", 6)] if THOROUGH else [(None, 4)]
     found = search(seed, size(15, 300), FAILURES, lanes)
