@@ -193,8 +193,7 @@ class Checkpoints:
         stream.lag = max(stream.lag, reading.lag)
         confirmed = self._check.unconfirmed.pop(stream)
         try:
-            for origin, key in sorted(confirmed.newer, key=lambda each: each[0].number):  # the file is in this order
-                self.rejects.accept(origin, stream.name, key)
+            self.rejects.accept(confirmed.newer, stream.name)
         except DeliverEarlierError:
             self.failed = True
             raise

@@ -221,8 +221,7 @@ class Dispatcher:
         if bisection.accepted and not report.confirmed:
             self.checkpoints.require_confirmation(stream, report.status or baseline, newer)
         else:
-            for origin, key in newer:
-                self.rejects.accept(origin, stream.name, key)
+            self.rejects.accept(newer, stream.name)
         if report.error is not None:
             raise report.error
         if bisection.all_rejected:

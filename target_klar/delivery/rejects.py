@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from singer_sdk.exceptions import ConfigurationError
 
@@ -25,16 +25,17 @@ from target_klar.delivery.rejects_lines import (
     Origin,
     record_digest,
     rejects_line,
-    schema_line,
 )
+from target_klar.delivery.rejects_order import RejectsOrder, WrittenLine
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import members
 from target_klar.runtime.endings import DeliverEarlierError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from target_klar.delivery.rejects_index import LastRejectsLine
     from target_klar.records.formatting import Problem
 
 _logger = logging.getLogger("target-klar")
@@ -42,6 +43,8 @@ _MAX_PROBLEMS = 3
 _MAX_LOGGED = 20
 _MAX_REASONS = 1000
 _ITEM = re.compile(r"\[\d+\]")
+_Line: TypeAlias = "tuple[LastRejectsLine | None, str, bytes, bytes]"
+"""What the index notes of a line, the tap's stream, the SCHEMA message that it needs, and its text."""
 
 
 class RecordRejectedError(DeliverEarlierError):
@@ -70,7 +73,7 @@ class Rejects:
         self._dry_run = dry_run
         self._stopped = False
         self._schemas: dict[str, bytes] = {}
-        self._written_schemas: dict[str, bytes] = {}
+        self._order = RejectsOrder()
         self._key_properties = KeyProperties()
         self._index = RejectsIndex()
         self._awaited: set[bytes | None] = set()
@@ -166,15 +169,19 @@ class Rejects:
         if self.count == _MAX_LOGGED:
             _logger.warning("Further rejected records are counted but not logged.")
 
-    def accept(self, origin: Origin, stream: str, key: str) -> None:
-        """Write a record that Klar has accepted, as its status confirmed, if the file has an older version of it.
+    def accept(self, records: Iterable[tuple[Origin, str]], stream: str) -> None:
+        """Write those records, each with its key, that Klar has accepted and the file has an older version of.
 
-        Not before: should Klar have lost it, the older version may be the only one.
+        Its status has to have confirmed them: should Klar have lost one, the older version may be the only one.
 
         Raises:
             DeliverEarlierError: The file cannot be written any more.
         """
-        self._write_settled(origin, stream, key, ACCEPTED)
+        if not self.may_have_keys:
+            return
+        in_order = sorted(records, key=lambda each: each[0].number)
+        lines = (self._settled(origin, stream, key, ACCEPTED) for origin, key in in_order)
+        self._write(filter(None, lines))
 
     def delete(self, origin: Origin, stream: str, key: str | None) -> None:
         """Write a skipped deletion if the file has its record.
@@ -182,7 +189,8 @@ class Rejects:
         Raises:
             DeliverEarlierError: The file cannot be written any more.
         """
-        self._write_settled(origin, stream, key, DELETED)
+        if self.may_have_keys and (line := self._settled(origin, stream, key, DELETED)) is not None:
+            self._write([line])
 
     def sync(self) -> None:
         """Return once everything that was written is on disk, in the file at `path`.
@@ -203,7 +211,7 @@ class Rejects:
             return
         try:
             if self._file.is_ours:
-                self._index = read_index(self._file)
+                self._index, self._order = read_index(self._file), RejectsOrder()
         except OSError as error:
             _logger.warning("The rejects file %s cannot be read (%s). Check `rejects_path`.", self.path, error.strerror)
 
@@ -213,8 +221,8 @@ class Rejects:
         """Write a rejected record unless the file has it, and return a sentence that says what was done."""
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
-        if last is not None and last.digest == record_digest(origin.record):
-            last.number = max(last.number, origin.number)
+        if last is not None and last.digest == record_digest(origin):
+            self._read_again(last, origin)
             if last.rejected:
                 return f"It is in {self.path} already."
         elif any(
@@ -223,49 +231,51 @@ class Rejects:
         ):
             return f"{self.path} has a newer version of it."
         # Where only the tap's key says that another one may be newer, it is kept, before that one.
-        self._write_in_order(origin, keys, rejects_line(origin, stream, key, problems, source), source)
+        self._write([self._line(origin, keys, rejects_line(origin, stream, key, problems, source), source)])
         return f"Written to {self.path}."
 
-    def _write_settled(self, origin: Origin, stream: str, key: str | None, source: str) -> None:
-        if not self.may_have_keys:
-            return
+    def _settled(self, origin: Origin, stream: str, key: str | None, source: str) -> _Line | None:
+        """Return the line that says of a record that it is accepted or deleted, if the file needs it."""
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
         if last is None:
-            if keys != Keys() and not self._index.complete:
-                self._write_in_order(origin, Keys(), rejects_line(origin, stream, key, None, source), source)
-        elif last.digest == record_digest(origin.record):
-            last.number = max(last.number, origin.number)
-        elif not self._index.newer(keys, origin.number) or (
+            if keys == Keys() or self._index.complete:
+                return None
+            keys = Keys()
+        elif last.digest == record_digest(origin):
+            self._read_again(last, origin)
+            return None
+        elif self._index.newer(keys, origin.number) and not (
             source == ACCEPTED and self._index.has_older(keys, origin.number)
         ):
-            self._write_in_order(origin, keys, rejects_line(origin, stream, key, None, source), source)
+            return None
+        else:
             self._has_unneeded = True
+        return self._line(origin, keys, rejects_line(origin, stream, key, None, source), source)
 
-    def _write_in_order(self, origin: Origin, keys: Keys, line: bytes, source: str) -> None:
-        """Write the line of a record, and behind it again what may be newer and all that follows that.
+    def _line(self, origin: Origin, keys: Keys, text: bytes, source: str) -> _Line:
+        noted = self._index.add(keys, origin, source, len(text))
+        return noted, origin.source_stream, self._schemas[origin.source_stream], text
 
-        Without it the file would put an older version over this one, should Klar reject the newer one again.
+    def _read_again(self, last: LastRejectsLine, origin: Origin) -> None:
+        if origin.number > last.number:
+            written = WrittenLine(last, origin.source_stream, self._schemas[origin.source_stream])
+            self._order.read_again(written, origin.number)
+
+    def _write(self, lines: Iterable[_Line]) -> None:
+        """Write lines in the order of reading.
+
+        Else the file would put an older version over a newer one, should Klar reject that again.
         """
         assert self._file is not None
-        newer = self._index.newer(keys, origin.number)
-        if not newer:
-            self._index.add(keys, origin, source, self._write(origin.source_stream, line))
-            return
-        before = min(each.start for each in newer)
-        start = self._write(origin.source_stream, line + self._file.read(before))
-        self._index.insert(keys, origin, source, start, start + len(line), before)
-        self._written_schemas.clear()  # the last one of a stream may be an older one, written again
-        self._has_unneeded = True
-
-    def _write(self, source_stream: str, lines: bytes) -> int:
-        """Write lines behind the SCHEMA of their stream, unless it stands there, and return where they begin."""
-        assert self._file is not None
-        schema = self._schemas[source_stream]
-        before = b"" if self._written_schemas.get(source_stream) == schema else schema_line(schema)
-        start = self._file.append(before + lines)
-        self._written_schemas[source_stream] = schema
-        return start + len(before)
+        in_order = []
+        for noted, source_stream, schema, text in lines:
+            if noted is None:  # of the others nobody knows which are of its key
+                self._order.append(self._file, source_stream, schema, text)
+            else:
+                in_order.append((WrittenLine(noted, source_stream, schema), text))
+        if in_order and self._order.write(self._file, in_order):
+            self._has_unneeded = True
 
     def _advice(self) -> str:
         if self.path is None:

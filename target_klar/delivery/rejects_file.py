@@ -84,9 +84,9 @@ class RejectsFile:
                 yield start, line
                 start += len(line)
 
-    def read(self, start: int) -> bytes:
-        """Return all of it from a place on."""
-        return os.pread(self._file, self._size - start, start)
+    def read(self, start: int, length: int) -> bytes:
+        """Return a part of it."""
+        return os.pread(self._file, length, start)
 
     def append(self, lines: bytes) -> int:
         """Write whole lines behind its last one, all or none of them, and return the place where they begin.

@@ -50,6 +50,7 @@ class LastRejectsLine(msgspec.Struct, gc=False):
     first: int
     """When this run has read the record of the first line about the key."""
     start: int
+    length: int
 
     @property
     def rejected(self) -> bool:
@@ -88,7 +89,7 @@ class RejectsIndex:
 
     def last(self, keys: Keys) -> LastRejectsLine | None:
         """Return the last line about a record, by Klar's key, or by the tap's where Klar's is not known of both."""
-        return max(self._about(keys), key=lambda line: line.start, default=None)
+        return max(self._about(keys), key=lambda line: (line.number, line.start), default=None)
 
     def newer(self, keys: Keys, number: int) -> list[LastRejectsLine]:
         """Return the last lines about a record, by either key, that were read later than it."""
@@ -98,27 +99,24 @@ class RejectsIndex:
         """Whether there may be a line about a record that was read earlier than it."""
         return any(line.first < number for line in self._about(keys))
 
-    def add(self, keys: Keys, origin: Origin, source: str, start: int) -> None:
-        """Note a line that begins at `start`, behind all others."""
+    def add(self, keys: Keys, origin: Origin, source: str, length: int, start: int = -1) -> LastRejectsLine | None:
+        """Note a line of so many bytes behind those of the records that were read earlier, and return it.
+
+        None: it has no key. Where it begins is told later, if `start` is below 0.
+        """
         if keys == Keys():
             self._has_keyless = True
-            return
-        before = self.last(keys)
-        self._keys += before is None
-        first = before.first if before is not None else origin.number if self.complete else 0
-        line = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, first, start)
+            return None
+        about = self._about(keys)
+        self._keys += not about
+        first = min([origin.number if self.complete else 0, *(line.first for line in about)])
+        for line in about:
+            line.first = first
+        new = LastRejectsLine(keys.klar, source, record_digest(origin), origin.number, first, start, length)
         for key, lines in self._of(keys):
-            lines[key] = line
-
-    def insert(self, keys: Keys, origin: Origin, source: str, start: int, end: int, before: int) -> None:
-        """Note a line from `start` to `end`, and that behind it all was written again that began `before` or later."""
-        of_all = (self._by_klar, self._by_source, self._without_klar)
-        for line in {id(line): line for lines in of_all for line in lines.values()}.values():
-            if line.start >= before:
-                line.start += end - before
-        new = LastRejectsLine(keys.klar, source, record_digest(origin.record), origin.number, origin.number, start)
-        for key, lines in self._of(keys):
-            lines[key] = max(lines.get(key, new), new, key=lambda line: line.start)
+            if key not in lines or lines[key].number <= new.number:
+                lines[key] = new
+        return new
 
     def _about(self, keys: Keys) -> list[LastRejectsLine]:
         # Where Klar's key is known of both, the tap's may be that of several of Klar's records.
@@ -173,7 +171,7 @@ class _Unneeded:
         """The tap's keys of rejected records without Klar's."""
         self._newer: set[bytes] = set()
         """Klar's keys of what may be newer versions of them."""
-        self._same: dict[tuple[str, Keys, bytes], int] = {}
+        self._same: dict[tuple[Keys, bytes], int] = {}
         """Where each record stands last."""
         self._has_same = False
 
@@ -205,8 +203,8 @@ class _Unneeded:
         return start <= max(klar, source) or start < self._same.get(_identity(line), -1)
 
 
-def _identity(line: RecordLine) -> tuple[str, Keys, bytes]:
-    return line.origin.source_stream, line.keys, record_digest(line.origin.record)
+def _identity(line: RecordLine) -> tuple[Keys, bytes]:
+    return line.keys, record_digest(line.origin)
 
 
 def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
@@ -215,7 +213,7 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
     for start, line in _lines_until_deadline(file):
         read = properties.read(line)
         if isinstance(read, RecordLine):
-            index.add(read.keys, read.origin, read.source, start)
+            index.add(read.keys, read.origin, read.source, len(line), start)
             unneeded.note(read, start)
         if index.full:
             raise FileNotReadError

@@ -124,9 +124,9 @@ class KeyProperties:
         return RecordLine(origin, keys, source if isinstance(source, str) else "")
 
 
-def record_digest(record: bytes) -> bytes:
-    """Return what tells a record from others without keeping it."""
-    return blake2b(record, digest_size=16).digest()
+def record_digest(origin: Origin) -> bytes:
+    """Return what tells a record from others, those of other streams of the tap too, without keeping it."""
+    return blake2b(quoted(origin.source_stream) + origin.record, digest_size=16).digest()
 
 
 def schema_line(message: bytes) -> bytes:

@@ -303,7 +303,7 @@ def test_lines_that_a_disk_lost_are_never_said_to_be_on_it(path: Path) -> None:
     """A second fsync would succeed without them, and a copy of the file would lack them."""
     then = """
 reject("a", 1)
-rejects.accept(origin(b'{"id":"a","version":2}', 2), "refunds", "a")
+rejects.accept([(origin(b'{"id":"a","version":2}', 2), "a")], "refunds")
 attempt(rejects.sync)
 attempt(rejects.sync)
 attempt(lambda: reject("b", 3))
@@ -411,7 +411,7 @@ def test_the_end_removes_what_is_settled_and_the_run_keeps_its_lock(path: Path) 
     rejects = opened(path)
     for number, key in enumerate("abc", 1):
         reject(rejects, key, 1, number)
-    rejects.accept(origin(b'{"id":"a","version":2}', 4), "refunds", "a")
+    rejects.accept([(origin(b'{"id":"a","version":2}', 4), "a")], "refunds")
     rejects.delete(origin(b'{"id":"b"}', 5), "refunds", "b")
     rejects.close()
 
@@ -431,7 +431,7 @@ def test_the_end_leaves_a_line_once_that_had_to_be_written_again_behind_an_earli
     reject(rejects, "a", 3, 3)
     before = origin(b'{"id":"a","version":2}', 2)
     if earlier == "accepted":
-        rejects.accept(before, "refunds", "a")
+        rejects.accept([(before, "a")], "refunds")
     else:
         rejects.reject(before, "refunds", None, WRONG, "contract")
     rejects.close()
@@ -444,7 +444,7 @@ def test_an_accepted_record_that_was_read_before_every_line_about_it_is_not_writ
     rejects = opened(path)
     reject(rejects, "a", 2, 2)
     before = path.read_bytes()
-    rejects.accept(origin(b'{"id":"a","version":1}', 1), "refunds", "a")
+    rejects.accept([(origin(b'{"id":"a","version":1}', 1), "a")], "refunds")
     assert path.read_bytes() == before
     release(rejects)
 
@@ -453,7 +453,7 @@ def test_an_accepted_record_that_was_read_before_every_line_about_it_is_not_writ
 def test_the_end_leaves_a_file_alone_that_somebody_has_changed(path: Path, change: str) -> None:
     rejects = opened(path)
     reject(rejects, "a", 1, 1)
-    rejects.accept(origin(b'{"id":"a","version":2}', 2), "refunds", "a")
+    rejects.accept([(origin(b'{"id":"a","version":2}', 2), "a")], "refunds")
     whole = path.read_bytes()
     moved = path.with_name("again.jsonl")
     if change == "appended":
@@ -534,7 +534,7 @@ def test_of_a_file_with_too_many_keys_nothing_is_removed_and_every_newest_versio
     assert (path.stat().st_size, rejects.may_have_keys) == (size, True)
 
     for number, key in enumerate(["7", "never seen"], 1):
-        rejects.accept(origin(b'{"id":"%b","version":2}' % key.encode(), number), "refunds", key)
+        rejects.accept([(origin(b'{"id":"%b","version":2}' % key.encode(), number), key)], "refunds")
     rejects.sync()
     assert versions(path)[-2:] == [("7", 2), ("never seen", 2)]
     release(rejects)
@@ -554,9 +554,9 @@ def test_a_file_of_more_than_a_gigabyte_is_not_read(path: Path, caplog: Any) -> 
     with path.open("rb") as file:
         file.seek(before)
         assert json.loads(file.read().splitlines()[-1])["record"] == {"id": "b", "version": 1}
-    rejects.accept(origin(b'{"id":"b","version":2}', 2), "refunds", "b")
+    rejects.accept([(origin(b'{"id":"b","version":2}', 2), "b")], "refunds")
     reject(rejects, "c", 2, 4)
-    rejects.accept(origin(b'{"id":"c","version":1}', 3), "refunds", "c")  # of which an older one may be there
+    rejects.accept([(origin(b'{"id":"c","version":1}', 3), "c")], "refunds")  # of which an older one may be there
     with path.open("rb") as file:
         file.seek(before)
         texts = [line for line in file.read().splitlines() if b'"id":"c"' in line.replace(b" ", b"")]

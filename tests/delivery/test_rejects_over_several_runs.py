@@ -231,6 +231,19 @@ def test_every_later_version_stays_behind_a_record_whose_klars_key_is_not_known_
     assert klar.refunds["2"]["lineItems"][0]["refundedQuantity"] == 5
 
 
+@pytest.mark.parametrize("batch_size", [1, 1000])
+def test_accepted_versions_stand_in_the_order_of_reading_before_a_record_that_was_rejected_at_once(
+    klar: Sandbox, rejects: Path, batch_size: int
+) -> None:
+    """Only the newest of them may be an older version of that record, by the tap's key."""
+    versions = [refund_record("2", "many", order=5), refund_record("2", order=6), refund_record("2", 5, order=7)]
+    load(klar, rejects, OF_AN_ORDER, *versions, NAMELESS, batch_size_rows=batch_size)
+
+    send_again(klar, rejects, batch_size_rows=1)
+    assert klar.refunds["2"]["lineItems"][0]["refundedQuantity"] == 5
+    assert words(rejects)[-1] == ("contract", None)
+
+
 def test_a_cost_of_goods_without_its_line_item_is_one_whose_klars_key_is_not_known(
     klar: Sandbox, rejects: Path
 ) -> None:

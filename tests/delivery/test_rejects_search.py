@@ -115,7 +115,7 @@ class World:
             return
         self.klar[version.key] = version.number
         if rejects.may_have_keys:
-            rejects.accept(origin(version.record, number), "refunds", version.key)
+            rejects.accept([(origin(version.record, number), version.key)], "refunds")
 
     def state(self, rejects: Rejects, covered: int) -> None:
         rejects.sync()

@@ -174,7 +174,8 @@ class Oracle:
         # One that Klar refuses replaces what came before it in its batch; of bad ones the newest word is enough.
         refused = {each.version for each in later if each.flaw == "klar"} | (in_file - self._unsendable)
         bad = [each for each in later if each.version in refused or (each.flaw and each is record)]
-        return bool(bad) and any(each.version in in_file for each in self._since(bad[0]))
+        since = self._since(bad[0]) if bad else []
+        return any(each.version in in_file or self._deleted_by_own_key(each) for each in since)
 
     def _deleted_by_own_key(self, record: Record) -> bool:
         """Tell whether a record that was set aside, of whatever key of Klar's, is one to its tap that deleted it since.

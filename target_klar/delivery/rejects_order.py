@@ -1,0 +1,93 @@
+"""The lines that a run has written to the rejects file, in the order in which it has read their records.
+
+Records become known out of that order: Klar answers late, and its status later still. So a line may have to be written
+before others, which then stand in the file again, behind it. What stands further in front is not needed any more.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from target_klar.delivery.rejects_lines import schema_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_klar.delivery.rejects_file import RejectsFile
+    from target_klar.delivery.rejects_index import LastRejectsLine
+
+
+class WrittenLine(msgspec.Struct, gc=False):
+    """A line that stands in the file, or is going to."""
+
+    line: LastRejectsLine
+    source_stream: str
+    """The tap's own stream."""
+    schema: bytes
+    """The SCHEMA message that has to stand before it."""
+
+    @property
+    def number(self) -> int:
+        """When this run has read its record."""
+        return self.line.number
+
+
+_number: Final = attrgetter("number")
+
+
+class RejectsOrder:
+    """Writes lines in the order of reading, each behind the SCHEMA of its stream."""
+
+    def __init__(self) -> None:
+        self._lines: list[WrittenLine] = []
+        self._schemas: dict[str, bytes] = {}
+        """The last SCHEMA of each stream in the file."""
+
+    def append(self, file: RejectsFile, source_stream: str, schema: bytes, text: bytes) -> None:
+        """Write a line that no other one has to follow.
+
+        Raises:
+            DeliverEarlierError: The file cannot be written any more.
+        """
+        before = b"" if self._schemas.get(source_stream) == schema else schema_line(schema)
+        file.append(before + text)
+        self._schemas[source_stream] = schema
+
+    def write(self, file: RejectsFile, new: Sequence[tuple[WrittenLine, bytes]]) -> bool:
+        """Write new lines with their texts, and return whether others had to be written again behind them.
+
+        Raises:
+            DeliverEarlierError: The file cannot be written any more.
+        """
+        at = bisect_right(self._lines, min(each.number for each, _ in new), key=_number)
+        behind = self._lines[at:]
+        texts = [*new, *((each, file.read(each.line.start, each.line.length)) for each in behind)]
+        texts.sort(key=lambda each: each[0].number)
+        written, places, schemas = bytearray(), [], dict(self._schemas)
+        for each, text in texts:
+            if schemas.get(each.source_stream) != each.schema:
+                written += schema_line(each.schema)
+                schemas[each.source_stream] = each.schema
+            places.append(len(written))
+            written += text
+        start = file.append(bytes(written))
+        for (each, _), place in zip(texts, places, strict=True):
+            each.line.start = start + place
+        self._lines[at:] = [each for each, _ in texts]
+        self._schemas = schemas
+        return bool(behind)
+
+    def read_again(self, line: WrittenLine, number: int) -> None:
+        """Note that a record whose line stands in the file was read again, as the record of this number."""
+        if line.line.start < 0:  # it is still to be written
+            line.line.number = number
+            return
+        at = bisect_left(self._lines, line.number, key=_number)
+        if at < len(self._lines) and self._lines[at].line is line.line:
+            line = self._lines.pop(at)
+        line.line.number = number
+        self._lines.insert(bisect_left(self._lines, number, key=_number), line)
