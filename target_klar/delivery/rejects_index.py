@@ -171,7 +171,7 @@ class _Unneeded:
         """The tap's keys of rejected records without Klar's."""
         self._newer: set[bytes] = set()
         """Klar's keys of what may be newer versions of them."""
-        self._same: dict[tuple[Keys, bytes], int] = {}
+        self._same: dict[tuple[bytes | None, bytes], int] = {}
         """Where each record stands last."""
         self._has_same = False
 
@@ -203,8 +203,9 @@ class _Unneeded:
         return start <= max(klar, source) or start < self._same.get(_identity(line), -1)
 
 
-def _identity(line: RecordLine) -> tuple[Keys, bytes]:
-    return line.keys, record_digest(line.origin)
+def _identity(line: RecordLine) -> tuple[bytes | None, bytes]:
+    # Klar's key may be known in one of two lines with the same record, after a map was mended.
+    return line.keys.source or line.keys.klar, record_digest(line.origin)
 
 
 def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
