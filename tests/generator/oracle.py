@@ -76,7 +76,8 @@ class Oracle:
         covered = _until(feed, version)
         if missing := self._missing(covered, began, now):
             return f"STATE {version} is out, and nobody holds {missing}"
-        since = {each.version for each in covered if each.version > after}
+        # What Klar took in part, did not name, and refused alone afterwards stands in the rejects file.
+        since = {each.version for each in covered if each.version > after} - self._rejected()
         for post in self._posts(began):
             if post.accepted and not since.isdisjoint(post.versions) and not self._is_shown(post, began, now):
                 versions = sorted(since & post.versions)
