@@ -236,6 +236,7 @@ class Dispatcher:
         for position in sorted(bisection.rejected):
             if position < end:
                 key, entry = entries[position]
+                self.rejects.accept([(each.origin, key) for each in entry.replaced], stream.name)
                 place, label = Place(entry.earliest, batch.number), shorten(stream.contract.readable_key(key))
                 self.reject(stream, key, bisection.rejected[position], entry.origin, label=label, place=place)
         if stopped is not None:

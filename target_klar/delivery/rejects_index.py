@@ -169,8 +169,10 @@ class _Unneeded:
         """Of lines without Klar's key: they are about every record of the tap's key."""
         self._unknown: set[bytes] = set()
         """The tap's keys of rejected records without Klar's."""
-        self._newer: set[bytes] = set()
-        """Klar's keys of what may be newer versions of them."""
+        self._newer: dict[bytes, set[bytes]] = {}
+        """Klar's keys of what may be newer versions of them, with the tap's keys that say so."""
+        self._by_klar_before: dict[bytes, int] = {}
+        """Of lines before there was such a record."""
         self._same: dict[tuple[bytes | None, bytes], int] = {}
         """Where each record stands last."""
         self._has_same = False
@@ -186,10 +188,12 @@ class _Unneeded:
         klar, source = line.keys
         settles = line.source in (ACCEPTED, DELETED)
         if klar is not None:
-            if source in self._unknown:
-                self._newer.add(klar)
-            if settles and klar not in self._newer:
+            if source is not None and source in self._unknown:
+                self._newer.setdefault(klar, set()).add(source)
+            if settles:
                 self._by_klar[klar] = start
+            if settles and not self._is_behind(klar):
+                self._by_klar_before[klar] = start
         elif source is not None and settles:
             self._by_source[source] = start
             self._unknown.discard(source)
@@ -198,9 +202,17 @@ class _Unneeded:
 
     def has(self, line: RecordLine, start: int) -> bool:
         """Whether this line, which begins at `start`, may go."""
-        klar = -1 if line.keys.klar is None else self._by_klar.get(line.keys.klar, -1)
-        source = -1 if line.keys.source is None else self._by_source.get(line.keys.source, -1)
+        klar, source = -1, self._by_source.get(line.keys.source or b"", -1)
+        if line.keys.klar is not None:
+            is_behind = self._is_behind(line.keys.klar)
+            klar = (self._by_klar_before if is_behind else self._by_klar).get(line.keys.klar, -1)
+            if is_behind and line.source in (ACCEPTED, DELETED):
+                source = -1  # or what it is perhaps a newer version of would be the last word
         return start <= max(klar, source) or start < self._same.get(_identity(line), -1)
+
+    def _is_behind(self, klar: bytes) -> bool:
+        """Whether the records of a key may be newer versions of a rejected one that is still there."""
+        return not self._unknown.isdisjoint(self._newer.get(klar, ()))
 
 
 def _identity(line: RecordLine) -> tuple[bytes | None, bytes]:

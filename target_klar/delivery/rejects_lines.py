@@ -89,16 +89,20 @@ class KeyProperties:
     def keys(self, origin: Origin, stream: str, key: str | None) -> Keys:
         """Return what identifies a record of Klar's `stream`: its `key` there, the tap's stream and the tap's own key.
 
+        Where neither is known, it is the whole record, so that at least the same one is not there twice.
         Klar's stream is in both, since stream maps may make records of two of its streams from one record of the tap.
         """
         klar = source = None
         if key is not None:
             klar = _digest(b"Klar", stream.encode(), key.encode("utf-8", "surrogatepass"))
+        tap = stream.encode(), self._quoted.get(origin.source_stream, b"")
         if names := self._names.get(origin.source_stream):
             values = _members(origin.record) or {}
             own = [bytes(values.get(name, b"null")) for name in names]
             if b"null" not in own:
-                source = _digest(b"tap", stream.encode(), self._quoted[origin.source_stream], *map(_canonical, own))
+                source = _digest(b"tap", *tap, *map(_canonical, own))
+        if klar is None and source is None:
+            source = _digest(b"record", *tap, origin.record)
         return Keys(klar, source)
 
     def read(self, line: bytes) -> SchemaLine | RecordLine | None:
