@@ -101,8 +101,9 @@ class Oracle:
             for fault in self.rejects.faults():
                 say(fault)
         self._judge_set_aside(run, say)
-        for fault in misreported(self.plan, run.err, run.step, run.code, read, self.rejects):
-            say(fault)
+        if run.code != KILLED:  # else some of its last lines are missing
+            for fault in misreported(self.plan, run.err, run.step, run.code, read, self.rejects):
+                say(fault)
         if run.step.calm and run.code and not self._may_stop(run.step, read):
             say("it ended with 1 although nothing was in its way")
         if run.code == 0 and run.step.kind != "dry run":

@@ -57,6 +57,8 @@ class _Performance:
         self.oracle = Oracle(plan, klar, folder / "rejects.jsonl")
         self.done = Performed(plan, self.oracle.breaches)
         self.covered = [feed.offset for feed in plan.feeds]
+        self._ended_early = False
+        """Whether the last load did."""
         flawed = {each.version for feed in plan.feeds for each in feed.records if each.flaw == "klar"}
         self._refuse = lambda sent: tap.identify(sent)[1] in flawed
 
@@ -99,9 +101,12 @@ class _Performance:
         self.oracle.dry_run(run, read, before, self._everything())
 
     def _again(self, step: Step) -> None:
-        """Send the rejects file again, and again in fair weather until it has been read to its end."""
+        """Send the rejects file again, and again in fair weather until it has been read to its end.
+
+        After a run that ended early the documents ask for another load first (`docs/loads.md`).
+        """
         again, rejects = self.oracle.again, self.oracle.rejects
-        if not rejects.lines():
+        if not rejects.lines() or self._ended_early:
             return
         rejects.path.rename(again.path)
         fair = replace(step, weather=self.plan.steps[-1].weather, faults=[], end="", fixed=True, calm=True)
@@ -193,8 +198,9 @@ class _Performance:
             self.oracle.breaches.append(f"it did not end after {step.end}{excerpt(run.err)}")
         # What is no STATE of the tap's is a breach already.
         states = [value["seq"] for value in run.states if isinstance(value, dict) and "seq" in value]
-        if states and step.kind in ("load", "beside"):
-            self.covered[step.feed] = states[-1]
+        if step.kind in ("load", "beside") and not more:
+            self._ended_early = code != 0
+            self.covered[step.feed] = states[-1] if states else self.covered[step.feed]
         return Ended(step, began, code, run.err, run.errors, states, took)
 
     def _feed(self, run: Watched, step: Step, feed: Feed, after: int, upto: int) -> None:
