@@ -43,8 +43,8 @@ _MAX_PROBLEMS = 3
 _MAX_LOGGED = 20
 _MAX_REASONS = 1000
 _ITEM = re.compile(r"\[\d+\]")
-_Line: TypeAlias = "tuple[LastRejectsLine | None, str, bytes, bytes]"
-"""What the index notes of a line, the tap's stream, the SCHEMA message that it needs, and its text."""
+_Line: TypeAlias = "tuple[LastRejectsLine | None, Keys, bool, str, bytes]"
+"""What the index notes of a line, the keys, whether a newer line may be about its record, the tap's stream, the text."""
 
 
 class RecordRejectedError(DeliverEarlierError):
@@ -222,7 +222,7 @@ class Rejects:
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
         if last is not None and last.digest == record_digest(origin):
-            self._read_again(last, origin)
+            self._read_again(last, keys, origin)
             if last.rejected:
                 return f"It is in {self.path} already."
         elif any(
@@ -243,7 +243,7 @@ class Rejects:
                 return None
             keys = Keys()
         elif last.digest == record_digest(origin):
-            self._read_again(last, origin)
+            self._read_again(last, keys, origin)
             return None
         elif self._index.newer(keys, origin.number) and not (
             source == ACCEPTED and self._index.has_older(keys, origin.number)
@@ -254,12 +254,12 @@ class Rejects:
         return self._line(origin, keys, rejects_line(origin, stream, key, None, source), source)
 
     def _line(self, origin: Origin, keys: Keys, text: bytes, source: str) -> _Line:
-        noted = self._index.add(keys, origin, source, len(text))
-        return noted, origin.source_stream, self._schemas[origin.source_stream], text
+        has_newer = bool(self._index.newer(keys, origin.number))
+        return self._index.add(keys, origin, source, len(text)), keys, has_newer, origin.source_stream, text
 
-    def _read_again(self, last: LastRejectsLine, origin: Origin) -> None:
+    def _read_again(self, last: LastRejectsLine, keys: Keys, origin: Origin) -> None:
         if origin.number > last.number:
-            written = WrittenLine(last, origin.source_stream, self._schemas[origin.source_stream])
+            written = WrittenLine(last, keys, origin.source_stream, self._schemas[origin.source_stream])
             self._order.read_again(written, origin.number)
 
     def _write(self, lines: Iterable[_Line]) -> None:
@@ -268,13 +268,15 @@ class Rejects:
         Else the file would put an older version over a newer one, should Klar reject that again.
         """
         assert self._file is not None
-        in_order = []
-        for noted, source_stream, schema, text in lines:
+        in_order, any_newer = [], False
+        for noted, keys, has_newer, source_stream, text in lines:
+            schema = self._schemas[source_stream]
             if noted is None:  # of the others nobody knows which are of its key
                 self._order.append(self._file, source_stream, schema, text)
             else:
-                in_order.append((WrittenLine(noted, source_stream, schema), text))
-        if in_order and self._order.write(self._file, in_order):
+                in_order.append((WrittenLine(noted, keys, source_stream, schema), text))
+                any_newer |= has_newer
+        if in_order and self._order.write(self._file, in_order, has_newer=any_newer):
             self._has_unneeded = True
 
     def _advice(self) -> str:

@@ -1,12 +1,13 @@
 """The lines that a run has written to the rejects file, in the order in which it has read their records.
 
 Records become known out of that order: Klar answers late, and its status later still. So a line may have to be written
-before others, which then stand in the file again, behind it. What stands further in front is not needed any more.
+before others that may be about the same record, which then stand in the file again, behind it. Where they stood before
+they are not needed any more.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
     from target_klar.delivery.rejects_file import RejectsFile
     from target_klar.delivery.rejects_index import LastRejectsLine
+    from target_klar.delivery.rejects_lines import Keys
 
 
 class WrittenLine(msgspec.Struct, gc=False):
     """A line that stands in the file, or is going to."""
 
     line: LastRejectsLine
+    keys: Keys
     source_stream: str
     """The tap's own stream."""
     schema: bytes
@@ -40,7 +43,7 @@ _number: Final = attrgetter("number")
 
 
 class RejectsOrder:
-    """Writes lines in the order of reading, each behind the SCHEMA of its stream."""
+    """Writes lines, those of one key in the order of reading, each behind the SCHEMA of its stream."""
 
     def __init__(self) -> None:
         self._lines: list[WrittenLine] = []
@@ -57,16 +60,19 @@ class RejectsOrder:
         file.append(before + text)
         self._schemas[source_stream] = schema
 
-    def write(self, file: RejectsFile, new: Sequence[tuple[WrittenLine, bytes]]) -> bool:
+    def write(self, file: RejectsFile, new: Sequence[tuple[WrittenLine, bytes]], *, has_newer: bool) -> bool:
         """Write new lines with their texts, and return whether others had to be written again behind them.
+
+        That may only be where one of them `has_newer` ones, read later, that may be about the same record.
 
         Raises:
             DeliverEarlierError: The file cannot be written any more.
         """
-        at = bisect_right(self._lines, min(each.number for each, _ in new), key=_number)
-        behind = self._lines[at:]
-        texts = [*new, *((each, file.read(each.line.start, each.line.length)) for each in behind)]
-        texts.sort(key=lambda each: each[0].number)
+        texts = sorted(new, key=lambda each: each[0].number)
+        behind = self._newer([each for each, _ in texts]) if has_newer else []
+        if behind:
+            texts += [(each, file.read(each.line.start, each.line.length)) for each in behind]
+            texts.sort(key=lambda each: each[0].number)
         written, places, schemas = bytearray(), [], dict(self._schemas)
         for each, text in texts:
             if schemas.get(each.source_stream) != each.schema:
@@ -77,9 +83,24 @@ class RejectsOrder:
         start = file.append(bytes(written))
         for (each, _), place in zip(texts, places, strict=True):
             each.line.start = start + place
-        self._lines[at:] = [each for each, _ in texts]
+        for each, _ in new:
+            insort(self._lines, each, key=_number)
         self._schemas = schemas
         return bool(behind)
+
+    def _newer(self, new: Sequence[WrittenLine]) -> list[WrittenLine]:
+        """Return the lines that have to follow new ones: by a key of these, or of one that has to follow as well."""
+        known = {id(each) for each in new}
+        keys: set[bytes | None] = set()
+        at = bisect_right(self._lines, new[0].number, key=_number)
+        found = []
+        for each in sorted([*new, *self._lines[at:]], key=_number):
+            if id(each) in known or not keys.isdisjoint(each.keys):
+                keys.update(each.keys)
+                keys.discard(None)
+                if id(each) not in known:
+                    found.append(each)
+        return found
 
     def read_again(self, line: WrittenLine, number: int) -> None:
         """Note that a record whose line stands in the file was read again, as the record of this number."""
@@ -90,4 +111,4 @@ class RejectsOrder:
         if at < len(self._lines) and self._lines[at].line is line.line:
             line = self._lines.pop(at)
         line.line.number = number
-        self._lines.insert(bisect_left(self._lines, number, key=_number), line)
+        insort(self._lines, line, key=_number)

@@ -449,6 +449,15 @@ def test_an_accepted_record_that_was_read_before_every_line_about_it_is_not_writ
     release(rejects)
 
 
+def test_no_line_is_written_again_for_one_of_another_key(path: Path) -> None:
+    """Or the file would grow with the square of what is rejected."""
+    rejects = opened(path)
+    for number in [*range(51, 101), *range(1, 51)]:  # the contract rejects at once, Klar late
+        reject(rejects, f"k{number}", 1, number)
+    assert len(records(path)) == 100
+    release(rejects)
+
+
 @pytest.mark.parametrize("change", ["replaced", "removed", "appended"])
 def test_the_end_leaves_a_file_alone_that_somebody_has_changed(path: Path, change: str) -> None:
     rejects = opened(path)
