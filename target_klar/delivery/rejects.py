@@ -44,7 +44,7 @@ _MAX_LOGGED = 20
 _MAX_REASONS = 1000
 _ITEM = re.compile(r"\[\d+\]")
 _Line: TypeAlias = "tuple[LastRejectsLine | None, Keys, bool, str, bytes]"
-"""What the index notes of a line, the keys, whether a newer line may be about its record, the tap's stream, the text."""
+"""What the index notes of a line, the keys, whether a newer line may be about its record, the tap's stream, text."""
 
 
 class RecordRejectedError(DeliverEarlierError):
