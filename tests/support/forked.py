@@ -148,7 +148,7 @@ def helper() -> socket.socket:
 
 def _serve(asked: socket.socket) -> None:
     """Fork for every run that is asked for, until nobody can ask any more."""
-    # This is what takes so long; the last two, and a part of the SDK on Python 3.11, a run imports only when it needs them.
+    # This takes so long; the last two, and a part of the SDK on Python 3.11, a run imports only when it needs them.
     with suppress(ModuleNotFoundError):
         import importlib_metadata._adapters  # noqa: F401, PLC0415
 
