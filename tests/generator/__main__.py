@@ -16,6 +16,8 @@ from generator.perform import perform
 from generator.plan import Plan
 from generator.search import search, summary
 
+FAILURES = Path(__file__).parents[2] / ".cache" / "generator"
+
 
 def main() -> int:
     """Search for some minutes, or perform a plan that was kept; return 1 where a promise was breached."""
@@ -25,7 +27,7 @@ def main() -> int:
     parser.add_argument("--plans", type=int, help="end after so many of each lane")
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--focus", choices=[*FOCUSES, "slow"], help="draw plans of one kind alone")
-    parser.add_argument("--failures", type=Path, default=Path("failures"), help="where failing plans are written")
+    parser.add_argument("--failures", type=Path, default=FAILURES, help="where failing plans are written")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="perform a plan that was written, and end")
     parser.add_argument("--times", type=int, default=1, help="how often at the most, for what time decides")
     asked = parser.parse_args()
