@@ -172,7 +172,8 @@ class Rejects:
     def accept(self, records: Iterable[tuple[Origin, str]], stream: str) -> None:
         """Write those records, each with its key, that Klar has accepted and the file has an older version of.
 
-        Its status has to have confirmed them: should Klar have lost one, the older version may be the only one.
+        Its status has to have confirmed them: should Klar have lost one, the older version may be the only one. What a
+        newer record has replaced before it was sent needs no confirmation.
 
         Raises:
             DeliverEarlierError: The file cannot be written any more.

@@ -50,6 +50,7 @@ class LastRejectsLine(msgspec.Struct, gc=False):
     first: int
     """When this run has read the record of the first line about the key."""
     start: int
+    """Where it begins; below 0 until it is written."""
     length: int
 
     @property
