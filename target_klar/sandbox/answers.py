@@ -53,6 +53,11 @@ class Answer:
         """Whether it says that a load was taken, at least in part."""
         return self.status < HTTPStatus.MULTIPLE_CHOICES
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether it says that a load was taken in part."""
+        return self.status == HTTPStatus.MULTI_STATUS
+
 
 def json_text(value: Json) -> str:
     """Writes a JSON value with every number digit for digit as it came in."""

@@ -193,7 +193,8 @@ class Sandbox(Klar):
             if request.stored:
                 self._observe("stored", request)
         self._closing.wait(fault.after)
-        if answer is not None and answer.takes:
+        # What Klar took in part it says so of: nobody could know it behind a word that all of it was taken.
+        if answer is not None and answer.takes and not (answer.is_partial and fault.kind == "accept"):
             answer = fault.answer() or answer
         return answer, fault.manner
 

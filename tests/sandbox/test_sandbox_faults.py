@@ -178,6 +178,14 @@ def test_an_object_is_refused_on_request_in_every_style(style: Any) -> None:
         assert [seen.key for seen in klar.refused] == ["bad"]
 
 
+def test_what_is_taken_in_part_is_never_said_to_be_taken_whole() -> None:
+    with Sandbox(refuse=lambda sent: sent["id"] == "bad", refuse_style="207", faults=["204"]) as klar:
+        answer = post(klar, REFUNDS_PATH, [refund("good"), refund("bad")])
+
+        assert (answer.status_code, answer.json()["failedOrderIds"]) == (207, ["bad"])
+        assert list(klar.refunds) == ["good"]
+
+
 def test_costs_are_refused_by_index_and_refunds_in_a_tree_unless_told_otherwise() -> None:
     with Sandbox() as klar:
         costs = post(klar, COSTS_PATH, {"items": [cost(), cost(1111)]}).json()
