@@ -720,7 +720,7 @@ def test_a_month_whose_orders_are_numbered_in_a_new_way_stops_the_load(
     ended = shop.run(shop.command(LOAD))
 
     assert (ended.code, held(klar)) == (1, march)
-    why = 'PayPal: most of what payments cost is in no order in 2026-04, such as that of "Order 040"'
+    why = '2026-04: most of what payments of PayPal cost is in no order, such as that of "Order 040"'
     assert f"1 problem(s): {why}; correct order_id or is_order, or see without_orders\n" in ended.err
 
     (agreed,) = re.findall(r"`(INSERT INTO without_orders .*?;)`", PAGE)
@@ -744,7 +744,7 @@ def test_without_the_replacement_of_a_prefix_nothing_is_compared(shop: Followed)
     ended = shop.run("duckdb -noheader -list -f compare.sql")
 
     assert (ended.code, ended.out) == (1, "")
-    assert 'is in no order in 2026-05, such as that of "WC-0"' in ended.err
+    assert '2026-05: most of what payments of PayPal cost is in no order, such as that of "WC-0"' in ended.err
 
 
 @pytest.mark.parametrize(
@@ -767,7 +767,7 @@ def test_a_few_payments_without_an_order_do_not_stop_a_run(shop: Followed, order
     ended = run(shop)
 
     assert ended.code == code, ended.err
-    why = 'Stripe: most of what payments cost is in no order in 2026-05, such as that of "an empty cell, of txn_'
+    why = '2026-05: most of what payments of Stripe cost is in no order, such as that of "an empty cell, of txn_'
     assert (why in ended.err) is bool(code)
 
 
@@ -932,7 +932,7 @@ def test_payments_without_a_gross_and_in_a_currency_of_large_numbers_are_missed_
     said = run(shop).err
 
     for name in ("PayPal", "Provider"):
-        assert f'{name}: most of what payments cost is in no order in 2026-05, such as that of "#0"' in said
+        assert f'2026-05: most of what payments of {name} cost is in no order, such as that of "#0"' in said
 
 
 def test_one_environment_holds_both_programs_and_the_nightly_script_is_the_load(shop: Followed) -> None:
