@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 from exports import Row, change, not_sent, write
 from followed import DOCUMENTS, Followed
+from pipelines import blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from program import Ended
@@ -34,11 +36,14 @@ GERMAN = {
     "Transaction ID": "Transaktionscode",
     "Reference Txn ID": "Zugehöriger Transaktionscode",
     "Invoice Number": "Rechnungsnummer",
+    "Status": "Status",
+    "Completed": "Abgeschlossen",
     "Balance Impact": "Auswirkung auf Guthaben",
     "Credit": "Haben",
     "Debit": "Soll",
     "Memo": "Memo",
     "Express Checkout Payment": "PayPal Express-Zahlung",
+    "Mobile Payment": "Handyzahlung",
     "Payment Refund": "Rückzahlung",
     "Chargeback": "Rückbuchung",
     "Chargeback Fee": "Rückbuchungsgebühr",
@@ -83,6 +88,7 @@ def paypal(id: str, type: str, gross: str, fee: str, **other: str) -> Row:  # no
         "Transaction ID": id,
         "Reference Txn ID": "",
         "Invoice Number": "",
+        "Status": "Completed",
         "Balance Impact": "Credit" if net >= 0 else "Debit",
     }
     names = {"order": "Invoice Number", "of": "Reference Txn ID", "impact": "Balance Impact"}
@@ -96,6 +102,12 @@ def in_german(row: Row) -> Row:
     for name, value in commas.items():
         german[name] = value.replace(",", "_").replace(".", ",").replace("_", ".")
     return german | {"Datum": f"{day}.{month}.{year}"}
+
+
+def write_paypal(shop: Followed, folder: str, name: str, rows: Iterable[Row]) -> None:
+    """Write an export of PayPal's, in the language of its folder."""
+    german = folder == "paypal-german"
+    write(shop.folder / folder / name, map(in_german, rows) if german else rows, ";" if german else ",")
 
 
 def stripe(id: str, category: str, gross: str, fee: str, **other: str) -> Row:  # noqa: A002
@@ -141,6 +153,10 @@ def provider(id: str, order: str, fee: str, **other: str) -> Row:  # noqa: A002
 def without_totals(shop: Followed, name: str = "provider") -> None:
     """Delete the line of `is_total`, as the page says for files without one."""
     change(shop.folder / f"{name}.sql", ",\n  \"Buchungsdatum\" = 'Summe' AS is_total", "")
+
+
+def held(klar: Sandbox) -> dict[str, Decimal]:
+    return {key: Decimal(cost["transactionCosts"]) for key, cost in klar.transaction_costs.items()}
 
 
 def listed(ended: Ended) -> dict[tuple[str, str], str]:
@@ -283,6 +299,7 @@ def test_rows_that_begin_with_a_hash_are_no_comments(shop: Followed, numbers: li
     without_totals(shop)
     rows = [provider(f"T{each}", f"{'#' * (each in numbers)}{1000 + each}", f"-1.{each:02}") for each in range(1, 11)]
     write(shop.folder / "provider" / "may.csv", rows, ";")
+    add_rates(shop, "INSERT INTO without_orders VALUES ('Provider', '2026');")
 
     ended = run(shop)
 
@@ -481,7 +498,7 @@ def test_rates_come_by_day_and_a_weekend_takes_fridays(shop: Followed) -> None:
     assert costs(run(shop)) == expected | {"6": Decimal(2)}
 
     change(shop.folder / "provider" / "may.csv", "11.05.2026", "18.07.2026")
-    assert "1 problem(s): Provider T11: no rate from chf to eur, the first on 2026-07-18\n" in run(shop).err
+    assert "1 problem(s): Provider T11: no rate from chf to eur in 2026-07, the first on 2026-07-18\n" in run(shop).err
 
 
 def test_a_booking_that_is_exported_in_german_and_english_counts_once(shop: Followed) -> None:
@@ -548,7 +565,7 @@ def test_a_chargeback_fee_in_the_accounts_currency_is_converted_into_the_orders(
         paypal("P4", "Chargeback Fee", "-16.00", "0.00", order="1"),
     ]
     write(shop.folder / "paypal" / "may.csv", rows)
-    assert "1 problem(s): PayPal P4: no rate from eur to usd, the first on 2026-05-13\n" in run(shop).err
+    assert "1 problem(s): PayPal P4: no rate from eur to usd in 2026-05, the first on 2026-05-13\n" in run(shop).err
     rate = "INSERT INTO rates VALUES ('2026-05', 'eur', 'usd', 1.125);"
     add_rates(shop, rate)
 
@@ -616,20 +633,24 @@ def test_after_a_stop_the_line_of_duckdb_comes_first_and_the_warning_only_follow
     assert "begins with `Invalid Input Error`" in PAGE
 
 
-def test_a_good_night_is_silent_and_keeps_the_list_and_a_bad_one_says_why(shop: Followed, klar: Sandbox) -> None:
+def test_a_good_night_is_silent_and_keeps_the_list_and_a_bad_one_says_why(tmp_path: Path, klar: Sandbox) -> None:
+    shop = Followed(tmp_path, "fees-from-files.md", "at-night.md")
     shop.configure(klar)
     reads(shop, "stripe")
-    (behind,) = re.findall(r"`(> night\.log .*?)`", (DOCUMENTS / "at-night.md").read_text(encoding="utf-8"))
-    (shop.folder / "night.sh").write_text(shop.command(LOAD), encoding="utf-8")
-    write(shop.folder / "stripe" / "may.csv", [stripe("txn_1", "fee", "-12.40", "0.00")])
-    night = f"bash night.sh {behind}"
+    crontabs = blocks((DOCUMENTS / "at-night.md").read_text(encoding="utf-8"), "crontab")
+    (crontab,) = (block for block in crontabs if "fees.sh" in block)
+    night = crontab.splitlines()[-1].removeprefix("30 4 * * * ").replace("/srv/klar/fees", str(shop.folder))
+    assert str(shop.folder) in night
+    rows = [stripe("txn_1", "fee", "-12.40", "0.00"), stripe("txn_2", "charge", "9.00", "1.00", order="1")]
+    write(shop.folder / "stripe" / "may.csv", rows)
 
-    good = shop.run(night, LOGLEVEL="WARNING")
+    good = shop.run(night)
     kept = (shop.folder / "night.log").read_text(encoding="utf-8")
     (shop.folder / "stripe" / "june.csv").touch()
-    bad = shop.run(night, LOGLEVEL="WARNING")
+    bad = shop.run(night)
 
     assert (good.code, good.out, good.err) == (0, "", "")
+    assert held(klar) == {"1": Decimal(1)}
     assert '"gross":"-12.4000","fee":"0.0000","cost":"12.4000"' in kept
     assert "stripe/june.csv: no row was read from it" in bad.out
 
@@ -664,4 +685,264 @@ def test_the_currency_of_an_order_whose_payment_is_in_no_file_is_that_of_all_ord
     assert costs(run(shop)) == {"1": Decimal("3.38"), "2": 16 * Decimal("1.125")}
 
     write(shop.folder / "paypal" / "june.csv", [paypal("P3", "Express Checkout Payment", "9.00", "-1.00", order="3")])
-    assert "PayPal P2: no rate from eur to an unknown currency, the first on 2026-05-13\n" in run(shop).err
+    assert "PayPal P2: no rate from eur to an unknown currency in 2026-05, the first on 2026-05-13\n" in run(shop).err
+
+
+@pytest.mark.parametrize(("folder", "currency"), [("paypal", "EUR"), ("paypal-german", "USD")])
+def test_a_month_whose_orders_are_numbered_in_a_new_way_stops_the_load(
+    shop: Followed, klar: Sandbox, folder: str, currency: str
+) -> None:
+    shop.configure(klar)
+    reads(shop, folder)
+    column = "Rechnungsnummer" if folder == "paypal-german" else "Invoice Number"
+    (form,) = re.findall(r"`(replace\(.*? AS order_id)`", PAGE)
+    change(shop.folder / f"{folder}.sql", f'"{column}" AS order_id', form.replace("Invoice Number", column))
+    for month, prefix in (("03", "WC-"), ("04", "Order ")):
+        paid = [
+            paypal(
+                f"P{month}{each}",
+                "Express Checkout Payment",
+                "9.00",
+                "-1.00",
+                order=f"{prefix}{month}{each}",
+                date=f"20/{month}/2026",
+                currency=currency,
+            )
+            for each in range(6)
+        ]
+        withdrawn = paypal(f"W{month}", "User Initiated Withdrawal", "-900.00", "-99.00", currency=currency)
+        write_paypal(shop, folder, f"{month}.csv", [*paid, withdrawn])
+        if prefix == "WC-":
+            assert shop.run(shop.command(LOAD)).code == 0
+    march = {f"03{each}": Decimal(1) for each in range(6)}
+    assert held(klar) == march
+
+    ended = shop.run(shop.command(LOAD))
+
+    assert (ended.code, held(klar)) == (1, march)
+    why = '2026-04: most of what payments of PayPal cost is in no order, such as that of "Order 040"'
+    assert f"1 problem(s): {why}; correct order_id or is_order, or see without_orders\n" in ended.err
+
+    (agreed,) = re.findall(r"`(INSERT INTO without_orders .*?;)`", PAGE)
+    fees = shop.folder / "fees.sql"
+    before = fees.read_text(encoding="utf-8")
+    add_rates(shop, agreed.replace("2026-04", "2026-03"))
+    assert shop.run(shop.command(LOAD)).code == 1
+    for period in ("2026-04", "2026"):
+        fees.write_text(before, encoding="utf-8")
+        add_rates(shop, agreed.replace("2026-04", period))
+        assert shop.run(shop.command(LOAD)).code == 0
+    assert held(klar) == march
+
+
+def test_without_the_replacement_of_a_prefix_nothing_is_compared(shop: Followed) -> None:
+    reads(shop, "paypal")
+    rows = [paypal(f"P{each}", "Mobile Payment", "9.00", "-1.00", order=f"WC-{each}") for each in range(3)]
+    write(shop.folder / "paypal" / "may.csv", rows)
+    (shop.folder / "held.jsonl").touch()
+
+    ended = shop.run("duckdb -noheader -list -f compare.sql")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert '2026-05: most of what payments of PayPal cost is in no order, such as that of "WC-0"' in ended.err
+
+
+@pytest.mark.parametrize(
+    ("orders", "code"),
+    [
+        (["1"] * 6 + [""] * 6, 0),  # half of it
+        (["1"] * 5 + [""] * 6, 1),
+        (["1"] + [""] * 5, 0),  # five alone
+        ([""] * 2, 0),
+        ([""] * 3, 1),
+    ],
+)
+def test_a_few_payments_without_an_order_do_not_stop_a_run(shop: Followed, orders: list[str], code: int) -> None:
+    reads(shop, "stripe")
+    rows = [stripe(f"txn_{each}", "charge", "9.00", "1.00", order=order) for each, order in enumerate(orders)]
+    others = [stripe(f"po_{each}", "payout", "-90.00", "5.00") for each in range(9)]
+    fees = [stripe(f"fee_{each}", "fee", "-9.00", "0.00") for each in range(9)]
+    write(shop.folder / "stripe" / "may.csv", [*rows, *others, *fees])
+
+    ended = run(shop)
+
+    assert ended.code == code, ended.err
+    why = '2026-05: most of what payments of Stripe cost is in no order, such as that of "an empty cell, of txn_'
+    assert (why in ended.err) is bool(code)
+
+
+@pytest.mark.parametrize("folder", ["paypal", "paypal-german"])
+def test_a_payment_that_is_not_completed_stops_the_run_and_is_not_sent(shop: Followed, folder: str) -> None:
+    reads(shop, folder)
+    rows = [
+        paypal("P1", "Mobile Payment", "100.00", "-3.38", order="1"),
+        paypal("P2", "Mobile Payment", "100.00", "-3.50", order="2", status="Denied"),
+        paypal("P3", "General Authorization", "100.00", "-3.60", order="3", status="Pending", impact="Memo"),
+    ]
+    write_paypal(shop, folder, "may.csv", rows)
+    said = 'PayPal: not in types: "Status Denied" (1 bookings, gross 100.0000, fee 3.5000)\n'
+    assert said in run(shop).err
+    last = "('PayPal', 'without effect on the balance', 'none');"
+    change(
+        shop.folder / f"{folder}.sql", last, f"{last}\nINSERT INTO types VALUES ('PayPal', 'Status Denied', 'none');"
+    )
+
+    ended = run(shop)
+
+    assert costs(ended) == {"1": Decimal("3.38")}
+    assert not_sent(ended)["PayPal", "Status Denied", "no cost"]["example"] == "2"
+
+
+@pytest.mark.parametrize("folder", ["paypal", "paypal-german"])
+@pytest.mark.parametrize("fee", ["", "0.00"])
+def test_the_items_of_a_cart_are_left_out_and_counted(shop: Followed, folder: str, fee: str) -> None:
+    reads(shop, folder)
+    rows = [
+        paypal("P1", "Express Checkout Payment", "100.00", "-3.38", order="1"),
+        paypal("P2", "Payment Refund", "-30.00", "0.88", of="P1"),
+    ]
+    write_paypal(shop, folder, "may.csv", rows)
+    path = shop.folder / folder / "may.csv"
+    heading, payment, refund = path.read_text(encoding="utf-8").splitlines()
+    amounts = ("100,00", "-3,38", "96,62") if folder == "paypal-german" else ("100.00", "-3.38", "96.62")
+    types = {"Express Checkout Payment": "Shopping Cart Item", "PayPal Express-Zahlung": "Warenkorbartikel"}
+    booked = re.sub("|".join(types), lambda found: types[found[0]], payment)
+    item = booked
+    for old, new in zip(amounts, ("50.00", fee, fee), strict=True):
+        item = item.replace(old, new)
+    items = [re.sub("Credit|Haben", impact, item) for impact in ("", "Memo", "")]
+    for name in ("may.csv", "may (1).csv"):
+        (shop.folder / folder / name).write_text("\n".join([heading, payment, *items, refund]), encoding="utf-8")
+
+    ended = run(shop)
+
+    assert costs(ended) == {"1": Decimal("3.38") - Decimal("0.88")}
+    ((_, type_, why),) = not_sent(ended)
+    assert (type_, why) in {
+        ("Shopping Cart Item", "an item of a payment"),
+        ("Warenkorbartikel", "an item of a payment"),
+    }
+    assert [row["bookings"] for row in not_sent(ended).values()] == [6]
+
+    # One with an effect on the balance is a booking.
+    path.write_text(f"{heading}\n{payment}\n{booked}\n{refund}", encoding="utf-8")
+    assert f"PayPal P1: twice in {folder}/may.csv" in run(shop).err
+
+
+def test_the_list_of_what_is_not_sent_can_be_seen_whole(shop: Followed) -> None:
+    reads(shop, "stripe")
+    rows = [
+        stripe("txn_1", "charge", "9.00", "1.00", order="1"),
+        stripe("txn_2", "charge", "9.00", "1.00", source_id="ch_2", charge_id="ch_2"),
+        stripe("txn_3", "charge", "9.00", "2.00", source_id="ch_3", charge_id="ch_3"),
+        stripe("txn_4", "dispute", "-9.00", "15.00", charge_id="ch_3"),
+        stripe("txn_5", "fee", "-9.00", "0.00"),
+    ]
+    write(shop.folder / "stripe" / "may.csv", rows)
+
+    ended = shop.run(shop.command("> not_sent.csv"))
+
+    assert ended.code == 0, ended.err
+    with (shop.folder / "not_sent.csv").open(encoding="utf-8") as file:
+        assert sorted(row["id"] for row in csv.DictReader(file)) == ["txn_2", "txn_3", "txn_4", "txn_5"]
+    assert listed(run(shop)) == {
+        ("charge", "no order"): "txn_2",
+        ("dispute", "no order, nor has its payment one"): "txn_4",
+        ("fee", "no order"): "txn_5",
+    }
+
+
+def test_a_rate_that_is_missing_names_its_months(shop: Followed) -> None:
+    reads(shop, "stripe")
+    for month in ("07", "05", "06", "05"):
+        row = stripe(f"txn_{month}", "charge", "9.00", "1.00", order=month, customer_facing_currency="usd")
+        write(shop.folder / "stripe" / f"{month}.csv", [row | {"created_utc": f"2026-{month}-13 10:00:00"}])
+    add_rates(shop, "INSERT INTO rates VALUES ('2026-06', 'eur', 'usd', 1.125);")
+
+    why = "Stripe txn_05 and 1 more: no rate from eur to usd in 2026-05, 2026-07, the first on 2026-05-13\n"
+    assert f"2 problem(s): {why}" in run(shop).err
+
+
+def test_a_pending_payment_that_is_complete_later_is_named_and_its_older_file_is_not_missing(
+    shop: Followed, klar: Sandbox
+) -> None:
+    shop.configure(klar)
+    reads(shop, "paypal")
+    first = paypal("P1", "Mobile Payment", "9.00", "-1.00", order="1")
+    pending = paypal("P2", "Mobile Payment", "9.00", "0.00", order="2", status="Pending", impact="Memo")
+    write(shop.folder / "paypal" / "old.csv", [first, pending])
+    assert shop.run(shop.command(LOAD)).code == 0
+    complete = paypal("P2", "Mobile Payment", "9.00", "-1.50", order="2")
+    write(shop.folder / "paypal" / "new.csv", [first, complete])
+    said = "PayPal P2: not the same in paypal/new.csv and paypal/old.csv; remove the older file (a pending payment"
+    assert said in shop.run(shop.command(LOAD)).err
+    (shop.folder / "paypal" / "old.csv").unlink()
+
+    ended = shop.run(shop.command(LOAD))
+
+    assert ended.code == 0, ended.err
+    assert held(klar) == {"1": Decimal(1), "2": Decimal("1.5")}
+
+
+def test_a_german_file_in_the_english_folder_is_named_as_one_of_the_wrong_folder(shop: Followed) -> None:
+    reads(shop, "paypal")
+    row = paypal("P1", "Mobile Payment", "9.00", "-1.00", order="1")
+    write(shop.folder / "paypal" / "may.csv", [row])
+    write(shop.folder / "paypal" / "juni.csv", [in_german(row)], ";")
+
+    why = "no such column; other headings: the wrong folder?\n"
+    assert f"paypal/juni.csv: Gross is not an amount of up to four decimals: {why}" in run(shop).err
+
+
+def test_newer_headings_beside_older_ones_are_read_as_the_page_says(shop: Followed) -> None:
+    reads(shop, "paypal-german")
+    row = in_german(paypal("P1", "Mobile Payment", "9.00", "-1.00", order="1"))
+    newer = in_german(paypal("P2", "Mobile Payment", "9.00", "-1.50", order="1"))
+    newer = {name.replace("Gebühr", "Entgelt"): value for name, value in newer.items()}
+    write(shop.folder / "paypal-german" / "may.csv", [row], ";")
+    write(shop.folder / "paypal-german" / "june.csv", [newer], ";")
+    assert "Gebühr is not an amount" in run(shop).err
+    assert shop.run(shop.command('echo "$file"')).out == ""
+    (both,) = re.findall(r'`(coalesce\("Entgelt", "Gebühr"\))`', PAGE)
+
+    change(shop.folder / "paypal-german.sql", '-amount("Gebühr"', f"-amount({both}")
+
+    assert costs(run(shop)) == {"1": Decimal("2.50")}
+
+
+def test_the_tree_at_the_top_names_each_file_of_the_page_and_each_folder_of_exports() -> None:
+    (tree,) = blocks(PAGE, "text")[:1]
+    named = set(re.findall(r"[\w-]+\.sql", tree))
+    written = set(re.findall(r"^-- ([\w-]+\.sql)$", PAGE, re.MULTILINE))
+
+    assert named == written | {"compare.sql"}
+    assert set(re.findall(r" ([\w-]+)/ ", tree.replace("\n", " "))) == set(re.findall(r"export\('([\w-]+)'\)", PAGE))
+
+
+def test_payments_without_a_gross_and_in_a_currency_of_large_numbers_are_missed_too(shop: Followed) -> None:
+    reads(shop, "paypal", "provider")
+    without_totals(shop)
+    write(shop.folder / "provider" / "may.csv", [provider(f"T{each}", f"#{each}", "-1,10") for each in range(3)], ";")
+    forints = [
+        paypal(f"H{each}", "Mobile Payment", "9000.00", "-500.00", order=f"{each}", currency="HUF") for each in range(6)
+    ]
+    euros = [paypal(f"E{each}", "Mobile Payment", "9.00", "-1.00", order=f"#{each}") for each in range(6)]
+    write(shop.folder / "paypal" / "may.csv", [*forints, *euros])
+
+    said = run(shop).err
+
+    for name in ("PayPal", "Provider"):
+        assert f'2026-05: most of what payments of {name} cost is in no order, such as that of "#0"' in said
+
+
+def test_one_environment_holds_both_programs_and_the_nightly_script_is_the_load(shop: Followed) -> None:
+    install = shop.command("duckdb-cli").splitlines()
+    night = (DOCUMENTS / "at-night.md").read_text(encoding="utf-8")
+    (crontab,) = (block for block in blocks(night, "crontab") if "fees.sh" in block)
+    (script,) = (block for block in blocks(night, "bash") if "# fees.sh" in block)
+
+    (folder,) = re.findall(r"^PATH=(.*?):", crontab, re.MULTILINE)
+    assert install[1].startswith(f"{folder}/pip install ./target-klar ")
+    assert install[0] == f"python3 -m venv {folder.removesuffix('/bin')}"
+    assert install[2] == f'export PATH="{folder}:$PATH"'
+    assert script.endswith(shop.command(LOAD))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DOCUMENTS = ROOT / "docs" / "recipes"
 _NAMED = re.compile(r"\A(?:#!.*\n)?(?:--|#) (\w[\w-]*\.(?:sql|py|sh))\n")
-_INSTALL = "pip install "
+_INSTALL = re.compile(r"^(?:\S*/)?pip install (.+)$", re.MULTILINE)
 
 
 class Followed:
@@ -89,10 +89,10 @@ def forking() -> Path:
 
 @functools.cache
 def installation() -> Path:
-    """Install what the recipes' `pip install` commands name; return the environment that has it."""
+    """Install what the recipes' `pip install` commands name beside target-klar; return the environment that has it."""
     texts = [path.read_text(encoding="utf-8") for path in sorted(DOCUMENTS.glob("*.md"))]
-    commands = {block for text in texts for block in blocks(text, "bash") if block.startswith(_INSTALL)}
-    named = sorted(command.removeprefix(_INSTALL).strip() for command in commands)
+    commands = [command for text in texts for block in blocks(text, "bash") for command in _INSTALL.findall(block)]
+    named = sorted({name for command in commands for name in command.split()} - {"./target-klar"})
 
     def install(folder: Path) -> None:
         do([sys.executable, "-m", "venv", "--clear", folder / "venv"], folder)
