@@ -73,6 +73,8 @@ def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
     with UPath(path).open("rb") as file:
         content = gzip.GzipFile(fileobj=file) if packed else file
         yield from iter(partial(content.read, CHUNK), b"")
+        if packed and not file.tell():
+            raise EOFError("The file is empty, which no packed one is")
 
 
 def _record(line: bytes) -> bytes:

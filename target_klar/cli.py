@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
@@ -26,6 +27,7 @@ from target_klar.target import TargetKlar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_CANNOT_WRITE = (errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)
 _logger = logging.getLogger("target-klar")
 _HELP = {
     "version": "Print the version.",
@@ -65,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
     if variable:
         _logger.warning("%s is not a log level, so INFO is used. Set it to DEBUG, INFO, WARNING or ERROR.", variable)
     try:
+        if sys.stdout is None:
+            raise ConfigurationError("stdout is closed. Open it, or send it to /dev/null.")
         command.main(list(arguments), prog_name=TargetKlar.name, standalone_mode=False)
     except click.ClickException as error:
         message = error.format_message()
@@ -78,6 +82,10 @@ def main(arguments: Sequence[str]) -> int:
         if cause is not None:
             # Where it happened, and not what it says, which may quote a record.
             sys.stderr.write("".join(traceback.format_tb(cause.__traceback__)))
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        _logger.error("stdout cannot be written (%s). Check where it leads.", error.strerror)
     else:
         return 0
     return 1
@@ -132,6 +140,8 @@ class _Command(TargetKlar):
         stream: str | None,
     ) -> None:
         """Do what the options say."""
+        if preview and check:
+            raise click.UsageError("`--preview` and `--check` do not go together")
         if about:
             if about_format:
                 TargetKlar.print_about(about_format)  # whose docstring is the description

@@ -46,8 +46,6 @@ def load(target: TargetKlar, path: str | None) -> None:
         FatalSyncError: The run stopped; the message is one line that says what the last STATE covers.
         SystemExit: A signal ended it.
     """
-    if sys.stdout is None:
-        raise FatalSyncError("stdout is closed, so no STATE could be written. Open it, or send it to /dev/null.")
     dispatcher = target.dispatcher
     dispatcher.rejects.open(_input(path))
     if not target.config["status_timeout_seconds"]:

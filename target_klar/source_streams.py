@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from target_klar.delivery.batch import SourceKey
+from target_klar.delivery.rejects_lines import stream_of
 from target_klar.map_columns import drops_all, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
@@ -50,6 +51,11 @@ class PlainRoute:
         self._removed = removed
         self._source_key = _source_key_reader(source_stream, keys, stream.contract)
         self._convert_next = 0
+
+    @property
+    def name(self) -> str:
+        """Klar's stream."""
+        return self._stream.name
 
     @property
     def lacks_mark(self) -> bool:
@@ -210,13 +216,16 @@ class SourceStream:
         self._is_open = not closed or not schema["properties"]
 
     def add(self, record: Text, line: bytes) -> None:
-        """Add a record, JSON in the tap's `line`, to every route.
+        """Add a record, JSON in the tap's `line`, to every route; of the rejects file to that to the stream it is for.
 
         Raises:
             RecordRejectedError: Klar would not take it, and it may not be written to the rejects file.
             NotJSONError: It is not JSON.
         """
         routes = self.routes
+        if len(routes) > 1 and (stream := stream_of(line)) is not None:
+            # Sent again, it is for that stream alone: the others may have a newer version, which no line tells.
+            routes = [route for route in routes if route.name == stream] or routes
         if len(routes) > 1 and not bytes(record).lstrip().startswith(b"{"):
             routes = routes[:1]  # no map can make anything of it, so it is one bad record
         for route in routes:

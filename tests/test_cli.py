@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
-from invocation import closed_stdin, config_file, invoke
+from invocation import config_file, invoke, redirected
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, refund_record, state
 
 from target_klar.target import TargetKlar
@@ -237,8 +237,37 @@ def test_a_later_configuration_overrides_an_earlier_one(klar: Sandbox, tmp_path:
 
 def test_without_stdin_the_run_says_what_to_do(klar: Sandbox, tmp_path: Path) -> None:
     config = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
-    ended = closed_stdin("--config", config)
+    ended = redirected("<&-", "--config", config)
     assert (ended.code, ended.out) == (1, "")
     assert ended.errors == [
         ("No input: stdin is closed. Pipe a tap into target-klar, or name a file with `--input`. No STATE was written.")
     ]
+
+
+@pytest.mark.parametrize("option", ["--about", "--preview", "--check", "--help", "--version"])
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("> /dev/full", "stdout cannot be written (No space left on device)."),
+        (">&-", "stdout is closed. Open it, or send it to /dev/null."),
+    ],
+    ids=["full", "closed"],
+)
+def test_what_cannot_be_shown_is_one_line_on_stderr(
+    klar: Sandbox, tmp_path: Path, option: str, how: str, why: str
+) -> None:
+    lines = tmp_path / "lines"
+    lines.write_bytes(line(REFUNDS_SCHEMA) + line(refund_record("A")))
+    config = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
+
+    ended = redirected(f"< {lines} {how}", "--config", config, option)
+
+    assert (ended.code, len(ended.errors)) == (1, 1), ended.err
+    assert ended.errors[0].startswith(why)
+    assert "Traceback" not in ended.err
+
+
+def test_a_preview_checks_no_token(tmp_path: Path) -> None:
+    ended = invoke("--config", config_file(tmp_path, {}), "--preview", "--check")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.errors == ["`--preview` and `--check` do not go together. See target-klar --help."]

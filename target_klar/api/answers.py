@@ -11,12 +11,15 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from target_klar.api.framing import MAX_BODY
 from target_klar.api.pages import describe_body, is_klars, quote
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NestedTooDeepError, NotJSONError, decode, read_strictly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REFUSES_TOKEN: Final = (401, 403)
 _REJECTING: Final = (400, 422)
@@ -25,7 +28,8 @@ _TOO_LARGE: Final = 413
 _MULTI_STATUS: Final = 207
 _ACCEPTING: Final = (200, 201, 202, 204, _MULTI_STATUS)
 _TEMPORARY: Final = (408, 425, 429)  # and every 5xx, as Klar's Magento module has it
-_FAILURE: Final = re.compile("fail|error", re.IGNORECASE)
+_FAILURE: Final = re.compile("fail|error|invalid|reject|unsuccess", re.IGNORECASE)
+"""In the name of a member that says what was not taken."""
 _NO_FAILURE: Final[tuple[Any, ...]] = (None, False, 0, "", "0", [], {})
 _LONGEST_WAIT: Final = 1e10
 _FRACTION = re.compile(r"[.,](\d+)")
@@ -116,13 +120,27 @@ def _judge_success(status: int, body: bytes) -> Answer | None:
         return Answer(Verdict.ACCEPTED)
     content = _read(body)
     said = content.get("status") if isinstance(content, dict) else None
-    if said == "VALID" and any(_FAILURE.match(name) and content[name] not in _NO_FAILURE for name in content):
-        return None  # it contradicts itself
     if said == "INVALID":
         return Answer(Verdict.REJECTED, content)
-    if said == "PARTIALLY_VALID" or status == _MULTI_STATUS:
-        return Answer(Verdict.PARTIAL, content)
+    failures = list(_failures(content))
+    partial = said == "PARTIALLY_VALID" or status == _MULTI_STATUS
+    if said == "VALID" if partial else any(failures):
+        return None  # it contradicts itself, as it does where it says that some failed and lists none of them
+    if partial:
+        return None if failures and not any(failures) else Answer(Verdict.PARTIAL, content)
     return Answer(Verdict.ACCEPTED, content) if said == "VALID" else None
+
+
+def _failures(content: Any) -> Iterator[bool]:
+    """Yield for each member, at any level, that may say what was not taken whether it says so."""
+    members = content.items() if isinstance(content, dict) else ()
+    for name, value in members:
+        if _FAILURE.search(name):
+            yield value not in _NO_FAILURE
+        else:
+            yield from _failures(value)
+    for item in content if isinstance(content, list) else ():
+        yield from _failures(item)
 
 
 def _what_is_wrong(status: int, body: bytes) -> str | None:

@@ -63,19 +63,22 @@ def attribute_errors(
             result.unknown.extend(_hidden(_Fault(problem), private).problem for problem in _reasons_in(content))
     except (RecursionError, ValueError):  # nested too deep, or with a number for text that Python cannot write
         return result
-    objects = _Sent([each for each in faults if not _is_index(each.position, sent)], map(read, sent), key)
-    for fault in faults:
-        if fault.position is not None and _is_index(fault.position, sent):
-            result.certain.setdefault(fault.position, []).append(fault.problem)
-        elif (index := objects.index_of(fault)) is not None:
-            result.hinted.setdefault(index, []).append(fault.problem)
-        else:
+    positions = [each.position if each.position is not None and each.position < len(sent) else None for each in faults]
+    vague = [
+        each
+        for each, position in zip(faults, positions, strict=True)
+        if position is None or (each.name is not None and read(sent[position]).get(key) != each.name)
+    ]
+    objects = _Sent(vague, map(read, sent), key)
+    for fault, position in zip(faults, positions, strict=True):
+        named = objects.index_of(fault)
+        if position is not None and named in (None, position):
+            result.certain.setdefault(position, []).append(fault.problem)
+        elif named is not None and position is None:
+            result.hinted.setdefault(named, []).append(fault.problem)
+        else:  # it names none, or one by its index and another one by its id
             result.unknown.append(fault.problem)
     return result
-
-
-def _is_index(position: int | None, sent: Sequence[Any]) -> bool:
-    return position is not None and position < len(sent)
 
 
 def _hidden(fault: _Fault, private: Collection[str]) -> _Fault:
@@ -105,7 +108,7 @@ class _Sent:
 
     def index_of(self, fault: _Fault) -> int | None:
         """Return its index; None where a fault names none, or could name several."""
-        indexes = self._equal[_hash(fault.target)] if _is_object(fault.target) else set()
+        indexes = self._equal.get(_hash(fault.target), set()) if _is_object(fault.target) else set()
         indexes = indexes or self._named.get(self._name_in(fault) or "", set())
         return next(iter(indexes)) if len(indexes) == 1 else None
 

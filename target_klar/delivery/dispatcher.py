@@ -236,9 +236,10 @@ class Dispatcher:
         for position in sorted(bisection.rejected):
             if position < end:
                 key, entry = entries[position]
-                self.rejects.accept([(each.origin, key) for each in entry.replaced], stream.name)
                 place, label = Place(entry.earliest, batch.number), shorten(stream.contract.readable_key(key))
                 self.reject(stream, key, bisection.rejected[position], entry.origin, label=label, place=place)
+                # Not before: what it replaced settles older versions, and it may not be written itself.
+                self.rejects.accept([(each.origin, key) for each in entry.replaced], stream.name)
         if stopped is not None:
             key, entry = entries[end]
             self.ledger.pin(*Place(entry.earliest, batch.number))

@@ -208,7 +208,7 @@ class RejectsFile:
     def _is_in_place(self) -> bool:
         try:
             return os.path.samestat(self.path.stat(), os.fstat(self._file))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def _sync_folder(self) -> None:

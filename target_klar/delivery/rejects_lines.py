@@ -23,6 +23,7 @@ ACCEPTED: Final = "accepted"
 DELETED: Final = "deleted"
 """These are a line's `source` where the record is not rejected but the newest version of one that was."""
 
+_IS_FOR = b'"klar":{"stream":'
 _SCHEMA_MEMBERS = ("stream", "schema", "key_properties", "bookmark_properties")
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -126,6 +127,14 @@ class KeyProperties:
         keys = self.keys(origin, target, key if isinstance(key, str) else None) if isinstance(target, str) else Keys()
         source = decode(fields.get("source", b"null"))
         return RecordLine(origin, keys, source if isinstance(source, str) else "")
+
+
+def stream_of(line: bytes) -> str | None:
+    """Return the stream of Klar's that a line of the rejects file is for; None for any other line."""
+    fields = _members(line) if _IS_FOR in line else None
+    klar = decode(fields["klar"]) if fields and "klar" in fields else None
+    stream = klar.get("stream") if isinstance(klar, dict) else None
+    return stream if isinstance(stream, str) else None
 
 
 def record_digest(origin: Origin) -> bytes:

@@ -67,6 +67,11 @@ def test_204_accepts() -> None:
         b'{"status": "VALID", "failed": 1}',
         b'{"status": "VALID", "errors": [{"key": "0.id", "message": "no"}]}',
         b'{"status": "VALID", "error": "no"}',
+        b'{"status": "VALID", "hasErrors": true}',
+        b'{"status": "VALID", "validationErrors": [{"key": "0.id", "message": "no"}]}',
+        b'{"status": "VALID", "unsuccessfulOrderIds": ["R1"]}',
+        b'{"status": "VALID", "result": [{"failedOrderIds": ["R1"]}]}',
+        b'{"status": "PARTIALLY_VALID", "failedOrderIds": [], "successfulOrderIds": ["R1"]}',
     ],
 )
 def test_json_that_says_something_else_than_valid_stops_at_once_and_is_quoted(status: str, body: bytes) -> None:
@@ -100,7 +105,7 @@ def test_any_other_2xx_stops_at_once_and_is_quoted(status: int, body: bytes) -> 
         (answer("207 Multi-Status", b'{"status": "INVALID", "errors": []}'), Verdict.REJECTED),
         (answer("200 OK", b'{"status": "PARTIALLY_VALID"}'), Verdict.PARTIAL),
         (answer("207 Multi-Status", b'{"failedOrderIds": ["1"]}'), Verdict.PARTIAL),
-        (answer("207 Multi-Status", b'{"status": "VALID"}'), Verdict.PARTIAL),
+        (answer("207 Multi-Status", b'{"status": "PARTIALLY_VALID", "errors": [{"id": "1"}]}'), Verdict.PARTIAL),
         (answer("400 Bad Request", b'{"status": "VALID"}'), Verdict.REJECTED),
         (answer("422 Unprocessable Entity", b"[]"), Verdict.REJECTED),
         (answer("413 Content Too Large"), Verdict.TOO_LARGE),

@@ -25,9 +25,21 @@ def test_an_index_names_its_object_for_certain_and_the_rest_of_the_key_is_the_pa
         "errors": [{"id": 1111, "key": "1.orderId", "message": "orderId must be a string", "value": 1111}],
     }
 
-    said = attribute_errors(answer, [{"orderId": "1111"}, {"orderId": "x"}], "orderId")
+    said = attribute_errors(answer, [{"orderId": "x"}, {"orderId": 1111}], "orderId")
 
     assert said == Attribution({1: [NOT_TEXT]}, {}, [])
+
+
+@pytest.mark.parametrize(("id_", "certain"), [("A", []), ("B", [1]), ("of the line 7", [1]), (None, [1])])
+def test_an_index_beside_the_id_of_another_object_that_was_sent_names_neither(
+    id_: str | None, certain: list[int]
+) -> None:
+    errors = [{"id": id_, "key": "1.createdAt", "message": "no"}]
+
+    said = attribute_errors({"errors": errors}, [refund("A"), refund("B"), refund("C")], "id")
+
+    assert (list(said.certain), said.hinted) == (certain, {})
+    assert [Problem("createdAt", "no")] in (said.unknown, said.certain.get(1))
 
 
 def test_several_errors_of_one_index_are_all_told_and_steps_into_arrays_are_written_in_brackets() -> None:

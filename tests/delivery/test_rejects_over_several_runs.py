@@ -289,6 +289,39 @@ def test_a_record_that_one_stream_rejects_stays_when_another_stream_of_klars_tak
     assert (words(rejects), set(klar.transaction_costs)) == ([("contract", "A")], {"A"})
 
 
+def test_a_row_that_one_stream_rejected_is_sent_again_to_that_stream_alone(klar: Sandbox, rejects: Path) -> None:
+    """The other one may have a newer version, from a row with another key of the tap's."""
+    maps = {
+        "refunds": {"lineItems": "[{'lineItemId': '1', 'refundedQuantity': pieces}]"},
+        "transaction_costs": {"__source__": "refunds", "orderId": "order", "transactionCosts": "fee"},
+    }
+    head = schema("refunds", order={}, pieces={}, fee={})
+    rows = [refund_record("A", order="7", pieces="1,0", fee=1), refund_record("B", order="7", pieces=1, fee=2)]
+    for row in rows:
+        load(klar, rejects, head, row, stream_maps=maps)
+    assert words(rejects) == [("contract", "A")]
+
+    maps["refunds"] = {"lineItems": "[{'lineItemId': '1', 'refundedQuantity': str(pieces).replace(',', '.')}]"}
+    send_again(klar, rejects, stream_maps=maps)
+    assert set(klar.refunds) == {"A", "B"}
+    assert [int(each["transactionCosts"]) for each in klar.held("transaction_costs").values()] == [2]
+
+
+@pytest.mark.parametrize("rejected", [[], ["B", "C"]], ids=["none before", "others before"])
+def test_a_rejected_record_stays_where_the_limit_keeps_a_newer_one_out_of_the_file(
+    klar: Sandbox, rejects: Path, rejected: list[str]
+) -> None:
+    """Also where that one has replaced a third in its batch, which is neither at Klar nor in the file."""
+    load(klar, rejects, cost_record("A", "1,10"))
+    klar.refuse = lambda sent: sent["orderId"] in {"A", *rejected} and "not this one"
+
+    lines = [COSTS_SCHEMA, *(cost_record(each, 1) for each in [*rejected, "A", "D"]), cost_record("A", 2), state(2)]
+    ended = run(klar, lines, rejects_path=str(rejects), rejects_limit=len(rejected))
+
+    assert (ended.code, ended.states) == (1, [])
+    assert words(rejects) == [("contract", "1,10"), *(("klar", 1) for _ in rejected)]
+
+
 @pytest.mark.parametrize("columns", [{"id": "A"}, {"number": "A"}], ids=["Klar's key", "the tap's own key"])
 def test_a_deletion_that_is_read_before_klar_rejects_the_record_is_not_forgotten(
     rejects: Path, columns: dict[str, str]
@@ -398,9 +431,18 @@ def test_while_a_run_has_the_file_a_second_one_stops_at_its_start_in_one_line(kl
     assert words(rejects) == []
 
 
-def test_a_file_that_is_moved_away_during_the_run_stops_it_before_the_next_state(klar: Sandbox, rejects: Path) -> None:
-    with begun(klar, rejects) as process:
-        rejects.rename(rejects.with_name("again.jsonl"))
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_file_that_is_moved_away_during_the_run_stops_it_before_the_next_state(
+    klar: Sandbox, rejects: Path, what: str
+) -> None:
+    folder = rejects.parent / "folder"
+    folder.mkdir()
+    with begun(klar, folder / rejects.name) as process:
+        if what == "file":
+            (folder / rejects.name).rename(rejects.with_name("again.jsonl"))
+        else:
+            folder.rename(folder.with_name("other"))
+            folder.touch()
         out, err = process.communicate(line(refund_record("B", "many")) + line(state(2)))
 
         assert (process.returncode, out) == (1, b"")

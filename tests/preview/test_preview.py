@@ -15,7 +15,7 @@ import pytest
 from forked import Forked, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invocation import closed_stdin, invoke
+from invocation import invoke, redirected
 from messages import COSTS_SCHEMA, ORDERS_SCHEMA, REFUNDS_SCHEMA, record, refund_record, schema, state
 from previewed import preview, proposed
 from program import variables
@@ -533,7 +533,7 @@ def test_what_is_no_singer_stream_is_one_line(tmp_path: Path) -> None:
 
 
 def test_without_stdin_it_says_what_to_do() -> None:
-    ended = closed_stdin("--preview")
+    ended = redirected("<&-", "--preview")
 
     assert (ended.code, "Traceback" in ended.err) == (1, False)
     assert ended.errors == ["No input: stdin is closed. Pipe a tap into target-klar, or name a file with `--input`."]

@@ -28,9 +28,9 @@ def invoke(
     return finished(arguments, ENVIRONMENT | (env or {}), b"".join(map(line, lines)), folder)
 
 
-def closed_stdin(*arguments: str) -> Ended:
-    """Run the command with its stdin closed, as `<&-` in a shell leaves it."""
-    shell = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, *arguments]
+def redirected(how: str, *arguments: str) -> Ended:
+    """Run the command behind a redirection of the shell's, such as `<&-`, which closes stdin."""
+    shell = ["/bin/sh", "-c", f'exec "$@" {how}', "sh", *COMMAND, *arguments]
     ended = subprocess.run(shell, capture_output=True, timeout=LONGEST_RUN, env=ENVIRONMENT, check=False)
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
