@@ -146,7 +146,7 @@ class _Command(TargetKlar):
             if about_format:
                 TargetKlar.print_about(about_format)  # whose docstring is the description
             else:
-                _tell_about()
+                _print_about()
             return
         cls.print_version(print_fn=_logger.info)
         path = None if file_input == "-" else file_input
@@ -174,7 +174,7 @@ class _Command(TargetKlar):
         _check(target)
 
 
-def _tell_about() -> None:
+def _print_about() -> None:
     click.echo(f"Name: {TargetKlar.name}\nDescription: {TargetKlar.__doc__}\nVersion: {TargetKlar.plugin_version}")
     click.echo("Settings, each also as a variable TARGET_KLAR_... in capitals under --config=ENV:")
     for name, setting in SETTINGS["properties"].items():

@@ -111,9 +111,6 @@ def _report(target: TargetKlar) -> None:
         sink.clean_up()
         stream = sink.stream
         sink.logger.info("%s", stream.summary())
-        if stream.conformer.assumed_utc:
-            fields = ", ".join(stream.conformer.assumed_utc)
-            sink.logger.info("%s: times without a zone were read as UTC: %s", stream.name, fields)
         for level, text in stream.lines():
             sink.logger.log(level, "%s", text)
         for name in COUNTS:

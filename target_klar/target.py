@@ -57,6 +57,7 @@ class TargetKlar(Target):
 
     name = "target-klar"
     config_jsonschema = SETTINGS
+    default_sink_class = KlarSink
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         PluginCapabilities.ABOUT,
         PluginCapabilities.BATCH,
@@ -82,12 +83,11 @@ class TargetKlar(Target):
         parallel = config["max_parallel_requests"]
         self.dispatcher = self.dispatcher_class(ledger, rejects, workers, checkpoints, parallel, status_timeout)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
-        self.message_reader: KlarReader
-        self._reader = self.message_reader = KlarReader(wakeup, self._poll)
+        self.message_reader: KlarReader = KlarReader(wakeup, self._poll)
         self.sinks: dict[str, KlarSink] = {}
         self.source_streams: dict[str, SourceStream] = {}
         """The tap's own streams, by name."""
-        self._detour = False
+        self._through_lookahead = False
         self._lookahead = Lookahead(config["batch_wait_limit_seconds"], ledger.add_state)
         self._ignored_versions: set[str] = set()
 
@@ -160,7 +160,7 @@ class TargetKlar(Target):
         source = self.source_streams.setdefault(stream, SourceStream(stream))
         source.update(line, schema, routes, expressions)
         self._lookahead.watch(source, wildcard=is_wildcard(defined, stream))
-        self._direct_reader()
+        self._set_record_handlers()
 
     def _reject_unknown(self, stream: str, alias: str, columns: Collection[str]) -> None:
         """Stop at a stream of the tap's that leads to none of Klar's.
@@ -170,13 +170,13 @@ class TargetKlar(Target):
         """
         raise FatalSyncError(_unknown(stream, alias, columns))
 
-    def _direct_reader(self) -> None:
+    def _set_record_handlers(self) -> None:
         """Set the reader's record handlers: the lookahead while it holds or watches something, else the streams."""
-        self._detour = not self._lookahead.is_idle
+        self._through_lookahead = not self._lookahead.is_idle
         for name, source in self.source_streams.items():
             direct = source.routes[0].add if len(source.routes) == 1 else source.add
-            self._reader.record_handlers[name] = (
-                partial(self._lookahead.pass_record, source) if self._detour else direct
+            self.message_reader.record_handlers[name] = (
+                partial(self._lookahead.pass_record, source) if self._through_lookahead else direct
             )
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
@@ -190,7 +190,7 @@ class TargetKlar(Target):
         self._assert_line_requires(message_dict, {"stream", "encoding", "manifest"})
         stream = message_dict["stream"]
         source = self._source_of(stream)
-        for record in records(message_dict, self._reader.lines):
+        for record in records(message_dict, self.message_reader.lines):
             self._lookahead.pass_record(source, record, record_message(stream, record))
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
@@ -237,10 +237,6 @@ class TargetKlar(Target):
             dry_run=config["validate_only"],
         )
 
-    def get_sink_class(self, stream_name: str) -> type[KlarSink]:  # noqa: ARG002  # the SDK's signature
-        """Return the one sink class."""
-        return KlarSink
-
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         """Add none of the SDK's settings: those that mean something here are among ours."""
@@ -278,8 +274,8 @@ class TargetKlar(Target):
         now = time.monotonic()
         wait_limit = self.config["batch_wait_limit_seconds"]
         held = self._lookahead.poll(now)
-        if self._detour and self._lookahead.is_idle:
-            self._direct_reader()
+        if self._through_lookahead and self._lookahead.is_idle:
+            self._set_record_handlers()
         return min([held, self.dispatcher.poll(), *(sink.stream.poll(now, wait_limit) for sink in self.sinks.values())])
 
 

@@ -203,20 +203,20 @@ class Client:
             before_sleep=before_sleep,
             retry_error_callback=give_up,
         )
-        response = retrying(self._attempt, method, url, body)
+        response = retrying(self._timed_try, method, url, body)
         assert isinstance(response, _Response)
         return response
 
     def _remaining(self, state: tenacity.RetryCallState) -> float:
         return self._connection.retry_timeout - (state.seconds_since_start or 0)
 
-    def _attempt(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
+    def _timed_try(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
         if body is not None:
             if self._stop.is_set():
                 raise KlarError(f"The run is stopping: a request to {url} was not sent.")
             self.requests += 1
         began = time.monotonic()
-        came = self._answer(method, url, body)
+        came = self._try_once(method, url, body)
         took = time.monotonic() - began
         if isinstance(came, _TryAgain):
             return came._replace(frozen=took > self._connection.request_timeout + _FROZEN_SECONDS)
@@ -224,7 +224,7 @@ class Client:
             self.longest_answer = max(self.longest_answer, took)
         return came
 
-    def _answer(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
+    def _try_once(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
         late = f"no full response within {self._connection.request_timeout:g} s"
         with Attempt(self._connection.request_timeout) as attempt:
             try:

@@ -53,8 +53,8 @@ class WholeResponse(http.client.HTTPResponse):
             BrokenAnswerError: It is cut, malformed, contradicts itself, or goes on after its end.
             OSError: The connection broke, or was silent for longer than its timeout.
         """
-        minor, status, reason, fields = self._final_head()
-        body, length = self._body(minor, status, fields)
+        minor, status, reason, fields = self._read_final_head()
+        body, length = self._read_body(minor, status, fields)
         if self._held:
             raise BrokenAnswerError("more than one response")
         self._show(body)
@@ -70,7 +70,7 @@ class WholeResponse(http.client.HTTPResponse):
 
     def _read_status(self) -> tuple[str, int, str]:
         """Read the head of a proxy's answer to CONNECT: http.client asks for it here, and would take a cut one."""
-        minor, status, reason, _ = self._final_head()
+        minor, status, reason, _ = self._read_final_head()
         self._show(b"\r\n")
         return f"HTTP/1.{minor}", status, reason
 
@@ -79,25 +79,25 @@ class WholeResponse(http.client.HTTPResponse):
         self.fp.close()
         self.fp = io.BytesIO(rest)  # type: ignore[assignment]  # typeshed asks for more than is read
 
-    def _final_head(self) -> tuple[int, int, str, Fields]:
+    def _read_final_head(self) -> tuple[int, int, str, Fields]:
         self._held = bytearray()
         while True:
-            minor, status, reason, fields = self._head()
+            minor, status, reason, fields = self._read_head()
             if status >= http.client.OK:
                 return minor, status, reason, fields
             if status == http.client.SWITCHING_PROTOCOLS:
                 raise BrokenAnswerError("a protocol that was not requested")
 
-    def _head(self) -> tuple[int, int, str, Fields]:
-        line = _STATUS_LINE.fullmatch(self._line())
+    def _read_head(self) -> tuple[int, int, str, Fields]:
+        line = _STATUS_LINE.fullmatch(self._read_line())
         if not line:
             raise BrokenAnswerError("malformed status line")
-        return int(line[1]), int(line[2]), (line[3] or b"").decode("latin-1"), self._fields()
+        return int(line[1]), int(line[2]), (line[3] or b"").decode("latin-1"), self._read_headers()
 
-    def _fields(self) -> Fields:
+    def _read_headers(self) -> Fields:
         fields: Fields = []
         remaining = _MAX_HEAD
-        while (line := self._line()) != b"\r\n":
+        while (line := self._read_line()) != b"\r\n":
             field = _FIELD.fullmatch(line)
             if not field:
                 raise BrokenAnswerError("malformed header line")
@@ -107,70 +107,70 @@ class WholeResponse(http.client.HTTPResponse):
             fields.append((field[1].decode(), field[2].decode("latin-1").strip("\t ")))
         return fields
 
-    def _body(self, minor: int, status: int, fields: Fields) -> tuple[bytes, int | None]:
+    def _read_body(self, minor: int, status: int, fields: Fields) -> tuple[bytes, int | None]:
         """Return what is kept of the body and, unless it ended with the connection, its length."""
         bodiless = status == http.client.NO_CONTENT
         match _all(fields, "content-length"), _all(fields, "transfer-encoding"):
             case [length], [] if _LENGTH.fullmatch(length) and not (bodiless and int(length)):
-                body = self._body_of(int(length))
+                body = self._read_sized(int(length))
             case [], [coding] if coding.lower() == "chunked" and minor and not bodiless:
-                body = self._chunks()
+                body = self._read_chunks()
             case [], [] if bodiless:
                 body = b""
             case [], []:
-                return self._everything(), None
+                return self._read_to_the_end(), None
             case _:
                 raise BrokenAnswerError("ambiguous body length")
         return body, len(body)
 
-    def _chunks(self) -> bytes:
+    def _read_chunks(self) -> bytes:
         body = bytearray()
         remaining = _MAX_LENGTH
         while True:
-            line = _CHUNK_SIZE.fullmatch(self._line())
+            line = _CHUNK_SIZE.fullmatch(self._read_line())
             if not line:
                 raise BrokenAnswerError("malformed chunk size")
             size = int(line[1], 16)
             if not size:
-                self._fields()
+                self._read_headers()
                 return bytes(body)
             remaining -= size
-            body += self._body_of(size, remaining)[: MAX_BODY - len(body)]
-            if self._exactly(2) != b"\r\n":
+            body += self._read_sized(size, remaining)[: MAX_BODY - len(body)]
+            if self._read_exactly(2) != b"\r\n":
                 raise BrokenAnswerError("malformed end of a chunk")
 
-    def _line(self) -> bytes:
+    def _read_line(self) -> bytes:
         while not (end := self._held.find(b"\n") + 1):
             if len(self._held) > _MAX_HEAD:
                 raise BrokenAnswerError("endless line")
             self._receive()
-        return self._exactly(end)
+        return self._read_exactly(end)
 
-    def _exactly(self, size: int) -> bytes:
+    def _read_exactly(self, size: int) -> bytes:
         while len(self._held) < size:
             self._receive()
         taken = bytes(self._held[:size])
         del self._held[:size]
         return taken
 
-    def _body_of(self, size: int, remaining: int = _MAX_LENGTH) -> bytes:
+    def _read_sized(self, size: int, remaining: int = _MAX_LENGTH) -> bytes:
         """Read so many bytes of the body, and return the first ones of them."""
         if size > _MAX_LENGTH or remaining < 0:
             raise BrokenAnswerError("endless body")
-        kept = self._exactly(min(size, MAX_BODY))
+        kept = self._read_exactly(min(size, MAX_BODY))
         size -= len(kept)
         while size:
-            size -= len(self._exactly(min(size, _AT_ONCE)))
+            size -= len(self._read_exactly(min(size, _AT_ONCE)))
         return kept
 
-    def _everything(self) -> bytes:
+    def _read_to_the_end(self) -> bytes:
         length = len(self._held)
         while received := self.fp.read1(_AT_ONCE):
             length += len(received)
             if length > _MAX_LENGTH:
                 raise BrokenAnswerError("endless body")
             self._held += received[: max(0, MAX_BODY - len(self._held))]
-        return self._exactly(min(len(self._held), MAX_BODY))
+        return self._read_exactly(min(len(self._held), MAX_BODY))
 
     def _receive(self) -> None:
         try:

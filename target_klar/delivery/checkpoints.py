@@ -112,7 +112,7 @@ class Checkpoints:
             if not self.ledger.has_covered:
                 return float("inf")
             if not self._unconfirmed:  # a STATE need not wait for its turn
-                self.check()
+                self.begin_check()
                 return float("inf")
             left = self._due() - now
             if left > 0:
@@ -120,14 +120,14 @@ class Checkpoints:
             self._booked_since_hold = False
             self._hold = _Hold(now, now + max(_MIN_HOLD_SECONDS, 2 * self._longest_request))
         if not self.status_timeout or not any(stream.in_flight for stream in self._unconfirmed):
-            self.check()
+            self.begin_check()
         elif now >= self._hold.ends:
             self._read_baselines()
         else:
             return self._hold.ends - now
         return float("inf")
 
-    def check(self) -> None:
+    def begin_check(self) -> None:
         """Begin a check of every unconfirmed stream, whatever is in flight, and write the STATE that is covered by it.
 
         Raises:

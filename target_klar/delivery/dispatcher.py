@@ -152,7 +152,7 @@ class Dispatcher:
         """Wait until nothing is in flight, all is confirmed, and the newest covered STATE is written."""
         self._wait_until(lambda: not self._in_flight)
         while self.checkpoints.is_unfinished:
-            self.checkpoints.check()
+            self.checkpoints.begin_check()
             self._wait_until(lambda: not self.checkpoints.is_busy)
 
     def finish_in_flight(self) -> None:
@@ -170,7 +170,7 @@ class Dispatcher:
             try:
                 self.workers.collect()
                 if shutdown.signal_received() or not self._in_flight:
-                    self.checkpoints.check()  # another request may hang until the end
+                    self.checkpoints.begin_check()  # another request may hang until the end
                 if self._in_flight or self.checkpoints.is_busy:
                     self.workers.wakeup.wait(min(left, 1.0))
             except StopSendingError as error:  # the run ends for another reason, which is reported

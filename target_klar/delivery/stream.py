@@ -227,6 +227,8 @@ class Stream:
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield a log level and a line for each thing about the stream's records that somebody should look into."""
+        if fields := ", ".join(self.conformer.assumed_utc):
+            yield logging.INFO, f"{self.name}: times without a zone were read as UTC: {fields}"
         warnings = [*self._omissions(), *self.other_marks.lines(), *self.unaggregated.lines()]
         yield from ((logging.WARNING, text) for text in warnings)
         yield from self.quality.lines()

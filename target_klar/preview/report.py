@@ -114,8 +114,6 @@ def _report(
         yield f"In all, of {counted(len(lines), 'line')}{' with these stream maps' * bool(maps)}:"
     for each in streams:
         yield from (f"  {line}" for line in (each.summary(zeros=False), *(text for _, text in each.lines())))
-        if each.conformer.assumed_utc:
-            yield f"  {each.name}: times without a zone were read as UTC: {', '.join(each.conformer.assumed_utc)}"
     for source in final.source_streams.values():
         yield from (f"  {line}" for line in source.filters_that_dropped_all())
     for name, count in target.batch_messages.items():

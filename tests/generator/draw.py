@@ -223,7 +223,7 @@ class _Draw:
             "retry_timeout_seconds": patience,
             "status_timeout_seconds": patience if calm else 3,
             "rejects_path": "rejects.jsonl",
-            "rejects_limit": 3 if not calm and chance.random() < 0.05 else 100_000,
+            "rejects_limit": chance.choice([0, 3]) if not calm and chance.random() < 0.1 else 100_000,
         }
         if self.focus == "refusals":
             settings["batch_size_rows"] = chance.choice([4, 8, 20, 50])
