@@ -103,28 +103,29 @@ class QualityReport:
         beyond, self._beyond = self._beyond, []
         text, self._texts = b"".join(self._texts), []
         for possible, columns in self._by_text.items():
-            self._ask(columns, objects if possible is None or possible(text) else [], len(objects))
+            asked = objects if possible is None or possible(text) else []
+            if disproved := self._ask(columns, asked, len(objects)):
+                self._by_text[possible] = columns.without(disproved)
         self._ask(self._narrowed, beyond, len(objects))
 
-    def _ask(self, columns: _Columns, objects: list[Any], of: int) -> None:
-        """Ask rules about those of so many objects that may meet one."""
+    def _ask(self, columns: _Columns, objects: list[Any], of: int) -> set[Rule]:
+        """Ask rules about those of so many objects that may meet one; return those that are disproved."""
+        disproved: set[Rule] = set()
         for rule in columns.rules:
-            if rule in self._counts:
-                self._counts[rule].of += of - len(objects)
+            self._counts[rule].of += of - len(objects)
         if not objects:
-            return
+            return disproved
         read = columns.read(objects)
         for rule in columns.rules:
-            count = self._counts.get(rule)
-            if count is None:
-                continue
-            values = columns.of(rule, read)
-            if rule.disproved is not None and rule.disproved(values):
+            if rule.disproved is not None and rule.disproved(columns.of(rule, read)):
                 del self._counts[rule]
+                disproved.add(rule)
                 continue
-            count.of += len(values) if rule.counts_among else len(objects)
+            count = self._counts[rule]
+            count.of += len(columns.of(rule, read)) if rule.counts_among else len(objects)
             if columns.meet(rule, read):
                 self._count(rule, count, objects)
+        return disproved
 
     def _count(self, rule: Rule, count: _Count, objects: list[Any]) -> None:
         for each in objects:
@@ -137,6 +138,7 @@ class _Columns:
     """The values that some rules ask about, as columns: each is read once, whatever asks about it or below it."""
 
     def __init__(self, paths: Mapping[Rule, Iterable[_Path]]) -> None:
+        self._paths = paths
         self._steps: list[tuple[int, _Step]] = []
         """The place of the column above each other one, and the step from there."""
         self._places: dict[_Path, int] = {(): 0}
@@ -150,6 +152,10 @@ class _Columns:
     def rules(self) -> Iterable[Rule]:
         """The rules that ask."""
         return self._values
+
+    def without(self, rules: Collection[Rule]) -> _Columns:
+        """Return the columns that others than these rules ask about."""
+        return _Columns({rule: each for rule, each in self._paths.items() if rule not in rules})
 
     def read(self, objects: Values) -> Sequence[Any]:
         """Return the columns of these objects: of a field the values that are there."""
