@@ -63,6 +63,7 @@ NET_ABOVE_GROSS: Final = Rule(
         for line in lines
         if (net := line.totalAmountAfterTaxesAndDiscounts)
         and (gross := line.totalAmountBeforeTaxesAndDiscounts) is not UNSET
+        and net > gross  # which is seldom, and told before the sum is made
         and net > gross + _ROUNDING
     ],
 )
@@ -77,7 +78,7 @@ DUPLICATE_LINE_IDS: Final = Rule(
     "two lines of one `id`",
     "Refunds and COGS name a line by it: map the id of the line, not that of the product.",
     lambda orders: [lines for lines in orders if len(lines) > len({*map(_ids, lines)})],
-    clean=lambda orders: sum(map(len, orders)) == len({*map(_ids, chain.from_iterable(orders))}),
+    clean=lambda orders: sum(map(len, orders)) == len({line.id for lines in orders for line in lines}),
 )
 
 
@@ -89,7 +90,12 @@ NO_AMOUNTS: Final = Rule(
     "no_amounts",
     "no amount on any line",
     "Map `totalAmountBeforeTaxesAndDiscounts` and `totalAmountAfterTaxesAndDiscounts`; 0 is an amount.",
-    lambda orders: [lines for lines in orders if lines and all(map(_has_no_amount, lines))],
+    # The first line mostly tells, without a call.
+    lambda orders: [
+        lines
+        for lines in orders
+        if lines and lines[0].totalAmountAfterTaxesAndDiscounts is UNSET and all(map(_has_no_amount, lines))
+    ],
 )
 
 # The whole order
