@@ -6,6 +6,7 @@ and in the currency of the order. A line's totals are for the whole line, everyt
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from target_klar.contract.order_rules import (
@@ -167,5 +168,10 @@ def pieces_and_net_of(order: Any) -> tuple[tuple[str, float], ...]:
     for line in order.lineItems:
         pieces += line.quantity
         net += line.totalAmountAfterTaxesAndDiscounts or 0
-    currency = order.currencyCodeIso3Letter or ""
-    return ("pieces", pieces), (f"net {currency}" if CURRENCY.fullmatch(currency) else "net", net)
+    return ("pieces", pieces), (_net_in(order.currencyCodeIso3Letter or ""), net)
+
+
+@lru_cache(maxsize=64)
+def _net_in(currency: str) -> str:
+    """Return what the net amounts in a currency are called; a run has few, and each order of a batch keeps the name."""
+    return f"net {currency}" if CURRENCY.fullmatch(currency) else "net"
