@@ -57,9 +57,9 @@ class Ledger:
 
     def add(self, batch: int) -> int:
         """Number a further record of a batch."""
-        self.number += 1
-        self._incomplete[batch].append(self.number)
-        return self.number
+        self.number = number = self.number + 1
+        self._incomplete[batch].append(number)
+        return number
 
     def complete(self, batch: int) -> None:
         """Release a batch: all of it is stored or rejected."""

@@ -192,7 +192,8 @@ class Stream:
         entries: Collection[Entry] = batch.entries.values()
         if len(accepted) < len(entries):
             entries = [entry for position, entry in enumerate(entries) if position in accepted]
-        self.cancelled += sum([entry.cancels for entry in entries])
+        if self.contract.cancels_by or self.contract.cancelled_at:
+            self.cancelled += sum([entry.cancels for entry in entries])
         self.totals.add([entry.amounts for entry in entries])
         self.verified = self.verified or (bool(accepted) and report.error is None)
 

@@ -52,7 +52,7 @@ class UnaggregatedRecords:
     def add(self, entries: Mapping[str, Entry], size: int) -> None:
         """Compare records, by their keys, with those last sent under the same keys, and remember them: `size` bytes."""
         for known in (self._newer, self._older):
-            if known.keys().isdisjoint(entries):  # as nearly always, and told in no time
+            if not known or known.keys().isdisjoint(entries):  # as nearly always, and told in no time
                 continue
             for key in known.keys() & entries.keys():
                 before = known.pop(key)
