@@ -35,7 +35,7 @@ RECIPES = ROOT / "docs" / "recipes.md"
 DEFINITION = ROOT / "docs" / "target-klar.yml"
 MELTANO = "meltano>=4.4,<5"
 RUN_SECONDS = 600
-"""The longest run, of 100,000 records, takes a twentieth of it."""
+"""The longest run takes a hundredth of it."""
 
 
 @dataclass(frozen=True)
