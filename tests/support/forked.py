@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import forking
 from program import LONGEST_RUN, Ended, content, variables
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Forked:
-    """A run of target-klar: what `subprocess.Popen` would be of it, as far as a test asks."""
+    """A run, of target-klar unless another helper `forks`: what `subprocess.Popen` would be, as far as a test asks."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Forked:
         folder: Path | None = None,
         *,
         cleans_up: bool = True,
+        forks: socket.socket | None = None,
     ) -> None:
         """Fork it, in another folder if one is given; `stdout` and `stderr` are copied, and stay the caller's."""
         self.stdout: BufferedReader | None = None
@@ -53,7 +55,7 @@ class Forked:
         reading, writing = os.pipe()
         self.stdin = os.fdopen(writing, "wb")
         with theirs, os.fdopen(reading, "rb"):
-            socket.send_fds(helper(), [b"!"], [reading, stdout, stderr, theirs.fileno()])
+            socket.send_fds(forks or helper(), [b"!"], [reading, stdout, stderr, theirs.fileno()])
         told = [options, environment, str(folder or Path.cwd()), cleans_up]
         self._run.sendall(json.dumps(told).encode() + b"\n")
         self._told = self._run.makefile()
@@ -71,7 +73,7 @@ class Forked:
             subprocess.TimeoutExpired: It still runs after so many seconds.
         """
         if not self._ended.wait(timeout) or self.returncode is None:
-            raise subprocess.TimeoutExpired("target-klar", timeout or 0)
+            raise subprocess.TimeoutExpired("a forked run", timeout or 0)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -132,11 +134,16 @@ def _feed(stdin: BufferedWriter, data: bytes) -> None:
 
 @functools.cache
 def helper() -> socket.socket:
-    """The way to the process that forks, one in each process of the tests, and started when it is needed first."""
+    """The way to the process that forks target-klar, one in each process of the tests, from when it is needed first."""
+    return start_helper("target-klar", sys.executable, variables({}))
+
+
+def start_helper(program: str, python: str | Path, environment: dict[str, str]) -> socket.socket:
+    """Start a process that forks a program, until this one ends; return the way to it."""
     ours, theirs = socket.socketpair()
     with theirs:
-        command = [sys.executable, __file__, str(theirs.fileno())]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=variables({}), stdin=subprocess.DEVNULL)
+        command = [python, "-P", forking.__file__, str(theirs.fileno()), program]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
 
     def end() -> None:
         ours.close()
@@ -144,71 +151,3 @@ def helper() -> socket.socket:
 
     atexit.register(end)
     return ours
-
-
-def _serve(asked: socket.socket) -> None:
-    """Fork for every run that is asked for, until nobody can ask any more."""
-    # This takes so long; the last two, and a part of the SDK on Python 3.11, a run imports only when it needs them.
-    with suppress(ModuleNotFoundError):
-        import importlib_metadata._adapters  # noqa: F401, PLC0415
-
-    import target_klar.cli  # noqa: PLC0415
-    import target_klar.preview.report  # noqa: PLC0415
-    import target_klar.records.explain  # noqa: F401, PLC0415
-
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the runs
-    while True:
-        told, descriptors, _, _ = socket.recv_fds(asked, 1, 4)
-        if not told:
-            return
-        if not os.fork():
-            asked.close()
-            _keep(descriptors)
-            os._exit(0)
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def _keep(descriptors: list[int]) -> None:
-    """Fork one run and tell of it over the last of the descriptors: its process id, and at its end its exit code."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    *streams, told = descriptors
-    run = socket.socket(fileno=told)
-    with run.makefile() as asked:
-        options, environment, folder, cleans_up = json.loads(asked.readline())
-    # Before the fork, so that whoever is told of the run finds its streams in their places.
-    for number, descriptor in enumerate(streams):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    child = os.fork()
-    if not child:
-        run.close()
-        _become(options, environment, folder, cleans_up=cleans_up)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in range(3):
-        os.dup2(nothing, number)
-    run.sendall(b"%d\n" % child)
-    run.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-
-
-def _become(options: list[str], environment: dict[str, str], folder: str, *, cleans_up: bool) -> None:
-    """Be target-klar, started in a folder with this environment, until its end."""
-    from target_klar.__main__ import main  # noqa: PLC0415 - not for the tests' own process
-
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv[1:] = options
-    try:
-        main()
-    except SystemExit as end:
-        if cleans_up or not isinstance(end.code, int):
-            raise
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        os._exit(end.code)
-
-
-if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
