@@ -62,18 +62,18 @@ class BatchDelivery:
     """Whether Klar has accepted and counted a request of this stream in this run. If not, the status is read before the
     first request, and compared with it afterwards."""
     status_timeout: float
-    validate_only: bool
+    dry_run: bool
 
     def run(self, client: Client) -> DeliveryReport:
         """Send the batch until each object is stored or rejected."""
-        verified = self.verified or self.validate_only
+        verified = self.verified or self.dry_run
         bisection = Bisection(
             self.objects,
             self.contract.key,
             remaining=self.remaining,
             verified=verified,
             private=self.contract.private,
-            dry_run=self.validate_only,
+            dry_run=self.dry_run,
             read=decode,
         )
         report = DeliveryReport(bisection)
@@ -88,7 +88,7 @@ class BatchDelivery:
                 answer = self._send(client, objects, report)
                 taken = bisection.apply(segment, answer)
                 if taken:
-                    report.confirmed = self.validate_only
+                    report.confirmed = self.dry_run
                 if taken and not counted:
                     # At the first load, not the last: a body that Klar takes but does not understand is found here.
                     reading = self._count(client, report, taken, len(objects), in_part)
@@ -103,9 +103,9 @@ class BatchDelivery:
         return report
 
     def _send(self, client: Client, objects: list[bytes], report: DeliveryReport) -> Answer:
-        if self.validate_only and not self.contract.validates:
+        if self.dry_run and not self.contract.validates:
             return Answer(Verdict.ACCEPTED)  # checked here alone
-        answer = client.submit(self.contract, self.contract.body(objects), validate=self.validate_only)
+        answer = client.submit(self.contract, self.contract.body(objects), validate=self.dry_run)
         report.answered_at = time.monotonic()
         return answer
 

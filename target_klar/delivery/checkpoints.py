@@ -189,8 +189,7 @@ class Checkpoints:
             self.failed = True
             raise reading
         assert self._check is not None
-        stream.update_status(reading.status)
-        stream.lag = max(stream.lag, reading.lag)
+        stream.update_status(reading.status, reading.lag)
         confirmed = self._check.unconfirmed.pop(stream)
         try:
             self.rejects.accept(confirmed.newer, stream.name)
@@ -218,7 +217,7 @@ class Checkpoints:
         if isinstance(status, Exception):
             self.failed = True
             raise status
-        stream.update_status(status)
+        stream.update_status(status, 0)
         self._baselines.remove(stream)
         self._space_holds(time.monotonic() - began)
 

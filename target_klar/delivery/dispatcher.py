@@ -83,11 +83,11 @@ class Dispatcher:
             remaining=self.rejects.remaining,
             verified=stream.verified,
             status_timeout=self.status_timeout,
-            validate_only=stream.dry_run,
+            dry_run=stream.dry_run,
         )
         self.workers.start(delivery.run, partial(self._settle, batch, stream.status))
         self._in_flight.append(batch)
-        stream.in_flight += 1
+        stream.begin_delivery()
 
     def wait_for(self, stream: Stream, key: str | None) -> None:
         """Wait until what is in flight of a key is booked, of the whole stream where the key is not known.
@@ -128,7 +128,7 @@ class Dispatcher:
                 error.number = place.number
             self.ledger.pin(*place)
             raise
-        stream.rejected += 1
+        stream.count_rejected()
 
     def poll(self) -> float:
         """Act on what came in, write a STATE if one is due, and return for how many seconds that will do.
@@ -203,8 +203,8 @@ class Dispatcher:
         """Act on the report of a batch; it is complete once every record of it is stored or rejected."""
         self._in_flight.remove(batch)
         stream = batch.stream
+        stream.end_delivery()
         if isinstance(report, Exception):
-            stream.in_flight -= 1
             raise report
         stream.book(batch, report)
         bisection = report.bisection

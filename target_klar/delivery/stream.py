@@ -179,14 +179,20 @@ class Stream:
             return float("inf")
         return left
 
+    def begin_delivery(self) -> None:
+        """Count a batch as in flight."""
+        self.in_flight += 1
+
+    def end_delivery(self) -> None:
+        """Count a batch as in flight no more."""
+        self.in_flight -= 1
+
     def book(self, batch: Batch, report: DeliveryReport) -> None:
         """Count what a batch delivery brought: requests, and the records that Klar accepted."""
-        self.in_flight -= 1
         self.requests += report.requests
         self.retries += report.retries
-        self.lag = max(self.lag, report.lag)
         self.answered_at = max(self.answered_at, report.answered_at)
-        self.update_status(report.status)
+        self.update_status(report.status, report.lag)
         accepted = report.bisection.accepted
         self.stored += len(accepted)
         entries: Collection[Entry] = batch.entries.values()
@@ -197,8 +203,13 @@ class Stream:
         self.totals.add([entry.amounts for entry in entries])
         self.verified = self.verified or (bool(accepted) and report.error is None)
 
-    def update_status(self, status: Status | None) -> None:
-        """Keep a status that was read, if there is one and it is newer than the one that is known."""
+    def count_rejected(self) -> None:
+        """Count a record that is rejected."""
+        self.rejected += 1
+
+    def update_status(self, status: Status | None, lag: float) -> None:
+        """Keep a status that was read, if there is one and it is newer, and the `lag` with which it showed a load."""
+        self.lag = max(self.lag, lag)
         if status is not None and (self.status is None or status.newer_than(self.status)):
             self.status = status
             self._status_time = datetime.now(UTC)

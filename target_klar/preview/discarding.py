@@ -43,7 +43,6 @@ class DiscardingDispatcher(Dispatcher):
         """Discard a batch, as if Klar had accepted all of it."""
         bisection = Bisection([], batch.stream.contract.key, remaining=0, verified=True)
         bisection.accepted.update(range(len(batch.entries)))
-        batch.stream.in_flight += 1
         batch.stream.book(batch, DeliveryReport(bisection))
         self.ledger.complete(batch.number)
 
@@ -58,7 +57,7 @@ class DiscardingDispatcher(Dispatcher):
         place: Place | None = None,  # noqa: ARG002  # the same
     ) -> None:
         """Count a rejection."""
-        stream.rejected += 1
+        stream.count_rejected()
 
     def poll(self) -> float:
         """Return how long nothing is due."""

@@ -40,7 +40,7 @@ def load(counted: str, refused: list[str], *, status_timeout: float = 5) -> tupl
         remaining=100,
         verified=False,
         status_timeout=status_timeout,
-        validate_only=False,
+        dry_run=False,
     )
     with serve(choose=reply) as (url, _):
         return delivery.run(client_of(url)), posts
