@@ -79,7 +79,7 @@ def test_a_state_leaves_with_the_reading_that_shows_the_load_where_the_status_on
         Watched(klar, missing=not_shown_yet, max_parallel_requests=1, **SETTINGS) as run,
     ):
         run.feed([REFUNDS_SCHEMA, *numbered(1, lagging * BATCH, every=BATCH)], ends=False)
-        run.until(lambda: readings_since_the_answer() >= 4)
+        run.until(lambda: readings_since_the_answer() >= 4 or len(run.states) == lagging)
         before = [BATCH * number for number in range(1, lagging)]
         assert (run.states, klar.missing(lagging * BATCH), max(klar.readings)) == (before, set(), lagging - 1)
 
