@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from byte_server import Reply, Request, serve
 from calls import closed_port
+from clients import answer
 from forked import run
 from invocation import config_file, invoke
 from klar_objects import REFUND_TIME
@@ -391,3 +393,28 @@ def test_what_is_said_on_the_way_names_no_token_and_no_customer_either(klar: San
     assert TOKEN not in ended.out + ended.err + rejects.read_text()
     assert EMAIL not in ended.out + ended.err
     assert rejects.read_text().count(EMAIL) == 2
+
+
+def test_a_token_that_is_spelled_with_escaped_slashes_is_in_no_log_line_of_a_whole_run() -> None:
+    r"""JSON may write `/` as `\/`; here a notice of a retry and the error that ends the run quote what has it so."""
+    token = "eyJhbGci/T2tlbk9m/QVRlc3Q/c2lnbmF0dXJl"
+    spelled = token.replace("/", "\\/")
+
+    def reply(request: Request) -> Reply:
+        if request.head.startswith(b"GET"):
+            return Reply(answer("200 OK", b"{}"))
+        posts.append(request)
+        if len(posts) == 1:
+            return Reply(answer("503 Service Unavailable", f"no such header: Bearer {spelled}".encode()))
+        return Reply(answer("409 Conflict", f'{{"message": "the header Bearer {spelled} is odd"}}'.encode()))
+
+    posts: list[Request] = []
+    with serve(choose=reply) as klar:
+        ended = run(klar, [REFUNDS_SCHEMA, planted("a"), state(1)], api_token=token)
+
+    assert (ended.code, ended.states, len(posts)) == (1, [], 2)
+    assert token.encode() in posts[0].head
+    assert len(ended.said("no such header: Bearer ***")) == 1
+    assert "the header Bearer *** is odd" in ended.errors[0]
+    pieces = [text[at : at + 8] for text in (token, spelled) for at in range(len(text) - 7)]
+    assert [piece for piece in pieces if piece in ended.out + ended.err] == []

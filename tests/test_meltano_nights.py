@@ -339,7 +339,7 @@ def test_klar_is_down_for_longer_than_the_retries_last(tmp_path: Path) -> None:
         assert files_read(project) == ["refunds"]
 
 
-def test_rejects_make_the_job_red_and_the_state_is_kept(tmp_path: Path) -> None:
+def test_fail_on_rejects_makes_the_job_red_and_keeps_the_state(tmp_path: Path) -> None:
     with Sandbox() as klar:
         project = shop(tmp_path, klar, rejects_path="rejects.jsonl", fail_on_rejects="true")
         rows = refund_rows(1, 50)

@@ -262,7 +262,11 @@ def test_a_page_that_refuses_once_is_a_failed_attempt() -> None:
         assert (len(received), client.retries) == (2, 1)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b'{"statusCode": 413}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"{", b'{"statusCode": 413}'],
+    ids=["an empty body", "an HTML page", "broken JSON", "JSON of Klar's"],
+)
 def test_413_is_about_the_size_whatever_its_body_is(body: bytes) -> None:
     with serve(answer("413 Content Too Large", body)) as (url, received):
         assert submit(client_of(url)).verdict is Verdict.TOO_LARGE

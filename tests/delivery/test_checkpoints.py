@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from messages import REFUNDS_SCHEMA
 from program import LONGEST_RUN
+from scripted_klar import Load, scripted
 from watched import Watched, numbered
 
 if TYPE_CHECKING:
@@ -60,6 +61,33 @@ def test_a_status_that_was_read_between_two_loads_does_not_confirm_the_second(kl
 
     assert (code, run.states[-1]) == (1, 2 * BATCH), run.err
     assert "its status shows no load newer than" in run.errors[0]
+
+
+@pytest.mark.parametrize("lagging", [1, 2], ids=["the first load", "the second load"])
+def test_a_state_leaves_with_the_reading_that_shows_the_load_where_the_status_only_lags(lagging: int) -> None:
+    """The load is booked all the time; the test itself lets the status show it, after a few readings that did not."""
+
+    def readings_since_the_answer() -> int:
+        answered = f"answered {lagging}"
+        return klar.log[klar.log.index(answered) :].count("read") if answered in klar.log else 0
+
+    def not_shown_yet(state: int) -> bool:
+        return max(klar.readings) * BATCH < state
+
+    with (
+        scripted({lagging: Load(shown=3600)}) as klar,
+        Watched(klar, missing=not_shown_yet, max_parallel_requests=1, **SETTINGS) as run,
+    ):
+        run.feed([REFUNDS_SCHEMA, *numbered(1, lagging * BATCH, every=BATCH)], ends=False)
+        run.until(lambda: readings_since_the_answer() >= 4 or len(run.states) == lagging)
+        before = [BATCH * number for number in range(1, lagging)]
+        assert (run.states, klar.missing(lagging * BATCH), max(klar.readings)) == (before, set(), lagging - 1)
+
+        klar.shown[-1] = (0.0, BATCH)
+        run.until(lambda: len(run.states) == lagging, within=10)
+
+        assert (run.states, run.ahead) == ([*before, lagging * BATCH], [])
+        assert klar.readings.count(lagging) == 1, "one reading that shows the load is enough"
 
 
 def test_a_request_that_hangs_holds_sending_back_for_seconds_and_the_state_until_it_has_ended(klar: Sandbox) -> None:

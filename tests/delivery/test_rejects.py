@@ -224,6 +224,38 @@ def test_what_is_refused_by_a_page_and_not_by_klar_is_named_and_not_set_aside(
     )
 
 
+@pytest.mark.parametrize("body", [each for each, _ in PAGES.values()], ids=["an HTML page", "text"])
+def test_413_with_an_html_page_stops_the_run_before_the_record_and_is_not_set_aside(body: bytes, rejects: Path) -> None:
+    def reply(request: Request) -> Reply:
+        if request.head.startswith(b"GET"):
+            return Reply(answer("200 OK", b"{}"))
+        ids = {sent["id"] for sent in json.loads(request.body)}
+        if "R17" in ids:
+            return Reply(answer("413 Content Too Large", body))
+        taken.update(ids)
+        return Reply(answer("201 Created"))
+
+    taken: set[str] = set()
+    lines = [line for number in range(20) for line in (refund_record(f"R{number}"), state(number))]
+    with serve(choose=reply) as klar:
+        ended = run(
+            klar,
+            [REFUNDS_SCHEMA, *lines],
+            rejects_path=str(rejects),
+            batch_size_rows=10,
+            status_timeout_seconds=0,
+            retry_timeout_seconds=0,
+        )
+
+    assert (ended.code, ended.states[-1:], rejects.read_bytes()) == (1, [16], b"")
+    assert taken >= {f"R{number}" for number in range(17)}
+    assert "R17" not in taken
+    (error,) = ended.errors
+    assert error.startswith(
+        "refunds R17: too large for Klar, or for a proxy before it, even alone in a request (HTTP 413"
+    )
+
+
 @pytest.mark.parametrize("size", [8, 500])
 @pytest.mark.parametrize(
     "said",

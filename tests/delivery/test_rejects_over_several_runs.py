@@ -347,6 +347,22 @@ def test_one_bad_record_is_in_the_file_once_however_many_nights_it_comes(klar: S
     assert len(ended.said(f"It is in {rejects} already.")) == 1
 
 
+def test_a_record_that_klar_itself_rejects_is_in_the_file_once_however_many_nights_it_comes(
+    klar: Sandbox, rejects: Path
+) -> None:
+    klar.refuse = lambda sent: sent["id"] == "B" and "is not wanted here"
+    for night in range(1, 4):
+        load(klar, rejects, refund_record("A"), refund_record("B"), refund_record("C"))
+        assert (words(rejects), set(klar.refunds)) == ([("klar", "B")], {"A", "C"})
+        assert len([post for post in klar.posts() if post.count == 3]) == night, "it is sent again every night"
+
+    lines = [REFUNDS_SCHEMA, refund_record("A"), refund_record("B"), state("end")]
+    ended = run(klar, lines, rejects_path=str(rejects))
+    assert (ended.code, ended.states, words(rejects)) == (0, ["end"], [("klar", "B")])
+    assert len(ended.said("Records rejected: 1")) == 1, "it is counted every night"
+    assert len(ended.said(f"It is in {rejects} already.")) == 1
+
+
 def test_accepted_versions_do_not_count_towards_the_limit(klar: Sandbox, rejects: Path) -> None:
     keys = [f"A{number}" for number in range(10)]
     load(

@@ -35,6 +35,7 @@ def tables(tmp_path: Path, klar: Sandbox) -> Followed:
 
 def rows(file: str) -> list[dict[str, str]]:
     with (DATA / file).open(encoding="utf-8-sig", newline="") as opened:
+        # `Summe` is the total that an export ends with: the recipe checks it, and does not send it.
         return [row for row in csv.DictReader(opened, delimiter=";") if "Summe" not in row.values()]
 
 
@@ -183,7 +184,7 @@ def test_three_decimals_arrive_where_the_other_ways_to_read_them_are_deleted(
     assert [held["productCogs"] for held in klar.by_key("cogs")] == [Decimal("1.105")]
 
 
-def test_a_sheet_of_excel_arrives_like_the_csv_file(tables: Followed, klar: Sandbox) -> None:
+def test_a_sheet_of_excel_with_a_total_row_arrives_like_the_csv_file(tables: Followed, klar: Sandbox) -> None:
     """With what Excel stores: days since 1900, 17 digits, and numbers where the sheet shows numbers."""
     (tables.folder / "refunds" / REFUNDS_FILE).unlink()
     sheet = [

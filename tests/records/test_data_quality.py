@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import random
@@ -66,7 +67,7 @@ def cogs(key: object = "5300000123", amount: object = 2.5, **fields: Any) -> Rec
     return {"orderId": key, "productCogs": amount} | (fields or {"sku": "SHIRT-M"})
 
 
-def sold(key: object = "1", gross: object = 11.9, net: object = 10.0, **fields: Any) -> Record:
+def sold(key: object = "1", *, gross: object = 11.9, net: object = 10.0, **fields: Any) -> Record:
     amounts = {"totalAmountBeforeTaxesAndDiscounts": gross, "totalAmountAfterTaxesAndDiscounts": net}
     return {"id": key, "quantity": 1} | {name: each for name, each in amounts.items() if each is not None} | fields
 
@@ -121,6 +122,7 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a negative quantity as text": ("refunds", [refunded("R", "-1.00")], "(negative_quantity)"),
     "one negative line of two": ("refunds", [refunded("R", 1, -1)], "(negative_quantity)"),
     "half a metre": ("refunds", [refunded("R", 0.5)], ""),
+    "a hundredth of a metre": ("refunds", [refunded("R", 0.01)], ""),
     "a refund of 0 pieces, alone": ("refunds", [refunded("R", 0)], "zero_quantities"),
     "half of the refunds are of 0 pieces": ("refunds", [refunded("A", 0), refunded("B")], "zero_quantities"),
     "a goodwill refund among others": ("refunds", [refunded("A", 0), refunded("B"), refunded("C")], ""),
@@ -133,6 +135,7 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a cancelled refund": ("refunds", [refunded("A", lineItems=[])], ""),
     # Ids of refunds
     "an empty line item id": ("refunds", [refund_of("")], "(empty_line_item_id)"),
+    "a line item id 0": ("refunds", [refund_of("0")], ""),
     "a key None": ("refunds", [refunded("None")], "(placeholder_key)"),
     "a key null": ("refunds", [refunded("null")], "(placeholder_key)"),
     "a key NaN": ("refunds", [refunded("NaN")], "(placeholder_key)"),
@@ -142,9 +145,13 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a key with a blank, which need match nothing": ("refunds", [refunded("R 1 ")], ""),
     "a global id as a refund's own key": ("refunds", [refunded("gid://shopify/Refund/1")], ""),
     "a global id of a line item": ("refunds", [refund_of("gid://shopify/LineItem/1")], "unmatchable_id"),
+    "a line item id that begins with gid": ("refunds", [refund_of("gid:/1")], ""),
     "a line item id that went through a float": ("refunds", [refund_of("4503.0")], "unmatchable_id"),
+    "a line item id with another fraction": ("refunds", [refund_of("4503.10")], ""),
     "a line item id with an exponent": ("refunds", [refund_of("7.2e+17")], "unmatchable_id"),
+    "a line item id like an exponent without a sign": ("refunds", [refund_of("72e17")], ""),
     "a line item id nan": ("refunds", [refund_of("nan")], "unmatchable_id"),
+    "a line item id that begins with nan": ("refunds", [refund_of("nano")], ""),
     "a line item id with a blank at its end": ("refunds", [refund_of("L-1 ")], "unmatchable_id"),
     "a line item id with a blank before it": ("refunds", [refund_of(" L-1")], "unmatchable_id"),
     "a line item id with a zero-width space": ("refunds", [refund_of("L\u200b1")], "unmatchable_id"),
@@ -196,6 +203,7 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "one line each, all of them the same": ("refunds", many(40, lambda n: lines_of("1", own="a", key=n)), ""),
     "the refund's own id": ("refunds", many(3, lambda n: lines_of(f"{n}", key=n)), "line_item_id_is_refund_id"),
     "the refund's own id, twice": ("refunds", many(2, lambda n: lines_of(f"{n}", key=n)), ""),
+    "line item ids that begin with the refund's own id": ("refunds", many(9, lambda n: lines_of(f"{n}-1", key=n)), ""),
     "line items that count like refunds, and once meet": (
         "refunds",
         many(3, lambda n: lines_of(f"{2 * n}", key=n)),
@@ -206,6 +214,8 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         many(20, lambda n: refunded(n, 92.3, 19.95, 20)),
         "fractional_quantities",
     ),
+    "fractions on half of the lines": ("refunds", many(40, lambda n: refunded(n, 92.3, 20)), ""),
+    "whole quantities with a point": ("refunds", many(40, lambda n: refunded(n, 2.0, "3.00")), ""),
     "goods by weight in a small run": ("refunds", many(19, lambda n: refunded(n, 0.375, 1.2)), ""),
     "an amount as a quantity, once": ("refunds", [refunded("A", 92.3), refunded("B", 1), refunded("C", 2)], ""),
     "half of the refunds in metres": ("refunds", many(40, lambda n: refunded(n, 0.5 if n % 2 else 1)), ""),
@@ -214,8 +224,10 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a refund of the day after tomorrow": ("refunds", [refunded(createdAt=NOW + 2 * 86_400)], "implausible_time"),
     "a refund of tomorrow's time zone": ("refunds", [refunded(createdAt=NOW + 43_200)], ""),
     "a refund of 1999": ("refunds", [refunded(createdAt="1999-12-31")], "implausible_time"),
+    "a refund of the end of 2004": ("refunds", [refunded(createdAt="2004-12-31")], "implausible_time"),
     "a refund of 2005": ("refunds", [refunded(createdAt="2005-01-01")], ""),
     "a refund changed in 2038": ("refunds", [refunded(updatedAt=2**31)], "implausible_time"),
+    "a refund changed today": ("refunds", [refunded(updatedAt=NOW)], ""),
     # Transaction costs
     "a fee": ("transaction_costs", [fee()], ""),
     "an order's name": ("transaction_costs", [fee("#1001")], "order_name"),
@@ -238,13 +250,19 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     ),
     "19 fees in cents": ("transaction_costs", many(19, lambda n: fee(n, 199)), ""),
     "whole fees, small": ("transaction_costs", many(40, lambda n: fee(n, 2 + n % 5)), ""),
+    "whole fees of 49": ("transaction_costs", many(40, lambda n: fee(n, 49)), ""),
+    "fees of 50 cents": ("transaction_costs", many(40, lambda n: fee(n, 50)), "amounts_in_cents"),
     "whole fees, half of them below 50": ("transaction_costs", many(40, lambda n: fee(n, 10 + 60 * (n % 2))), ""),
     "whole fees, and one that is not": ("transaction_costs", [*many(40, lambda n: fee(n, 199)), fee("x", 1.5)], ""),
     "no fee at all": ("transaction_costs", many(40, lambda n: fee(n, 0)), ""),
     "a fee that was added up in floats": ("transaction_costs", [fee(amount=1.5499999999999998)], "float_noise"),
+    "a fee of 1.55, which a float only comes near": ("transaction_costs", [fee(amount=1.55)], ""),
     "0.1 + 0.2": ("transaction_costs", [fee(amount=0.1 + 0.2)], "float_noise"),
+    "a fee of 0.3": ("transaction_costs", [fee(amount=0.3)], ""),
     "a large fee that was added up": ("transaction_costs", [fee(amount=123456.78000000001)], "float_noise"),
+    "a large fee of cents": ("transaction_costs", [fee(amount=123456.78)], ""),
     "a negative fee that was added up": ("transaction_costs", [fee(amount=-1.5499999999999998)], "float_noise"),
+    "a negative fee of 1.55": ("transaction_costs", [fee(amount=-1.55)], ""),
     "a third": ("transaction_costs", [fee(amount=10 / 3)], ""),
     "a fee of four decimals": ("transaction_costs", [fee(amount=Decimal("1.2345"))], ""),
     "a fee of ten decimals": ("transaction_costs", [fee(amount=Decimal("1.2345678901"))], ""),
@@ -254,22 +272,31 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "free shipping": ("logistics_costs", [freight(amount=0)], ""),
     "an own shop's #1001": ("logistics_costs", [freight("#1001")], ""),
     "freight for an order undefined": ("logistics_costs", [freight("undefined")], "(placeholder_key)"),
+    "freight for an order that begins with undefined": ("logistics_costs", [freight("undefined-1")], ""),
     "freight for an order id with a tab": ("logistics_costs", [freight("5301\t")], "unmatchable_id"),
+    "freight for an order id with a blank inside": ("logistics_costs", [freight("53 01")], ""),
     "negative freight": ("logistics_costs", many(3, lambda n: freight(n, -4.9)), "negative_costs"),
+    "three times free shipping": ("logistics_costs", many(3, lambda n: freight(n, 0)), ""),
     "freight in cents": ("logistics_costs", many(30, lambda n: freight(n, 490)), "amounts_in_cents"),
+    "freight of 49 euros": ("logistics_costs", many(30, lambda n: freight(n, 49)), ""),
     "one price of whole euros": ("logistics_costs", many(30, lambda n: freight(n, 5)), ""),
     "freight out of a float": ("logistics_costs", [freight(amount=4.8999999999999995)], "float_noise"),
+    "freight of 4.9": ("logistics_costs", [freight(amount=4.9)], ""),
     # COGS
     "a purchase price": ("cogs", [cogs()], ""),
     "#1001 and a line": ("cogs", [cogs("#1001", lineItemId="1")], ""),
     "COGS for an article None": ("cogs", [cogs(sku="None")], "(placeholder_key)"),
+    "COGS for an article Nonesuch": ("cogs", [cogs(sku="Nonesuch")], ""),
     "COGS for a line nan": ("cogs", [cogs(lineItemId="nan")], "(placeholder_key)"),
     "COGS for an order null": ("cogs", [cogs("null")], "(placeholder_key)"),
     "COGS of a global line": ("cogs", [cogs(lineItemId="gid://shopify/LineItem/7")], "unmatchable_id"),
     "COGS of an article that ends in .0": ("cogs", [cogs(sku="4711.0")], ""),
     "COGS in cents": ("cogs", many(20, lambda n: cogs(n, 250)), "amounts_in_cents"),
-    "COGS out of a float": ("cogs", [cogs(amount=2.4999999999999996)], "float_noise"),
+    "COGS of 49 euros": ("cogs", many(30, lambda n: cogs(n, 49)), ""),
+    "COGS out of a float": ("cogs", [cogs(amount=2.4000000000000004)], "float_noise"),
+    "COGS of 2.4": ("cogs", [cogs(amount=2.4)], ""),
     "negative COGS": ("cogs", many(4, lambda n: cogs(n, -2.5)), "negative_costs"),
+    "COGS of 0": ("cogs", many(4, lambda n: cogs(n, 0)), ""),
     "a gift": ("cogs", [cogs(amount=0)], ""),
     # Orders
     "an order": ("orders", [purchase()], ""),
@@ -282,10 +309,15 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "one line id in two orders": ("orders", [purchase("A"), purchase("B")], ""),
     "a line of 0 pieces": ("orders", [purchase("A", sold(quantity=0))], "no_pieces"),
     "a line of -1 pieces": ("orders", [purchase("A", sold(quantity="-1"))], "no_pieces"),
-    "no amount on any line": ("orders", [purchase("A", sold("1", None, None), sold("2", None, None))], "no_amounts"),
-    "an amount on one line": ("orders", [purchase("A", sold("1", None, None), sold("2"))], ""),
-    "a free item": ("orders", [purchase("A", sold("1", 0, 0))], ""),
-    "a gross amount alone": ("orders", [purchase("A", sold("1", 7, None))], ""),
+    "a line of a hundredth of a piece": ("orders", [purchase("A", sold(quantity=0.01))], ""),
+    "no amount on any line": (
+        "orders",
+        [purchase("A", sold("1", gross=None, net=None), sold("2", gross=None, net=None))],
+        "no_amounts",
+    ),
+    "an amount on one line": ("orders", [purchase("A", sold("1", gross=None, net=None), sold("2"))], ""),
+    "a free item": ("orders", [purchase("A", sold("1", gross=0, net=0))], ""),
+    "a gross amount alone": ("orders", [purchase("A", sold("1", gross=7, net=None))], ""),
     "no currency": ("orders", [purchase(currencyCodeIso3Letter=None)], "missing_currency"),
     "an empty currency": ("orders", [purchase(currencyCodeIso3Letter="")], "missing_currency"),
     "a currency in small letters": ("orders", [purchase(currencyCodeIso3Letter="eur")], "malformed_currency"),
@@ -295,53 +327,83 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         [purchase(shipping={"currencyCodeIso3Letter": "Euro"})],
         "malformed_currency",
     ),
+    "a currency of the shipping": ("orders", [purchase(shipping={"currencyCodeIso3Letter": "EUR"})], ""),
     "Swiss francs": ("orders", [purchase(currencyCodeIso3Letter="CHF")], ""),
     "an order of 2001": ("orders", [purchase(createdAt="2001-01-01")], "implausible_time"),
+    "an order of 2005": ("orders", [purchase(createdAt="2005-01-01")], ""),
     "an order of 2199": ("orders", [purchase(updatedAt="2199-01-01")], "implausible_time"),
+    "an order changed today": ("orders", [purchase(updatedAt=NOW)], ""),
     "an order that is going to be fulfilled": ("orders", [purchase(processedAt=NOW + 10 * 86_400)], ""),
-    "net above gross": ("orders", [purchase("A", sold("1", 10, 11.9))], "net_above_gross"),
-    "net above no gross": ("orders", [purchase("A", sold("1", None, 11.9))], ""),
-    "net above a gross of 0": ("orders", [purchase("A", sold("1", 0, 5))], "net_above_gross"),
-    "US prices without tax": ("orders", [purchase("A", sold("1", 19.99, 19.99), currencyCodeIso3Letter="USD")], ""),
-    "a third of a discount": ("orders", [purchase("A", sold("1", 3.33, 10 / 3))], ""),
-    "Klar's example": ("orders", [purchase("A", sold("1", 7.0, 4.71, quantity=2))], ""),
+    "net above gross": ("orders", [purchase("A", sold("1", gross=10, net=11.9))], "net_above_gross"),
+    "net two cents above gross": ("orders", [purchase("A", sold(gross=10, net=10.02))], "net_above_gross"),
+    "net one cent above gross": ("orders", [purchase("A", sold(gross=10, net=10.01))], ""),
+    "net above no gross": ("orders", [purchase("A", sold("1", gross=None, net=11.9))], ""),
+    "net above a gross of 0": ("orders", [purchase("A", sold("1", gross=0, net=5))], "net_above_gross"),
+    "US prices without tax": (
+        "orders",
+        [purchase("A", sold("1", gross=19.99, net=19.99), currencyCodeIso3Letter="USD")],
+        "",
+    ),
+    "a third of a discount": ("orders", [purchase("A", sold("1", gross=3.33, net=10 / 3))], ""),
+    "Klar's example": ("orders", [purchase("A", sold("1", gross=7.0, net=4.71, quantity=2))], ""),
     "a tax rate of 19": ("orders", [purchase("A", sold(taxes=[{"taxRate": 19}]))], "tax_rate_above_1"),
     "a tax rate of 19 on the shipping": (
         "orders",
         [purchase(shipping={"taxes": [{"taxRate": 19}]})],
         "tax_rate_above_1",
     ),
+    "a tax rate of 0.19 on the shipping": ("orders", [purchase(shipping={"taxes": [{"taxRate": 0.19}]})], ""),
     "a tax rate of 1.5": ("orders", [purchase("A", sold(taxes=[{"taxRate": 1.5}]))], "tax_rate_above_1"),
     "a tax rate of 1": ("orders", [purchase("A", sold(taxes=[{"taxRate": 1}]))], ""),
     "a tax rate of 0.19": ("orders", [purchase("A", sold(taxes=[{"taxRate": 0.19}]))], ""),
     "a negative discount": ("orders", [purchase("A", sold(discounts=[{"discountAmount": -1}]))], "negative_discount"),
+    "a discount of 0": ("orders", [purchase("A", sold(discounts=[{"discountAmount": 0}]))], ""),
     "a discount": ("orders", [purchase("A", sold(discounts=[{"discountAmount": 0.98}]))], ""),
-    "orders in cents": ("orders", many(20, lambda n: purchase(n, sold("1", 1190 + n, 1000 + n))), "amounts_in_cents"),
+    "orders in cents": (
+        "orders",
+        many(20, lambda n: purchase(n, sold("1", gross=1190 + n, net=1000 + n))),
+        "amounts_in_cents",
+    ),
+    "19 orders in cents": ("orders", many(19, lambda n: purchase(n, sold(gross=1190 + n, net=1000 + n))), ""),
+    "whole prices of 999": ("orders", many(30, lambda n: purchase(n, sold(gross=999, net=999))), ""),
+    "whole prices of 1,000": (
+        "orders",
+        many(30, lambda n: purchase(n, sold(gross=1000, net=1000))),
+        "amounts_in_cents",
+    ),
     "whole yen": (
         "orders",
-        many(30, lambda n: purchase(n, sold("1", 3300, 3000), currencyCodeIso3Letter="JPY")),
+        many(30, lambda n: purchase(n, sold("1", gross=3300, net=3000), currencyCodeIso3Letter="JPY")),
         "",
     ),
     "whole forints, of which a few shops write the two decimals that there are": (
         "orders",
-        many(30, lambda n: purchase(n, sold("1", 8990, 7079), currencyCodeIso3Letter="HUF")),
+        many(30, lambda n: purchase(n, sold("1", gross=8990, net=7079), currencyCodeIso3Letter="HUF")),
         "",
     ),
     "whole won, pesos, rupees and crowns in one run": (
         "orders",
         many(
-            32, lambda n: purchase(n, sold("1", 9900, 9000), currencyCodeIso3Letter=("KRW", "CLP", "INR", "CZK")[n % 4])
+            32,
+            lambda n: purchase(
+                n, sold("1", gross=9900, net=9000), currencyCodeIso3Letter=("KRW", "CLP", "INR", "CZK")[n % 4]
+            ),
         ),
         "",
     ),
     "orders in cents, some of them in pounds": (
         "orders",
-        many(30, lambda n: purchase(n, sold("1", 1190 + n, 1000 + n), currencyCodeIso3Letter=("EUR", "GBP")[n % 2])),
+        many(
+            30,
+            lambda n: purchase(
+                n, sold("1", gross=1190 + n, net=1000 + n), currencyCodeIso3Letter=("EUR", "GBP")[n % 2]
+            ),
+        ),
         "amounts_in_cents",
     ),
     "orders in cents without a currency": (
         "orders",
-        many(20, lambda n: purchase(n, sold("1", 1190 + n, 1000 + n), currencyCodeIso3Letter="")),
+        many(20, lambda n: purchase(n, sold("1", gross=1190 + n, net=1000 + n), currencyCodeIso3Letter="")),
         "amounts_in_cents missing_currency",
     ),
     "fees in whole yen, which bear no currency": (
@@ -349,24 +411,41 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         many(30, lambda n: fee(f"A-{n}", 119 + n)),
         "amounts_in_cents",
     ),
-    "whole crowns, whose net is not": ("orders", many(30, lambda n: purchase(n, sold("1", 1299, 1039.2))), ""),
-    "whole prices in dollars": ("orders", many(30, lambda n: purchase(n, sold("1", 60 + n, 60 + n))), ""),
-    "a net amount out of a float": ("orders", [purchase("A", sold("1", 20, 10.000000000000002))], "float_noise"),
+    "whole crowns, whose net is not": (
+        "orders",
+        many(30, lambda n: purchase(n, sold("1", gross=1299, net=1039.2))),
+        "",
+    ),
+    "whole prices in dollars": ("orders", many(30, lambda n: purchase(n, sold("1", gross=60 + n, net=60 + n))), ""),
+    "a net amount out of a float": (
+        "orders",
+        [purchase("A", sold("1", gross=20, net=10.100000000000001))],
+        "float_noise",
+    ),
+    "a net amount of 10.1": ("orders", [purchase("A", sold(gross=20, net=10.1))], ""),
     "a tax amount out of a float": ("orders", [purchase("A", sold(taxes=[{"taxAmount": 0.1 + 0.2}]))], "float_noise"),
+    "a tax amount of 0.3": ("orders", [purchase("A", sold(taxes=[{"taxAmount": 0.3}]))], ""),
     "an order's refund of -1": (
         "orders",
         [purchase(refundedLineItems=[LINE | {"refundedQuantity": -1}])],
         "(negative_quantity)",
     ),
+    "an order's refund of 0": ("orders", [purchase(refundedLineItems=[LINE | {"refundedQuantity": 0}])], ""),
     "an order's refund of no line": (
         "orders",
         [purchase(refundedLineItems=[LINE | {"lineItemId": ""}])],
         "(empty_line_item_id)",
     ),
+    "an order's refund of line 0": ("orders", [purchase(refundedLineItems=[LINE | {"lineItemId": "0"}])], ""),
     "a bundle with a product of 0 pieces": (
         "orders",
-        [purchase("A", sold(bundledProducts=[sold("2", None, None, quantity=0)]))],
+        [purchase("A", sold(bundledProducts=[sold("2", gross=None, net=None, quantity=0)]))],
         "no_pieces",
+    ),
+    "a bundle with a product of 1 piece": (
+        "orders",
+        [purchase("A", sold(bundledProducts=[sold("2", gross=None, net=None)]))],
+        "",
     ),
     "two mistakes": (
         "orders",
@@ -484,10 +563,21 @@ RIGHT: dict[str, Callable[[random.Random], Record]] = {
 }
 
 
+def right_records(stream: str, number: int = 300) -> list[Record]:
+    chance = random.Random(f"right {stream}")
+    return [RIGHT[stream](chance) for _ in range(number)]
+
+
+@functools.cache
+def what_is_wrong_with_the_right(stream: str) -> list[str]:
+    judged = judge(stream, right_records(stream))
+    return judged.rejected + judged.lines
+
+
 @pytest.mark.parametrize("stream", CONTRACTS)
 def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of(stream: str) -> None:
-    chance = random.Random(f"right {stream}")
-    judged = judge(stream, [RIGHT[stream](chance) for _ in range(size(300, 20_000))])
+    assert what_is_wrong_with_the_right(stream) == []
+    judged = judge(stream, right_records(stream, size(300, 20_000)))
     assert (judged.rejected, judged.lines) == ([], [])
 
 
@@ -507,8 +597,10 @@ OF_FEW = [
 def test_a_mistake_that_is_planted_among_right_records_is_found(name: str) -> None:
     stream, records, expected = ROWS[name]
     rule = expected.strip("()")
+    if what_is_wrong_with_the_right(stream):
+        pytest.skip(f"the right records of {stream} are not clean, as the test of the recipes' sources says")
     chance = random.Random(f"planted {name}")
-    planted = [RIGHT[stream](chance) for _ in range(300)]
+    planted = right_records(stream)
     for each in records:
         planted.insert(chance.randrange(len(planted) + 1), each)
     judged = judge(stream, planted)
@@ -621,7 +713,10 @@ def test_control_totals_add_up_what_the_contract_names_rounded_to_four_decimals(
     assert totals("transaction_costs", *many(10, lambda n: fee(n, 0.1))) == "amount 1"
     assert totals("logistics_costs", freight("A", 1234.56786), freight("B", -0.5)) == "amount 1,234.0679"
     assert totals("cogs", cogs()) == "amount 2.5"
-    both = purchase("A", sold("1", quantity=2), sold("2", None, None)), purchase("B", sold("1", 7, 4.71))
+    both = (
+        purchase("A", sold("1", quantity=2), sold("2", gross=None, net=None)),
+        purchase("B", sold("1", gross=7, net=4.71)),
+    )
     assert totals("orders", *both) == "pieces 4, net EUR 14.71"
     francs, unknown = (purchase(key, currencyCodeIso3Letter=each) for key, each in (("C", "CHF"), ("D", "Anna")))
     assert totals("orders", both[0], francs, unknown, both[1]) == "pieces 6, net EUR 14.71, net CHF 10, net 10"

@@ -47,6 +47,8 @@ class ScriptedKlar:
     """What came in and what was answered, such as `sent 3` and `answered 3`, and `read` for a status, in order."""
     shown: list[tuple[float, int]] = field(default_factory=list)
     """From when on the status shows each load that was booked, and how many refunds it had."""
+    readings: list[int] = field(default_factory=list)
+    """How many loads each reading of the status showed."""
 
     def missing(self, state: int) -> set[str]:
         """What it neither holds nor has refused of the refunds up to a number."""
@@ -72,6 +74,7 @@ class ScriptedKlar:
         self.log.append("read")
         now = time.monotonic()
         seen = [(at, count) for at, (due, count) in enumerate(self.shown) if due <= now]
+        self.readings.append(len(seen))
         if not seen:
             return {"total": "0", "lastBatchCount": "0"}
         minutes, seconds = divmod(seen[-1][0], 60)

@@ -1,4 +1,4 @@
-"""target-klar as a process whose every STATE is held against Klar at the moment it appears."""
+"""target-klar as a process whose every STATE is held, as it appears, against what Klar has booked, shown or not."""
 
 from __future__ import annotations
 
