@@ -29,7 +29,7 @@ from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
 from target_klar.map_columns import expressions_of
-from target_klar.mapping import columns_removed, definitions_of, is_wildcard, names_of, registered
+from target_klar.mapping import columns_removed, definitions_by_map, names_of, registered
 from target_klar.reader import LINE, KlarReader, record_message, state_of
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten
@@ -140,26 +140,27 @@ class TargetKlar(Target):
                 shorten(other),
             )
         keys = names_of(message_dict.get("key_properties"))
-        maps = registered(self.mapper, stream, schema, keys)
-        self.dispatcher.rejects.schema(stream, line)
-        kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
-        for alias in (each.stream_alias for each in kept if each.stream_alias not in CONTRACTS):
-            self._reject_unknown(stream, alias, properties)
         defined = self.mapper.stream_maps_dict
-        expressions = expressions_of(definitions_of(defined, stream))
+        maps = registered(self.mapper, stream, schema, keys)
+        definitions = definitions_by_map(defined, stream)
+        self.dispatcher.rejects.schema(stream, line)
+        kept = [each for each in zip(maps, definitions, strict=True) if not isinstance(each[0], RemoveRecordTransform)]
+        for alias in (each.stream_alias for each, _ in kept if each.stream_alias not in CONTRACTS):
+            self._reject_unknown(stream, alias, properties)
+        expressions = expressions_of(definition for definition, _ in definitions)
         removed = columns_removed(maps, defined, stream)
         routes: list[PlainRoute | MappedRoute] = []
-        for each in (each for each in kept if each.stream_alias in CONTRACTS):
+        for each, (definition, _) in (each for each in kept if each[0].stream_alias in CONTRACTS):
             klar_stream = self.get_sink(each.stream_alias).stream
             klar_stream.conformer.expect(column for expression in expressions for column in expression.columns)
             routes.append(
-                MappedRoute(stream, keys, klar_stream, each, definitions_of(defined, stream, each.stream_alias))
+                MappedRoute(stream, keys, klar_stream, each, [definition])
                 if removed is None
                 else PlainRoute(stream, keys, klar_stream, removed)
             )
         source = self.source_streams.setdefault(stream, SourceStream(stream))
         source.update(line, schema, routes, expressions)
-        self._lookahead.watch(source, wildcard=is_wildcard(defined, stream))
+        self._lookahead.watch(source, wildcard=any(by_pattern for _, by_pattern in definitions))
         self._direct_reader()
 
     def _reject_unknown(self, stream: str, alias: str, columns: Collection[str]) -> None:
