@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from singer_sdk.mapper import CustomStreamMap
 
 from target_klar.mapping import expressions
+from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
@@ -82,9 +83,11 @@ def missing_columns(
 ) -> Iterator[MissingColumns]:
     """Yield what each expression reads that is not among the columns `seen` in a SCHEMA and the first records.
 
-    `required` are the fields that Klar requires. Where the SCHEMA `is_open` to other columns, or an expression looks
-    what there is, nothing stops the run; nor where a filter did not drop all of the first records (`all_dropped`).
+    `required` are the fields that Klar requires, which a map may spell in its own way. Where the SCHEMA `is_open` to
+    other columns, or an expression looks what there is, nothing stops the run; nor where a filter did not drop all of
+    the first records (`all_dropped`).
     """
+    folded = {fold(name) for name in required}
     for each in expressions:
         certain = not is_open and not each.looks
         needed = each.needed.difference(seen)
@@ -92,7 +95,7 @@ def missing_columns(
         if needed:
             yield MissingColumns(each, needed, stops=certain)
         elif optional and optional.isdisjoint(seen):
-            decides = all_dropped if each.field == FILTER else each.field in required
+            decides = all_dropped if each.field == FILTER else fold(each.field) in folded
             yield MissingColumns(each, optional, stops=certain and decides)
 
 

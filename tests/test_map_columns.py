@@ -137,6 +137,17 @@ def test_a_renamed_column_stops_the_run_before_anything_is_sent_or_acknowledged(
     assert rejects.read_text() == ""
 
 
+@pytest.mark.parametrize("field", ["line_items", "LINEITEMS", "Line_Items"])
+def test_a_renamed_column_stops_the_run_however_the_map_spells_the_field_that_klar_requires(
+    klar: Sandbox, field: str
+) -> None:
+    maps = {"returns": {"__alias__": "refunds", field: LINES}}
+    ended = run(klar, [schema("returns"), state(0), returned(1, "rows_v2"), state(1)], stream_maps=maps)
+
+    assert (ended.code, ended.states, klar.posts()) == (1, [0], [])
+    assert ended.errors[0].startswith(f"The stream map of returns reads `rows` for `{field}`, found neither in the ")
+
+
 @pytest.mark.parametrize("at", [0, 1, 998])
 def test_a_column_that_only_a_later_record_brings_is_found_in_time(klar: Sandbox, at: int) -> None:
     lines = [schema("returns"), *(returned(n, "rows" if n == at else "others") for n in range(1000)), state(1)]
