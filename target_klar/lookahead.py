@@ -54,7 +54,7 @@ class Lookahead:
     _watched: dict[SourceStream, bool] = field(default_factory=dict)
     """Each with whether a wildcard map matches it."""
     _known: set[SourceStream] = field(default_factory=set)
-    """Those that need no check any more: a column that is missing later in a run is a WARNING."""
+    """Those of which a record went on, or was checked: a column that is missing later in a run is a WARNING."""
     _warnings: set[str] = field(default_factory=set)
     """Those that were given."""
     _held: deque[_Held] = field(default_factory=deque)
@@ -73,8 +73,10 @@ class Lookahead:
                 self._warn(message)
         elif any(source.missing(wildcard=wildcard)):
             self._watched[source] = wildcard
-        elif source not in self._watched:
-            self._known.add(source)
+
+    def awaits_first(self, source: SourceStream) -> bool:
+        """Tell whether no record of a source stream has come, so that its next SCHEMA may still have to be watched."""
+        return source not in self._known and source not in self._watched
 
     def pass_record(self, source: SourceStream, record: Text, line: bytes) -> None:
         """Pass a record on, or hold it.
@@ -83,9 +85,11 @@ class Lookahead:
             StreamMapConfigError: A map reads columns that are not there, and its records would load wrong.
             RecordRejectedError: A record that was held is rejected, and may not be written to the rejects file.
         """
-        if not self._held and source not in self._watched:
-            source.add(record, line)
-            return
+        if source not in self._watched:
+            self._known.add(source)
+            if not self._held:
+                source.add(record, line)
+                return
         self._counts[source] += 1
         self._hold(_Held(time.monotonic(), source, record, line))
 

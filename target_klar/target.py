@@ -42,7 +42,7 @@ from target_klar.settings.stream_maps import unmatched_map
 from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
 from target_klar.source_streams import VERSION_IGNORED, MappedRoute, PlainRoute, SourceStream
-from target_klar.suggestions import likely_stream, renaming
+from target_klar.suggestions import unknown_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from target_klar.contract.streams import Contract
+    from target_klar.source_streams import Text
 
 
 class TargetKlar(Target):
@@ -169,16 +170,22 @@ class TargetKlar(Target):
         Raises:
             FatalSyncError: Always; the message shows the map that would rename it.
         """
-        raise FatalSyncError(_unknown(stream, alias, columns))
+        raise FatalSyncError(unknown_stream(stream, alias, columns))
 
     def _direct_reader(self) -> None:
         """Set the reader's record handlers: the lookahead while it holds or watches something, else the streams."""
         self._detour = not self._lookahead.is_idle
         for name, source in self.source_streams.items():
             direct = source.routes[0].add if len(source.routes) == 1 else source.add
+            through = self._lookahead.pass_record if self._detour else self._pass_first_record
             self._reader.record_handlers[name] = (
-                partial(self._lookahead.pass_record, source) if self._detour else direct
+                partial(through, source) if self._detour or self._lookahead.awaits_first(source) else direct
             )
+
+    def _pass_first_record(self, source: SourceStream, record: Text, line: bytes) -> None:
+        """Show the lookahead the first record of a source stream; the others take the direct way."""
+        self._lookahead.pass_record(source, record, line)
+        self._direct_reader()
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""
@@ -282,16 +289,6 @@ class TargetKlar(Target):
         if self._detour and self._lookahead.is_idle:
             self._direct_reader()
         return min([held, self.dispatcher.poll(), *(sink.stream.poll(now, wait_limit) for sink in self.sinks.values())])
-
-
-def _unknown(stream: str, alias: str, columns: Collection[str]) -> str:
-    """Say that Klar has no such stream, and which map would name or drop it."""
-    *names, last = CONTRACTS
-    rename, drop = renaming(shorten(stream), likely_stream(alias, columns))
-    return (
-        f"Klar has no stream {shorten(alias)!r}, only {', '.join(names)} and {last}. Rename it with a stream map: "
-        f"{rename}, or drop it: {drop}. `target-klar --preview` shows what its records would become."
-    )
 
 
 def _named(stream: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from forked import run
 from klar_objects import REFUND_TIME
-from messages import record, schema, state
+from messages import record, refund_record, schema, state
 from rejects_file import records
 from watched import Watched
 
@@ -199,6 +199,17 @@ def test_later_in_a_run_a_missing_column_is_a_warning(klar: Sandbox) -> None:
 
     assert (ended.code, ended.states) == (0, [1]), ended.err
     assert len(ended.said("reads `rows`")) == 1
+
+
+@pytest.mark.parametrize("others", [[], [schema("refunds"), refund_record("x")]])
+def test_the_last_schema_before_the_first_record_is_the_one_that_counts(klar: Sandbox, others: list[Any]) -> None:
+    lines = [schema("returns", rows={}), *others, schema("returns", rows_v2={}), returned(1, "rows_v2"), state(1)]
+    ended = run(klar, lines, **MAPS)
+    assert (ended.code, ended.states, "1" in klar.refunds) == (1, [], False)
+    assert ended.errors[0].startswith("The stream map of returns reads `rows` for `lineItems`, found neither in the ")
+
+    right = run(klar, [schema("returns", old={}), schema("returns", rows={}), returned(1), state(2)], **MAPS)
+    assert (right.code, right.states, right.warnings) == (0, [2], [])
 
 
 def test_a_filter_that_drops_every_record_is_told_with_their_number(klar: Sandbox) -> None:

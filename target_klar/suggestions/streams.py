@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
+from target_klar.records.formatting import shorten
 from target_klar.suggestions.fields import certain
 from target_klar.suggestions.words import phrases, words_of
 
@@ -77,6 +78,16 @@ def renaming(stream: str, contract: Contract | None) -> tuple[str, str]:
     maps: tuple[object, ...] = ({"__alias__": contract.stream if contract else "<one of these>"}, "__NULL__")
     rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=False) for each in maps)
     return rename, drop
+
+
+def unknown_stream(stream: str, alias: str, columns: Iterable[str]) -> str:
+    """Say that Klar has no stream `alias`, to which a tap's stream leads, and which map would rename or drop it."""
+    *names, last = CONTRACTS
+    rename, drop = renaming(shorten(stream), likely_stream(alias, columns))
+    return (
+        f"Klar has no stream {shorten(alias)!r}, only {', '.join(names)} and {last}. Rename it with a stream map: "
+        f"{rename}, or drop it: {drop}. `target-klar --preview` shows what its records would become."
+    )
 
 
 def _named(name: str) -> tuple[str | None, bool]:
