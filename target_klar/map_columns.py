@@ -14,7 +14,7 @@ from singer_sdk.mapper import CustomStreamMap
 
 from target_klar.mapping import expressions
 from target_klar.records.convert import fold
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import shorten, shorten_both
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 
@@ -64,7 +64,7 @@ class MissingColumns:
 
     def message(self, stream: str, seen: Collection[str], looked_at: int) -> str:
         """Say what is missing where, and what the stream has instead."""
-        names = ", ".join(f"`{shorten(name)}`{_hint(name, seen)}" for name in sorted(self.columns))
+        names = ", ".join(_shown(name, seen) for name in sorted(self.columns))
         has = ", ".join(shorten(name) for name in [*seen][:_MAX_NAMED]) + (", ..." if len(seen) > _MAX_NAMED else "")
         first = f"in the first {looked_at} records" if looked_at > 1 else "in the first record"
         return (
@@ -167,6 +167,6 @@ def drops_all(stream_map: object, records: Iterable[Mapping[str, Any]]) -> bool:
         return False
 
 
-def _hint(name: str, seen: Iterable[str]) -> str:
+def _shown(name: str, seen: Iterable[str]) -> str:
     near = closest_match(name, seen)
-    return f" (did you mean `{shorten(near)}`?)" if near else ""
+    return "`{}` (did you mean `{}`?)".format(*shorten_both(name, near)) if near else f"`{shorten(name)}`"

@@ -32,7 +32,7 @@ from target_klar.map_columns import expressions_of
 from target_klar.mapping import columns_removed, definitions_by_map, names_of, registered
 from target_klar.reader import LINE, KlarReader, record_message, state_of
 from target_klar.records.conform import Conformer
-from target_klar.records.formatting import describe, shorten
+from target_klar.records.formatting import describe, shorten, shorten_both
 from target_klar.records.json_codec import members
 from target_klar.records.quality import QualityReport
 from target_klar.runtime.pipes import Wakeup
@@ -137,8 +137,7 @@ class TargetKlar(Target):
         if other is not None:
             self.logger.warning(
                 "%s has no stream map. If the map of %s is meant for it, rename the map.",
-                shorten(stream),
-                shorten(other),
+                *shorten_both(stream, other),
             )
         keys = names_of(message_dict.get("key_properties"))
         defined = self.mapper.stream_maps_dict

@@ -14,6 +14,6 @@ __all__ = [
     "map_for",
     "missing",
     "renaming",
-    "unknown_stream",
     "times",
+    "unknown_stream",
 ]

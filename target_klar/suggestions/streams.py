@@ -76,14 +76,14 @@ def renaming(stream: str, contract: Contract | None) -> tuple[str, str]:
     Without a contract the name is left to be filled in.
     """
     maps: tuple[object, ...] = ({"__alias__": contract.stream if contract else "<one of these>"}, "__NULL__")
-    rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=False) for each in maps)
+    rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=not stream.isprintable()) for each in maps)
     return rename, drop
 
 
 def unknown_stream(stream: str, alias: str, columns: Iterable[str]) -> str:
     """Say that Klar has no stream `alias`, to which a tap's stream leads, and which map would rename or drop it."""
     *names, last = CONTRACTS
-    rename, drop = renaming(shorten(stream), likely_stream(alias, columns))
+    rename, drop = renaming(stream, likely_stream(alias, columns))
     return (
         f"Klar has no stream {shorten(alias)!r}, only {', '.join(names)} and {last}. Rename it with a stream map: "
         f"{rename}, or drop it: {drop}. `target-klar --preview` shows what its records would become."
