@@ -146,6 +146,14 @@ def test_a_map_of_the_streams_own_name_wins_over_any_wildcard_and_of_wildcards_t
     assert all(refund["lineItems"] for refund in klar.refunds.values())
 
 
+def test_the_reasons_of_rejected_records_hold_an_expression_as_it_is_written(klar: Sandbox, tmp_path: Path) -> None:
+    maps = {"refunds": {"lineItems": "[lineItems[5]]"}}
+    lines = [REFUNDS_SCHEMA, refund_record("a"), refund_record("b")]
+    ended = run(klar, lines, stream_maps=maps, rejects_path=str(tmp_path / "rejects.jsonl"))
+    assert ended.code == 0
+    assert ended.said("2 x lineItems could not be mapped by `[lineItems[5]]`")
+
+
 def test_a_map_that_only_renames_and_removes_gives_what_the_sdk_gives(klar: Sandbox) -> None:
     maps = {"rows": {"__alias__": "refunds", "note": "__NULL__", "updated_at": None, "_sdc_deleted_at": None}}
     rows = [refund_record(key, note=1, updated_at=REFUND_TIME)["record"] for key in "ab"]
