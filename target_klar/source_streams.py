@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -11,7 +12,7 @@ from target_klar.delivery.batch import SourceKey
 from target_klar.map_columns import drops_all, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
-from target_klar.records.convert import fold
+from target_klar.records.convert import fold, id_text
 from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, decode
@@ -169,7 +170,13 @@ def _source_key_reader(
 
 
 def _brief(value: object) -> object:
-    """Return a value of a key, or in its place what is short and equal where it is; of an array or object nothing."""
+    """Return a value of a key, or in its place what is short and equal where it is; of an array or object nothing.
+
+    A number is its text, as at Klar: a tap may write one id in both ways.
+    """
+    if type(value) in (int, Decimal):
+        text = id_text(value)
+        value = text if type(text) is str else str(value) if type(value) is Decimal else value
     if type(value) is str and len(value) > _LONGEST_KEY:
         return hash(value)
     return None if isinstance(value, list | dict) else value

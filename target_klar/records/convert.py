@@ -71,7 +71,7 @@ class Conversions:
                 return self._array(self._of(node["items"], f"{path}[]"))
             case {"not": _} if "type" not in node:  # may not be there, and an empty one is not
                 return lambda value: _as_is(value) if value else MISSING
-        leaves: dict[str, Convert] = {"string": _text, "number": _number, "boolean": _boolean}
+        leaves: dict[str, Convert] = {"string": id_text, "number": _number, "boolean": _boolean}
         return leaves[node["type"]]
 
     def _array(self, item: Convert) -> Convert:
@@ -131,7 +131,7 @@ def _as_is(value: object) -> object:
         return Unwritable(value)
 
 
-def _text(value: object) -> object:
+def id_text(value: object) -> object:
     """Ids are numbers in many sources: whole ones become their digits, unless they went through a float."""
     if type(value) is str:
         return value or MISSING
