@@ -51,8 +51,7 @@ class Lookahead:
 
     wait_limit: float
     add_state: Callable[[bytes], None]
-    _watched: dict[SourceStream, bool] = field(default_factory=dict)
-    """Each with whether a wildcard map matches it."""
+    _watched: set[SourceStream] = field(default_factory=set)
     _known: set[SourceStream] = field(default_factory=set)
     """Those of which a record went on, or was checked: a column that is missing later in a run is a WARNING."""
     _warnings: set[str] = field(default_factory=set)
@@ -66,13 +65,13 @@ class Lookahead:
         """Whether nothing is held and nothing watched, so that records can take the direct way."""
         return not self._held and not self._watched
 
-    def watch(self, source: SourceStream, *, wildcard: bool) -> None:
+    def watch(self, source: SourceStream) -> None:
         """Hold the first records of a source stream if its SCHEMA lacks columns that its maps read."""
         if source in self._known:
-            for _, message in source.missing(wildcard=wildcard):
+            for _, message in source.missing():
                 self._warn(message)
-        elif any(source.missing(wildcard=wildcard)):
-            self._watched[source] = wildcard
+        elif any(source.missing()):
+            self._watched.add(source)
 
     def awaits_first(self, source: SourceStream) -> bool:
         """Tell whether no record of a source stream has come, so that its next SCHEMA may still have to be watched."""
@@ -131,10 +130,10 @@ class Lookahead:
         self._release()
 
     def _check_columns(self, source: SourceStream) -> None:
-        wildcard = self._watched.pop(source)
+        self._watched.discard(source)
         self._known.add(source)
         first = (each.record for each in self._held if each.source is source)
-        for missing, message in source.missing(first, wildcard=wildcard):
+        for missing, message in source.missing(first):
             if missing.stops:
                 self._held.clear()  # none of it may be sent, nor a STATE leave that covers it
                 raise StreamMapConfigError(message)

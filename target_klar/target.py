@@ -150,17 +150,17 @@ class TargetKlar(Target):
         expressions = expressions_of(definition for definition, _ in definitions)
         removed = columns_removed(maps, defined, stream)
         routes: list[PlainRoute | MappedRoute] = []
-        for each, (definition, _) in (each for each in kept if each[0].stream_alias in CONTRACTS):
+        for each, (definition, wildcard) in (each for each in kept if each[0].stream_alias in CONTRACTS):
             klar_stream = self.get_sink(each.stream_alias).stream
             klar_stream.conformer.expect(column for expression in expressions for column in expression.columns)
             routes.append(
-                MappedRoute(stream, keys, klar_stream, each, [definition])
+                MappedRoute(stream, keys, klar_stream, each, definition, wildcard=wildcard)
                 if removed is None
                 else PlainRoute(stream, keys, klar_stream, removed)
             )
         source = self.source_streams.setdefault(stream, SourceStream(stream))
-        source.update(line, schema, routes, expressions)
-        self._lookahead.watch(source, wildcard=any(by_pattern for _, by_pattern in definitions))
+        source.update(line, schema, routes)
+        self._lookahead.watch(source)
         self._direct_reader()
 
     def _reject_unknown(self, stream: str, alias: str, columns: Collection[str]) -> None:

@@ -303,6 +303,31 @@ def test_a_misspelled_column_without_which_a_filter_fails_drops_nothing_under_an
     assert DROPPED not in ended.warnings
 
 
+@pytest.mark.parametrize("other", ["transaction_costs", "logistics_costs"])
+@pytest.mark.parametrize("source", ["sales", "sal*"])
+def test_a_filter_that_drops_all_of_one_stream_stops_the_run_though_another_map_passes_records(
+    klar: Sandbox, source: str, other: str
+) -> None:
+    amount = {"transaction_costs": "transactionCosts", "logistics_costs": "totalLogisticsCosts"}[other]
+    only = {"__else__": None, "__key_properties__": ["orderId"]}
+    maps = {
+        "sales": None,
+        "refunds": {"__source__": source, "lineItems": "rows", "__filter__": "record.get('statuss') == 'refunded'"},
+        other: {"__source__": "sales", "orderId": "id", amount: "fee", **only},
+    }
+    row = record("sales", id=1, created_at=REFUND_TIME, rows=[{"line_item_id": 1, "refunded_quantity": 1}], fee=1.5)
+    row["record"]["status"] = "refunded"
+    head = schema("sales", created_at={}, rows={}, fee={}, status={})
+    ended = run(klar, [head, state(0), row, state(1)], stream_maps=maps)
+    reads = "The stream map of sales reads `statuss` (did you mean `status`?) for `__filter__`, found neither in "
+    if source == "sales":
+        assert (ended.code, ended.states, klar.posts()) == (1, [0], [])
+        assert ended.errors[0].startswith(reads)
+    else:
+        assert (ended.code, ended.states[-1], klar.refunds) == (0, 1, {})
+        assert ended.warnings[0].startswith(reads)
+
+
 def test_a_misspelled_column_in_a_filter_that_drops_nothing_is_one_warning(klar: Sandbox) -> None:
     ended = filtered_by(klar, "record.get('statuss') != 'open'")
 
