@@ -51,6 +51,7 @@ _STREAMS: Final = {
 """By stream; the last names what sounds like one of them and is none."""
 _OF_LINES: Final = {"line", "item", "position", "row"}
 """With which a name may end that says what the lines are of."""
+_LONGEST_NAME: Final = 300
 _IN_EVERY_STREAM: Final = {"id", "createdAt"}
 
 
@@ -73,8 +74,9 @@ def likely_stream(name: str, columns: Iterable[str]) -> Contract | None:
 def renaming(stream: str, contract: Contract | None) -> tuple[str, str]:
     """Return two settings as JSON: one that renames a tap's stream, and one that drops it.
 
-    Without a contract the name is left to be filled in.
+    Without a contract the name is left to be filled in, and so is that of a stream which no line should hold whole.
     """
+    stream = stream if len(stream) <= _LONGEST_NAME else "<the stream's name>"
     maps: tuple[object, ...] = ({"__alias__": contract.stream if contract else "<one of these>"}, "__NULL__")
     rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=not stream.isprintable()) for each in maps)
     return rename, drop
