@@ -51,10 +51,9 @@ class Lookahead:
 
     wait_limit: float
     add_state: Callable[[bytes], None]
-    _watched: dict[SourceStream, bool] = field(default_factory=dict)
-    """Each with whether a wildcard map matches it."""
+    _watched: set[SourceStream] = field(default_factory=set)
     _known: set[SourceStream] = field(default_factory=set)
-    """Those that need no check any more: a column that is missing later in a run is a WARNING."""
+    """Those of which a record went on, or was checked: a column that is missing later in a run is a WARNING."""
     _warnings: set[str] = field(default_factory=set)
     """Those that were given."""
     _held: deque[_Held] = field(default_factory=deque)
@@ -66,15 +65,17 @@ class Lookahead:
         """Whether nothing is held and nothing watched, so that records can take the direct way."""
         return not self._held and not self._watched
 
-    def watch(self, source: SourceStream, *, wildcard: bool) -> None:
+    def watch(self, source: SourceStream) -> None:
         """Hold the first records of a source stream if its SCHEMA lacks columns that its maps read."""
         if source in self._known:
-            for _, message in source.missing(wildcard=wildcard):
+            for _, message in source.missing():
                 self._warn(message)
-        elif any(source.missing(wildcard=wildcard)):
-            self._watched[source] = wildcard
-        elif source not in self._watched:
-            self._known.add(source)
+        elif any(source.missing()):
+            self._watched.add(source)
+
+    def awaits_first(self, source: SourceStream) -> bool:
+        """Tell whether no record of a source stream has come, so that its next SCHEMA may still have to be watched."""
+        return source not in self._known and source not in self._watched
 
     def pass_record(self, source: SourceStream, record: Text, line: bytes) -> None:
         """Pass a record on, or hold it.
@@ -83,9 +84,11 @@ class Lookahead:
             StreamMapConfigError: A map reads columns that are not there, and its records would load wrong.
             RecordRejectedError: A record that was held is rejected, and may not be written to the rejects file.
         """
-        if not self._held and source not in self._watched:
-            source.add(record, line)
-            return
+        if source not in self._watched:
+            self._known.add(source)
+            if not self._held:
+                source.add(record, line)
+                return
         self._counts[source] += 1
         self._hold(_Held(time.monotonic(), source, record, line))
 
@@ -127,10 +130,10 @@ class Lookahead:
         self._release()
 
     def _check_columns(self, source: SourceStream) -> None:
-        wildcard = self._watched.pop(source)
+        self._watched.discard(source)
         self._known.add(source)
         first = (each.record for each in self._held if each.source is source)
-        for missing, message in source.missing(first, wildcard=wildcard):
+        for missing, message in source.missing(first):
             if missing.stops:
                 self._held.clear()  # none of it may be sent, nor a STATE leave that covers it
                 raise StreamMapConfigError(message)

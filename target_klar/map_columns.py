@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from singer_sdk.mapper import CustomStreamMap
 
 from target_klar.mapping import expressions
-from target_klar.records.formatting import shorten
+from target_klar.records.convert import fold
+from target_klar.records.formatting import shorten, shorten_both
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 
@@ -63,7 +64,7 @@ class MissingColumns:
 
     def message(self, stream: str, seen: Collection[str], looked_at: int) -> str:
         """Say what is missing where, and what the stream has instead."""
-        names = ", ".join(f"`{shorten(name)}`{_hint(name, seen)}" for name in sorted(self.columns))
+        names = ", ".join(_shown(name, seen) for name in sorted(self.columns))
         has = ", ".join(shorten(name) for name in [*seen][:_MAX_NAMED]) + (", ..." if len(seen) > _MAX_NAMED else "")
         first = f"in the first {looked_at} records" if looked_at > 1 else "in the first record"
         return (
@@ -82,9 +83,11 @@ def missing_columns(
 ) -> Iterator[MissingColumns]:
     """Yield what each expression reads that is not among the columns `seen` in a SCHEMA and the first records.
 
-    `required` are the fields that Klar requires. Where the SCHEMA `is_open` to other columns, or an expression looks
-    what there is, nothing stops the run; nor where a filter did not drop all of the first records (`all_dropped`).
+    `required` are the fields that Klar requires, which a map may spell in its own way. Where the SCHEMA `is_open` to
+    other columns, or an expression looks what there is, nothing stops the run; nor where a filter did not drop all of
+    the first records (`all_dropped`).
     """
+    folded = {fold(name) for name in required}
     for each in expressions:
         certain = not is_open and not each.looks
         needed = each.needed.difference(seen)
@@ -92,7 +95,7 @@ def missing_columns(
         if needed:
             yield MissingColumns(each, needed, stops=certain)
         elif optional and optional.isdisjoint(seen):
-            decides = all_dropped if each.field == FILTER else each.field in required
+            decides = all_dropped if each.field == FILTER else fold(each.field) in folded
             yield MissingColumns(each, optional, stops=certain and decides)
 
 
@@ -164,6 +167,6 @@ def drops_all(stream_map: object, records: Iterable[Mapping[str, Any]]) -> bool:
         return False
 
 
-def _hint(name: str, seen: Iterable[str]) -> str:
+def _shown(name: str, seen: Iterable[str]) -> str:
     near = closest_match(name, seen)
-    return f" (did you mean `{shorten(near)}`?)" if near else ""
+    return "`{}` (did you mean `{}`?)".format(*shorten_both(name, near)) if near else f"`{shorten(name)}`"

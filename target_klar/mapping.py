@@ -39,31 +39,49 @@ _MAX_COLUMNS = 12
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError)
 
 
-def definitions_of(maps: Mapping[str, Any], stream: str, alias: str | None = None) -> list[dict[str, Any]]:
-    """Return the stream maps of a stream as the user wrote them, without `__NULL__`.
+def in_effect(maps: Mapping[str, Any], stream: str) -> dict[str, Any]:
+    """Return the maps that apply to a stream, of those that the user wrote.
 
-    With an `alias` only those that give it that name; all of them where none is known to.
+    Those are all that have it as their `__source__`, and one of the others: that of the stream's own name, wherever it
+    stands, else the last one whose pattern matches.
     """
-    found = {
-        name: definition
-        for name, definition in maps.items()
-        if isinstance(definition, dict) and fnmatch(stream, definition.get("__source__", name))
-    }
-    named = [
-        definition
-        for name, definition in found.items()
-        if alias == (name if "__source__" in definition else definition.get("__alias__", stream))
-    ]
-    return named or list(found.values())
+    matching = {name: definition for name, definition in maps.items() if _meets(stream, _source(name, definition))}
+    own = [name for name, definition in matching.items() if not _has_source(definition)]
+    for name in own if stream in own else own[:-1]:
+        if name != stream:
+            del matching[name]
+    return matching
 
 
-def is_wildcard(maps: Mapping[str, Any], stream: str) -> bool:
-    """Tell whether a pattern leads to a stream's maps, and not its own name."""
-    return any(
-        definition.get("__source__", name) != stream
-        for name, definition in maps.items()
-        if isinstance(definition, dict) and fnmatch(stream, definition.get("__source__", name))
-    )
+def definitions_of(maps: Mapping[str, Any], stream: str) -> list[dict[str, Any]]:
+    """Return the stream maps that apply to a stream as the user wrote them, without `__NULL__`."""
+    return [definition for definition in in_effect(maps, stream).values() if isinstance(definition, dict)]
+
+
+def definitions_by_map(maps: Mapping[str, Any], stream: str) -> list[tuple[dict[str, Any], bool]]:
+    """Return what the user wrote for each map that `registered` returns, and whether a pattern leads there."""
+    own: tuple[dict[str, Any], bool] = ({}, False)
+    others = []
+    for name, definition in in_effect(maps, stream).items():
+        found = (definition if isinstance(definition, dict) else {}, _source(name, definition) != stream)
+        if _has_source(definition):
+            others.append(found)
+        else:
+            own = found
+    return [own, *others]
+
+
+def _source(name: str, definition: object) -> str:
+    return str(definition[MAPPER_SOURCE_OPTION]) if isinstance(definition, dict) and _has_source(definition) else name
+
+
+def _has_source(definition: object) -> bool:
+    return isinstance(definition, dict) and MAPPER_SOURCE_OPTION in definition
+
+
+def _meets(stream: str, source: str) -> bool:
+    """Tell whether the SDK's mapper applies a map of `source` to a stream."""
+    return stream == source or fnmatch(stream, source)
 
 
 def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], key: str) -> Any:
@@ -159,7 +177,7 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
         return None
     if isinstance(maps[0], SameRecordTransform):
         return frozenset()
-    defined = [definition for name, definition in definitions.items() if fnmatch(stream, name)]
+    defined = [*in_effect(definitions, stream).values()]
     options = dict(defined[0]) if len(defined) == 1 and isinstance(defined[0], dict) else {"": ""}
     options.pop("__alias__", None)
     if any(name.startswith("__") or option not in (None, NULL_STRING) for name, option in options.items()):
@@ -181,9 +199,13 @@ def expressions(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
 def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: list[str]) -> list[StreamMap]:
     """Return what the SDK's mapper makes of a stream's maps.
 
+    It sees those alone that are in effect: by itself it lets the last one win, and so a `*` behind a stream's own map.
+
     Raises:
         StreamMapConfigError: They cannot be used.
     """
+    written = mapper.stream_maps_dict
+    mapper.stream_maps_dict = in_effect(written, stream)
     try:
         mapper.register_raw_stream_schema(stream, outline(schema, keys), keys)
     except Exception as error:  # what `map_mistakes` cannot know: the SDK's mapper may fail in any way
@@ -195,6 +217,8 @@ def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: 
         raise StreamMapConfigError(
             f"The stream map of {shorten(stream)} cannot be used ({why}). Check `stream_maps`."
         ) from error
+    finally:
+        mapper.stream_maps_dict = written
     maps = list(mapper.stream_maps[stream])
     if not all(isinstance(each.stream_alias, str) for each in maps):
         raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is not a name.")

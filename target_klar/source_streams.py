@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from target_klar.delivery.batch import SourceKey
 from target_klar.delivery.rejects_lines import stream_of
-from target_klar.map_columns import drops_all, missing_columns
+from target_klar.map_columns import drops_all, expressions_of, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
-from target_klar.records.convert import fold
+from target_klar.records.convert import fold, id_text
 from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, decode
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from target_klar.contract.streams import Contract
     from target_klar.delivery.stream import Stream
-    from target_klar.map_columns import Expression, MissingColumns
+    from target_klar.map_columns import MissingColumns
     from target_klar.records.conform import Outcome
 
 Text: TypeAlias = msgspec.Raw | bytes
@@ -94,14 +95,19 @@ class MappedRoute:
         keys: Sequence[str],
         stream: Stream,
         stream_map: StreamMap,
-        definitions: Sequence[dict[str, Any]],
+        definition: dict[str, Any],
+        *,
+        wildcard: bool,
     ) -> None:
         self.stream_map = stream_map
+        self.expressions = expressions_of([definition])
+        self.wildcard = wildcard
+        """Whether its map is one of a pattern, which many streams share."""
         self.passed = self.filtered = self.failed = 0
         """How many records its filter let pass, how many it dropped, and on how many it failed."""
         self._source_stream = source_stream
         self._stream = stream
-        self._definitions = definitions
+        self._definitions = definitions = [definition]
         self._source_key = _source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
 
     @property
@@ -175,7 +181,13 @@ def _source_key_reader(
 
 
 def _brief(value: object) -> object:
-    """Return a value of a key, or in its place what is short and equal where it is; of an array or object nothing."""
+    """Return a value of a key, or in its place what is short and equal where it is; of an array or object nothing.
+
+    A number is its text, as at Klar: a tap may write one id in both ways.
+    """
+    if type(value) in (int, Decimal):
+        text = id_text(value)
+        value = text if type(text) is str else str(value) if type(value) is Decimal else value
     if type(value) is str and len(value) > _LONGEST_KEY:
         return hash(value)
     return None if isinstance(value, list | dict) else value
@@ -193,7 +205,6 @@ class SourceStream:
         self._filtered: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         """How many records filters let pass, dropped and failed on under former SCHEMAs, by the stream of Klar's."""
-        self._expressions: Sequence[Expression] = ()
         self._columns: dict[str, None] = {}
         self._seen: dict[str, None] = {}
         """The columns of the SCHEMA, and those of the records that were looked at."""
@@ -204,13 +215,11 @@ class SourceStream:
         line: bytes,
         schema: Mapping[str, Any],
         routes: Sequence[PlainRoute | MappedRoute],
-        expressions: Sequence[Expression],
     ) -> None:
         """Take on what a `schema`, read from a `line`, makes of it."""
         self.schema_line = line
         self._passed, self._filtered, self._failed = self._tallies()
         self.routes = routes
-        self._expressions = expressions
         self._columns = dict.fromkeys(schema["properties"])
         closed = schema.get("additionalProperties", False) is False and not schema.get("patternProperties")
         self._is_open = not closed or not schema["properties"]
@@ -234,7 +243,9 @@ class SourceStream:
     @property
     def lacks_mark(self) -> bool:
         """Whether Klar could cancel its records, and neither its columns nor its maps name the mark of deletion."""
-        read = dict.fromkeys(column for each in self._expressions for column in each.columns)
+        read = dict.fromkeys(
+            column for route in self._mapped_routes for each in route.expressions for column in each.columns
+        )
         known = deletion_fields(self._columns | self._seen | read)
         return not known and any(route.lacks_mark for route in self.routes)
 
@@ -251,31 +262,34 @@ class SourceStream:
                     "nothing of it was loaded. Check the filter."
                 )
 
+    @property
+    def _mapped_routes(self) -> list[MappedRoute]:
+        return [route for route in self.routes if isinstance(route, MappedRoute)]
+
     def _tallies(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
-        mapped_routes = [route for route in self.routes if isinstance(route, MappedRoute)]
+        mapped_routes = self._mapped_routes
         passed = Counter({route.name: route.passed for route in mapped_routes})
         filtered = Counter({route.name: route.filtered for route in mapped_routes})
         failed = Counter({route.name: route.failed for route in mapped_routes})
         return self._passed + passed, self._filtered + filtered, self._failed + failed
 
-    def missing(self, first: Iterable[Text] = (), *, wildcard: bool = False) -> Iterator[tuple[MissingColumns, str]]:
+    def missing(self, first: Iterable[Text] = ()) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.
 
-        The columns of the records are known from then on. Under a `wildcard` map, which many streams share, nothing
-        stops the run.
+        The columns of the records are known from then on. Each map is judged by itself; that of a pattern stops no run.
         """
         records = [each for record in first if isinstance(each := _decoded(record), dict)]
         self._seen |= dict.fromkeys(column for record in records for column in record)
         columns = self._columns | self._seen
-        mapped_routes = [route for route in self.routes if isinstance(route, MappedRoute)]
-        for each in missing_columns(
-            self._expressions if mapped_routes else (),
-            columns,
-            required={name for route in mapped_routes for name in route.required},
-            is_open=self._is_open or wildcard,
-            all_dropped=all(drops_all(route.stream_map, records) for route in mapped_routes),
-        ):
-            yield each, each.message(self.name, columns, len(records))
+        for route in self._mapped_routes:
+            for each in missing_columns(
+                route.expressions,
+                columns,
+                required=route.required,
+                is_open=self._is_open or route.wildcard,
+                all_dropped=drops_all(route.stream_map, records),
+            ):
+                yield each, each.message(self.name, columns, len(records))
 
 
 def _decoded(record: Text) -> object:

@@ -29,10 +29,10 @@ from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
 from target_klar.map_columns import expressions_of
-from target_klar.mapping import columns_removed, definitions_of, is_wildcard, names_of, registered
+from target_klar.mapping import columns_removed, definitions_by_map, names_of, registered
 from target_klar.reader import LINE, KlarReader, record_message, state_of
 from target_klar.records.conform import Conformer
-from target_klar.records.formatting import describe, shorten
+from target_klar.records.formatting import describe, shorten, shorten_both
 from target_klar.records.json_codec import members
 from target_klar.records.quality import QualityReport
 from target_klar.runtime.pipes import Wakeup
@@ -42,7 +42,7 @@ from target_klar.settings.stream_maps import unmatched_map
 from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
 from target_klar.source_streams import VERSION_IGNORED, MappedRoute, PlainRoute, SourceStream
-from target_klar.suggestions import likely_stream, renaming
+from target_klar.suggestions import unknown_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from target_klar.contract.streams import Contract
+    from target_klar.source_streams import Text
 
 
 class TargetKlar(Target):
@@ -136,30 +137,30 @@ class TargetKlar(Target):
         if other is not None:
             self.logger.warning(
                 "%s has no stream map. If the map of %s is meant for it, rename the map.",
-                shorten(stream),
-                shorten(other),
+                *shorten_both(stream, other),
             )
         keys = names_of(message_dict.get("key_properties"))
-        maps = registered(self.mapper, stream, schema, keys)
-        self.dispatcher.rejects.schema(stream, line)
-        kept = [each for each in maps if not isinstance(each, RemoveRecordTransform)]
-        for alias in (each.stream_alias for each in kept if each.stream_alias not in CONTRACTS):
-            self._reject_unknown(stream, alias, properties)
         defined = self.mapper.stream_maps_dict
-        expressions = expressions_of(definitions_of(defined, stream))
+        maps = registered(self.mapper, stream, schema, keys)
+        definitions = definitions_by_map(defined, stream)
+        self.dispatcher.rejects.schema(stream, line)
+        kept = [each for each in zip(maps, definitions, strict=True) if not isinstance(each[0], RemoveRecordTransform)]
+        for alias in (each.stream_alias for each, _ in kept if each.stream_alias not in CONTRACTS):
+            self._reject_unknown(stream, alias, properties)
+        expressions = expressions_of(definition for definition, _ in definitions)
         removed = columns_removed(maps, defined, stream)
         routes: list[PlainRoute | MappedRoute] = []
-        for each in (each for each in kept if each.stream_alias in CONTRACTS):
+        for each, (definition, wildcard) in (each for each in kept if each[0].stream_alias in CONTRACTS):
             klar_stream = self.get_sink(each.stream_alias).stream
             klar_stream.conformer.expect(column for expression in expressions for column in expression.columns)
             routes.append(
-                MappedRoute(stream, keys, klar_stream, each, definitions_of(defined, stream, each.stream_alias))
+                MappedRoute(stream, keys, klar_stream, each, definition, wildcard=wildcard)
                 if removed is None
                 else PlainRoute(stream, keys, klar_stream, removed)
             )
         source = self.source_streams.setdefault(stream, SourceStream(stream))
-        source.update(line, schema, routes, expressions)
-        self._lookahead.watch(source, wildcard=is_wildcard(defined, stream))
+        source.update(line, schema, routes)
+        self._lookahead.watch(source)
         self._set_record_handlers()
 
     def _reject_unknown(self, stream: str, alias: str, columns: Collection[str]) -> None:
@@ -168,16 +169,23 @@ class TargetKlar(Target):
         Raises:
             FatalSyncError: Always; the message shows the map that would rename it.
         """
-        raise FatalSyncError(_unknown(stream, alias, columns))
+        raise FatalSyncError(unknown_stream(stream, alias, columns))
 
     def _set_record_handlers(self) -> None:
         """Set the reader's record handlers: the lookahead while it holds or watches something, else the streams."""
         self._through_lookahead = not self._lookahead.is_idle
         for name, source in self.source_streams.items():
-            direct = source.routes[0].add if len(source.routes) == 1 else source.add
-            self.message_reader.record_handlers[name] = (
-                partial(self._lookahead.pass_record, source) if self._through_lookahead else direct
-            )
+            handler = source.routes[0].add if len(source.routes) == 1 else source.add
+            if self._through_lookahead:
+                handler = partial(self._lookahead.pass_record, source)
+            elif self._lookahead.awaits_first(source):
+                handler = partial(self._pass_first_record, source)
+            self.message_reader.record_handlers[name] = handler
+
+    def _pass_first_record(self, source: SourceStream, record: Text, line: bytes) -> None:
+        """Show the lookahead the first record of a source stream; the others take the direct way."""
+        self._lookahead.pass_record(source, record, line)
+        self._set_record_handlers()
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""
@@ -277,16 +285,6 @@ class TargetKlar(Target):
         if self._through_lookahead and self._lookahead.is_idle:
             self._set_record_handlers()
         return min([held, self.dispatcher.poll(), *(sink.stream.poll(now, wait_limit) for sink in self.sinks.values())])
-
-
-def _unknown(stream: str, alias: str, columns: Collection[str]) -> str:
-    """Say that Klar has no such stream, and which map would name or drop it."""
-    *names, last = CONTRACTS
-    rename, drop = renaming(shorten(stream), likely_stream(alias, columns))
-    return (
-        f"Klar has no stream {shorten(alias)!r}, only {', '.join(names)} and {last}. Rename it with a stream map: "
-        f"{rename}, or drop it: {drop}. `target-klar --preview` shows what its records would become."
-    )
 
 
 def _named(stream: Any) -> str:

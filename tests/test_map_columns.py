@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from forked import run
 from klar_objects import REFUND_TIME
-from messages import record, schema, state
+from messages import record, refund_record, schema, state
 from rejects_file import records
 from watched import Watched
 
@@ -137,6 +137,17 @@ def test_a_renamed_column_stops_the_run_before_anything_is_sent_or_acknowledged(
     assert rejects.read_text() == ""
 
 
+@pytest.mark.parametrize("field", ["line_items", "LINEITEMS", "Line_Items"])
+def test_a_renamed_column_stops_the_run_however_the_map_spells_the_field_that_klar_requires(
+    klar: Sandbox, field: str
+) -> None:
+    maps = {"returns": {"__alias__": "refunds", field: LINES}}
+    ended = run(klar, [schema("returns"), state(0), returned(1, "rows_v2"), state(1)], stream_maps=maps)
+
+    assert (ended.code, ended.states, klar.posts()) == (1, [0], [])
+    assert ended.errors[0].startswith(f"The stream map of returns reads `rows` for `{field}`, found neither in the ")
+
+
 @pytest.mark.parametrize("at", [0, 1, 998])
 def test_a_column_that_only_a_later_record_brings_is_found_in_time(klar: Sandbox, at: int) -> None:
     lines = [schema("returns"), *(returned(n, "rows" if n == at else "others") for n in range(1000)), state(1)]
@@ -188,6 +199,17 @@ def test_later_in_a_run_a_missing_column_is_a_warning(klar: Sandbox) -> None:
 
     assert (ended.code, ended.states) == (0, [1]), ended.err
     assert len(ended.said("reads `rows`")) == 1
+
+
+@pytest.mark.parametrize("others", [[], [schema("refunds"), refund_record("x")]])
+def test_the_last_schema_before_the_first_record_is_the_one_that_counts(klar: Sandbox, others: list[Any]) -> None:
+    lines = [schema("returns", rows={}), *others, schema("returns", rows_v2={}), returned(1, "rows_v2"), state(1)]
+    ended = run(klar, lines, **MAPS)
+    assert (ended.code, ended.states, "1" in klar.refunds) == (1, [], False)
+    assert ended.errors[0].startswith("The stream map of returns reads `rows` for `lineItems`, found neither in the ")
+
+    right = run(klar, [schema("returns", old={}), schema("returns", rows={}), returned(1), state(2)], **MAPS)
+    assert (right.code, right.states, right.warnings) == (0, [2], [])
 
 
 def test_a_filter_that_drops_every_record_is_told_with_their_number(klar: Sandbox) -> None:
@@ -279,6 +301,31 @@ def test_a_misspelled_column_without_which_a_filter_fails_drops_nothing_under_an
     ended = filtered_by(klar, text, described=OPEN, rejects_path=str(rejects))
     assert (ended.code, klar.posts(), len(records(rejects))) == (0, [], 3)
     assert DROPPED not in ended.warnings
+
+
+@pytest.mark.parametrize("other", ["transaction_costs", "logistics_costs"])
+@pytest.mark.parametrize("source", ["sales", "sal*"])
+def test_a_filter_that_drops_all_of_one_stream_stops_the_run_though_another_map_passes_records(
+    klar: Sandbox, source: str, other: str
+) -> None:
+    amount = {"transaction_costs": "transactionCosts", "logistics_costs": "totalLogisticsCosts"}[other]
+    only = {"__else__": None, "__key_properties__": ["orderId"]}
+    maps = {
+        "sales": None,
+        "refunds": {"__source__": source, "lineItems": "rows", "__filter__": "record.get('statuss') == 'refunded'"},
+        other: {"__source__": "sales", "orderId": "id", amount: "fee", **only},
+    }
+    row = record("sales", id=1, created_at=REFUND_TIME, rows=[{"line_item_id": 1, "refunded_quantity": 1}], fee=1.5)
+    row["record"]["status"] = "refunded"
+    head = schema("sales", created_at={}, rows={}, fee={}, status={})
+    ended = run(klar, [head, state(0), row, state(1)], stream_maps=maps)
+    reads = "The stream map of sales reads `statuss` (did you mean `status`?) for `__filter__`, found neither in "
+    if source == "sales":
+        assert (ended.code, ended.states, klar.posts()) == (1, [0], [])
+        assert ended.errors[0].startswith(reads)
+    else:
+        assert (ended.code, ended.states[-1], klar.refunds) == (0, 1, {})
+        assert ended.warnings[0].startswith(reads)
 
 
 def test_a_misspelled_column_in_a_filter_that_drops_nothing_is_one_warning(klar: Sandbox) -> None:

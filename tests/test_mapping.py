@@ -121,10 +121,37 @@ def test_a_map_that_fails_on_one_record_stops_the_run_there_or_sets_the_record_a
     assert "could not be mapped" in records(rejects)[0]["errors"][0]["message"]
 
 
-def test_a_map_that_renames_alone_does_not_hide_another_one_that_matches(klar: Sandbox) -> None:
-    maps = {"refunds": {"__alias__": "refunds"}, "refund*": {"id": "'x-' + id"}}
-    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1)], stream_maps=maps)
-    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"x-a"})
+ONLY: Any = {"__alias__": "refunds"}
+
+
+@pytest.mark.parametrize(
+    ("stream", "maps", "keys"),
+    [
+        ("order_refunds", {"order_refunds": ONLY, "*": None}, {"a"}),
+        ("order_refunds", {"*": None, "order_refunds": ONLY}, {"a"}),
+        ("order_refunds", {"order_refunds": ONLY, "order_*": ONLY | {"lineItems": "[]", "id": "no_such"}}, {"a"}),
+        ("order_refunds", {"order_refunds": None, "*": ONLY}, set()),
+        ("refunds[1]", {"refunds[1]": ONLY, "*": None}, {"a"}),
+        ("refunds", {"refund*": ONLY, "re*": {"id": "'x-' + id"}}, {"x-a"}),
+        ("refunds", {"re*": {"id": "'x-' + id"}, "refund*": ONLY}, {"a"}),
+        ("sales", {"sales": None, "*": ONLY, "refunds": {"__source__": "sal*", "id": "'x-' + id"}}, {"x-a"}),
+    ],
+)
+def test_a_map_of_the_streams_own_name_wins_over_any_wildcard_and_of_wildcards_the_last_one(
+    klar: Sandbox, stream: str, maps: dict[str, Any], keys: set[str]
+) -> None:
+    lines = [schema(stream, createdAt={}, lineItems={}), refund_record("a") | {"stream": stream}, state(1)]
+    ended = run(klar, lines, stream_maps=maps)
+    assert (ended.code, ended.states, set(klar.refunds), ended.warnings) == (0, [1], keys, [])
+    assert all(refund["lineItems"] for refund in klar.refunds.values())
+
+
+def test_the_reasons_of_rejected_records_hold_an_expression_as_it_is_written(klar: Sandbox, tmp_path: Path) -> None:
+    maps = {"refunds": {"lineItems": "[lineItems[5]]"}}
+    lines = [REFUNDS_SCHEMA, refund_record("a"), refund_record("b")]
+    ended = run(klar, lines, stream_maps=maps, rejects_path=str(tmp_path / "rejects.jsonl"))
+    assert ended.code == 0
+    assert ended.said("2 x lineItems could not be mapped by `[lineItems[5]]`")
 
 
 def test_a_map_that_only_renames_and_removes_gives_what_the_sdk_gives(klar: Sandbox) -> None:

@@ -65,7 +65,7 @@ SALES = map_of(
 WITHOUT_LINES = "orders: 1 deleted record skipped: they came without lines, and would have replaced the orders"
 DELETED_ELSEWHERE = record("refunds", id=1, created_at=TIME, line_items=[ONE_LINE], _sdc_lsn_deleted_at=GONE)
 OMITTED = "refunds: fields that Klar does not know were omitted: _sdc_lsn_deleted_at"
-MARK_MAP = {"refunds": {"_sdc_deleted_at": "record.get('_sdc_lsn_deleted_at')"}}
+MARK_MAP = {"refunds": {"_sdc_deleted_at": "record.get('_sdc_deleted_at') or record.get('_sdc_lsn_deleted_at')"}}
 OTHER_MARK = (
     "refunds: 1 record of refunds with _sdc_lsn_deleted_at set, which looks like a mark of deletion, did not count as "
     f"deleted. If it is one, add it to the stream's map: {json.dumps(MARK_MAP)}"

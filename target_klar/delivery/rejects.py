@@ -161,7 +161,11 @@ class Rejects:
         written = f" {self._write_rejected(origin, stream, key, problems, source)}" if self._file is not None else ""
         self.count += 1
         for problem in problems:
-            reason = _ITEM.sub("[]", str(problem).partition(" (found")[0])
+            if source != KLAR:  # whose words hold paths; ours an expression of the user's
+                reason = str(problem._replace(path=_ITEM.sub("[]", problem.path)))
+            else:
+                reason = _ITEM.sub("[]", str(problem))
+            reason = reason.partition(" (found")[0]
             if reason in self.reasons or len(self.reasons) < _MAX_REASONS:
                 self.reasons[reason] += 1
         if self.count <= _MAX_LOGGED:

@@ -248,9 +248,13 @@ class Stream:
     def _omissions(self) -> Iterator[str]:
         if self.conformer.dropped:
             names = ", ".join(self.conformer.dropped)
+            within = ", ".join(self.conformer.dropped_within)
+            listed = (
+                f"list them in `extra_fields`, by name alone ({within})" if within else "list them in `extra_fields`"
+            )
             yield (
                 f"{self.name}: fields that Klar does not know were omitted: {names}. Ignore this, map them to "
-                "Klar's fields, or list them in `extra_fields`."
+                f"Klar's fields, or {listed}."
             )
         cancels = self.contract.cancels_by or self.contract.cancelled_at
         if skipped := self.deleted - self.without_lines:

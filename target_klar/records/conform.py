@@ -130,7 +130,12 @@ class Conformer:
     @property
     def dropped(self) -> Sequence[str]:
         """The fields omitted so far because Klar does not know them, as paths; a hundred at most."""
-        return self._conversions.dropped
+        return [*self._conversions.dropped]
+
+    @property
+    def dropped_within(self) -> Sequence[str]:
+        """The names of those that objects within records have."""
+        return [*dict.fromkeys(name for path, name in self._conversions.dropped.items() if path != name)]
 
     def expect(self, columns: Iterable[str]) -> None:
         """Do not report these columns as omitted: a stream map has read them."""

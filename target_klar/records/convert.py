@@ -45,8 +45,8 @@ class Conversions:
 
     extras: Collection[str] = ()
     validate: bool = True
-    dropped: list[str] = field(default_factory=list)
-    """The fields omitted because Klar does not know them, as paths."""
+    dropped: dict[str, str] = field(default_factory=dict)
+    """The fields omitted because Klar does not know them: each name by its path."""
     expected: set[str] = field(default_factory=set)
     """Columns that are omitted without a word."""
     assumed_utc: dict[str, None] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Conversions:
             {name: self._of(node, at + name) for name, node in schema["properties"].items()},
             required=schema["required"] if self.validate else (),
             extra=dict.fromkeys(self.extras, _as_is),
-            drop=lambda name: self._drop(at + name),
+            drop=lambda name: self._drop(at + name, name),
         )
 
     def _of(self, node: Mapping[str, Any], path: str) -> Convert:
@@ -71,7 +71,7 @@ class Conversions:
                 return self._array(self._of(node["items"], f"{path}[]"))
             case {"not": _} if "type" not in node:  # may not be there, and an empty one is not
                 return lambda value: _as_is(value) if value else MISSING
-        leaves: dict[str, Convert] = {"string": _text, "number": _number, "boolean": _boolean}
+        leaves: dict[str, Convert] = {"string": id_text, "number": _number, "boolean": _boolean}
         return leaves[node["type"]]
 
     def _array(self, item: Convert) -> Convert:
@@ -118,9 +118,9 @@ class Conversions:
 
         return convert
 
-    def _drop(self, path: str) -> None:
+    def _drop(self, path: str, name: str) -> None:
         if len(self.dropped) < _MAX_DROPPED and path not in self.dropped and path not in self.expected:
-            self.dropped.append(path)
+            self.dropped[path] = name
 
 
 def _as_is(value: object) -> object:
@@ -131,7 +131,7 @@ def _as_is(value: object) -> object:
         return Unwritable(value)
 
 
-def _text(value: object) -> object:
+def id_text(value: object) -> object:
     """Ids are numbers in many sources: whole ones become their digits, unless they went through a float."""
     if type(value) is str:
         return value or MISSING

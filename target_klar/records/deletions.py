@@ -129,6 +129,8 @@ class OtherMarks:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._counts: Counter[tuple[str, str]] = Counter()  # by source stream and column
+        self._own: dict[str, dict[str, None]] = {}
+        """How source streams that have another mark spell the one that counts already."""
         self._names: tuple[Any, ...] = ()
         self._marks: Sequence[str] = ()
         """Those among the names of the last record, whose names most others have."""
@@ -150,13 +152,20 @@ class OtherMarks:
             is_known = (source_stream, name) in self._counts or len(self._counts) < _MAX_MARKS
             if mark is not MISSING and is_mark(mark) and is_known:
                 self._counts[source_stream, name] += 1
+                self._own.setdefault(source_stream, {DELETED_AT: None}).update(dict.fromkeys(deletion_fields(record)))
                 return  # one mark of a record says enough
 
     def lines(self) -> list[str]:
-        """Return a warning for each column: the number of records, and the map that makes a mark of it."""
+        """Return a warning for each column: the number of records, and the map that makes a mark of it.
+
+        A mark that counts already stays one, also that of a record which is still to come.
+        """
         return [
             f"{self._stream}: {counted(count, 'record')} of {shorten(source_stream)} with {shorten(column)} "
             "set, which looks like a mark of deletion, did not count as deleted. If it is one, add it to the stream's "
-            "map: " + json.dumps({source_stream: {DELETED_AT: f"record.get({column!r})"}}, ensure_ascii=False)
+            "map: " + json.dumps({source_stream: {DELETED_AT: self._either(source_stream, column)}}, ensure_ascii=False)
             for (source_stream, column), count in self._counts.items()
         ]
+
+    def _either(self, source_stream: str, column: str) -> str:
+        return " or ".join(f"record.get({name!r})" for name in [*self._own[source_stream], column])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_CHARACTERS: Final = 40
+_CONTEXT: Final = 12
 MAX_BITS: Final = 14_000
 """Of integers, about 4,200 digits: Python writes no longer ones."""
 _JSON_OF_MANY: Final = ("[", "{", '"')  # text in quotes may be JSON once more
@@ -43,7 +44,7 @@ class Ambiguous:
     """Stands in a record where two spellings of a field hold different values. JSON has no such thing."""
 
     def __init__(self, one: str, other: str) -> None:
-        self.description = f"different values in {shorten(one)} and {shorten(other)}"
+        self.description = "different values in {} and {}".format(*shorten_both(one, other))
 
 
 class Unwritable:
@@ -65,6 +66,18 @@ def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:
         for character in text[: limit + 1]
     )
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def shorten_both(one: str, other: str) -> tuple[str, str]:
+    """Return two texts shortened, from a place on at which they differ if their beginnings do not."""
+    shown = shorten(one), shorten(other)
+    if shown[0] != shown[1] or one == other:
+        return shown
+    pairs = zip(one, other, strict=False)
+    differ_at = next((at for at, (mine, its) in enumerate(pairs) if mine != its), min(len(one), len(other)))
+    context = one[differ_at - _CONTEXT : differ_at]
+    begin = differ_at - _CONTEXT if context.isprintable() else differ_at
+    return f"...{shorten(one[begin:])}", f"...{shorten(other[begin:])}"
 
 
 def counted(count: int, noun: str) -> str:

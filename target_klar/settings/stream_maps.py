@@ -23,7 +23,7 @@ from singer_sdk.mapper import (
     NULL_STRING,
 )
 
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import shorten, shorten_both
 from target_klar.settings.spelling import closest_match
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def unused_maps(maps: Mapping[str, Any], came: Collection[str]) -> str:
     names = []
     for source in _missing(maps, came):
         right = closest_match(source, came)
-        names.append(f"{shorten(source)} (did you mean {shorten(right)}?)" if right else shorten(source))
+        shown = shorten_both(source, right) if right else (shorten(source),)
+        names.append(" (did you mean ".join(shown) + "?)" * (len(shown) > 1))
     return ", ".join(names)
 
 
@@ -225,5 +226,6 @@ def _unknown_config(nodes: Iterable[ast.AST], config: Collection[str]) -> Iterat
         for name in read:
             if name not in config:
                 right = closest_match(name, config)
-                hint = f" Did you mean `{right}`?" if right else ""
-                yield f"reads `{shorten(name)}` of config, which `stream_map_config` does not have.{hint}"
+                shown, near = shorten_both(name, right) if right else (shorten(name), "")
+                hint = f" Did you mean `{near}`?" if near else ""
+                yield f"reads `{shown}` of config, which `stream_map_config` does not have.{hint}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_klar.api.client import is_loopback
-from target_klar.contract.streams import QUALITY_RULES
+from target_klar.contract.streams import CONTRACTS, QUALITY_RULES
+from target_klar.records.convert import fold
 from target_klar.records.formatting import counted, is_text, shorten
 from target_klar.settings.settings import PREFIX, RENAMED, SETTINGS
 from target_klar.settings.spelling import closest_match
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
 
 _BUILT_IN = {"add_record_metadata", "load_method", "batch_config", "process_activate_version_messages"}
 
+_PART = re.compile(r"\[\d*\]\.?|\.")
+_HOLD_OBJECTS = {
+    fold(field)
+    for contract in CONTRACTS.values()
+    for field, node in contract.schema["properties"].items()
+    if "properties" in node.get("items", node)
+}
+"""The fields of Klar's that are objects or hold some, with which a path begins."""
 _MAX_NAME = 60
 _MAX_SHOWN = 12
 """A longer text may be the token in the wrong place."""
@@ -49,6 +59,7 @@ def checked(config: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str
         *_wrong_token(settings.get("api_token")),
         *_wrong_url(settings.get("api_url")),
         *_unknown_rules(settings.get("ignore_quality_rules")),
+        *_paths(settings.get("extra_fields")),
         *map_mistakes(settings.get("stream_maps", {}), settings.get("stream_map_config")),
     ]
     return settings, errors, foreign
@@ -174,6 +185,18 @@ def _unknown_rules(names: object) -> Iterator[str]:
             match = closest_match(name, QUALITY_RULES)
             hint = f"Did you mean `{match}`?" if match else f"There are {', '.join(sorted(QUALITY_RULES))}."
             yield f"`ignore_quality_rules` has the unknown rule `{shorten(name, _MAX_SHOWN * 3)}`. {hint}"
+
+
+def _paths(names: object) -> Iterator[str]:
+    """Yield an error for each extra field that is the path of one: only names are compared, so it would match none."""
+    for name in names if isinstance(names, list) else ():
+        first, *rest = _PART.split(name) if isinstance(name, str) else [""]
+        last = next(filter(None, reversed(rest)), "")
+        if last and fold(first) in _HOLD_OBJECTS:
+            yield (
+                f"`extra_fields` has the path `{shorten(name, _MAX_NAME)}`. List the name alone, "
+                f"`{shorten(last, _MAX_NAME)}`: it counts at every level."
+            )
 
 
 def _wrong_token(token: object) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from target_klar.suggestions.advice import advice, advice_on_filter, times
 from target_klar.suggestions.fields import item_columns, likely, missing
 from target_klar.suggestions.stream_map import map_for
-from target_klar.suggestions.streams import likely_stream, renaming
+from target_klar.suggestions.streams import likely_stream, renaming, unknown_stream
 
 __all__ = [
     "advice",
@@ -15,4 +15,5 @@ __all__ = [
     "missing",
     "renaming",
     "times",
+    "unknown_stream",
 ]

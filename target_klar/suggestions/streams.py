@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
+from target_klar.records.formatting import shorten
 from target_klar.suggestions.fields import certain
 from target_klar.suggestions.words import phrases, words_of
 
@@ -50,6 +51,7 @@ _STREAMS: Final = {
 """By stream; the last names what sounds like one of them and is none."""
 _OF_LINES: Final = {"line", "item", "position", "row"}
 """With which a name may end that says what the lines are of."""
+_LONGEST_NAME: Final = 300
 _IN_EVERY_STREAM: Final = {"id", "createdAt"}
 
 
@@ -72,11 +74,22 @@ def likely_stream(name: str, columns: Iterable[str]) -> Contract | None:
 def renaming(stream: str, contract: Contract | None) -> tuple[str, str]:
     """Return two settings as JSON: one that renames a tap's stream, and one that drops it.
 
-    Without a contract the name is left to be filled in.
+    Without a contract the name is left to be filled in, and so is that of a stream which no line should hold whole.
     """
+    stream = stream if len(stream) <= _LONGEST_NAME else "<the stream's name>"
     maps: tuple[object, ...] = ({"__alias__": contract.stream if contract else "<one of these>"}, "__NULL__")
-    rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=False) for each in maps)
+    rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=not stream.isprintable()) for each in maps)
     return rename, drop
+
+
+def unknown_stream(stream: str, alias: str, columns: Iterable[str]) -> str:
+    """Say that Klar has no stream `alias`, to which a tap's stream leads, and which map would rename or drop it."""
+    *names, last = CONTRACTS
+    rename, drop = renaming(stream, likely_stream(alias, columns))
+    return (
+        f"Klar has no stream {shorten(alias)!r}, only {', '.join(names)} and {last}. Rename it with a stream map: "
+        f"{rename}, or drop it: {drop}. `target-klar --preview` shows what its records would become."
+    )
 
 
 def _named(name: str) -> tuple[str | None, bool]:

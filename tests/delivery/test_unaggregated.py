@@ -234,6 +234,16 @@ def test_records_that_the_tap_itself_tells_apart_are_parts_also_of_one_amount(fi
     ]
 
 
+@pytest.mark.parametrize(("first", "second", "parts"), [(12, "12", 0), ("12.5", 12.5, 0), (12, "012", 1), (12, 13, 1)])
+def test_a_key_of_the_tap_is_the_same_as_a_number_and_as_its_text(
+    klar: Sandbox, first: object, second: object, parts: int
+) -> None:
+    rows = [record("logistics_costs", parcel=each, **shipping(4.9)) for each in (first, second)]
+    head = schema("logistics_costs", key="parcel", orderId={}, totalLogisticsCosts={})
+    ended = run(klar, [head, *rows], batch_size_rows=1)
+    assert (ended.code, len(ended.said("They look like parts of one"))) == (0, parts)
+
+
 def test_a_key_of_the_tap_that_comes_again_says_that_it_is_one_record_and_another_streams_says_nothing() -> None:
     assert compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(4.9), parcel(1))) == []
     assert compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(4.9), parcel(2, "others"))) == []

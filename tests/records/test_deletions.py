@@ -554,6 +554,7 @@ LOOK_DELETED += [
     "delete_flag",
     "_DELETED_BY_CDC",
 ]
+OWN_LINES: dict[str, Any] = {"createdAt": REFUND_TIME, "lineItems": OWN["lineItems"]}
 LOOK_ALIVE = [
     "customer_deleted_at",
     "deleted_lines",
@@ -577,7 +578,7 @@ def test_a_column_that_looks_like_a_mark_and_is_set_is_warned_of_with_the_map_th
     assert marks.lines() == [
         f"refunds: 2 records of returns with {column} set, which looks like a mark of deletion, did not count as "
         "deleted. If it is one, add it to the stream's map: "
-        + json.dumps({"returns": {MARK: f"record.get({column!r})"}})
+        + json.dumps({"returns": {MARK: f"record.get({MARK!r}) or record.get({column!r})"}})
     ]
 
 
@@ -623,6 +624,20 @@ def test_a_record_with_another_mark_goes_on_and_the_map_that_the_warning_gives_c
     assert again.code == 0
     assert not [text for text in again.warnings if "__deleted set" in text]
     assert [len(each["lineItems"]) for each in klar.refunds.values()] == [0 if hard_delete else 1]
+
+
+@pytest.mark.parametrize("mark", [MARK, "_SDC_DELETED_AT"])
+def test_the_map_that_the_warning_gives_keeps_the_mark_that_is_there(klar: Sandbox, mark: str) -> None:
+    columns: dict[str, Any] = {name: {} for name in ("createdAt", "lineItems", "deleted", mark)}
+    marks: list[tuple[str, int, str | None]] = [("A", 0, DELETION), ("B", 1, None), ("C", 0, None)]
+    rows = [record("refunds", id=key, deleted=other, **OWN_LINES, **{mark: own}) for key, other, own in marks]
+    lines = [schema("refunds", **columns), *rows, state(1)]
+    (warning,) = [text for text in run(klar, lines, hard_delete=True).warnings if "deleted set" in text]
+    maps = json.loads(warning.partition("add it to the stream's map: ")[2])
+    klar.clear()
+    ended = run(klar, lines, hard_delete=True, stream_maps=maps)
+    assert ended.code == 0, ended.err
+    assert {key: len(held["lineItems"]) for key, held in klar.refunds.items()} == {"A": 0, "B": 0, "C": 1}
 
 
 def test_a_field_that_a_map_sets_counts_and_not_the_taps_own_column_in_another_spelling(klar: Sandbox) -> None:

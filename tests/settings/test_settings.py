@@ -284,6 +284,17 @@ def test_null_means_the_default_and_settings_of_the_sdk_that_are_not_offered_hav
     assert ended.warnings == ["Unknown settings are ignored: _load_schema. Check the spelling."]
 
 
+def test_a_path_among_the_extra_fields_stops_the_run_with_the_name_to_list() -> None:
+    paths = ["lineItems[].note", "line_items[0].tax.rate", "lineItems.note", "customer.vip"]
+    others = ["note", "a.b", "tags[].x", "[].x", "lineItems", "", "note[]"]
+    with pytest.raises(ConfigValidationError, match="not usable") as refused:
+        TargetKlar(config={"api_token": TOKEN, "extra_fields": [*paths, *others]})
+    told = "`extra_fields` has the path `{}`. List the name alone, `{}`: it counts at every level."
+    assert refused.value.errors == [
+        told.format(path, name) for path, name in zip(paths, ["note", "rate", "note", "vip"], strict=True)
+    ]
+
+
 def test_a_data_quality_rule_that_does_not_exist_stops_the_run_with_the_closest_match_or_all_names() -> None:
     with pytest.raises(ConfigValidationError, match="not usable") as refused:
         TargetKlar(config={"api_token": TOKEN, "ignore_quality_rules": ["negativ_quantity", "x", "negative_quantity"]})

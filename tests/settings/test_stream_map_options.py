@@ -293,6 +293,30 @@ def test_a_map_whose_stream_never_came_is_named_at_once_and_at_the_end(klar: San
     ]
 
 
+LONG = "public-shop_production_westeurope_order_refunds"
+
+
+@pytest.mark.parametrize("name", [LONG, LONG + "\u2028\x1b[2J"])
+def test_the_map_for_an_unknown_stream_can_be_pasted_however_long_its_name_is(klar: Sandbox, name: str) -> None:
+    lines = [schema(name, createdAt={}, lineItems={}), refund_record("a") | {"stream": name}, state(1)]
+    (error,) = run(klar, lines).errors
+    assert error.isprintable()
+    settings, _ = json.JSONDecoder().raw_decode(error[error.index("{") :])
+    assert settings == {"stream_maps": {name: {"__alias__": "refunds"}}}
+    assert (run(klar, lines, **settings).code, set(klar.refunds)) == (0, {"a"})
+
+
+def test_two_long_names_are_shown_from_where_they_differ(klar: Sandbox) -> None:
+    lines = [schema(LONG, createdAt={}, lineItems={})]
+    maps: dict[str, Any] = {LONG[:-1]: {"__alias__": "refunds"}, "*": {"__alias__": "refunds"}}
+    assert warned(klar, lines, **maps)[-1] == (
+        "`stream_maps` has maps for streams that did not come: ...order_refund (did you mean ...order_refunds?). "
+        "Check the names."
+    )
+    said = run(klar, lines, stream_maps={LONG[:-1]: {"__alias__": "refunds"}}).warnings[0]
+    assert said.startswith("...order_refunds has no stream map. If the map of ...order_refund is meant for it")
+
+
 def test_maps_that_meet_their_stream_by_name_pattern_or_source_are_not_warned_of(klar: Sandbox) -> None:
     rows = [schema("rows"), record("rows", **refund_record("a")["record"]), schema("junk_1"), schema("junk_2")]
     maps = {"refunds": {"__source__": "row?"}, "junk_*": "__NULL__", "rows": "__NULL__", "__else__": "__NULL__"}

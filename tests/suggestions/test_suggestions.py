@@ -172,6 +172,7 @@ def test_what_could_only_be_guessed_is_not_proposed(stream: str, records: list[d
 
 
 def test_a_stream_that_fits_nothing_is_not_renamed_to_one_of_klars() -> None:
+    assert renaming("n" * 301, None)[1] == '{"stream_maps": {"<the stream\'s name>": "__NULL__"}}'
     rename, drop = renaming("carts", None)
 
     assert rename == '{"stream_maps": {"carts": {"__alias__": "<one of these>"}}}'
