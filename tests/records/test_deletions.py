@@ -477,6 +477,20 @@ def test_two_source_streams_that_become_one_keep_their_deletions(klar: Sandbox) 
     assert {key: held["lineItems"] for key, held in klar.refunds.items()} == {"a": [], "b": []}
 
 
+def test_a_skipped_deletion_of_one_source_stream_leaves_the_unsent_record_of_another_with_the_same_key(
+    klar: Sandbox,
+) -> None:
+    maps = {name: {"__alias__": "transaction_costs"} for name in ("paypal", "klarna")}
+    lines = [schema("paypal", key="orderId"), record("paypal", orderId="1", transactionCosts=0.35)]
+    lines += [schema("klarna", key="orderId"), record("klarna", orderId="1", **{MARK: DELETION})]
+    ended = run(klar, [*lines, state(1)], stream_maps=maps)
+    assert (ended.code, ended.states, set(klar.transaction_costs)) == (0, [1], {"1"})
+
+    klar.clear()
+    ended = run(klar, [*lines, record("paypal", orderId="1", **{MARK: DELETION}), state(2)], stream_maps=maps)
+    assert (ended.code, ended.states, klar.transaction_costs) == (0, [2], {})
+
+
 def test_a_refund_without_lines_that_klar_is_left_to_judge_is_no_cancellation(klar: Sandbox, tmp_path: Path) -> None:
     lines = [
         REFUNDS_SCHEMA,
