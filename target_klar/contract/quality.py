@@ -125,6 +125,10 @@ PLACEHOLDERS: Final = frozenset(
 """How programs write that there is nothing, where text is wanted."""
 _FLOAT: Final = re.compile(r"\.0$|\d[eE]\+\d", re.ASCII)
 _GLOBAL_ID: Final = "gid://"
+# What Unicode shows as nothing though it counts as printable: variation selectors, fillers, joiners, an empty Braille cell.
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 # What stands in no id that can match nothing, unless it is a placeholder: visible ASCII without `+`, `.0` and `:/`.
 _HARMLESS: Final = re.compile(r"(?:[!-*,\-/-9;-~]++|[.:](?![0/]))*+")
 
@@ -140,6 +144,7 @@ def _is_unmatchable(text: str) -> bool:
         text in PLACEHOLDERS
         or text != text.strip()
         or not text.isprintable()
+        or _INVISIBLE.search(text) is not None
         or text.startswith(_GLOBAL_ID)
         or _FLOAT.search(text) is not None
     )

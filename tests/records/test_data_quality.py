@@ -148,6 +148,11 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a line item id with a blank at its end": ("refunds", [refund_of("L-1 ")], "unmatchable_id"),
     "a line item id with a blank before it": ("refunds", [refund_of(" L-1")], "unmatchable_id"),
     "a line item id with a zero-width space": ("refunds", [refund_of("L\u200b1")], "unmatchable_id"),
+    **{
+        f"a line item id with the invisible {ord(sign):x}": ("refunds", [refund_of(f"1{sign}")], "unmatchable_id")
+        for sign in "\u034f\u115f\u17b4\u180b\u2800\u3164\ufe0f\uffa0\U000e0100"
+    },
+    "a line item id with accents": ("refunds", [refund_of("Cafe\u0301-é-日本")], ""),
     "a line item id with a line break": ("refunds", [refund_of("L-1\n")], "unmatchable_id"),
     "a line item id with a blank inside": ("refunds", [refund_of("L 1")], ""),
     "a line item id with signs": ("refunds", [refund_of("10023/1|ä:#1001-e+")], ""),
