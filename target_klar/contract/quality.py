@@ -121,7 +121,7 @@ def rule_names(node: Node) -> Iterator[str]:
 _PLACEHOLDERS: Final = ("none", "nan", "null", "undefined")
 PLACEHOLDERS: Final = frozenset(
     spelled for word in _PLACEHOLDERS for spelled in (word, word.upper(), word.capitalize(), "NaN")
-)
+) | {"NaT", "<NA>", "<null>", "(null)", "N/A", "n/a", "#N/A"}
 """How programs write that there is nothing, where text is wanted."""
 _FLOAT: Final = re.compile(r"\.0$|\d[eE]\+\d", re.ASCII)
 _GLOBAL_ID: Final = "gid://"
@@ -134,7 +134,7 @@ _HARMLESS: Final = re.compile(r"(?:[!-*,\-/-9;-~]++|[.:](?![0/]))*+")
 
 
 def not_a_placeholder(node: Node) -> Node:
-    """Return a node for a key, of which `None`, `nan`, `null` and `undefined` are none."""
+    """Return a node for a key, of which `None`, `nan`, `<NA>` and other placeholders are none."""
     advice = "records with it would overwrite each other: drop them with `__filter__`, or map another column"
     return limited(node, "placeholder_key", advice, **{"not": {"enum": sorted(PLACEHOLDERS)}})
 

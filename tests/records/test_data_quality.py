@@ -137,6 +137,12 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a key null": ("refunds", [refunded("null")], "(placeholder_key)"),
     "a key NaN": ("refunds", [refunded("NaN")], "(placeholder_key)"),
     "a key UNDEFINED": ("refunds", [refunded("UNDEFINED")], "(placeholder_key)"),
+    **{
+        f"a key {word}": ("refunds", [refunded(word)], "(placeholder_key)")
+        for word in ("<NA>", "NaT", "N/A", "n/a", "#N/A", "<null>", "(null)")
+    },
+    **{f"a key {word}, which may be one": ("refunds", [refunded(word)], "") for word in ("NA", "NAT", "nil", "N/A-1")},
+    "a line item id of pandas": ("refunds", [refund_of("<NA>")], "unmatchable_id"),
     "a key that begins with None": ("refunds", [refunded("None-1")], ""),
     "a key that is a number": ("refunds", [refunded(17)], ""),
     "a key with a blank, which need match nothing": ("refunds", [refunded("R 1 ")], ""),

@@ -35,7 +35,11 @@ than twenty, else at INFO. `ignore_quality_rules` turns rules off by name, `vali
 | rule | streams | what meets it | what to do |
 |---|---|---|---|
 """
-_BEYOND = {"minimum": "is below 0", "minLength": "is empty", "not": "is `None`, `nan`, `null` or `undefined`"}
+_BEYOND = {
+    "minimum": "is below 0",
+    "minLength": "is empty",
+    "not": "is a placeholder such as `None`, `nan`, `null`, `undefined`, `<NA>` or `N/A`",
+}
 """What a value does that is beyond a limit of the contract's rules."""
 
 
