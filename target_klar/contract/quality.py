@@ -54,6 +54,8 @@ class Rule:
     """Whether none of many values can meet it, where that is faster to tell; it may say no to values that do not."""
     disproved: Callable[[Values], bool] | None = None
     """Whether one of many values rules out the rule for the whole run; of a rule that is not `narrowed`."""
+    asked_of: str = ""
+    """Which values alone it asks about, for the documentation; empty: all."""
     least: int = 1
     """How many records have to be there."""
     share: float = 0.0
@@ -125,7 +127,7 @@ PLACEHOLDERS: Final = frozenset(
 """How programs write that there is nothing, where text is wanted."""
 _FLOAT: Final = re.compile(r"\.0$|\d[eE]\+\d", re.ASCII)
 _GLOBAL_ID: Final = "gid://"
-# What Unicode shows as nothing though it counts as printable: variation selectors, fillers, joiners, an empty Braille cell.
+# What Unicode shows as nothing though it counts as printable: variation selectors, fillers, an empty Braille cell.
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )

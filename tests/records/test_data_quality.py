@@ -9,6 +9,7 @@ import re
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -28,7 +29,6 @@ from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from target_klar.sandbox import Sandbox
 
@@ -402,6 +402,16 @@ def test_a_value_that_no_merchant_can_mean_is_rejected_or_warned_of_and_its_neig
         assert set(judged.warned.values()) <= {logging.WARNING}
         assert judge(stream, records, ignored=expected.split()).warned == {}
     assert judge(stream, records, validate=False)[1:] == ({}, [], []), "without validation Klar is left to judge"
+
+
+def test_the_page_of_the_streams_says_of_which_currencies_orders_in_cents_are_asked() -> None:
+    page = (Path(__file__).parents[2] / "docs/streams.md").read_text()
+    (row,) = [each for each in page.splitlines() if each.startswith("| `amounts_in_cents` | orders |")]
+    named = set(re.findall(r"\b[A-Z]{3}\b", row))
+    assert {"EUR", "USD", "CHF"} <= named
+    for currency in (*named, "SEK", "CZK", "JPY", "HUF"):
+        records = many(20, lambda n: purchase(n, sold("1", 1190, 1000), currencyCodeIso3Letter=currency))  # noqa: B023  # called at once
+        assert set(judge("orders", records).warned) == ({"amounts_in_cents"} if currency in named else set())
 
 
 def test_a_rule_that_is_ignored_leaves_those_beside_it() -> None:
