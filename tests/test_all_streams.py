@@ -180,7 +180,14 @@ def test_cogs_without_their_whole_key_are_rejected_and_do_not_replace_each_other
     klar: Sandbox, tmp_path: Path
 ) -> None:
     rejects = tmp_path / "rejects.jsonl"
-    rows = [{"ean": "a"}, {"ean": "b"}, {"sku": ""}, {"sku": [1]}, {"lineItemId": 1.5, "sku": "A"}, {"sku": "A"}]
+    rows: list[dict[str, Any]] = [
+        {"ean": "a"},
+        {"ean": "b"},
+        {"sku": ""},
+        {"sku": [1]},
+        {"lineItemId": 1.5, "sku": "A"},
+        {"sku": "A"},
+    ]
     lines = [schema("cogs", "orderId"), *(record("cogs", orderId="1", productCogs=5, **each) for each in rows)]
     ended = run(klar, [*lines, state(1)], validate_records=False, rejects_path=str(rejects))
     assert (ended.code, ended.states, len(klar.held("cogs"))) == (0, [1], 1), ended.err
