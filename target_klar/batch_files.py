@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _DEEP = 100
 """Where a line opens fewer objects and arrays, no Python finds it too deep to read."""
 _MAX_PATH = 300  # characters of it in a message
+_SHORTEST_SECRET = 4  # characters; a shorter part, such as a user `u`, is masked where it stands in the address alone
 # In the address of a file: the user and the password before the host, and the query, which may be signed.
 _SECRET = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
@@ -104,5 +105,7 @@ def address_shown(path: str) -> str:
 
 
 def secrets_in(path: str) -> tuple[str, ...]:
-    """Return the parts of an address that no message may show."""
-    return tuple(part for found in _SECRET.finditer(path) for part in re.split(r"[:@?&=]", found[0]) if part)
+    """Return what of an address no message may show: it whole, and its parts that are too long to be within a word."""
+    found = [each[0] for each in _SECRET.finditer(path)]
+    parts = [part for each in found for part in re.split(r"[:@?&=]", each) if len(part) >= _SHORTEST_SECRET]
+    return (*found, *parts)

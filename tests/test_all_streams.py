@@ -176,6 +176,24 @@ def test_a_rate_in_the_wrong_place_of_an_order_is_told_by_its_path_in_klars_word
     assert "target-klar rejected" not in ended.errors[0]
 
 
+def test_cogs_without_their_whole_key_are_rejected_and_do_not_replace_each_other_also_without_validation(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    rows: list[dict[str, Any]] = [
+        {"ean": "a"},
+        {"ean": "b"},
+        {"sku": ""},
+        {"sku": [1]},
+        {"lineItemId": 1.5, "sku": "A"},
+        {"sku": "A"},
+    ]
+    lines = [schema("cogs", "orderId"), *(record("cogs", orderId="1", productCogs=5, **each) for each in rows)]
+    ended = run(klar, [*lines, state(1)], validate_records=False, rejects_path=str(rejects))
+    assert (ended.code, ended.states, len(klar.held("cogs"))) == (0, [1], 1), ended.err
+    assert {"read": 6, "stored": 1, "merged": 0, "rejected": 5}.items() <= ended.counts("cogs").items()
+
+
 def test_cogs_need_a_line_item_or_a_sku(klar: Sandbox) -> None:
     ended = run(klar, [schema("cogs", "order_id"), record("cogs", order_id=1, product_cogs=2)])
     assert ended.code == 1

@@ -147,3 +147,12 @@ def test_what_an_address_of_a_batch_file_holds_beside_the_place_is_in_no_message
     assert "rows.jsonl" in ended.errors[0]
     assert "KEY-ID" not in ended.out + ended.err
     assert "SECRET-KEY" not in ended.out + ended.err
+
+
+def test_a_short_user_name_in_an_address_of_a_batch_file_masks_no_other_word(klar: Sandbox) -> None:
+    message = batch("refunds") | {"manifest": ["foo://u:geheim@x"]}
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("a"), state(1), message])
+    assert (ended.code, len(ended.errors)) == (1, 1)
+    assert "Unsupported" in ended.errors[0]
+    assert "geheim" not in ended.out + ended.err
+    assert "u:" not in ended.errors[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -114,16 +115,17 @@ MISSING_CURRENCY: Final = Rule(
     lambda orders: [order for order in orders if not order.currencyCodeIso3Letter],
 )
 
-_LARGE_UNITS: Final = re.compile("(?i:AED|AUD|BGN|BRL|CAD|CHF|EUR|GBP|ILS|MYR|NZD|PLN|QAR|RON|SAR|SGD|USD)?")
+_LARGE_UNITS: Final = "AED, AUD, BGN, BRL, CAD, CHF, EUR, GBP, ILS, MYR, NZD, PLN, QAR, RON, SAR, SGD, USD"
 """Currencies with cents, of which a unit is worth so much that few lines cost a thousand; in any other, such as yen,
 forints and crowns, whole amounts of that size are usual. An order without a currency may be in euros."""
+_may_be_cents: Final = re.compile(f"(?i:{_LARGE_UNITS.replace(', ', '|')})?").fullmatch
 _USUAL_CENTS: Final = 1000
 """What most lines cost, were they in cents; whole prices of 50 and more in major units are usual in many shops."""
 
 
 def _amounts(order: Any) -> Iterator[float]:
     """Yield the amounts of an order; none where large whole ones are usual in its currency."""
-    if not _LARGE_UNITS.fullmatch(order.currencyCodeIso3Letter or ""):
+    if not _may_be_cents(order.currencyCodeIso3Letter or ""):
         return
     for line in order.lineItems:
         yield line.totalAmountBeforeTaxesAndDiscounts or 0
@@ -137,4 +139,7 @@ def _any_fraction(orders: Values) -> bool:
     return any(each % 1 for each in chain.from_iterable(map(_amounts, orders)))
 
 
-IN_CENTS: Final = amounts_in_cents(lambda order: max(_amounts(order), default=0), _any_fraction, _USUAL_CENTS)
+IN_CENTS: Final = replace(
+    amounts_in_cents(lambda order: max(_amounts(order), default=0), _any_fraction, _USUAL_CENTS),
+    asked_of=f"orders in {_LARGE_UNITS}, or without a currency",
+)

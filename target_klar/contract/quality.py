@@ -54,6 +54,8 @@ class Rule:
     """Whether none of many values can meet it, where that is faster to tell; it may say no to values that do not."""
     disproved: Callable[[Values], bool] | None = None
     """Whether one of many values rules out the rule for the whole run; of a rule that is not `narrowed`."""
+    asked_of: str = ""
+    """Which values alone it asks about, for the documentation; empty: all."""
     least: int = 1
     """How many records have to be there."""
     share: float = 0.0
@@ -121,16 +123,20 @@ def rule_names(node: Node) -> Iterator[str]:
 _PLACEHOLDERS: Final = ("none", "nan", "null", "undefined")
 PLACEHOLDERS: Final = frozenset(
     spelled for word in _PLACEHOLDERS for spelled in (word, word.upper(), word.capitalize(), "NaN")
-)
+) | {"NaT", "<NA>", "<null>", "(null)", "N/A", "n/a", "#N/A"}
 """How programs write that there is nothing, where text is wanted."""
 _FLOAT: Final = re.compile(r"\.0$|\d[eE]\+\d", re.ASCII)
 _GLOBAL_ID: Final = "gid://"
+# What Unicode shows as nothing though it counts as printable: variation selectors, fillers, an empty Braille cell.
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 # What stands in no id that can match nothing, unless it is a placeholder: visible ASCII without `+`, `.0` and `:/`.
 _HARMLESS: Final = re.compile(r"(?:[!-*,\-/-9;-~]++|[.:](?![0/]))*+")
 
 
 def not_a_placeholder(node: Node) -> Node:
-    """Return a node for a key, of which `None`, `nan`, `null` and `undefined` are none."""
+    """Return a node for a key, of which `None`, `nan`, `<NA>` and other placeholders are none."""
     advice = "records with it would overwrite each other: drop them with `__filter__`, or map another column"
     return limited(node, "placeholder_key", advice, **{"not": {"enum": sorted(PLACEHOLDERS)}})
 
@@ -140,6 +146,7 @@ def _is_unmatchable(text: str) -> bool:
         text in PLACEHOLDERS
         or text != text.strip()
         or not text.isprintable()
+        or _INVISIBLE.search(text) is not None
         or text.startswith(_GLOBAL_ID)
         or _FLOAT.search(text) is not None
     )

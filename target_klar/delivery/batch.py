@@ -105,13 +105,14 @@ class Batch:
         self.read += 1
         return before
 
-    def remove(self, key: str, source_key: SourceKey | None) -> bool:
+    def remove(self, key: str, source_stream: str, source_key: SourceKey | None) -> bool:
         """Take the record of a key out, if it is the same one to its tap; return whether there was one.
 
-        Its number stays the batch's.
+        That is one of the same source stream and, where its key is not Klar's, of the same key there. Its number stays
+        the batch's.
         """
         entry = self.entries.get(key)
-        if entry is None or entry.source_key != source_key:
+        if entry is None or (entry.source_stream, entry.source_key) != (source_stream, source_key):
             return False
         del self.entries[key]
         self.bytes -= entry.size

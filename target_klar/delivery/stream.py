@@ -157,7 +157,7 @@ class Stream:
         self.deleted += 1
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
         if deleted.key is not None and self.batch is not None:
-            self.merged += self.batch.remove(deleted.key, source_key)
+            self.merged += self.batch.remove(deleted.key, source_stream, source_key)
         if rejects.may_have_keys:
             rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.key)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.schema import is_time, number
+from target_klar.contract.schema import at_least_one, is_time, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,11 +52,15 @@ def with_extras(node: Node, extras: Sequence[str]) -> Node:
     return node
 
 
-def unvalidated(node: Node, key: str) -> Node:
-    """Return the schema of what can be sent at all: there is a key, times are read, Klar judges the rest."""
+def unvalidated(node: Node, key: str, also_key: Sequence[str] = ()) -> Node:
+    """Return the schema of what can be sent at all: there is a whole key, times are read, Klar judges the rest.
+
+    Of a key of several fields, the first alone is none.
+    """
     schema = _loosened(node)
-    fields = schema["properties"] | {key: node["properties"][key]}
-    return schema | {"type": "object", "properties": fields, "required": [key]}
+    fields = schema["properties"] | {name: node["properties"][name] for name in (key, *also_key)}
+    schema |= {"type": "object", "properties": fields, "required": [key]}
+    return at_least_one(also_key, schema) if also_key else schema
 
 
 def _loosened(node: Node) -> Node:

@@ -116,7 +116,7 @@ class Conformer:
             known = for_api_version(known, version, contract.version_setting)
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in deletion_fields({name: True})]
-        accepted = with_extras(known, extras) if validate else unvalidated(known, contract.key)
+        accepted = with_extras(known, extras) if validate else unvalidated(known, contract.key, contract.also_key)
         self._validate = validate
         self._schema = accepted | {"$defs": DEFS}
         self._read_own, self._read_own_narrowed = own = self._decoders(without_empty_text(known, required=validate))

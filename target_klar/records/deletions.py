@@ -6,6 +6,8 @@ import enum
 import json
 import re
 from collections import Counter
+from datetime import date
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +16,7 @@ from target_klar.records.convert import MISSING, Conversions, fold
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
 from target_klar.records.formatting import Problem, counted, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, encode
+from target_klar.records.times import is_empty_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,13 +102,27 @@ def _meets(read: Callable[[bytes], object], value: object) -> bool:
 
 # A column of a pipeline's own begins with an underscore, and any of them that speaks of a deletion is meant; in another
 # one nothing else may stand: `customer_deleted_at` and `deleted_lines` are of something else.
-_PIPELINES_MARK: Final = re.compile(r"_.*delet(?:ed|ion).*", re.DOTALL)
+_PIPELINES_MARK: Final = re.compile(r"_.*(?:delet(?:ed|ion)|removed).*", re.DOTALL)
 _SOURCES_MARK: Final = re.compile(
     r"(?:is|was|has|been|soft|hard|row|record|source|src|sys|system|date|time|timestamp|ts)*"
-    r"(?:deleted?|deletion)"
+    r"(?:deleted?|deletion|removed|removal)"
     r"(?:at|on|date|time|timestamp|ts|utc|flag|ind|indicator|mark|marker|row|record)*"
 )
+# What says which change brought the row: `_op`, `Op`, `_change_type`, `METADATA$ACTION`, `header__change_oper`.
+_CHANGE: Final = re.compile(
+    r"(?:cdc|dms|dml|metadata|meta|header|sys|source|row|record|change|event)*"
+    r"(?:op|oper|operation|action|changetype|eventtype|rowkind)(?:type|code|flag)*"
+)
 _NO_LETTER: Final = re.compile(r"[^a-z]")
+_DELETES: Final = ["d", "-d", "del", "delete", "deleted", "deletion"]
+"""What such a column says of a deletion; nothing else that begins with a d does, such as `delivery`."""
+_FALSE: Final = [
+    *("", "0", "0.0", "false", "f", "no", "n", "off", "nein", "never", "none", "null", "nan", "nat", "<na>", "n/a"),
+    *("-", "--", "0000-00-00", "0000-00-00 00:00:00"),
+]
+"""What says in a mark that the record is alive, in small letters. Anything else says that it is deleted."""
+# The first and the last day of a calendar, and of computers, stand for no day.
+_ZERO_DATE: Final = re.compile(r"(?:0\d{3}|1[0-8]\d\d|19[0-6]\d|1970|9999)-\d\d-\d\d.*|00[./]00[./]0+.*", re.DOTALL)
 _MAX_MARKS: Final = 20
 
 
@@ -116,8 +133,29 @@ def _other_marks_among(names: tuple[Any, ...]) -> list[str]:
         for name in names
         if isinstance(name, str)
         and fold(name) != _FOLDED_DELETED_AT
-        and (_PIPELINES_MARK.match(name.lower()) or _SOURCES_MARK.fullmatch(_NO_LETTER.sub("", name.lower())))
+        and (_PIPELINES_MARK.match(name.lower()) or _SOURCES_MARK.fullmatch(_letters(name)) or _names_change(name))
     ]
+
+
+def _letters(name: str) -> str:
+    return _NO_LETTER.sub("", name.lower())
+
+
+@lru_cache(maxsize=64)
+def _names_change(name: str) -> bool:
+    return _CHANGE.fullmatch(_letters(name)) is not None
+
+
+def _says_deleted(column: str, value: object) -> bool:
+    """Tell whether a column that looks like a mark says that the record is deleted."""
+    if not value:
+        return False
+    if not isinstance(value, (str, date, float, Decimal)):  # true, an integer of any size, what holds others
+        return not _names_change(column)
+    text = str(value).strip().lower()
+    if _names_change(column):
+        return text in _DELETES
+    return text not in _FALSE and not is_empty_time(text) and not _ZERO_DATE.fullmatch(text)
 
 
 class OtherMarks:
@@ -131,6 +169,8 @@ class OtherMarks:
         self._counts: Counter[tuple[str, str]] = Counter()  # by source stream and column
         self._own: dict[str, dict[str, None]] = {}
         """How source streams that have another mark spell the one that counts already."""
+        self._unreadable: set[tuple[str, str]] = set()
+        """The columns with a value that no mark can have, so that a map has to make true of it."""
         self._names: tuple[Any, ...] = ()
         self._marks: Sequence[str] = ()
         """Those among the names of the last record, whose names most others have."""
@@ -148,11 +188,14 @@ class OtherMarks:
         if not self._marks or (made is not None and deletion_fields(made) != deletion_fields(record)):
             return
         for name in self._marks:
-            mark = self._converter.convert({DELETED_AT: record[name]}).get(DELETED_AT, MISSING)
-            is_known = (source_stream, name) in self._counts or len(self._counts) < _MAX_MARKS
-            if mark is not MISSING and is_mark(mark) and is_known:
-                self._counts[source_stream, name] += 1
+            column = source_stream, name
+            is_known = column in self._counts or len(self._counts) < _MAX_MARKS
+            if is_known and _says_deleted(name, record[name]):
+                self._counts[column] += 1
                 self._own.setdefault(source_stream, {DELETED_AT: None}).update(dict.fromkeys(deletion_fields(record)))
+                mark = self._converter.convert({DELETED_AT: record[name]}).get(DELETED_AT, MISSING)
+                if mark is MISSING or not is_mark(mark):
+                    self._unreadable.add(column)
                 return  # one mark of a record says enough
 
     def lines(self) -> list[str]:
@@ -168,4 +211,11 @@ class OtherMarks:
         ]
 
     def _either(self, source_stream: str, column: str) -> str:
-        return " or ".join(f"record.get({name!r})" for name in [*self._own[source_stream], column])
+        """Return the expression of a stream map that reads the mark that counts already, or else a column."""
+        read = f"record.get({column!r})"
+        text = f"str({read} or '').strip().lower()"
+        if _names_change(column):
+            read = f"{text} in {_DELETES}"
+        elif (source_stream, column) in self._unreadable:
+            read = f"{text} not in {_FALSE}"
+        return " or ".join([*(f"record.get({name!r})" for name in self._own[source_stream]), read])

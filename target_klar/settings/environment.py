@@ -57,7 +57,8 @@ def unread_variables(config: Mapping[str, Any]) -> list[str]:
     Compared are settings of one value: maps and lists are spread over several variables by Meltano.
 
     Raises:
-        ConfigurationError: One of them asks for a dry run or for another address: the run would load, or load there.
+        ConfigurationError: One of them asks for another address, or may ask for a dry run, which is whatever is no form
+            of false: the run would load, or load there.
     """
     unread = {}
     for variable, text in _set_variables().items():
@@ -69,7 +70,7 @@ def unread_variables(config: Mapping[str, Any]) -> list[str]:
     ignored = [
         variable
         for variable, (name, value) in unread.items()
-        if name == "api_url" or (name == "validate_only" and value is True)
+        if name == "api_url" or (name == "validate_only" and value is not False and config.get(name) is not True)
     ]
     if ignored:
         raise ConfigurationError(
@@ -92,7 +93,7 @@ def _set_variables() -> dict[str, str]:
 
 
 def _comparable(name: str, value: object) -> object:
-    return value.rstrip("/") if name == "api_url" and isinstance(value, str) else value
+    return value.strip().rstrip("/") if name == "api_url" and isinstance(value, str) else value
 
 
 def how_to_read_variables() -> str:

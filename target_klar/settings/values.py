@@ -26,7 +26,7 @@ def read_text(name: str, text: str) -> Any:
     if "integer" in types:
         return int(text) if _INTEGER.fullmatch(text) else text
     if "boolean" in types:
-        return _BOOLEANS.get(text.lower(), text)
+        return _BOOLEANS.get(text.strip().lower(), text)
     try:
         return json.loads(text, parse_float=Decimal)  # as the SDK reads a configuration file
     except json.JSONDecodeError as error:

@@ -10,6 +10,7 @@ import re
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -29,7 +30,6 @@ from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from target_klar.sandbox import Sandbox
 
@@ -140,6 +140,12 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a key null": ("refunds", [refunded("null")], "(placeholder_key)"),
     "a key NaN": ("refunds", [refunded("NaN")], "(placeholder_key)"),
     "a key UNDEFINED": ("refunds", [refunded("UNDEFINED")], "(placeholder_key)"),
+    **{
+        f"a key {word}": ("refunds", [refunded(word)], "(placeholder_key)")
+        for word in ("<NA>", "NaT", "N/A", "n/a", "#N/A", "<null>", "(null)")
+    },
+    **{f"a key {word}, which may be one": ("refunds", [refunded(word)], "") for word in ("NA", "NAT", "nil", "N/A-1")},
+    "a line item id of pandas": ("refunds", [refund_of("<NA>")], "unmatchable_id"),
     "a key that begins with None": ("refunds", [refunded("None-1")], ""),
     "a key that is a number": ("refunds", [refunded(17)], ""),
     "a key with a blank, which need match nothing": ("refunds", [refunded("R 1 ")], ""),
@@ -155,6 +161,11 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a line item id with a blank at its end": ("refunds", [refund_of("L-1 ")], "unmatchable_id"),
     "a line item id with a blank before it": ("refunds", [refund_of(" L-1")], "unmatchable_id"),
     "a line item id with a zero-width space": ("refunds", [refund_of("L\u200b1")], "unmatchable_id"),
+    **{
+        f"a line item id with the invisible {ord(sign):x}": ("refunds", [refund_of(f"1{sign}")], "unmatchable_id")
+        for sign in "\u034f\u115f\u17b4\u180b\u2800\u3164\ufe0f\uffa0\U000e0100"
+    },
+    "a line item id with accents": ("refunds", [refund_of("Cafe\u0301-é-日本")], ""),
     "a line item id with a line break": ("refunds", [refund_of("L-1\n")], "unmatchable_id"),
     "a line item id with a blank inside": ("refunds", [refund_of("L 1")], ""),
     "a line item id with signs": ("refunds", [refund_of("10023/1|ä:#1001-e+")], ""),
@@ -470,6 +481,16 @@ def test_a_value_that_no_merchant_can_mean_is_rejected_or_warned_of_and_its_neig
         assert set(judged.warned.values()) <= {logging.WARNING}
         assert judge(stream, records, ignored=expected.split()).warned == {}
     assert judge(stream, records, validate=False)[1:] == ({}, [], []), "without validation Klar is left to judge"
+
+
+def test_the_page_of_the_streams_says_of_which_currencies_orders_in_cents_are_asked() -> None:
+    page = (Path(__file__).parents[2] / "docs/streams.md").read_text()
+    (row,) = [each for each in page.splitlines() if each.startswith("| `amounts_in_cents` | orders |")]
+    named = set(re.findall(r"\b[A-Z]{3}\b", row))
+    assert {"EUR", "USD", "CHF"} <= named
+    for currency in (*named, "SEK", "CZK", "JPY", "HUF"):
+        records = many(20, lambda n: purchase(n, sold("1", gross=1190, net=1000), currencyCodeIso3Letter=currency))  # noqa: B023  # called at once
+        assert set(judge("orders", records).warned) == ({"amounts_in_cents"} if currency in named else set())
 
 
 def test_a_rule_that_is_ignored_leaves_those_beside_it() -> None:

@@ -477,6 +477,20 @@ def test_two_source_streams_that_become_one_keep_their_deletions(klar: Sandbox) 
     assert {key: held["lineItems"] for key, held in klar.refunds.items()} == {"a": [], "b": []}
 
 
+def test_a_skipped_deletion_of_one_source_stream_leaves_the_unsent_record_of_another_with_the_same_key(
+    klar: Sandbox,
+) -> None:
+    maps = {name: {"__alias__": "transaction_costs"} for name in ("paypal", "klarna")}
+    lines = [schema("paypal", key="orderId"), record("paypal", orderId="1", transactionCosts=0.35)]
+    lines += [schema("klarna", key="orderId"), record("klarna", orderId="1", **{MARK: DELETION})]
+    ended = run(klar, [*lines, state(1)], stream_maps=maps)
+    assert (ended.code, ended.states, set(klar.transaction_costs)) == (0, [1], {"1"})
+
+    klar.clear()
+    ended = run(klar, [*lines, record("paypal", orderId="1", **{MARK: DELETION}), state(2)], stream_maps=maps)
+    assert (ended.code, ended.states, klar.transaction_costs) == (0, [2], {})
+
+
 def test_a_refund_without_lines_that_klar_is_left_to_judge_is_no_cancellation(klar: Sandbox, tmp_path: Path) -> None:
     lines = [
         REFUNDS_SCHEMA,
@@ -565,6 +579,7 @@ LOOK_ALIVE = [
     "is_delta",
 ]
 LOOK_ALIVE += ["delivered_at", "on_delete", "updated_at", "_sdc_batched_at", "cancelled_at", "is_deleted_customer"]
+LOOK_ALIVE += ["option", "operator", "type", "shop", "status", "removed_items", "transaction", "stop"]
 
 
 @pytest.mark.parametrize("column", LOOK_DELETED)
@@ -589,11 +604,93 @@ def test_a_column_that_is_of_something_else_is_no_mark(column: str) -> None:
     assert marks.lines() == []
 
 
-@pytest.mark.parametrize("mark", [*ALIVE, *UNREADABLE], ids=lambda mark: ascii(mark)[:30])
-def test_a_column_that_looks_like_a_mark_and_says_neither_yes_nor_when_is_not_warned_of(mark: object) -> None:
+SAYS_NO: list[object] = [
+    *ALIVE,
+    [],
+    {},
+    "n",
+    "No",
+    "F",
+    "off",
+    "-",
+    "null",
+    "NaN",
+    float("nan"),
+    "N/A",
+    "nein",
+    "0001-01-01",
+]
+SAYS_NO += ["1970-01-01", "1970-01-01T00:00:00Z", "9999-12-31", date(9999, 12, 31), "00.00.0000", "1900-01-01 00:00:00"]
+SAYS_YES: list[object] = [
+    SECONDS * 1000,
+    "Y",
+    "t",
+    "yes",
+    "X",
+    "31.12.2025",
+    20251231,
+    "20251231",
+    "wahr",
+    [1],
+    10**5000,
+    -1,
+    2,
+    "deleted",
+]
+CHANGES = ["_op", "Op", "__op", "_change_type", "METADATA$ACTION", "operation", "header__change_oper", "row_kind"]
+
+
+@pytest.mark.parametrize("mark", SAYS_NO, ids=lambda mark: ascii(mark)[:30])
+def test_a_column_that_looks_like_a_mark_and_says_no_is_not_warned_of(mark: object) -> None:
     marks = OtherMarks("refunds")
     marks.add("returns", OWN | {"is_deleted": mark})
     assert marks.lines() == []
+
+
+@pytest.mark.parametrize("column", ["deleted_at", "is_removed", "removed_at", "_dlt_removed"])
+@pytest.mark.parametrize(
+    "mark", SAYS_YES, ids=lambda mark: type(mark).__name__ + ("" if mark == 10**5000 else ascii(mark)[:30])
+)
+def test_whatever_else_stands_in_a_column_that_looks_like_a_mark_is_warned_of(column: str, mark: object) -> None:
+    marks = OtherMarks("refunds")
+    marks.add("returns", OWN | {column: mark})
+    (warning,) = marks.lines()
+    assert warning.startswith(f"refunds: 1 record of returns with {column} set, which looks like a mark of deletion")
+
+
+@pytest.mark.parametrize("column", CHANGES)
+def test_a_column_of_changes_is_a_mark_where_it_says_delete_and_nowhere_else(column: str) -> None:
+    marks = OtherMarks("refunds")
+    for change in ("u", "I", "c", "r", "update", "INSERT", "delivery", "debit", "done", "", None, 1, True):
+        marks.add("returns", OWN | {column: change})
+    assert marks.lines() == []
+    for change in ("d", "D", "delete", "DELETE", "-D"):
+        marks.add("returns", OWN | {column: change})
+    (warning,) = marks.lines()
+    assert warning.startswith(f"refunds: 5 records of returns with {column} set")
+
+
+@pytest.mark.parametrize(
+    ("column", "gone", "alive"),
+    [
+        ("deleted_at", SECONDS * 1000, 0),
+        ("deleted_at", "31.12.2025", None),
+        ("is_deleted", "Y", "N"),
+        ("is_removed", "t", "f"),
+        ("_op", "d", "u"),
+        ("METADATA$ACTION", "DELETE", "INSERT"),
+    ],
+)
+def test_the_map_that_the_warning_gives_reads_the_column_rightly(
+    klar: Sandbox, column: str, gone: object, alive: object
+) -> None:
+    rows = [refund_record("gone", **{column: gone}), refund_record("alive", **{column: alive})]
+    lines = [REFUNDS_SCHEMA | {"schema": {"properties": {column: {}}}}, *rows, state(1)]
+    (warning,) = [text for text in run(klar, lines).warnings if "mark of deletion" in text]
+    added = json.loads(warning.partition("add it to the stream's map: ")[2])
+    ended = run(klar, lines, hard_delete=True, stream_maps=added)
+    assert (ended.code, ended.states, ended.said("mark of deletion")) == (0, [1], [])
+    assert {key: bool(held["lineItems"]) for key, held in klar.refunds.items()} == {"gone": False, "alive": True}
 
 
 def test_a_mark_that_a_map_sets_itself_is_the_last_word() -> None:

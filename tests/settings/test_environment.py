@@ -111,7 +111,10 @@ MELTANO = "Declare the setting for this loader in meltano.yml, so that Meltano p
     ("variables", "named"),
     [
         ({"VALIDATE_ONLY": "true"}, "TARGET_KLAR_VALIDATE_ONLY"),
-        ({"VALIDATE_ONLY": "Yes"}, "TARGET_KLAR_VALIDATE_ONLY"),
+        *(
+            ({"VALIDATE_ONLY": text}, "TARGET_KLAR_VALIDATE_ONLY")
+            for text in ("Yes", "true\r", "True ", "t", "y", "ture", "2", '"true"')
+        ),
         ({"API_URL": "http://127.0.0.1:9"}, "TARGET_KLAR_API_URL"),
         ({"API_URL": "https://open-api.getklar.com"}, "TARGET_KLAR_API_URL"),
         (
@@ -149,6 +152,18 @@ def test_variables_that_say_what_the_configuration_says_and_maps_and_empty_ones_
     env = {f"TARGET_KLAR_{name}": text for name, text in (same | spread).items()}
     ended = invoke("--config", config, lines=LINES, env=env)
     assert (ended.code, ended.warnings, ended.states) == (0, [], [1])
+
+
+@pytest.mark.parametrize(
+    ("text", "validate_only"), [("false\r", False), (" False ", False), ("off", False), ("t", True)]
+)
+def test_a_dry_run_is_not_missed_where_the_variable_is_false_or_the_configuration_makes_one(
+    text: str, klar: Sandbox, tmp_path: Path, *, validate_only: bool
+) -> None:
+    config = own(klar, tmp_path, validate_only=validate_only)
+    env = {"TARGET_KLAR_VALIDATE_ONLY": text, "TARGET_KLAR_API_URL": f"{klar.url}\r"}
+    ended = invoke("--config", config, lines=LINES, env=env)
+    assert (ended.code, ended.states, len(ended.warnings)) == (0, [] if validate_only else [1], int(validate_only))
 
 
 def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_without_values(

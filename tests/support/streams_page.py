@@ -35,7 +35,11 @@ than twenty, else at INFO. `ignore_quality_rules` turns rules off by name, `vali
 | rule | streams | what meets it | what to do |
 |---|---|---|---|
 """
-_BEYOND = {"minimum": "is below 0", "minLength": "is empty", "not": "is `None`, `nan`, `null` or `undefined`"}
+_BEYOND = {
+    "minimum": "is below 0",
+    "minLength": "is empty",
+    "not": "is a placeholder such as `None`, `nan`, `null`, `undefined`, `<NA>` or `N/A`",
+}
 """What a value does that is beyond a limit of the contract's rules."""
 
 
@@ -113,7 +117,8 @@ def _described(node: Node, name: str) -> Iterator[tuple[str, str, str]]:
     for each in node.get("quality", ()):
         of = f"{each.least} or more" if each.least > 1 else "the"
         often = f"{'at least' if each.or_equal else 'more than'} half of {of} records have "
-        yield each.name, f"{often if each.share else ''}{each.what}", each.advice
+        alone = f" (asked of {each.asked_of})" if each.asked_of else ""
+        yield each.name, f"{often if each.share else ''}{each.what}{alone}", each.advice
     for field, below in [*node.get("properties", {}).items(), *([(name, node["items"])] if "items" in node else ())]:
         yield from _described(below, field)
 
