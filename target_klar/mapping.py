@@ -245,7 +245,7 @@ def _lost_keys(definition: Mapping[str, Any], stream: str, columns: set[str], ke
         if not fields:
             return f"{what} Set Klar's key in it, and `{MAPPER_KEY_PROPERTIES_OPTION}` to a list with its name."
         add[MAPPER_KEY_PROPERTIES_OPTION] = fields
-    return f"{what} Set in it {json.dumps(add, ensure_ascii=False)[1:-1]}."
+    return f"{what} Add to the map {json.dumps(add, ensure_ascii=False)[1:-1]}."
 
 
 def outline(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 NEGATIVE_DISCOUNT: Final = Rule(
     "negative_discount",
     "a `discountAmount` below 0",
-    "Klar wants discounts positive: negate it in a stream map (`-amount`).",
+    "Klar wants discounts positive: in a stream map set `discountAmount` to `-column`.",
     lambda discounts: [each for each in discounts if each < 0],
     narrowed=lambda node: node | {"minimum": 0},
 )
 TAX_RATE_ABOVE_1: Final = Rule(
     "tax_rate_above_1",
     "a tax rate above 1",
-    "Klar wants a fraction, 0.19 for 19 %: divide it by 100 in a stream map.",
+    "Klar wants a fraction, 0.19 for 19 %: divide the rate by 100 in a stream map.",
     lambda rates: [each for each in rates if each > 1],
     narrowed=lambda node: node | {"maximum": 1},
 )

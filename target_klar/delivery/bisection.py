@@ -26,7 +26,7 @@ _UNDELIVERABLE = {
         "Make the record smaller, or raise the proxy's limit.",
     ),
     Verdict.NOT_KLARS: (
-        "answered by {}, which is not Klar's, even alone in a request.",
+        "refused by something that is not Klar ({}), even alone in a request.",
         "Check `api_url`, and the proxies and firewalls between this machine and Klar.",
     ),
 }

@@ -171,7 +171,7 @@ class Rejects:
         if self.count <= _MAX_LOGGED:
             _logger.warning("%s%s", message, written)
         if self.count == _MAX_LOGGED:
-            _logger.warning("Further rejected records are counted but not logged.")
+            _logger.warning("Further rejected records are %s, but not logged.", "written" if written else "counted")
 
     def accept(self, records: Iterable[tuple[Origin, str]], stream: str) -> None:
         """Write those records, each with its key, that Klar has accepted and the file has an older version of.

@@ -219,7 +219,7 @@ def test_what_is_refused_by_a_page_and_not_by_klar_is_named_and_not_set_aside(
     assert taken >= {f"R{number}" for number in range(first)}
     (error,) = ended.errors
     assert error.startswith(
-        f"refunds R{first}: answered by HTTP {status[:3]} with {shown}, which is not Klar's, "
+        f"refunds R{first}: refused by something that is not Klar (HTTP {status[:3]} with {shown}), "
         "even alone in a request. The run stops before this record. Check `api_url`, and the proxies and firewalls"
     )
 

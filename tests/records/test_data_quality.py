@@ -664,7 +664,7 @@ def test_a_warning_gives_the_number_the_share_one_key_and_what_to_do() -> None:
     (text,) = judged.lines
     assert text == (
         "orders: 2 of 40 records (5 %) with a tax rate above 1, such as A-7 [tax_rate_above_1]. Klar wants a fraction, "
-        "0.19 for 19 %: divide it by 100 in a stream map."
+        "0.19 for 19 %: divide the rate by 100 in a stream map."
     )
     assert judged.warned == {"tax_rate_above_1": logging.WARNING}
 

@@ -151,7 +151,9 @@ def test_a_map_that_drops_the_taps_key_is_told_with_what_to_add(
     ended = run(klar, lines, stream_maps={"returns": fields | of_map})
 
     lost = ", ".join(keys)
-    add = f"Set in it {told}." if told else "Set Klar's key in it, and `__key_properties__` to a list with its name."
+    add = (
+        f"Add to the map {told}." if told else "Set Klar's key in it, and `__key_properties__` to a list with its name."
+    )
     assert (ended.code, ended.out, klar.posts()) == (1, "", [])
     assert ended.errors == [
         f"The stream map of returns drops {lost}, which is the tap's key. {add} No STATE was written."
