@@ -17,7 +17,7 @@ from singer_sdk.exceptions import StreamMapConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_klar.source_streams import SourceStream, Text
+    from target_klar.source_streams import RecordJSON, SourceStream
 
 MAX_RECORDS: Final = 1000
 """How many records of a source stream are checked."""
@@ -33,7 +33,7 @@ class _Held(NamedTuple):
 
     since: float
     source: SourceStream | None
-    record: Text
+    record: RecordJSON
     line: bytes
 
     @property
@@ -77,7 +77,7 @@ class Lookahead:
         """Tell whether no record of a source stream has come, so that its next SCHEMA may still have to be watched."""
         return source not in self._known and source not in self._watched
 
-    def pass_record(self, source: SourceStream, record: Text, line: bytes) -> None:
+    def pass_record(self, source: SourceStream, record: RecordJSON, line: bytes) -> None:
         """Pass a record on, or hold it.
 
         Raises:

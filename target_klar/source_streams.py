@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from target_klar.map_columns import MissingColumns
     from target_klar.records.conform import Outcome
 
-Text: TypeAlias = msgspec.Raw | bytes
+RecordJSON: TypeAlias = msgspec.Raw | bytes
 """A record, as the JSON that the tap wrote."""
 
 _LONGEST_KEY: Final = 64
@@ -63,7 +63,7 @@ class PlainRoute:
         """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
         return _can_cancel(self._stream)
 
-    def add(self, record: Text, line: bytes) -> None:
+    def add(self, record: RecordJSON, line: bytes) -> None:
         """Add a record, JSON in the tap's `line`: in Klar's own form as the bytes that came, any other conformed.
 
         Raises:
@@ -126,7 +126,7 @@ class MappedRoute:
         required: Sequence[str] = self._stream.contract.schema["required"]
         return required
 
-    def add(self, record: Text, line: bytes) -> None:
+    def add(self, record: RecordJSON, line: bytes) -> None:
         """Add what the map makes of a record, JSON in the tap's `line`.
 
         Raises:
@@ -224,7 +224,7 @@ class SourceStream:
         closed = schema.get("additionalProperties", False) is False and not schema.get("patternProperties")
         self._is_open = not closed or not schema["properties"]
 
-    def add(self, record: Text, line: bytes) -> None:
+    def add(self, record: RecordJSON, line: bytes) -> None:
         """Add a record, JSON in the tap's `line`, to every route; of the rejects file to that to the stream it is for.
 
         Raises:
@@ -273,7 +273,7 @@ class SourceStream:
         failed = Counter({route.name: route.failed for route in mapped_routes})
         return self._passed + passed, self._filtered + filtered, self._failed + failed
 
-    def missing(self, first: Iterable[Text] = ()) -> Iterator[tuple[MissingColumns, str]]:
+    def missing(self, first: Iterable[RecordJSON] = ()) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.
 
         The columns of the records are known from then on. Each map is judged by itself; that of a pattern stops no run.
@@ -292,7 +292,7 @@ class SourceStream:
                 yield each, each.message(self.name, columns, len(records))
 
 
-def _decoded(record: Text) -> object:
+def _decoded(record: RecordJSON) -> object:
     try:
         return decode(record)
     except NotJSONError:

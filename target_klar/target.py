@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from target_klar.contract.streams import Contract
-    from target_klar.source_streams import Text
+    from target_klar.source_streams import RecordJSON
 
 
 class TargetKlar(Target):
@@ -182,7 +182,7 @@ class TargetKlar(Target):
                 handler = partial(self._pass_first_record, source)
             self.message_reader.record_handlers[name] = handler
 
-    def _pass_first_record(self, source: SourceStream, record: Text, line: bytes) -> None:
+    def _pass_first_record(self, source: SourceStream, record: RecordJSON, line: bytes) -> None:
         """Show the lookahead the first record of a source stream; the others take the direct way."""
         self._lookahead.pass_record(source, record, line)
         self._set_record_handlers()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from target_klar.contract.quality import SMALLEST, Rule, amounts_in_cents, limited_field
+from target_klar.contract.quality import SMALLEST, Rule, amounts_in_cents, with_field_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ NO_LINES: Final = Rule(
     "no lines, though not cancelled",
     "Check the column of `lineItems`; `cancelledAt` cancels an order.",
     lambda orders: [order for order in orders if not order.lineItems and not order.cancelledAt],
-    narrowed=lambda node: limited_field(node, "lineItems", minItems=1),
+    narrowed=lambda node: with_field_limits(node, "lineItems", minItems=1),
 )
 MISSING_CURRENCY: Final = Rule(
     "missing_currency",

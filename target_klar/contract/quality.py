@@ -92,7 +92,7 @@ def without_rules(node: Node, ignored: Collection[str]) -> Node:
     return node
 
 
-def limited_field(node: Node, name: str, **limits: Any) -> Node:
+def with_field_limits(node: Node, name: str, **limits: Any) -> Node:
     """Return the node of an object with these limits on one of its fields, for a rule that narrows it."""
     return node | {"properties": node["properties"] | {name: node["properties"][name] | limits}}
 

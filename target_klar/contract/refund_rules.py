@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.contract.quality import SMALLEST, Rule, limited_field
+from target_klar.contract.quality import SMALLEST, Rule, with_field_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ ZERO_QUANTITIES: Final = Rule(
     "`refundedQuantity`.",
     lambda refunds: [lines for lines in refunds if not any(line.refundedQuantity for line in lines)],
     narrowed=lambda node: (
-        node | {"minItems": 1, "items": limited_field(node["items"], "refundedQuantity", minimum=SMALLEST)}
+        node | {"minItems": 1, "items": with_field_limits(node["items"], "refundedQuantity", minimum=SMALLEST)}
     ),
     among=_not_cancelled,
     counts_among=True,
@@ -104,7 +104,7 @@ FRACTIONAL_QUANTITIES: Final = Rule(
     "(`ignore_quality_rules`).",
     lambda refunds: [lines for lines in refunds if _are_mostly_fractions(lines)],
     narrowed=lambda node: (
-        node | {"minItems": 1, "items": limited_field(node["items"], "refundedQuantity", multipleOf=1)}
+        node | {"minItems": 1, "items": with_field_limits(node["items"], "refundedQuantity", multipleOf=1)}
     ),
     among=_not_cancelled,
     counts_among=True,

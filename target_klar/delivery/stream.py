@@ -106,7 +106,7 @@ class Stream:
         """
         self.read += 1
         if not isinstance(outcome, Conformed):
-            self._leave_out(outcome, source_stream, line, source_key)
+            self._add_unsent(outcome, source_stream, line, source_key)
             return
         batch = self.batch
         if batch is None:
@@ -128,7 +128,7 @@ class Stream:
         if replaced.replaced or (rejects.may_have_keys and rejects.may_have(replaced.origin, self.name, key)):
             by.replaced = (*replaced.replaced, replaced)
 
-    def _leave_out(
+    def _add_unsent(
         self,
         outcome: Rejection | Deleted | Filtered,
         source_stream: str,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from target_klar.contract.quality import limited_field, narrowed, without_rules
+from target_klar.contract.quality import narrowed, with_field_limits, without_rules
 from target_klar.contract.schema import for_api_version
 from target_klar.contract.streams import QUALITY_RULES
 from target_klar.records.accepted import DEFS, unvalidated, with_extras, without_empty_text
@@ -119,9 +119,13 @@ class Conformer:
         accepted = with_extras(known, extras) if validate else unvalidated(known, contract.key, contract.also_key)
         self._validate = validate
         self._schema = accepted | {"$defs": DEFS}
-        self._read_own, self._read_own_narrowed = own = self._decoders(without_empty_text(known, required=validate))
-        self._read, self._read_narrowed = own if accepted == known else self._decoders(self._schema)
-        self._read_whole = self._read if validate else self._decoders(with_extras(known, extras))[0]
+        self._decode_unchanged, self._decode_unchanged_narrow = own = self._decoders(
+            without_empty_text(known, required=validate)
+        )
+        self._decode_converted, self._decode_converted_narrow = (
+            own if accepted == known else self._decoders(self._schema)
+        )
+        self._decode_for_totals = self._decode_converted if validate else self._decoders(with_extras(known, extras))[0]
         self._excluded = frozenset(known["properties"][contract.key].get("not", {}).get("enum", ()))
         self._conversions = Conversions(extras, validate)
         fields = known["properties"] | DELETION_MARK["properties"]
@@ -153,11 +157,11 @@ class Conformer:
         """
         is_narrow = True
         try:
-            typed = self._read_own_narrowed(text)
+            typed = self._decode_unchanged_narrow(text)
         except DECODE_ERRORS:
             is_narrow = False
             try:
-                typed = self._read_own(text)
+                typed = self._decode_unchanged(text)
             except DECODE_ERRORS:
                 return None
         return self._conformed(typed, bytes(text), is_narrow)
@@ -190,7 +194,7 @@ class Conformer:
             node = node | {"properties": node["properties"] | {contract.key: key}}
         living = narrowed(node)
         if contract.cancels_by:
-            living = limited_field(living, contract.cancels_by, minItems=1)
+            living = with_field_limits(living, contract.cancels_by, minItems=1)
         elif contract.cancelled_at:
             living = living | {"properties": living["properties"] | {contract.cancelled_at: {"not": {}}}}
         return decoder_for(node), decoder_for(living)
@@ -207,9 +211,9 @@ class Conformer:
 
     def _typed(self, text: bytes) -> tuple[Any, bool]:
         try:
-            return self._read_narrowed(text), True
+            return self._decode_converted_narrow(text), True
         except DECODE_ERRORS:
-            return self._read(text), False
+            return self._decode_converted(text), False
 
     def _conformed(self, typed: Any, text: bytes, is_narrow: bool) -> Conformed | None:  # noqa: FBT001  # called once a record, and a keyword takes time
         key = self._key_of(typed)
@@ -220,7 +224,7 @@ class Conformer:
 
     def _unvalidated(self, loose: Any, text: bytes) -> Conformed:
         try:
-            typed = self._read_whole(text)
+            typed = self._decode_for_totals(text)
             amounts = self._amounts_of(typed)
         except DECODE_ERRORS:
             typed, amounts = None, self._contract.no_amounts

@@ -143,9 +143,11 @@ class _Columns:
         """The place of the column above each other one, and the step from there."""
         self._places: dict[_Path, int] = {(): 0}
         ends = {rule: [(*path, rule.among) if rule.among else path for path in each] for rule, each in paths.items()}
-        self._values = {rule: [*map(self._place, each)] for rule, each in ends.items()}
+        self._values = {rule: [*map(self._column_number, each)] for rule, each in ends.items()}
         self._clean = {
-            rule: [self._place((*path, rule.clean)) for path in each] for rule, each in ends.items() if rule.clean
+            rule: [self._column_number((*path, rule.clean)) for path in each]
+            for rule, each in ends.items()
+            if rule.clean
         }
 
     @property
@@ -177,9 +179,9 @@ class _Columns:
         values = self.of(rule, columns)
         return bool(values) and bool(rule.met_by(values))
 
-    def _place(self, path: _Path) -> int:
+    def _column_number(self, path: _Path) -> int:
         if path not in self._places:
-            self._steps.append((self._place(path[:-1]), path[-1]))
+            self._steps.append((self._column_number(path[:-1]), path[-1]))
             self._places[path] = len(self._steps)
         return self._places[path]
 
