@@ -201,6 +201,11 @@ class Status(NamedTuple):
         figures = (content.get(name) for name in ("total", "lastBatchCount", "lastSuccess", "lastFailure"))
         return cls(*(shorten(str(figure)) if isinstance(figure, str | int | Decimal) else None for figure in figures))
 
+    @property
+    def has_unreadable_time(self) -> bool:
+        """Whether its last success is no time, so that nobody can tell which load it shows."""
+        return bool(self.last_success) and _moment(self.last_success) is None
+
     def newer_than(self, other: Status | None) -> bool:
         """Tell whether Klar booked a load after the one that `other` shows (None: after none at all).
 

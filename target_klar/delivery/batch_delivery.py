@@ -150,7 +150,7 @@ def wait_until_confirmed(
     that lags so long may show an older load. With a `timeout` of 0 it is read once, and only has to answer.
 
     Raises:
-        KlarError: The status does not answer, or shows no such load in time.
+        KlarError: The status does not answer, shows no such load in time, or shows a time that cannot be read.
     """
     time.sleep(max(0.0, answered_at + lag - time.monotonic()) if timeout else 0.0)
     deadline = time.monotonic() + timeout
@@ -161,6 +161,12 @@ def wait_until_confirmed(
         status = client.status(contract)
         if not timeout or status.newer_than(baseline):
             return StatusReading(status, seen and began - answered_at)
+        if status.has_unreadable_time:
+            raise KlarError(
+                f"{contract.stream}: Klar's status has a `lastSuccess` that is no time in ISO 8601 "
+                f"({status.last_success}), so it cannot be told whether it shows what was sent. Ask Klar's support, or "
+                "set `status_timeout_seconds: 0` (the status only has to respond)."
+            )
         seen = began
         if time.monotonic() + pause > deadline:
             newer = f" newer than {baseline.last_success}" if baseline and baseline.last_success else ""

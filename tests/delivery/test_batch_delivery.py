@@ -18,13 +18,15 @@ WAY_OUT = (
 )
 
 
-def load(counted: str, refused: list[str], *, status_timeout: float = 5) -> tuple[DeliveryReport, list[list[str]]]:
+def load(
+    counted: str, refused: list[str], *, status_timeout: float = 5, time: str = "2026-01-01T00:00:0{}Z"
+) -> tuple[DeliveryReport, list[list[str]]]:
     """Load three refunds into a Klar that answers 207 where it refuses some, and then counts as it is told."""
     posts: list[list[str]] = []
 
     def reply(request: Request) -> Reply:
         if request.head.startswith(b"GET"):
-            figures = {"lastBatchCount": counted, "lastSuccess": f"2026-01-01T00:00:0{len(posts)}Z"}
+            figures = {"lastBatchCount": counted, "lastSuccess": time.format(len(posts))}
             return Reply(answer("200 OK", json.dumps(figures).encode()))
         ids = [sent["id"] for sent in json.loads(request.body)]
         posts.append(ids)
@@ -77,3 +79,12 @@ def test_after_an_acceptance_only_the_number_sent_will_do(counted: str) -> None:
 @pytest.mark.parametrize("refused", [[], ["R-2"]])
 def test_the_way_out_compares_no_count(refused: list[str]) -> None:
     assert load("77", refused, status_timeout=0)[0].error is None
+
+
+@pytest.mark.parametrize("time", ["17000000{}", "Thu, 01 Jan 2026 00:00:0{} GMT"])
+def test_a_status_whose_time_cannot_be_read_is_said_to_be_so_at_once(time: str) -> None:
+    report, posts = load("3", [], status_timeout=300, time=time)
+    assert str(report.error).startswith(
+        f"refunds: Klar's status has a `lastSuccess` that is no time in ISO 8601 ({time.format(1)}), so it cannot"
+    )
+    assert len(posts) == 1
