@@ -133,14 +133,17 @@ def _judge_success(status: int, body: bytes) -> Answer | None:
 
 def _failures(content: Any) -> Iterator[bool]:
     """Yield for each member, at any level, that may say what was not taken whether it says so."""
-    members = content.items() if isinstance(content, dict) else ()
-    for name, value in members:
-        if _FAILURE.search(name):
-            yield value not in _NO_FAILURE
-        else:
-            yield from _failures(value)
-    for item in content if isinstance(content, list) else ():
-        yield from _failures(item)
+    parts = [content]  # no recursion: it may be nested as deep as JSON can be read
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        elif isinstance(part, dict):
+            for name, value in part.items():
+                if _FAILURE.search(name):
+                    yield value not in _NO_FAILURE
+                else:
+                    parts.append(value)
 
 
 def _what_is_wrong(status: int, body: bytes) -> str | None:
