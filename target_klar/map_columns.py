@@ -53,6 +53,11 @@ def expressions_of(definitions: Iterable[Mapping[str, Any]]) -> list[Expression]
     return [_expression(field, text) for definition in definitions for field, text in expressions(definition)]
 
 
+def columns_read(definitions: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the columns that any expression of some maps reads."""
+    return frozenset(column for each in expressions_of(definitions) for column in each.columns)
+
+
 @dataclass(frozen=True)
 class MissingColumns:
     """Columns that an expression reads and that a stream does not have."""

@@ -96,6 +96,7 @@ class MappedRoute:
         stream: Stream,
         stream_map: StreamMap,
         definition: dict[str, Any],
+        read: frozenset[str],
         *,
         wildcard: bool,
     ) -> None:
@@ -108,6 +109,8 @@ class MappedRoute:
         self._source_stream = source_stream
         self._stream = stream
         self._definitions = definitions = [definition]
+        self._not_sent = stream.conformer.unknown(read - set_by(definitions))
+        """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
         self._source_key = _source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
 
     @property
@@ -145,7 +148,7 @@ class MappedRoute:
             outcome = made
         else:
             self.passed += 1
-            outcome = stream.conformer.conform(made)
+            outcome = stream.conformer.conform(made, self._not_sent)
             if isinstance(outcome, Conformed) and not outcome.cancels:
                 stream.other_marks.add(self._source_stream, read, made)
         stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
@@ -210,12 +213,7 @@ class SourceStream:
         """The columns of the SCHEMA, and those of the records that were looked at."""
         self._is_open = False
 
-    def update(
-        self,
-        line: bytes,
-        schema: Mapping[str, Any],
-        routes: Sequence[PlainRoute | MappedRoute],
-    ) -> None:
+    def update(self, line: bytes, schema: Mapping[str, Any], routes: Sequence[PlainRoute | MappedRoute]) -> None:
         """Take on what a `schema`, read from a `line`, makes of it."""
         self.schema_line = line
         self._passed, self._filtered, self._failed = self._tallies()

@@ -28,7 +28,7 @@ from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
-from target_klar.map_columns import expressions_of
+from target_klar.map_columns import columns_read
 from target_klar.mapping import columns_removed, definitions_by_map, names_of, registered
 from target_klar.reader import LINE, KlarReader, record_message, state_of
 from target_klar.records.conform import Conformer
@@ -147,14 +147,13 @@ class TargetKlar(Target):
         kept = [each for each in zip(maps, definitions, strict=True) if not isinstance(each[0], RemoveRecordTransform)]
         for alias in (each.stream_alias for each, _ in kept if each.stream_alias not in CONTRACTS):
             self._reject_unknown(stream, alias, properties)
-        expressions = expressions_of(definition for definition, _ in definitions)
+        read = columns_read(definition for definition, _ in definitions)
         removed = columns_removed(maps, defined, stream)
         routes: list[PlainRoute | MappedRoute] = []
         for each, (definition, wildcard) in (each for each in kept if each[0].stream_alias in CONTRACTS):
             klar_stream = self.get_sink(each.stream_alias).stream
-            klar_stream.conformer.expect(column for expression in expressions for column in expression.columns)
             routes.append(
-                MappedRoute(stream, keys, klar_stream, each, definition, wildcard=wildcard)
+                MappedRoute(stream, keys, klar_stream, each, definition, read, wildcard=wildcard)
                 if removed is None
                 else PlainRoute(stream, keys, klar_stream, removed)
             )

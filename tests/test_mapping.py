@@ -169,3 +169,41 @@ def test_a_map_that_only_renames_and_removes_gives_what_the_sdk_gives(klar: Sand
         assert [held.get("updatedAt") for held in klar.refunds.values()] == [None, None, None]  # however spelled
         assert ended.said("1 deleted record skipped")
         assert not ended.said("left out")
+
+
+OMITTED = "refunds: fields that Klar does not know were omitted: "
+
+
+@pytest.mark.parametrize(
+    ("maps", "omitted"),
+    [
+        ({}, "status, note"),
+        ({"web": {"__filter__": "status == 'done'"}}, "note, status"),  # that of `pos`, which no map of it reads
+        ({name: {"__filter__": "status == 'done'"} for name in ("web", "pos")}, "note"),
+        ({"web": {"updatedAt": "record.get('STATUS') and None"}}, "status, note"),  # which is another column
+        ({"web": {"note": "note.strip()"}}, "status, note"),  # the map makes it, for no field of Klar's
+        ({"web": {}, "refunds": {"__source__": "web", "__filter__": "bool(status)"}}, "note, status"),
+        ({"web": {"__filter__": "status == 'done'"}, "pos": {"status": None}}, "note"),
+    ],
+    ids=str,
+)
+def test_of_columns_that_klar_does_not_know_only_those_that_a_map_of_their_own_source_stream_reads_are_not_reported(
+    klar: Sandbox, maps: dict[str, Any], omitted: str
+) -> None:
+    maps = {name: {"__alias__": "refunds"} | maps.get(name, {}) for name in ("web", "pos")} | {
+        name: definition for name, definition in maps.items() if name == "refunds"
+    }
+    columns: dict[str, Any] = {"status": {}, "note": {}, "STATUS": {}}
+    lines = [schema(name, **columns) for name in ("web", "pos")]
+    lines += [refund_record(name, status="done", note="n") | {"stream": name} for name in ("web", "pos")]
+    ended = run(klar, [*lines, state(1)], stream_maps=maps)
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"web", "pos"})
+    assert [text.removeprefix(OMITTED).partition(". Ignore")[0] for text in ended.warnings] == [omitted]
+
+
+def test_a_column_that_a_map_reads_is_sent_if_it_is_an_extra_field(klar: Sandbox) -> None:
+    klar.extra_fields = ("status",)
+    lines = [schema("refunds", status={}), refund_record("a", status="done"), state(1)]
+    ended = run(klar, lines, stream_maps={"refunds": {"__filter__": "status == 'done'"}}, extra_fields=["status"])
+    assert (ended.code, ended.warnings) == (0, [])
+    assert klar.refunds["a"]["status"] == "done"

@@ -141,9 +141,9 @@ class Conformer:
         """The names of those that objects within records have."""
         return [*dict.fromkeys(name for path, name in self._conversions.dropped.items() if path != name)]
 
-    def expect(self, columns: Iterable[str]) -> None:
-        """Do not report these columns as omitted: a stream map has read them."""
-        self._conversions.expected.update(map(shorten, columns))
+    def unknown(self, columns: Iterable[str]) -> frozenset[str]:
+        """Return those columns that are no field of Klar's, and no extra one."""
+        return frozenset(column for column in columns if self._converter.name_of(column) is None)
 
     @property
     def assumed_utc(self) -> Collection[str]:

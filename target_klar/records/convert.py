@@ -47,8 +47,6 @@ class Conversions:
     validate: bool = True
     dropped: dict[str, str] = field(default_factory=dict)
     """The fields omitted because Klar does not know them: each name by its path."""
-    expected: set[str] = field(default_factory=set)
-    """Columns that are omitted without a word."""
     assumed_utc: dict[str, None] = field(default_factory=dict)
     """The fields, as paths, of which a time had no zone and was read as UTC."""
 
@@ -119,7 +117,7 @@ class Conversions:
         return convert
 
     def _drop(self, path: str, name: str) -> None:
-        if len(self.dropped) < _MAX_DROPPED and path not in self.dropped and path not in self.expected:
+        if len(self.dropped) < _MAX_DROPPED and path not in self.dropped:
             self.dropped[path] = name
 
 
@@ -224,11 +222,11 @@ class ObjectConverter:
     def _learn(self, shape: tuple[Any, ...]) -> list[_Column]:
         *names, without = shape
         spelled: dict[str, list[str]] = {}
-        folded = {fold(name) for name in without if name not in names}
+        absent = {self.name_of(name) for name in without if name not in names} - {None}
         for spelling in names:
-            if spelling in without or fold(str(spelling)) in folded:
-                continue
             name = self.name_of(spelling) if isinstance(spelling, str) else None
+            if spelling in without or name in absent:
+                continue
             if name is None:
                 self._drop(shorten(str(spelling)))
             else:
