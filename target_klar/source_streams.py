@@ -13,10 +13,11 @@ from target_klar.delivery.rejects_lines import stream_of
 from target_klar.map_columns import drops_all, expressions_of, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
-from target_klar.records.convert import fold, id_text
+from target_klar.records.convert import fold
 from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, decode
+from target_klar.records.values import id_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -202,7 +202,7 @@ def test_cogs_need_a_line_item_or_a_sku(klar: Sandbox) -> None:
 
 PERSONAL = {
     "customer": {"email": [ADDRESS], "id": "x"},
-    "shipping": {"city": {"name": ADDRESS}, "zip_or_postal_code": 95028.5},
+    "shipping": {"city": [ADDRESS], "zip_or_postal_code": 95028.5},
 }
 
 

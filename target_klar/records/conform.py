@@ -112,7 +112,7 @@ class Conformer:
         """Whether that field cancels by what it holds, and not by being empty."""
         self._cancellations = CancellationMaker(contract) if hard_delete else None
         known = without_rules(contract.schema, ignored_rules if validate else QUALITY_RULES)
-        if version:
+        if version and validate:
             known = for_api_version(known, version, contract.version_setting)
         # A deletion never passes as one more field of a living record.
         extras = [name for name in extra_fields if name not in deletion_fields({name: True})]

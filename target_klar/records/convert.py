@@ -1,38 +1,38 @@
-"""How a value as taps write it becomes what Klar wants in its place, without a guess.
+"""How a record as taps write it becomes what Klar wants: a schema is compiled into converters, one a node.
 
-A schema is compiled into converters, one a node. A converter returns what Klar wants, `MISSING` where the
-source says that there is no value, and what it cannot convert as it is: the contract then rejects it.
+What a converter returns as it is, since it cannot convert it, the contract then rejects.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeAlias, cast
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from target_klar.contract.schema import is_time
-from target_klar.records.formatting import Ambiguous, Unwritable, shorten
-from target_klar.records.json_codec import NotJSONError, decode
-from target_klar.records.times import is_empty_time, parse_time
+from target_klar.records.formatting import Ambiguous, Unconvertible, shorten
+from target_klar.records.times import parse_time
+from target_klar.records.values import (
+    MISSING,
+    Convert,
+    as_is,
+    boolean,
+    each,
+    id_text,
+    is_empty,
+    means_no_time,
+    number,
+    parsed,
+    same,
+    truth,
+)
 
-Convert: TypeAlias = Callable[[object], object]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-MISSING: Final = object()
-
-_NUMERIC: Final = "0123456789+-.eE \t\r\n"  # nothing else: Decimal reads `NaN`, `1_000` and other digits, too
-_FALSE: Final = re.compile(r"[ \t\r\n]*(?:false|0(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
-_TRUE: Final = re.compile(r"[ \t\r\n]*(?:true|1(?:\.0*)?)[ \t\r\n]*", re.ASCII | re.IGNORECASE)
-_MAX_DIGITS: Final = 40  # no id has more, and 1e999999 has a million
-_LARGEST: Final = 10**_MAX_DIGITS
-LARGEST_EXACT: Final = 2**53
-"""A larger number that has an exponent or a fraction may be the neighbour of the integer that it was once."""
 _MAX_DROPPED: Final = 100  # enough names to tell what happens
 _MAX_LEARNED, _NAME_SIZE = 1 << 20, 64  # bytes of names, about, and of each beside its text; then learning begins anew
-_LEAVES: Final = (str, int, Decimal, bool, type(None))
 
 
 @dataclass
@@ -40,7 +40,8 @@ class Conversions:
     """The converters of one stream, and what they notice.
 
     Extra fields pass unchanged, at every level. A required field without a value is kept, so that the contract rejects
-    it; any other is omitted. Without `validate` Klar judges all values but times.
+    it; any other is omitted. Without `validate` Klar judges all values but times, and objects where it has none: those
+    would bring it fields that it does not know. An array in another place is converted item by item.
     """
 
     extras: Collection[str] = ()
@@ -55,7 +56,7 @@ class Conversions:
         return ObjectConverter(
             {name: self._of(node, at + name) for name, node in schema["properties"].items()},
             required=schema["required"] if self.validate else (),
-            extra=dict.fromkeys(self.extras, _as_is),
+            extra=dict.fromkeys(self.extras, as_is),
             drop=lambda name: self._drop(at + name, name),
         )
 
@@ -66,20 +67,23 @@ class Conversions:
             case {"type": "object"}:
                 return self.of_object(node, at=f"{path}.")
             case {"type": "array"}:
-                return self._array(self._of(node["items"], f"{path}[]"))
+                return self._array(self._of(node["items"], f"{path}[]"), node)
             case {"not": _} if "type" not in node:  # may not be there, and an empty one is not
-                return lambda value: _as_is(value) if value else MISSING
-        leaves: dict[str, Convert] = {"string": id_text, "number": _number, "boolean": _boolean}
-        return leaves[node["type"]]
+                return lambda value: as_is(value) if value else MISSING
+        leaves: dict[str, Convert] = {"string": id_text, "number": number, "boolean": boolean}
+        leaf = leaves[node["type"]]
+        return leaf if self.validate else _of_any_shape(leaf, node)
 
-    def _array(self, item: Convert) -> Convert:
+    def _array(self, item: Convert, node: Mapping[str, Any]) -> Convert:
         """Arrays item by item, also of one that comes as JSON text."""
 
         def convert(value: object) -> object:
-            items = _parsed(value) if type(value) is str else value
+            items = parsed(value) if type(value) is str else value
             if type(items) is list or type(items) is tuple:
-                return [found if (new := item(found)) is MISSING else new for found in items]
-            return MISSING if items is None else _as_is(value)
+                return each(item, items)
+            if type(items) is dict and not self.validate:
+                return Unconvertible(value, node)
+            return MISSING if items is None else as_is(value)
 
         return convert
 
@@ -95,11 +99,11 @@ class Conversions:
                     if assumed_utc:
                         self.assumed_utc[path] = None
                     return seconds
-            if _means_no_time(value):
+            if means_no_time(value):
                 return MISSING
             if not self.validate and type(value) not in (int, float, Decimal):
-                return Unwritable(value)  # Klar cannot judge a time that only its source can read
-            return _as_is(value)
+                return Unconvertible(value, node)  # which only its source can read
+            return as_is(value)
 
         return convert
 
@@ -107,66 +111,16 @@ class Conversions:
         """Convert a time, or true if the source only says that there is one; false means that there is none."""
 
         def convert(value: object) -> object:
-            text = value if type(value) is str else ""
-            if value is False or _FALSE.fullmatch(text):
-                return MISSING
-            if value is True or _same(value, 1) or _TRUE.fullmatch(text):
-                return True
-            return time(value)
+            known = truth(value)
+            if known is None:
+                return time(value)
+            return known or MISSING
 
         return convert
 
     def _drop(self, path: str, name: str) -> None:
         if len(self.dropped) < _MAX_DROPPED and path not in self.dropped:
             self.dropped[path] = name
-
-
-def _as_is(value: object) -> object:
-    """Return the value, in an `Unwritable` if JSON does not have it, or something in it."""
-    try:
-        return value if _has_json_types(value) else Unwritable(value)
-    except RecursionError:
-        return Unwritable(value)
-
-
-def id_text(value: object) -> object:
-    """Ids are numbers in many sources: whole ones become their digits, unless they went through a float."""
-    if type(value) is str:
-        return value or MISSING
-    if type(value) is int and -_LARGEST < value < _LARGEST:
-        return str(value)
-    if _is_exactly_whole(value):
-        return str(int(cast("float", value)))
-    return MISSING if value is None else _as_is(value)
-
-
-def _is_exactly_whole(value: Any) -> bool:
-    is_finite = value.is_finite() if type(value) is Decimal else type(value) is float and math.isfinite(value)
-    return is_finite and abs(value) <= LARGEST_EXACT and bool(value == int(value))
-
-
-def _number(value: object) -> object:
-    """Text that spells a number becomes that number with all of its digits."""
-    if type(value) is str:
-        if value.strip(_NUMERIC):
-            return value
-        try:
-            return Decimal(value) if value else MISSING
-        except InvalidOperation:  # such as `1-2`, or an exponent beyond all reason
-            return value
-    if type(value) is int or type(value) is Decimal:
-        return value
-    return MISSING if value is None else _as_is(value)
-
-
-def _boolean(value: object) -> object:
-    """True and false, 0 and 1, and these as text."""
-    text = value if type(value) is str else ""
-    if value is False or _same(value, 0) or _FALSE.fullmatch(text):
-        return False
-    if value is True or _same(value, 1) or _TRUE.fullmatch(text):
-        return True
-    return MISSING if _is_empty(value) else _as_is(value)
 
 
 _Column: TypeAlias = tuple[str | tuple[str, ...], str, Convert, bool]
@@ -197,11 +151,12 @@ class ObjectConverter:
 
     def __call__(self, value: object) -> object:
         """Convert a value that should be an object, maybe as JSON text, and may be anything."""
-        held = _parsed(value) if type(value) is str else value
+        held = parsed(value) if type(value) is str else value
         if type(held) is dict:
             return self.convert(held)
-        # PHP writes an empty array for an object that is not there.
-        return MISSING if held is None or (type(held) is list and not held) else _as_is(value)
+        if type(held) is list or type(held) is tuple:
+            return each(self, held) if held else MISSING  # as PHP writes an object that is not there
+        return MISSING if held is None else as_is(value)
 
     def convert(self, record: Mapping[Any, object], without: frozenset[str] = frozenset()) -> dict[str, Any]:
         """Return a new object that has Klar's fields alone; the columns that it is `without` are not looked at."""
@@ -248,6 +203,17 @@ class ObjectConverter:
         return spelling if spelling in self._fields else self._folded.get(fold(spelling))
 
 
+def _of_any_shape(leaf: Convert, node: Mapping[str, Any]) -> Convert:
+    """Convert an array in the place of a leaf, too, item by item, and hold no object to be one."""
+
+    def convert(value: object) -> object:
+        if type(value) is dict:
+            return Unconvertible(value, node)
+        return each(convert, value) if type(value) is list or type(value) is tuple else leaf(value)
+
+    return convert
+
+
 def fold(name: str) -> str:
     """Return what is left of a name without case, which databases fold, and underscores, which people write."""
     return name.replace("_", "").lower()
@@ -255,44 +221,9 @@ def fold(name: str) -> str:
 
 def _agreed(record: Mapping[Any, object], spellings: Sequence[str], convert: Convert) -> object:
     """Return the one value that several spellings of a field hold, or what says that they hold two."""
-    first, *others = [each for each in spellings if not _is_empty(record[each])] or spellings
+    first, *others = [each for each in spellings if not is_empty(record[each])] or spellings
     for other in others:
         one, two = record[first], record[other]
-        if not (_same(one, two) or _same(convert(one), convert(two))):
+        if not (same(one, two) or same(convert(one), convert(two))):
             return Ambiguous(first, other)
     return record[first]
-
-
-def _is_empty(value: object) -> bool:
-    return value is None or (type(value) is str and not value)
-
-
-def _parsed(text: str) -> object:
-    """Return the JSON of a text, None for an empty one, and the text itself if it is not JSON."""
-    try:
-        return decode(text) if text else None
-    except NotJSONError:
-        return text
-
-
-def _same(one: object, other: object) -> bool:
-    try:
-        return one == other and isinstance(one, bool) == isinstance(other, bool)
-    except (ArithmeticError, RecursionError):  # a signaling NaN, or deep nesting
-        return False
-
-
-def _has_json_types(value: object) -> bool:
-    """Tell whether a value is of the types that JSON has, with all that it holds: msgspec writes many more."""
-    if type(value) is dict:
-        return all(type(name) is str and _has_json_types(held) for name, held in value.items())
-    if type(value) is list or type(value) is tuple:
-        return all(map(_has_json_types, value))
-    return type(value) in _LEAVES or (type(value) is float and math.isfinite(value))
-
-
-def _means_no_time(value: object) -> bool:
-    """Null, zero, empty text and zero dates are how sources write that there is no time."""
-    if type(value) is str:
-        return is_empty_time(value)
-    return value is None or (type(value) in (int, float, Decimal) and not value)

@@ -12,11 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.contract.schema import UNIX_SECONDS, is_time
-from target_klar.records.convert import MISSING, Conversions, fold
+from target_klar.records.convert import Conversions, fold
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
 from target_klar.records.formatting import Problem, counted, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, encode
 from target_klar.records.times import is_empty_time
+from target_klar.records.values import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -17,9 +17,9 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import create
 
 from target_klar.contract.schema import LARGEST_NUMBER, UNIX_SECONDS, is_time
-from target_klar.records.convert import LARGEST_EXACT
-from target_klar.records.formatting import MAX_BITS, Problem, Unwritable, describe, is_text, shorten
+from target_klar.records.formatting import MAX_BITS, Problem, Unconvertible, Unwritable, describe, is_text, shorten
 from target_klar.records.times import parse_time
+from target_klar.records.values import LARGEST_EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -102,6 +102,8 @@ def explain(schema: Node, record: object) -> list[Problem]:
 def _unwrapped(record: object) -> object:
     """Return a converted record with the values that JSON does not have, each in its place."""
     match record:
+        case Unconvertible():
+            return record  # which meets no schema, not even where one takes anything
         case Unwritable():
             return record.value
         case dict():
@@ -138,14 +140,17 @@ def _problems(error: ValidationError, root: Node) -> Iterator[Problem]:
 def _mismatch(error: ValidationError, root: Node) -> tuple[str, str]:
     """Say what was expected and what is there, and what the data quality rule that wants it advises, if one does."""
     schema: Any = error.schema
+    value: Any = error.instance
+    if isinstance(value, Unconvertible):
+        schema, value = value.node, value.value
     rule, name, advice = schema.get("rule"), "", ""
     if rule and error.validator in rule["limits"]:
         name, advice = f" [{rule['name']}]", rule["advice"]
     elif rule:
         schema = rule["without"]
     if error.validator == "not":
-        return f'must not be "{error.instance}"{name}', advice
-    return f"{_expected(schema)}{name} (found {_describe(error, root)}{_hint(schema, error.instance)})", advice
+        return f'must not be "{value}"{name}', advice
+    return f"{_expected(schema)}{name} (found {_describe(error, root)}{_hint(schema, value)})", advice
 
 
 def _describe(error: ValidationError, root: Node) -> str:

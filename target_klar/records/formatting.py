@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from target_klar.records.json_codec import UnrepresentableNumber
 
@@ -57,6 +57,14 @@ class Unwritable:
     def description(self) -> str:
         """What it is, in words."""
         return describe(self.value)
+
+
+class Unconvertible(Unwritable):
+    """Stands in a record for a value that is not left to Klar to judge, beside the `node` of the contract for it."""
+
+    def __init__(self, value: object, node: Mapping[str, Any]) -> None:
+        super().__init__(value)
+        self.node = node
 
 
 def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:

@@ -162,8 +162,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=True,
         title="Validate records",
         description=(
-            "Check records against Klar's contract before they are sent. If not, only keys, times and NaN are checked "
-            "here, and Klar checks the rest."
+            "Check records against Klar's contract before they are sent. If not, only keys, times, NaN and objects in "
+            "a wrong place are checked here, and Klar checks the rest."
         ),
     ),
 ).to_dict()

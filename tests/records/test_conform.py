@@ -282,9 +282,10 @@ CANNOT_BE_SENT = {
         "lineItems[0].refundedQuantity must be something",
     ),
     "infinity in the wrong place": (
-        {"lineItems": {"a": [Decimal("Infinity")]}},
-        "lineItems.a[0] must be something",
+        {"lineItems": [[[Decimal("Infinity")]]]},
+        "lineItems[0][0][0] must be something",
     ),
+    "an object in an array's place": ({"lineItems": {}}, "lineItems must be an array (found an object with 0 fields)"),
     "two values for one field": ({"line_items": [], "LINEITEMS": [1]}, "lineItems must be something"),
 }
 

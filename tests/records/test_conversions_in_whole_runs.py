@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
-from klar_objects import REFUND_TIME
-from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, record, refund_record, state
+from klar_objects import REFUND_TIME, order, order_line
+from messages import COSTS_SCHEMA, ORDERS_SCHEMA, REFUNDS_SCHEMA, record, refund_record, state
 
 from target_klar.sandbox import Sandbox
 
@@ -311,6 +311,80 @@ def test_without_validation_klar_judges_but_what_cannot_be_sent_is_still_refused
         ("incomplete", "klar"),
         ("fractional", "klar"),
     }
+
+
+SECRET = {"secret": "anna@example.com"}
+WRONG_SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "a list in an object's place": (
+        {"shipping": [{"CITY": 7, **SECRET}, None, "x", [SECRET]]},
+        {"shipping": [{"city": "7"}, None, "x", [{}]]},
+        "shipping.secret",
+    ),
+    "the same as JSON text": (
+        {"shipping": json.dumps([{"CITY": 7, **SECRET}])},
+        {"shipping": [{"city": "7"}]},
+        "shipping.secret",
+    ),
+    "a list in a list's item": (
+        {"lineItems": [[{"ID": 1, **SECRET}], []]},
+        {"lineItems": [[{"id": "1"}], []]},
+        "lineItems[].secret",
+    ),
+    "a list in the place of text": ({"tags": [1, [None]], **SECRET}, {"tags": ["1", [None]]}, "secret"),
+    "a list in the place of a number": (
+        {"shipping": {"total_logistics_costs": [1, "1.10"], **SECRET}},
+        {"shipping": {"totalLogisticsCosts": [1, 1.1]}},
+        "shipping.secret",
+    ),
+    "a field of a later version": (
+        {"lineItems": [{"id": "a", "quantity": 1, "bundled_products": [{"ID": 2, **SECRET}]}]},
+        {"lineItems": [{"id": "a", "quantity": 1, "bundledProducts": [{"id": "2"}]}]},
+        "lineItems[].bundledProducts[].secret",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SHAPES)
+def test_without_validation_a_list_in_a_wrong_place_is_converted_and_left_to_klar_without_fields_that_it_does_not_know(
+    klar: Sandbox, name: str
+) -> None:
+    written, sent, omitted = WRONG_SHAPES[name]
+    ended = run(klar, [ORDERS_SCHEMA, record("orders", **order("1") | written)], validate_records=False)
+    assert json.loads(klar.bodies[0]) == [order("1") | sent]
+    assert (ended.code, klar.orders) == (1, {})
+    assert ended.said("Klar rejected orders 1: ")
+    assert ended.said(f"orders: fields that Klar does not know were omitted: {omitted}.")
+    assert "anna" not in ended.err
+
+
+def test_without_validation_extra_fields_pass_in_a_wrong_place_too(klar: Sandbox) -> None:
+    written = {"shipping": [{"note": {"a": 1}}]}
+    run(klar, [ORDERS_SCHEMA, record("orders", **order("1"), **written)], validate_records=False, extra_fields=["note"])
+    assert json.loads(klar.bodies[0]) == [order("1") | written]
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ({"lineItems": {"edges": [SECRET]}}, "lineItems must be an array (found an object with 1 field)"),
+        ({"lineItems": json.dumps(order_line())}, "lineItems must be an array (found text of 27 characters that looks"),
+        ({"tags": SECRET}, "tags must be text (found an object with 1 field)"),
+        ({"customer": {"tags": [1, [SECRET]]}}, "customer.tags[1][0] must be text (found an object with 1 field)"),
+        ({"shipping": [{"city": SECRET}]}, "shipping[0].city must be text (found an object with 1 field)"),
+        ({"shipping": [{"totalLogisticsCosts": {}}]}, "shipping[0].totalLogisticsCosts must be a number (found an obj"),
+        ({"shipping": [{"city": float("nan")}]}, "shipping[0].city must be something that JSON can express (found"),
+        ({"updatedAt": [REFUND_TIME]}, TIME.replace("createdAt", "updatedAt").format("an array of 1")),
+        ({"refundedLineItems": [[{"createdAt": "7soon"}]]}, "refundedLineItems[0][0]." + TIME.format('text "7soon"')),
+    ],
+    ids=str,
+)
+def test_without_validation_an_object_in_a_wrong_place_is_rejected_and_a_time_or_nan_in_any(
+    klar: Sandbox, field: dict[str, Any], why: str
+) -> None:
+    ended = run(klar, [ORDERS_SCHEMA, record("orders", **order("1") | field)], validate_records=False)
+    assert (ended.code, klar.bodies) == (1, [])
+    assert ended.said(f"target-klar rejected orders 1: {why}")
+    assert "anna" not in ended.err
 
 
 def test_several_amounts_of_one_order_are_said_once_and_the_last_counts(klar: Sandbox) -> None:

@@ -290,7 +290,8 @@ NO_ITEMS = {
     "NaN": ("[NaN]", "number nan"),
     "an exponent beyond all reason": ("[1e99999999999999999999]", "a number of 22 characters, too large to read"),
     "an integer of 5,000 digits": (f"[{'9' * 5000}]", "a number of 5,000 characters, too large to read"),
-    "text that looks like JSON": ('["[1]"]', "text of 3 characters that looks like JSON"),
+    "text that looks like JSON": ('["[1"]', "text of 2 characters that looks like JSON"),
+    "an array as JSON text": ('["[1]"]', "an array of 1"),
     "text that does not": ('["anna@customer.example"]', "text of 21 characters"),
 }
 
