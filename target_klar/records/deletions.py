@@ -16,7 +16,6 @@ from target_klar.records.convert import Conversions, fold
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
 from target_klar.records.formatting import Problem, counted, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, encode
-from target_klar.records.times import is_empty_time
 from target_klar.records.values import MISSING
 
 if TYPE_CHECKING:
@@ -55,6 +54,11 @@ def _deletion_fields_among(names: tuple[Any, ...]) -> list[str]:
 def is_mark(mark: object) -> bool:
     """Tell whether a converted mark can be read; one that cannot is neither that of a living nor of a deleted one."""
     return mark is True or _meets(_read_mark, mark)
+
+
+def says_deleted(column: str) -> str:
+    """Return the expression of a stream map that is false where a mark says that the record is alive, in any form."""
+    return f"str(record.get({column!r}) or '').strip()[:10].strip('0.-').lower() not in ['', 'false']"
 
 
 class CancellationMaker:
@@ -118,12 +122,9 @@ _NO_LETTER: Final = re.compile(r"[^a-z]")
 _DELETES: Final = ["d", "-d", "del", "delete", "deleted", "deletion"]
 """What such a column says of a deletion; nothing else that begins with a d does, such as `delivery`."""
 _FALSE: Final = [
-    *("", "0", "0.0", "false", "f", "no", "n", "off", "nein", "never", "none", "null", "nan", "nat", "<na>", "n/a"),
-    *("-", "--", "0000-00-00", "0000-00-00 00:00:00"),
+    *("", "false", "f", "no", "n", "off", "nein", "never", "none", "null", "nan", "nat", "<na>", "n/a"),
 ]
-"""What says in a mark that the record is alive, in small letters. Anything else says that it is deleted."""
-# The first and the last day of a calendar, and of computers, stand for no day.
-_ZERO_DATE: Final = re.compile(r"(?:0\d{3}|1[0-8]\d\d|19[0-6]\d|1970|9999)-\d\d-\d\d.*|00[./]00[./]0+.*", re.DOTALL)
+"""What says in a mark that the record is alive, in small letters and without the signs of a zero date at its ends."""
 _MAX_MARKS: Final = 20
 
 
@@ -156,7 +157,8 @@ def _says_deleted(column: str, value: object) -> bool:
     text = str(value).strip().lower()
     if _names_change(column):
         return text in _DELETES
-    return text not in _FALSE and not is_empty_time(text) and not _ZERO_DATE.fullmatch(text)
+    # The first and the last day of a calendar, and of computers, stand for no day.
+    return text[:10].strip("0.-/") not in _FALSE and (text[4:5] != "-" or "1970" < text[:4] != "9999")
 
 
 class OtherMarks:
@@ -193,7 +195,7 @@ class OtherMarks:
             is_known = column in self._counts or len(self._counts) < _MAX_MARKS
             if is_known and _says_deleted(name, record[name]):
                 self._counts[column] += 1
-                self._own.setdefault(source_stream, {DELETED_AT: None}).update(dict.fromkeys(deletion_fields(record)))
+                self._own.setdefault(source_stream, {}).update(dict.fromkeys(deletion_fields(record)))
                 mark = self._converter.convert({DELETED_AT: record[name]}).get(DELETED_AT, MISSING)
                 if mark is MISSING or not is_mark(mark):
                     self._unreadable.add(column)
@@ -212,11 +214,18 @@ class OtherMarks:
         ]
 
     def _either(self, source_stream: str, column: str) -> str:
-        """Return the expression of a stream map that reads the mark that counts already, or else a column."""
-        read = f"record.get({column!r})"
-        text = f"str({read} or '').strip().lower()"
+        """Return the expression of a stream map that reads the mark that counts already, or else a column.
+
+        It tells what is alive as `_says_deleted` does, and of the mark that counts already as a load does.
+        """
+        seen = self._own[source_stream]
+        own = [f"record.get({name!r})" for name in seen or [DELETED_AT]]
+        text = f"str(record.get({column!r}) or '').strip().lower()"
         if _names_change(column):
-            read = f"{text} in {_DELETES}"
-        elif (source_stream, column) in self._unreadable:
-            read = f"{text} not in {_FALSE}"
-        return " or ".join([*(f"record.get({name!r})" for name in self._own[source_stream]), read])
+            return " or ".join([f"{text} in {_DELETES}", *own])
+        if (source_stream, column) in self._unreadable:
+            deleted = f"text[:10].strip('0.-/') not in {_FALSE} and (text[4:5] != '-' or '1970' < text[:4] != '9999')"
+            return " or ".join([f"[{deleted} for text in [{text}]][0]", *own])
+        # Text that says false is true in Python, and would hide the other mark.
+        told = [f"{says_deleted(name)} and {read}" for name, read in zip(seen, own, strict=True)] if seen else own
+        return " or ".join([*told, f"record.get({column!r})"])

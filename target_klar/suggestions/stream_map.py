@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from target_klar.records.convert import fold
+from target_klar.records.deletions import says_deleted
 from target_klar.suggestions.choices import Columns, lines_of
 from target_klar.suggestions.fields import missing_of
 
@@ -97,7 +98,7 @@ def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:
     if lines is None:
         return None
     kept = lines.source(columns.read(path))
-    return f"bool(record.get({columns.deletion_field!r}) or {kept})" if columns.deletion_field else f"bool({kept})"
+    return f"bool({says_deleted(columns.deletion_field)} or {kept})" if columns.deletion_field else f"bool({kept})"
 
 
 def _is_named(field: str, path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from klar_objects import REFUND_TIME
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, record, refund_record, schema, state
+from previewed import preview, proposed
+from simpleeval import EvalWithCompoundTypes
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.records.conform import Conformed, Conformer, Rejection
-from target_klar.records.deletions import OtherMarks, Skip
+from target_klar.records.conform import Conformed, Conformer, Deleted, Rejection
+from target_klar.records.deletions import OtherMarks, Skip, says_deleted
 from target_klar.records.formatting import Problem
 from target_klar.records.json_codec import decode
 
@@ -397,20 +400,45 @@ def test_deletions_that_a_filter_drops_are_counted_and_said_at_the_end_and_other
     maps = {"returns": {"__alias__": "refunds", "__filter__": "status == 'done'"} | EXPLICIT}
     ended = run(klar, FILTERED, stream_maps=maps, hard_delete=hard_delete)
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"kept"})
-    advice = "to let them pass, begin it with `record.get('_sdc_deleted_at') or`"
-    assert ended.warnings == [f"refunds: 2 deletions dropped by `__filter__`; {advice}"]
+    (warning,) = ended.warnings
+    assert warning.startswith("refunds: 2 deletions dropped by `__filter__`; to let them pass, begin it with `str(rec")
     assert {"read": 4, "stored": 1, "filtered": 3, "deleted": 0, "rejected": 0}.items() <= ended.counts(
         "refunds"
     ).items()
 
 
-def test_what_the_warning_advises_lets_deletions_pass_the_filter(klar: Sandbox) -> None:
-    rule = "record.get('_sdc_deleted_at') or status == 'done'"
-    maps = {"returns": {"__alias__": "refunds", "__filter__": rule} | EXPLICIT}
-    ended = run(klar, FILTERED[:-2], stream_maps=maps, hard_delete=True)
-    assert ended.code == 0
-    assert {key: bool(held["lineItems"]) for key, held in klar.refunds.items()} == {"kept": True, "gone": False}
-    assert ended.warnings == []
+def test_what_the_warning_advises_lets_deletions_pass_the_filter_and_nothing_that_is_alive(klar: Sandbox) -> None:
+    written: dict[str, object] = {}
+    for group, marks in (("alive", ALIVE), ("deleted", TIMES + TRUE)):
+        written |= {f"{group} {at}": mark for at, mark in enumerate(marks) if not isinstance(mark, Decimal | datetime)}
+    rows = [row(key, status=status, **{MARK: mark}) for status in ("open",) for key, mark in written.items()]
+    lines = [SOURCE, *rows, row("done", status="done", **{MARK: "false"}), state(1)]
+    maps: dict[str, Any] = {"__alias__": "refunds", "__filter__": "status == 'done'"} | EXPLICIT
+    (warning,) = run(klar, lines, stream_maps={"returns": maps}, hard_delete=True).warnings
+    advised = warning.partition("begin it with `")[2].removesuffix("`")
+
+    klar.clear()
+    maps["__filter__"] = f"{advised} {maps['__filter__']}"
+    ended = run(klar, lines, stream_maps={"returns": maps}, hard_delete=True)
+    assert (ended.code, ended.states, ended.warnings) == (0, [1], [])
+    assert {key for key, held in klar.refunds.items() if not held["lineItems"]} == {
+        key for key in written if key.startswith("deleted")
+    }
+    assert {key for key, held in klar.refunds.items() if held["lineItems"]} == {"done"}
+
+
+@pytest.mark.parametrize("mark", [True, "false", "0", "0.0", "0000-00-00 00:00:00", "", None, DELETION], ids=repr)
+def test_the_filter_that_a_preview_proposes_drops_empty_refunds_unless_they_are_deleted(
+    klar: Sandbox, mark: object
+) -> None:
+    columns: dict[str, Any] = {name: {} for name in ("created_at", "positions", MARK)}
+    positions = [{"line_item_id": 1, "quantity": 1}]
+    rows = [record("returns", id=1, created_at=DELETION, positions=positions, **{MARK: None})]
+    rows += [record("returns", id=2, created_at=DELETION, positions=[], **{MARK: mark})]
+    lines = [schema("returns", **columns), *rows, state(1)]
+    ended = run(klar, lines, hard_delete=True, stream_maps=proposed(preview(lines)))
+    assert (ended.code, ended.states) == (0, [1])
+    assert set(klar.refunds) == ({"1", "2"} if mark in (True, DELETION) else {"1"})
 
 
 def test_a_deletion_on_which_the_map_fails_is_a_bad_record(klar: Sandbox, tmp_path: Path) -> None:
@@ -670,27 +698,63 @@ def test_a_column_of_changes_is_a_mark_where_it_says_delete_and_nowhere_else(col
     assert warning.startswith(f"refunds: 5 records of returns with {column} set")
 
 
+SAYS_NOTHING: list[object] = [None, False, 0, "", "false", "False", "0", "0.0", " 0000-00-00", "0000-00-00T00:00:00Z"]
+
+
 @pytest.mark.parametrize(
     ("column", "gone", "alive"),
     [
-        ("deleted_at", SECONDS * 1000, 0),
-        ("deleted_at", "31.12.2025", None),
-        ("is_deleted", "Y", "N"),
-        ("is_removed", "t", "f"),
-        ("_op", "d", "u"),
-        ("METADATA$ACTION", "DELETE", "INSERT"),
+        (
+            "deleted_at",
+            [SECONDS * 1000, "31.12.2025", "1999-01-01"],
+            ["1970-01-01", "9999-12-31 00:00:00", "00/00/0000"],
+        ),
+        ("is_deleted", ["Y", "soft-deleted"], ["N", "no", "F", "n/a", "--"]),
+        ("__deleted", ["true", True, 1, "1", DELETION], []),
+        ("_ab_cdc_deleted_at", [DELETION, DELETION[:10]], []),
+        ("_op", ["d", " DELETE "], ["u", "x"]),
+        ("METADATA$ACTION", ["DELETE"], ["INSERT"]),
     ],
+    ids=str,
 )
-def test_the_map_that_the_warning_gives_reads_the_column_rightly(
-    klar: Sandbox, column: str, gone: object, alive: object
+def test_the_map_that_the_warning_gives_reads_the_column_as_the_warning_does(
+    klar: Sandbox, column: str, gone: list[object], alive: list[object]
 ) -> None:
-    rows = [refund_record("gone", **{column: gone}), refund_record("alive", **{column: alive})]
-    lines = [REFUNDS_SCHEMA | {"schema": {"properties": {column: {}}}}, *rows, state(1)]
-    (warning,) = [text for text in run(klar, lines).warnings if "mark of deletion" in text]
+    written = {f"gone {at}": (mark, own) for at, (mark, own) in enumerate(product(gone, (None, "false")))}
+    written |= {f"alive {at}": (mark, None) for at, mark in enumerate([*alive, *SAYS_NOTHING])}
+    written |= {f"gone by its own {at}": (mark, DELETION) for at, mark in enumerate([*alive, *SAYS_NOTHING])}
+    rows = [refund_record(key, **{column: mark, MARK: own}) for key, (mark, own) in written.items()]
+    lines = [REFUNDS_SCHEMA | {"schema": {"properties": {column: {}, MARK: {}}}}, *rows, state(1)]
+    (warning,) = [text for text in run(klar, lines, hard_delete=True).warnings if "mark of deletion" in text]
+    assert warning.startswith(f"refunds: {2 * len(gone)} records of refunds with {column} set")
+
+    klar.clear()
     added = json.loads(warning.partition("add it to the stream's map: ")[2])
     ended = run(klar, lines, hard_delete=True, stream_maps=added)
-    assert (ended.code, ended.states, ended.said("mark of deletion")) == (0, [1], [])
-    assert {key: bool(held["lineItems"]) for key, held in klar.refunds.items()} == {"gone": False, "alive": True}
+    assert (ended.code, ended.states, ended.said("mark of deletion")) == (0, [1], []), ended.err
+    assert {key: bool(held["lineItems"]) for key, held in klar.refunds.items()} == {
+        key: key.startswith("alive") for key in written
+    }
+
+
+def test_whatever_stands_in_a_mark_the_advised_expressions_read_it_as_the_target_does() -> None:
+    other = OtherMarks("refunds")
+    other.add("returns", OWN | {"is_deleted": "Y"})
+    (warning,) = other.lines()
+    of_map = json.loads(warning.partition("add it to the stream's map: ")[2])["returns"][MARK]
+
+    @settings(max_examples=size(300, 5000), deadline=None)
+    @given(anything | st.sampled_from([mark for mark in SAYS_NO + SAYS_YES if mark != 10**5000]))
+    def holds(mark: Any) -> None:
+        evaluator = EvalWithCompoundTypes(functions={"str": str}, names={"record": {"is_deleted": mark, MARK: None}})
+        marks = OtherMarks("refunds")
+        marks.add("returns", OWN | {"is_deleted": mark})
+        assert bool(evaluator.eval(of_map)) is bool(marks.lines())
+        evaluator.names["record"] = {MARK: mark}
+        if says_alive(mark) or isinstance(Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK: mark}), Deleted):
+            assert evaluator.eval(says_deleted(MARK)) is not says_alive(mark)
+
+    holds()
 
 
 def test_a_mark_that_a_map_sets_itself_is_the_last_word() -> None:
