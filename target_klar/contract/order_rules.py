@@ -99,6 +99,39 @@ NO_AMOUNTS: Final = Rule(
     ],
 )
 
+_HUNDREDFOLD: Final = 99, 260
+"""How many times the net amount a gross one in cents is: from no tax, rounded, to a tax of 27 % and half price."""
+_LEAST_NET: Final = 2
+"""A lower net amount is that of a trial for 1, or of a gift for 0.01, whatever it cost before."""
+
+
+def _in_mixed_units(lines: Values) -> bool:
+    least, most = _HUNDREDFOLD
+    priced = [line for line in lines if line.totalAmountAfterTaxesAndDiscounts]
+    return bool(priced) and all(
+        (net := line.totalAmountAfterTaxesAndDiscounts) >= _LEAST_NET
+        and least * net <= (line.totalAmountBeforeTaxesAndDiscounts or 0) <= most * net
+        for line in priced
+    )
+
+
+MIXED_UNITS: Final = Rule(
+    "mixed_units",
+    "about a hundred times as much before taxes and discounts as after them, on every line with a price",
+    "The totals before them look like cents: divide them by 100 in a stream map.",
+    # The first line mostly tells, without a call.
+    lambda orders: [
+        lines
+        for lines in orders
+        if lines
+        and (lines[0].totalAmountBeforeTaxesAndDiscounts or 0)
+        >= _HUNDREDFOLD[0] * (lines[0].totalAmountAfterTaxesAndDiscounts or 0)
+        and _in_mixed_units(lines)
+    ],
+    least=20,
+    share=0.5,
+)
+
 # The whole order
 
 NO_LINES: Final = Rule(
@@ -117,7 +150,8 @@ MISSING_CURRENCY: Final = Rule(
 
 _LARGE_UNITS: Final = "AED, AUD, BGN, BRL, CAD, CHF, EUR, GBP, ILS, MYR, NZD, PLN, QAR, RON, SAR, SGD, USD"
 """Currencies with cents, of which a unit is worth so much that few lines cost a thousand; in any other, such as yen,
-forints and crowns, whole amounts of that size are usual. An order without a currency may be in euros."""
+forints and crowns, whole amounts of that size are usual, and of prices such as 495 a tax of 25 % leaves whole ones. An
+order without a currency may be in euros."""
 _may_be_cents: Final = re.compile(f"(?i:{_LARGE_UNITS.replace(', ', '|')})?").fullmatch
 _USUAL_CENTS: Final = 1000
 """What most lines cost, were they in cents; whole prices of 50 and more in major units are usual in many shops."""

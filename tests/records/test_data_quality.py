@@ -417,6 +417,46 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         many(20, lambda n: purchase(n, sold("1", gross=1190 + n, net=1000 + n), currencyCodeIso3Letter="")),
         "amounts_in_cents missing_currency",
     ),
+    "whole crowns of which the tax of 25 % leaves whole ones": (
+        "orders",
+        many(30, lambda n: purchase(n, sold("1", gross=24995, net=19996), currencyCodeIso3Letter="SEK")),
+        "",
+    ),
+    "gross in öre beside net in crowns": (
+        "orders",
+        many(20, lambda n: purchase(n, sold("1", gross=129900, net=1039.2), currencyCodeIso3Letter="SEK")),
+        "mixed_units",
+    ),
+    "19 of those": ("orders", many(19, lambda n: purchase(n, sold(gross=129900, net=1039.2))), ""),
+    "gross in cents, half the price off, and a free line": (
+        "orders",
+        many(20, lambda n: purchase(n, sold("1", gross=995, net=4.18), sold("2", gross=500, net=0))),
+        "mixed_units",
+    ),
+    "gross in cents on each second order": (
+        "orders",
+        many(20, lambda n: purchase(n, sold(gross=1190 if n % 2 else 11.9, net=10))),
+        "",
+    ),
+    "gross in cents, tax free": ("orders", many(20, lambda n: purchase(n, sold(gross=1099, net=10.99))), "mixed_units"),
+    "gross in yen hundredths": (
+        "orders",
+        many(20, lambda n: purchase(n, sold(gross=330000, net=3000), currencyCodeIso3Letter="JPY")),
+        "mixed_units",
+    ),
+    "a trial for a dollar": ("orders", many(20, lambda n: purchase(n, sold("1", gross=119.5, net=1))), ""),
+    "a gift for two crowns beside what was bought": (
+        "orders",
+        many(20, lambda n: purchase(n, sold("1", gross=249, net=2), sold("2", gross=149.5, net=119.6))),
+        "",
+    ),
+    "a voucher that leaves two per cent": ("orders", many(20, lambda n: purchase(n, sold(gross=119.5, net=2))), ""),
+    "lines that are free": ("orders", many(20, lambda n: purchase(n, sold(gross=119, net=0))), ""),
+    "lines without a net amount": ("orders", many(20, lambda n: purchase(n, sold(gross=119, net=None))), ""),
+    "gross of 98.95 times the net": ("orders", many(20, lambda n: purchase(n, sold(gross=197.9, net=2))), ""),
+    "gross of 99 times the net": ("orders", many(20, lambda n: purchase(n, sold(gross=198, net=2))), "mixed_units"),
+    "gross of 260 times the net": ("orders", many(20, lambda n: purchase(n, sold(gross=520, net=2))), "mixed_units"),
+    "gross of 260.05 times the net": ("orders", many(20, lambda n: purchase(n, sold(gross=520.1, net=2))), ""),
     "fees in whole yen, which bear no currency": (
         "transaction_costs",
         many(30, lambda n: fee(f"A-{n}", 119 + n)),
@@ -603,7 +643,7 @@ def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of
 
 
 FOR_THE_WHOLE_RUN = {
-    *("zero_quantities", "negative_costs", "amounts_in_cents"),
+    *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units"),
     *("same_line_item_id", "line_item_id_is_refund_id", "fractional_quantities"),
 }
 """Rules that a few records among many others do not meet."""
@@ -649,6 +689,10 @@ def test_a_mistake_of_a_whole_column_is_found_in_any_number_of_records(rule: str
         "fractional_quantities": ("refunds", lambda _: refunded(f"{chance.random()}", _cents(chance))),
         "negative_costs": ("transaction_costs", lambda each: each | {"transaction_costs": -_cents(chance)}),
         "amounts_in_cents": ("transaction_costs", lambda each: each | {"transaction_costs": int(_cents(chance) * 100)}),
+        "mixed_units": (
+            "orders",
+            lambda _: purchase(chance.randrange(10**9), sold(gross=1190, net=chance.choice([10, 8.5]))),
+        ),
     }
     stream, spoiled = spoil[rule]
     for number in (40, 1_000):

@@ -32,6 +32,10 @@ What Klar would take and no merchant can mean. No page of Klar's says any of thi
 record, or is counted over the run and said at its end: a WARNING if one record in twenty meets it, or the run has fewer
 than twenty, else at INFO. `ignore_quality_rules` turns rules off by name, `validate_records: false` turns off all.
 
+Orders in crowns, forints, yen and other currencies that `amounts_in_cents` does not name are not asked by it: whole
+prices of a thousand and more are usual there, and of many of them a tax of 25 % leaves whole net amounts, so nothing in
+such an order tells hundredths from whole money. Where a line has both, `mixed_units` says so, in any currency.
+
 | rule | streams | what meets it | what to do |
 |---|---|---|---|
 """
