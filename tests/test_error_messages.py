@@ -131,6 +131,14 @@ FAILURES: dict[str, Failure] = {
         f"time. `status_timeout_seconds: 0` turns the comparison off. {NOTHING_KEPT}",
         klar={"counts_nothing": True},
     ),
+    "a list of successes that leaves one out": Failure(
+        "Unexpected response from <url>/12.2022/refunds/json (HTTP 201): "
+        '{"status": "VALID", "successfulOrderIds": ["3"]}. '
+        f"Check `refunds_api_version` (12.2022) and `api_url`. {NOTHING_KEPT}",
+        lines=[REFUNDS_SCHEMA, planted("2"), planted("3"), state(1)],
+        settings={"rejects_path": "<rejects>"},
+        faults=("2xx-fewer-ids",),
+    ),
     "everything refused": Failure(
         "Klar rejected the first batch of refunds, and each part of it that was sent alone (8 records, <any> "
         "requests): <any>. No record of refunds was stored. Check the mapping and `refunds_api_version`. "

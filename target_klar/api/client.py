@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -137,7 +138,7 @@ class Client:
         version = self._connection.versions[contract.stream]
         url = f"{self._connection.url}/{version}/{contract.path}/{'validate' if validate else 'json'}"
         response = self._call("POST", url, contract.stream, body)
-        answer = judge(response.status, response.body)
+        answer = judge(response.status, response.body, partial(contract.keys_in, body))
         if answer is None:
             raise _unexpected(response, url, f"`{contract.version_setting}` ({version}) and `api_url`")
         return answer
