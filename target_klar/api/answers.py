@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from target_klar.api.framing import MAX_BODY
 from target_klar.api.pages import describe_body, is_klars, quote
 from target_klar.records.formatting import shorten
-from target_klar.records.json_codec import NestedTooDeepError, NotJSONError, decode, read_strictly
+from target_klar.records.json_codec import NestedTooDeepError, NotJSONError, decode, has_two_values, read_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +135,7 @@ def _judge_success(status: int, body: bytes, keys_sent: Callable[[], set[str]]) 
     # Of every member that may say what was not taken, whether it says so.
     failures = [value not in _NO_FAILURE for name, value in _members(content) if _FAILURE.search(name)]
     partial = said == "PARTIALLY_VALID" or status == _MULTI_STATUS
-    if said == "VALID" if partial else any(failures):
+    if content is None or (said == "VALID" if partial else any(failures)):
         return None  # it contradicts itself, as it does where it says that some failed and lists none of them
     if partial:
         return None if failures and not any(failures) else Answer(Verdict.PARTIAL, content)
@@ -177,11 +177,13 @@ def _what_is_wrong(status: int, body: bytes) -> str | None:
 
 
 def _read(body: bytes) -> Any:
-    """Return the JSON of an answer, also of broken UTF-8; None if it is too large or nested too deep."""
-    if len(body) >= MAX_BODY:
-        return None
+    """Return the JSON of an answer, also of broken UTF-8.
+
+    None if it is too large, nested too deep, or has two values for one name, of which nobody can tell the right one.
+    """
+    text = "" if len(body) >= MAX_BODY else body.decode(errors="replace")
     try:
-        return decode(body.decode(errors="replace"))
+        return None if has_two_values(text) else decode(text)
     except NotJSONError:
         return None
 
@@ -210,8 +212,14 @@ class Status(NamedTuple):
     last_failure: str | None
 
     @classmethod
-    def of(cls, content: dict[str, Any]) -> Status:
-        """Read Klar's status object; a member that is missing (in a new data source), or not a figure, is None."""
+    def read(cls, body: bytes) -> Status | None:
+        """Read Klar's status object; a member that is missing (in a new data source), or not a figure, is None.
+
+        Returns None of what is no object, cannot be read to the letter, or has two values for one name.
+        """
+        content = read_strictly(body)
+        if not isinstance(content, dict) or has_two_values(body.decode()):
+            return None
         figures = (content.get(name) for name in ("total", "lastBatchCount", "lastSuccess", "lastFailure"))
         return cls(*(shorten(str(figure)) if isinstance(figure, str | int | Decimal) else None for figure in figures))
 

@@ -32,7 +32,6 @@ from target_klar.api.network_errors import setting_to_check, what_broke
 from target_klar.api.pages import is_klars
 from target_klar.api.token_mask import TokenMask
 from target_klar.records.formatting import counted
-from target_klar.records.json_codec import read_strictly
 from target_klar.runtime.endings import StopSendingError
 
 if TYPE_CHECKING:
@@ -155,11 +154,11 @@ class Client:
             response = self._call("GET", url, contract.stream)
             if response.status != requests.codes.not_found:
                 break
-        content = read_strictly(response.body)
-        if response.status != requests.codes.ok or not isinstance(content, dict):
+        status = Status.read(response.body) if response.status == requests.codes.ok else None
+        if status is None:
             raise _unexpected(response, url, "`api_url`")
         self._status_paths[contract.stream] = path
-        return Status.of(content)
+        return status
 
     def _call(self, method: str, url: str, stream: str, body: bytes | None = None) -> _Response:
         foreign, frozen = 0, False
