@@ -127,8 +127,8 @@ FAILURES: dict[str, Failure] = {
     ),
     "nothing counted": Failure(
         "refunds: Klar accepted the first request, but its status counts 0, not the 1 sent, so it may have misread "
-        "them. Check `refunds_api_version`, and that nothing else loads into this data source at the same "
-        f"time. `status_timeout_seconds: 0` turns the comparison off. {NOTHING_KEPT}",
+        "them. After a run that was killed, run again. Else check `refunds_api_version`, and that nothing else loads "
+        f"into this data source at the same time. `status_timeout_seconds: 0` turns the comparison off. {NOTHING_KEPT}",
         klar={"counts_nothing": True},
     ),
     "a list of successes that leaves one out": Failure(
