@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from singer_sdk.mapper import CustomStreamMap
+from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
 from target_klar.mapping import expressions
 from target_klar.records.convert import fold
@@ -21,7 +21,6 @@ from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-FILTER: Final = "__filter__"
 _RECORDS: Final = ("record", "_")
 _OF_THE_SDK: Final = {*_RECORDS, "config", "fake", "__stream_name__", "__original_stream_name__"}
 _CALLED: Final = (FUNCTIONS | MODULES) - CONTAINERS  # a bare `list` or `set` is a column
@@ -95,7 +94,7 @@ def missing_columns(
         if needed:
             yield MissingColumns(each, needed, stops=certain)
         elif optional and optional.isdisjoint(seen):
-            decides = all_dropped if each.field == FILTER else fold(each.field) in folded
+            decides = all_dropped if each.field == MAPPER_FILTER_OPTION else fold(each.field) in folded
             yield MissingColumns(each, optional, stops=certain and decides)
 
 

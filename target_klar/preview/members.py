@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Final
 
-from singer_sdk.mapper import NULL_STRING
-
-from target_klar.map_columns import FILTER, expressions_of
+from target_klar.map_columns import expressions_of
+from target_klar.mapping import expressions
 from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:
@@ -20,12 +19,7 @@ _OF_OBJECTS: Final = {name for kind in (dict, list, str) for name in dir(kind)}
 def members_read(definitions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str] | None]:
     """Return the columns that maps read, each with the members read of the objects in it; None where all may be."""
     columns = {column for each in expressions_of(definitions) for column in each.columns}
-    trees = [
-        ast.parse(text)
-        for definition in definitions
-        for name, text in definition.items()
-        if isinstance(text, str) and text != NULL_STRING and (name == FILTER or not name.startswith("__"))
-    ]
+    trees = [ast.parse(text) for definition in definitions for _, text in expressions(definition)]
     return {column: _of_column(column, trees) for column in columns}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION
 
 from target_klar.records.convert import fold
 from target_klar.suggestions.choices import Columns, lines_of
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from target_klar.suggestions.choices import Fits, Lines
     from target_klar.suggestions.values import Path
 
-FILTER: Final = "__filter__"
-
 
 def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fits) -> Record:
     """Return the stream map that makes of a tap's records what Klar wants, as far as names and values tell.
@@ -26,14 +26,14 @@ def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fi
     would cancel what Klar holds by an empty array: a source that has no lines for a refund does not say that.
     """
     columns = Columns(contract.stream, records, fits)
-    made: Record = {} if stream == contract.stream else {"__alias__": contract.stream}
+    made: Record = {} if stream == contract.stream else {MAPPER_ALIAS_OPTION: contract.stream}
     for field in [*contract.schema["required"], *_alternative(contract.schema, columns)]:
         node = contract.schema["properties"][field]
         expression = _array(field, node, columns) if _of_objects(node) else _scalar(field, node, columns)
         if expression:
             made[field] = expression
     kept = _filter(contract, made, columns) if made else None
-    return made | {FILTER: kept} if kept else made
+    return made | {MAPPER_FILTER_OPTION: kept} if kept else made
 
 
 def lines_expression(field: str, node: Node, path: Path, lines: Lines, columns: Columns) -> tuple[str, list[str]]:
