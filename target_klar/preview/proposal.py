@@ -76,8 +76,8 @@ def _missing(contract: Contract, sample: Sample, definitions: list[dict[str, Any
     made = {field: expression for definition in definitions for field, expression in definition.items()}
     columns = [*sample.columns] if MAPPER_ELSE_OPTION not in made else []
     have = {*columns, *made}.difference(name for name, option in made.items() if option in (None, NULL_STRING))
-    for each in suggestions.missing(contract, have):
-        near = [shorten(column) for column in suggestions.likely(contract, each, sample.columns)]
+    for each in suggestions.missing(contract.schema, have):
+        near = [shorten(column) for column in suggestions.likely(f"{contract.stream}.{each}", sample.columns)]
         node = contract.schema["properties"][each]
         hint = f" It may be {' or '.join(near)}." if near else _hint(contract, node, sample)
         yield f"Klar wants `{each}` ({node['type']}: {node['description']}), which is missing.{hint}"

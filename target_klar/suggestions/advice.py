@@ -11,7 +11,7 @@ from target_klar.records.convert import fold
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.times import parse_time
 from target_klar.suggestions.choices import Columns, lines_of
-from target_klar.suggestions.fields import likely_at, says_no_more
+from target_klar.suggestions.fields import likely, says_no_more
 from target_klar.suggestions.stream_map import lines_expression
 from target_klar.suggestions.values import all_negative, decimal_comma, dotted_date, values_of
 
@@ -82,7 +82,7 @@ def _of_lines(field: str, node: Node, path: Path, columns: Columns) -> Iterator[
         elif near:
             yield from _of_values(name, wanted, near[0], within, lines.read(near[0]))
         else:
-            names = [(column,) for column in likely_at(f"{within.place}.{name}", within.names)]
+            names = [(column,) for column in likely(f"{within.place}.{name}", within.names)]
             start = (
                 f"{_either(names)} in {_shown(path)} may be"
                 if names

@@ -8,7 +8,7 @@ from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION
 
 from target_klar.records.convert import fold
 from target_klar.suggestions.choices import Columns, lines_of
-from target_klar.suggestions.fields import missing_of
+from target_klar.suggestions.fields import missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def _array(field: str, node: Node, columns: Columns) -> str | None:
     made, unknown = lines_expression(field, node, paths[0], lines, columns)
     if unknown:
         return None
-    if lines.wrapper is None and not missing_of(node["items"], {name for line in lines.items for name in line}):
+    if lines.wrapper is None and not missing(node["items"], {name for line in lines.items for name in line}):
         return None if _is_named(field, paths[0]) else columns.read(paths[0])
     return made
 
