@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from singer_sdk.mapper import CustomStreamMap
+from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
 from target_klar.mapping import expressions
 from target_klar.records.convert import fold
@@ -21,9 +21,9 @@ from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-FILTER: Final = "__filter__"
-_RECORDS: Final = ("record", "_")
-_OF_THE_SDK: Final = {*_RECORDS, "config", "fake", "__stream_name__", "__original_stream_name__"}
+RECORD: Final = ("record", "_")
+"""What an expression calls the record."""
+_OF_THE_SDK: Final = {*RECORD, "config", "fake", "__stream_name__", "__original_stream_name__"}
 _CALLED: Final = (FUNCTIONS | MODULES) - CONTAINERS  # a bare `list` or `set` is a column
 _OF_A_DICT: Final = {name for name in dir(dict) if not name.startswith("__")}
 _OF_SINGER: Final = "_sdc_"
@@ -100,7 +100,7 @@ def missing_columns(
         if needed:
             yield MissingColumns(each, needed, stops=certain)
         elif optional and optional.isdisjoint(seen):
-            decides = all_dropped if each.field == FILTER else fold(each.field) in folded
+            decides = all_dropped if each.field == MAPPER_FILTER_OPTION else fold(each.field) in folded
             yield MissingColumns(each, optional, stops=certain and decides)
 
 
@@ -124,14 +124,14 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Subscript(self, node: ast.Subscript) -> None:  # ast's own name
         match node:
-            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(column))) if name in _RECORDS:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(column))) if name in RECORD:
                 self.needed.add(column)
             case _:
                 self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:  # ast's own name
         match node:
-            case ast.Attribute(value=ast.Name(id=name), attr=column) if name in _RECORDS and column not in _OF_A_DICT:
+            case ast.Attribute(value=ast.Name(id=name), attr=column) if name in RECORD and column not in _OF_A_DICT:
                 self.needed.add(column)
             case _:
                 self.generic_visit(node)
@@ -141,7 +141,7 @@ class _Reader(ast.NodeVisitor):
             case ast.Call(
                 func=ast.Attribute(value=ast.Name(id=name), attr="get"),
                 args=[ast.Constant(value=str(column)), *others],
-            ) if name in _RECORDS:
+            ) if name in RECORD:
                 self.optional.add(column)
                 for other in others:
                     self.visit(other)
@@ -154,7 +154,7 @@ class _Reader(ast.NodeVisitor):
     def visit_Name(self, node: ast.Name) -> None:  # ast's own name
         if node.id in self._bound or node.id in _CALLED:
             return
-        if node.id in _RECORDS:
+        if node.id in RECORD:
             self.looks = True  # as a whole, or asked what it has
         elif node.id == "self":
             self.needed.add(self._field)

@@ -13,6 +13,7 @@ from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import (
     MAPPER_ALIAS_OPTION,
     MAPPER_ELSE_OPTION,
+    MAPPER_FILTER_OPTION,
     MAPPER_KEY_PROPERTIES_OPTION,
     MAPPER_SOURCE_OPTION,
     NULL_STRING,
@@ -109,7 +110,7 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
 
 def set_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
     """Return the fields that maps set by an expression."""
-    return frozenset(name for each in definitions for name, _ in expressions(each)) - {"__filter__"}
+    return frozenset(name for each in definitions for name, _ in expressions(each)) - {MAPPER_FILTER_OPTION}
 
 
 def _removed_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
@@ -179,7 +180,7 @@ def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], s
         return frozenset()
     defined = [*in_effect(definitions, stream).values()]
     options = dict(defined[0]) if len(defined) == 1 and isinstance(defined[0], dict) else {"": ""}
-    options.pop("__alias__", None)
+    options.pop(MAPPER_ALIAS_OPTION, None)
     if any(name.startswith("__") or option not in (None, NULL_STRING) for name, option in options.items()):
         return None
     return frozenset(options).difference(deletion_fields(options))
@@ -192,7 +193,7 @@ def expressions(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name, expression in definition.items()
         if isinstance(expression, str)
         and expression != NULL_STRING
-        and (name == "__filter__" or not name.startswith("__"))
+        and (name == MAPPER_FILTER_OPTION or not name.startswith("__"))
     ]
 
 

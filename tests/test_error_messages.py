@@ -127,9 +127,17 @@ FAILURES: dict[str, Failure] = {
     ),
     "nothing counted": Failure(
         "refunds: Klar accepted the first request, but its status counts 0, not the 1 sent, so it may have misread "
-        "them. Check `refunds_api_version`, and that nothing else loads into this data source at the same "
-        f"time. `status_timeout_seconds: 0` turns the comparison off. {NOTHING_KEPT}",
+        "them. After a run that was killed, run again. Else check `refunds_api_version`, and that nothing else loads "
+        f"into this data source at the same time. `status_timeout_seconds: 0` turns the comparison off. {NOTHING_KEPT}",
         klar={"counts_nothing": True},
+    ),
+    "a list of successes that leaves one out": Failure(
+        "Unexpected response from <url>/12.2022/refunds/json (HTTP 201): "
+        '{"status": "VALID", "successfulOrderIds": ["3"]}. '
+        f"Check `refunds_api_version` (12.2022) and `api_url`. {NOTHING_KEPT}",
+        lines=[REFUNDS_SCHEMA, planted("2"), planted("3"), state(1)],
+        settings={"rejects_path": "<rejects>"},
+        faults=("2xx-fewer-ids",),
     ),
     "everything refused": Failure(
         "Klar rejected the first batch of refunds, and each part of it that was sent alone (8 records, <any> "

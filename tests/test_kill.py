@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import forked
 import program
 import pytest
+from calls import status
 from messages import BY_STREAM, schema, state
-from watched import Watched
+from watched import Watched, numbered
 
 from target_klar.sandbox import Request, Sandbox
 
@@ -131,3 +132,22 @@ def test_a_feed_that_is_killed_again_and_again_loses_nothing_and_never_goes_back
     assert seen == sorted(seen)
     assert seen[-1] == UPDATES
     assert held == feed.latest(UPDATES)
+
+
+@pytest.mark.slow
+def test_a_load_of_a_killed_run_that_shows_late_is_not_taken_for_the_first_one_of_the_next_run() -> None:
+    def missing(number: int) -> set[str]:
+        return {f"R-{each}" for each in range(1, number + 1)} - klar.refunds.keys()
+
+    with Sandbox(status_lag=3) as klar:
+        with Watched(klar) as run:
+            klar.observer = Killer("before a checkpoint", 1, run.process.kill)
+            run.feed([schema("refunds"), *numbered(1, 3)])
+            assert (run.ended(), run.states) == (-signal.SIGKILL, [])
+        klar.observer = None
+        time.sleep(2)  # or both loads might show between two readings
+        assert status(klar)["lastBatchCount"] == "0", "the load shows only when the next run has begun"
+        with Watched(klar, missing=missing) as run:
+            code = run.feed([schema("refunds"), *numbered(1, 5, every=5)]).ended()
+
+    assert (code, run.states, run.ahead, run.errors) == (0, [5], [], [])

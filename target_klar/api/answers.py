@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from target_klar.api.framing import MAX_BODY
 from target_klar.api.pages import describe_body, is_klars, quote
 from target_klar.records.formatting import shorten
-from target_klar.records.json_codec import NestedTooDeepError, NotJSONError, decode, read_strictly
+from target_klar.records.json_codec import NestedTooDeepError, NotJSONError, decode, has_two_values, read_strictly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 REFUSES_TOKEN: Final = (401, 403)
 _REJECTING: Final = (400, 422)
@@ -30,6 +30,8 @@ _ACCEPTING: Final = (200, 201, 202, 204, _MULTI_STATUS)
 _TEMPORARY: Final = (408, 425, 429)  # and every 5xx, as Klar's Magento module has it
 _FAILURE: Final = re.compile("fail|error|invalid|reject|unsuccess", re.IGNORECASE)
 """In the name of a member that says what was not taken."""
+_SUCCESSES: Final = re.compile(r"success\w*ids$", re.IGNORECASE)
+"""The name of a list of what was taken: `successfulOrderIds`, which Klar's pages show in a partial acceptance alone."""
 _NO_FAILURE: Final[tuple[Any, ...]] = (None, False, 0, "", "0", [], {})
 _LONGEST_WAIT: Final = 1e10
 _FRACTION = re.compile(r"[.,](\d+)")
@@ -84,9 +86,10 @@ def why_no_answer(status: int, body: bytes, *, announced: bool, may_be_empty: bo
     return f"HTTP {status} with {what}"
 
 
-def judge(status: int, body: bytes) -> Answer | None:
+def judge(status: int, body: bytes, keys_sent: Callable[[], set[str]]) -> Answer | None:
     """Return what an answer to a POST says of the objects that were sent; None where it says something else.
 
+    `keys_sent` returns the keys of these; it is called only for an acceptance that lists ids.
     The statuses and the words VALID, INVALID and PARTIALLY_VALID are those of Klar's help pages and its Magento module.
     """
     if status == _TOO_LARGE:
@@ -95,7 +98,7 @@ def judge(status: int, body: bytes) -> Answer | None:
         return Answer(Verdict.NOT_KLARS, f"HTTP {status} with {describe_body(body)}")
     if status in _REJECTING:
         return Answer(Verdict.REJECTED, _read(body))
-    return _judge_success(status, body) if status in _ACCEPTING else None
+    return _judge_success(status, body, keys_sent) if status in _ACCEPTING else None
 
 
 def what_to_check(status: int, body: bytes, url: str, settings: str) -> str:
@@ -115,35 +118,43 @@ def what_to_check(status: int, body: bytes, url: str, settings: str) -> str:
     return f"Unexpected response from {url} (HTTP {status}): {text}. Check {settings}."
 
 
-def _judge_success(status: int, body: bytes) -> Answer | None:
+def ids_taken(content: Any) -> list[set[str]]:
+    """Return the ids in each list, at any level, of what Klar took."""
+    named = (value for name, value in _members(content) if _SUCCESSES.search(name) and not _FAILURE.search(name))
+    lists = (value for value in named if isinstance(value, list))
+    return [{str(each) if isinstance(each, str | int) else "" for each in ids} for ids in lists]
+
+
+def _judge_success(status: int, body: bytes, keys_sent: Callable[[], set[str]]) -> Answer | None:
     if not body:
         return Answer(Verdict.ACCEPTED)
     content = _read(body)
     said = content.get("status") if isinstance(content, dict) else None
     if said == "INVALID":
         return Answer(Verdict.REJECTED, content)
-    failures = list(_failures(content))
+    # Of every member that may say what was not taken, whether it says so.
+    failures = [value not in _NO_FAILURE for name, value in _members(content) if _FAILURE.search(name)]
     partial = said == "PARTIALLY_VALID" or status == _MULTI_STATUS
-    if said == "VALID" if partial else any(failures):
+    if content is None or (said == "VALID" if partial else any(failures)):
         return None  # it contradicts itself, as it does where it says that some failed and lists none of them
     if partial:
         return None if failures and not any(failures) else Answer(Verdict.PARTIAL, content)
-    return Answer(Verdict.ACCEPTED, content) if said == "VALID" else None
+    # An empty list is no contradiction: Klar may fill it only where it takes a part.
+    if said != "VALID" or any(ids and ids != keys_sent() for ids in ids_taken(content)):
+        return None
+    return Answer(Verdict.ACCEPTED, content)
 
 
-def _failures(content: Any) -> Iterator[bool]:
-    """Yield for each member, at any level, that may say what was not taken whether it says so."""
+def _members(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the members of all objects, at every level."""
     parts = [content]  # no recursion: it may be nested as deep as JSON can be read
     while parts:
         part = parts.pop()
         if isinstance(part, list):
             parts += part
         elif isinstance(part, dict):
-            for name, value in part.items():
-                if _FAILURE.search(name):
-                    yield value not in _NO_FAILURE
-                else:
-                    parts.append(value)
+            yield from part.items()
+            parts += part.values()
 
 
 def _what_is_wrong(status: int, body: bytes) -> str | None:
@@ -166,11 +177,13 @@ def _what_is_wrong(status: int, body: bytes) -> str | None:
 
 
 def _read(body: bytes) -> Any:
-    """Return the JSON of an answer, also of broken UTF-8; None if it is too large or nested too deep."""
-    if len(body) >= MAX_BODY:
-        return None
+    """Return the JSON of an answer, also of broken UTF-8.
+
+    None if it is too large, nested too deep, or has two values for one name, of which nobody can tell the right one.
+    """
+    text = "" if len(body) >= MAX_BODY else body.decode(errors="replace")
     try:
-        return decode(body.decode(errors="replace"))
+        return None if has_two_values(text) else decode(text)
     except NotJSONError:
         return None
 
@@ -199,8 +212,14 @@ class Status(NamedTuple):
     last_failure: str | None
 
     @classmethod
-    def of(cls, content: dict[str, Any]) -> Status:
-        """Read Klar's status object; a member that is missing (in a new data source), or not a figure, is None."""
+    def read(cls, body: bytes) -> Status | None:
+        """Read Klar's status object; a member that is missing (in a new data source), or not a figure, is None.
+
+        Returns None of what is no object, cannot be read to the letter, or has two values for one name.
+        """
+        content = read_strictly(body)
+        if not isinstance(content, dict) or has_two_values(body.decode()):
+            return None
         figures = (content.get(name) for name in ("total", "lastBatchCount", "lastSuccess", "lastFailure"))
         return cls(*(shorten(str(figure)) if isinstance(figure, str | int | Decimal) else None for figure in figures))
 

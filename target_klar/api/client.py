@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -31,7 +32,6 @@ from target_klar.api.network_errors import setting_to_check, what_broke
 from target_klar.api.pages import is_klars
 from target_klar.api.token_mask import TokenMask
 from target_klar.records.formatting import counted
-from target_klar.records.json_codec import read_strictly
 from target_klar.runtime.endings import StopSendingError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Client:
         version = self._connection.versions[contract.stream]
         url = f"{self._connection.url}/{version}/{contract.path}/{'validate' if validate else 'json'}"
         response = self._call("POST", url, contract.stream, body)
-        answer = judge(response.status, response.body)
+        answer = judge(response.status, response.body, partial(contract.keys_in, body))
         if answer is None:
             raise _unexpected(response, url, f"`{contract.version_setting}` ({version}) and `api_url`")
         return answer
@@ -154,11 +154,11 @@ class Client:
             response = self._call("GET", url, contract.stream)
             if response.status != requests.codes.not_found:
                 break
-        content = read_strictly(response.body)
-        if response.status != requests.codes.ok or not isinstance(content, dict):
+        status = Status.read(response.body) if response.status == requests.codes.ok else None
+        if status is None:
             raise _unexpected(response, url, "`api_url`")
         self._status_paths[contract.stream] = path
-        return Status.of(content)
+        return status
 
     def _call(self, method: str, url: str, stream: str, body: bytes | None = None) -> _Response:
         foreign, frozen = 0, False

@@ -14,7 +14,8 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from msgspec import UNSET
+from msgspec import UNSET, defstruct
+from msgspec.json import Decoder
 
 from target_klar.contract.costs import COGS, LOGISTICS_COSTS, TRANSACTION_COSTS
 from target_klar.contract.orders import ORDER, pieces_and_net_of
@@ -118,6 +119,18 @@ class Contract:
     def readable_key(self, key: str) -> str:
         """Return for a message what `key_of` returned."""
         return self.describe_key(json.loads(key)) or key if self.also_key else key
+
+    def keys_in(self, body: bytes) -> set[str]:
+        """Return the values of `key` in a request's body; nothing else of it is decoded."""
+        objects = self._keys_decoder.decode(body)
+        return {each.key for each in (objects if self.envelope is None else objects.array)}
+
+    @cached_property
+    def _keys_decoder(self) -> Decoder[Any]:
+        objects: Any = list[defstruct("Keyed", [("key", str)], rename={"key": self.key})]  # type: ignore[misc]
+        if self.envelope is not None:
+            objects = defstruct("Body", [("array", objects)], rename={"array": self.envelope})
+        return Decoder(objects)
 
     def body(self, objects: Iterable[bytes | memoryview]) -> bytes:
         """Return the body of a request that carries these objects, each as JSON, in this order."""

@@ -13,7 +13,7 @@ from target_klar.records.formatting import counted
 from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
@@ -79,7 +79,6 @@ class BatchDelivery:
         report = DeliveryReport(bisection)
         requests, retries = client.requests, client.retries
         counted = verified or not self.status_timeout
-        in_part = 0
         try:
             if not verified:
                 report.status = client.status(self.contract)
@@ -91,10 +90,9 @@ class BatchDelivery:
                     report.confirmed = self.dry_run
                 if taken and not counted:
                     # At the first load, not the last: a body that Klar takes but does not understand is found here.
-                    reading = self._count(client, report, taken, len(objects), in_part)
+                    reading = self._count(client, report, taken, len(objects))
                     report.status, report.lag = reading
                     report.confirmed = counted = True
-                in_part += answer.verdict is Verdict.PARTIAL
         except KlarError as error:
             report.error = error
         report.longest_request = client.longest_answer
@@ -109,45 +107,51 @@ class BatchDelivery:
         report.answered_at = time.monotonic()
         return answer
 
-    def _count(self, client: Client, report: DeliveryReport, taken: int, sent: int, in_part: int) -> StatusReading:
+    def _count(self, client: Client, report: DeliveryReport, taken: int, sent: int) -> StatusReading:
         """Wait for the load of the first request, and see that Klar counts what it took of what was sent, or all of it.
-
-        Before it Klar took `in_part` requests in part, and did not say which part: a status that lags may show those.
 
         Raises:
             KlarError: Klar's status does not show the load in time, or counts something else.
         """
         stream = self.contract.stream
-        baseline = report.status
+        counts = (str(taken), str(sent))
         try:
-            for _ in range(1 + in_part):
-                reading = wait_until_confirmed(client, self.contract, baseline, self.status_timeout, report.answered_at)
-                baseline = reading.status
-                if baseline.last_batch_count in (str(taken), str(sent)):
-                    break
+            reading = wait_until_confirmed(
+                client, self.contract, report.status, self.status_timeout, report.answered_at, counts=counts
+            )
         except KlarError as error:
             raise KlarError(
                 f"{error} It was the first request of {stream} in this run, with {counted(sent, 'record')}."
             ) from error
         count = reading.status.last_batch_count
-        if count not in (str(taken), str(sent)):
+        if count not in counts:
             accepted = f" or the {taken} accepted" if taken < sent else ""
             raise KlarError(
                 f"{stream}: Klar accepted the first request, but its status counts {count or 'none'}, not the {sent} "
-                f"sent{accepted}, so it may have misread them. Check `{self.contract.version_setting}`, and that "
-                "nothing else loads into this data source at the same time. `status_timeout_seconds: 0` turns the "
-                "comparison off."
+                f"sent{accepted}, so it may have misread them. After a run that was killed, run again. Else check "
+                f"`{self.contract.version_setting}`, and that nothing else loads into this data source at the same "
+                "time. `status_timeout_seconds: 0` turns the comparison off."
             )
         return reading
 
 
 def wait_until_confirmed(
-    client: Client, contract: Contract, baseline: Status | None, timeout: float, answered_at: float, lag: float = 0.0
+    client: Client,
+    contract: Contract,
+    baseline: Status | None,
+    timeout: float,
+    answered_at: float,
+    lag: float = 0.0,
+    counts: Collection[str] = (),
 ) -> StatusReading:
     """Read the status until it shows a load newer than `baseline`, for `timeout` seconds at the most.
 
     The reading begins no earlier than `lag` seconds after `answered_at`, when Klar answered last: until then a status
     that lags so long may show an older load. With a `timeout` of 0 it is read once, and only has to answer.
+
+    `counts` are what the load may count, where one of a run that was killed, or one that Klar took in part, may show
+    first: a reading that counts something else is then returned only when the time is over, or if it counts nothing,
+    as neither of those would.
 
     Raises:
         KlarError: The status does not answer, shows no such load in time, or shows a time that cannot be read.
@@ -159,7 +163,10 @@ def wait_until_confirmed(
     while True:
         began = time.monotonic()
         status = client.status(contract)
-        if not timeout or status.newer_than(baseline):
+        is_over = time.monotonic() + pause > deadline
+        is_newer = status.newer_than(baseline)
+        may_be_another = counts and status.last_batch_count not in (*counts, "0", None)
+        if not timeout or (is_newer and (is_over or not may_be_another)):
             return StatusReading(status, seen and began - answered_at)
         if status.has_unreadable_time:
             raise KlarError(
@@ -168,7 +175,7 @@ def wait_until_confirmed(
                 "set `status_timeout_seconds: 0` (the status only has to respond)."
             )
         seen = began
-        if time.monotonic() + pause > deadline:
+        if is_over:
             newer = f" newer than {baseline.last_success}" if baseline and baseline.last_success else ""
             raise KlarError(
                 f"{contract.stream}: Klar accepted records, but {timeout:g} s later its status shows no load{newer} "

@@ -6,7 +6,7 @@ import heapq
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_klar.api.answers import Verdict
+from target_klar.api.answers import Verdict, ids_taken
 from target_klar.api.error_attribution import attribute_errors
 from target_klar.records.formatting import Problem
 
@@ -149,7 +149,13 @@ class Bisection:
         if len(segment) == 1:
             reasons = [*certain.values(), *hinted.values(), errors.unknown]
             self.rejected[segment[0]] = next(filter(None, reasons), [_NO_REASON])
-        elif answer.verdict is Verdict.PARTIAL and rest and (certain or hinted) and not errors.unknown:
+        elif (
+            answer.verdict is Verdict.PARTIAL
+            and rest
+            and (certain or hinted)
+            and not errors.unknown
+            and self._are_listed(rest, answer.content)
+        ):
             self.accepted.update(rest)
             self._send_alone([*certain, *hinted])
         elif answer.verdict is not Verdict.PARTIAL and (certain or (hinted and rest)):
@@ -158,6 +164,12 @@ class Bisection:
             self._send_later(level, rest)
         else:
             self._halve(level + 1, segment)
+
+    def _are_listed(self, positions: list[int], content: Any) -> bool:
+        """Tell whether Klar lists these objects as taken, if it lists any."""
+        return not (lists := ids_taken(content)) or set().union(*lists).issuperset(
+            str(self._read(self._sent[position]).get(self._key)) for position in positions
+        )
 
     def _judge_all(self) -> None:
         """Give the first batch up once everything is rejected, or its quarters are and the samples of it too."""

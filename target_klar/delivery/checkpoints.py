@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from target_klar.api.client import Client
 from target_klar.delivery.batch_delivery import wait_until_confirmed
 from target_klar.runtime.endings import DeliverEarlierError
 from target_klar.runtime.pipes import write_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from target_klar.api.answers import Status
-    from target_klar.api.client import Client
     from target_klar.delivery.batch_delivery import StatusReading
     from target_klar.delivery.ledger import Ledger, State
     from target_klar.delivery.rejects import Rejects
@@ -140,7 +138,15 @@ class Checkpoints:
         self._check = _StatusCheck(self.ledger.pop_covered(), began, self._unconfirmed)
         self._unconfirmed, self._hold = {}, None
         for stream, unconfirmed in self._check.unconfirmed.items():
-            self.workers.start(self._confirmation(stream, unconfirmed.baseline), partial(self._confirmed, stream))
+            wait = partial(
+                wait_until_confirmed,
+                contract=stream.contract,
+                baseline=unconfirmed.baseline,
+                timeout=self.status_timeout,
+                answered_at=stream.answered_at,
+                lag=stream.lag,
+            )
+            self.workers.start(wait, partial(self._confirmed, stream))
         self._write_if_confirmed()
 
     def pauses(self, stream: Stream) -> bool:
@@ -174,16 +180,6 @@ class Checkpoints:
             return max(self._written_at + self.interval, self._next_hold)
         return 0.0 if self._booked_since_hold else float("inf")
 
-    def _confirmation(self, stream: Stream, baseline: Status | None) -> Callable[[Client], StatusReading]:
-        return partial(
-            wait_until_confirmed,
-            contract=stream.contract,
-            baseline=baseline,
-            timeout=self.status_timeout,
-            answered_at=stream.answered_at,
-            lag=stream.lag,
-        )
-
     def _confirmed(self, stream: Stream, reading: StatusReading | Exception) -> None:
         if isinstance(reading, Exception):
             self.failed = True
@@ -211,7 +207,8 @@ class Checkpoints:
         began, self._hold = self._hold.began, None
         self._baselines = set(self._unconfirmed)
         for stream in self._unconfirmed:
-            self.workers.start(partial(_status, stream), partial(self._have_baseline, stream, began))
+            read = partial(Client.status, contract=stream.contract)
+            self.workers.start(read, partial(self._have_baseline, stream, began))
 
     def _have_baseline(self, stream: Stream, began: float, status: Status | Exception) -> None:
         if isinstance(status, Exception):
@@ -227,7 +224,3 @@ class Checkpoints:
         if self.acknowledged is None or state.value != self.acknowledged.value:
             write_line(state.value)
         self.acknowledged = state
-
-
-def _status(stream: Stream, client: Client) -> Status:
-    return client.status(stream.contract)

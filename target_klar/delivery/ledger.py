@@ -55,7 +55,7 @@ class Ledger:
         self._incomplete[self.number] = [self.number]
         return self.number
 
-    def add(self, batch: int) -> int:
+    def extend_batch(self, batch: int) -> int:
         """Number a further record of a batch."""
         self.number = number = self.number + 1
         self._incomplete[batch].append(number)

@@ -260,7 +260,7 @@ class Rejects:
 
     def _line(self, origin: Origin, keys: Keys, text: bytes, source: str) -> _Line:
         has_newer = bool(self._index.newer(keys, origin.number))
-        return self._index.add(keys, origin, source, len(text)), keys, has_newer, origin.source_stream, text
+        return self._index.note_line(keys, origin, source, len(text)), keys, has_newer, origin.source_stream, text
 
     def _read_again(self, last: LastRejectsLine, keys: Keys, origin: Origin) -> None:
         if origin.number > last.number:

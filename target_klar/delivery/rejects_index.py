@@ -100,7 +100,9 @@ class RejectsIndex:
         """Whether there may be a line about a record that was read earlier than it."""
         return any(line.first < number for line in self._about(keys))
 
-    def add(self, keys: Keys, origin: Origin, source: str, length: int, start: int = -1) -> LastRejectsLine | None:
+    def note_line(
+        self, keys: Keys, origin: Origin, source: str, length: int, start: int = -1
+    ) -> LastRejectsLine | None:
         """Note a line of so many bytes behind those of the records that were read earlier, and return it.
 
         None: it has no key. Where it begins is told later, if `start` is below 0.
@@ -227,7 +229,7 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
     for start, line in _lines_until_deadline(file):
         read = properties.read(line)
         if isinstance(read, RecordLine):
-            index.add(read.keys, read.origin, read.source, len(line), start)
+            index.note_line(read.keys, read.origin, read.source, len(line), start)
             unneeded.note(read, start)
         if index.full:
             raise FileNotReadError

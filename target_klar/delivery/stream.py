@@ -113,11 +113,11 @@ class Stream:
             number = self._ledger.begin_batch()
             batch = self.batch = Batch(self, number)
         else:
-            number = self._ledger.add(batch.number)
+            number = self._ledger.extend_batch(batch.number)
         replaced = batch.add(number, outcome, source_stream, line, source_key)
         if replaced is not None:
             self.merged += 1
-            self.unaggregated.add({outcome.key: replaced}, replaced.size)
+            self.unaggregated.compare({outcome.key: replaced}, replaced.size)
             self._keep_replaced(replaced, batch.entries[outcome.key], outcome.key)
         self.quality.add(outcome)
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
@@ -167,7 +167,7 @@ class Stream:
         if batch is not None:
             self._dispatcher.submit(batch)
             self.batch = None  # not earlier: a record of another batch may stop the run meanwhile
-            self.unaggregated.add(batch.entries, batch.bytes)
+            self.unaggregated.compare(batch.entries, batch.bytes)
 
     def poll(self, now: float, wait_limit: float) -> float:
         """Flush a batch whose oldest record has waited `wait_limit` seconds; return how long the others may wait."""
@@ -200,7 +200,7 @@ class Stream:
             entries = [entry for position, entry in enumerate(entries) if position in accepted]
         if self.contract.cancels_by or self.contract.cancelled_at:
             self.cancelled += sum([entry.cancels for entry in entries])
-        self.totals.add([entry.amounts for entry in entries])
+        self.totals.add_amounts([entry.amounts for entry in entries])
         self.verified = self.verified or (bool(accepted) and report.error is None)
 
     def count_rejected(self) -> None:

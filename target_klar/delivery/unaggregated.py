@@ -49,7 +49,7 @@ class UnaggregatedRecords:
         self._counted: dict[_Kind, set[int]] = {kind: set() for kind in _Kind}
         self._columns: tuple[str, ...] = ()
 
-    def add(self, entries: Mapping[str, Entry], size: int) -> None:
+    def compare(self, entries: Mapping[str, Entry], size: int) -> None:
         """Compare records, by their keys, with those last sent under the same keys, and remember them: `size` bytes."""
         for known in (self._newer, self._older):
             if not known or known.keys().isdisjoint(entries):  # as nearly always, and told in no time

@@ -82,7 +82,7 @@ class Tally:
     _examples: dict[str, str] = field(default_factory=dict)
     """Of each reason an example in a bracket, and behind it what to do."""
 
-    def add(self, outcome: Outcome, line: bytes | None, key_field: str, source_key: SourceKey | None = None) -> None:
+    def count(self, outcome: Outcome, line: bytes | None, key_field: str, source_key: SourceKey | None = None) -> None:
         """Count what a record becomes; `line` is the tap's, or None where what Klar gets is what the tap wrote."""
         self.read += 1
         self.counts[type(outcome)] += 1
@@ -137,7 +137,7 @@ class TalliedStream(Stream):
         self, outcome: Outcome, source_stream: str, line: bytes | None, source_key: SourceKey | None = None
     ) -> None:
         """Add what a record became, and count it."""
-        self.tallies.setdefault(source_stream, Tally()).add(outcome, line, self.contract.key, source_key)
+        self.tallies.setdefault(source_stream, Tally()).count(outcome, line, self.contract.key, source_key)
         super().add(outcome, source_stream, line, source_key)
 
 

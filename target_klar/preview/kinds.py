@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from singer_sdk.mapper import MAPPER_FILTER_OPTION
+
 from target_klar.contract.streams import CONTRACTS
-from target_klar.map_columns import FILTER, expressions_of
+from target_klar.map_columns import expressions_of
 from target_klar.preview.values import is_plain
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
@@ -29,7 +31,7 @@ def kinds(sample: Sample, definitions: Sequence[Mapping[str, Any]], cancels_by: 
     No value is shown: a word may be a name.
     """
     expressions = expressions_of(definitions)
-    if any(each.field == FILTER for each in expressions):
+    if any(each.field == MAPPER_FILTER_OPTION for each in expressions):
         return
     read = {column for each in expressions for column in each.columns}
     found = {column: _kinds([record.get(column) for record in sample.records]) for column in sample.columns}

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from singer_sdk.mapper import NULL_STRING
-
-from target_klar.map_columns import FILTER, expressions_of
+from target_klar.map_columns import RECORD, expressions_of
+from target_klar.mapping import expressions
 from target_klar.records.json_codec import read_strictly
+from target_klar.settings.stream_maps import MEMBERS_OF_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-_RECORDS: Final = ("record", "_")
-_OF_OBJECTS: Final = {name for kind in (dict, list, str) for name in dir(kind)}
 
 
 def members_read(definitions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str] | None]:
     """Return the columns that maps read, each with the members read of the objects in it; None where all may be."""
     columns = {column for each in expressions_of(definitions) for column in each.columns}
-    trees = [
-        ast.parse(text)
-        for definition in definitions
-        for name, text in definition.items()
-        if isinstance(text, str) and text != NULL_STRING and (name == FILTER or not name.startswith("__"))
-    ]
+    trees = [ast.parse(text) for definition in definitions for _, text in expressions(definition)]
     return {column: _of_column(column, trees) for column in columns}
 
 
@@ -64,7 +56,7 @@ def _member(around: ast.AST, beyond: ast.AST | None) -> str | None:
             return name
         case ast.Attribute(attr="get"), ast.Call(args=[ast.Constant(value=str(name)), *_]):
             return name
-        case ast.Attribute(attr=name), _ if name not in _OF_OBJECTS:
+        case ast.Attribute(attr=name), _ if name not in MEMBERS_OF_VALUES:
             return name
     return None
 
@@ -95,10 +87,10 @@ def _is_column(node: ast.AST, column: str) -> bool:
     match node:
         case ast.Name(id=name, ctx=ast.Load()):
             return name == column
-        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=held)) if name in _RECORDS:
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=held)) if name in RECORD:
             return bool(held == column)
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=[ast.Constant(value=held), *_]):
-            return name in _RECORDS and bool(held == column)
+            return name in RECORD and bool(held == column)
     return False
 
 

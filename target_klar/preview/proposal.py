@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, NULL_STRING
+
 from target_klar import suggestions
 from target_klar.contract.schema import is_time
 from target_klar.mapping import definitions_of
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from target_klar.contract.streams import Contract, Record
     from target_klar.preview.first_lines import Sample
 
-_ALIAS: Final = "__alias__"
-_ELSE: Final = "__else__"
 _MAX_TIMES: Final = 6
 
 
@@ -67,17 +67,17 @@ def propose(name: str, sample: Sample, contract: Contract, maps: Mapping[str, An
     """
     theirs = definitions_of(maps, name)
     sentences = [*_missing(contract, sample, theirs), *suggestions.advice(contract, sample.records, fits)]
-    is_plain = not theirs or (name in maps and len(theirs) == 1 and not theirs[0].keys() - {_ALIAS})
+    is_plain = not theirs or (name in maps and len(theirs) == 1 and not theirs[0].keys() - {MAPPER_ALIAS_OPTION})
     made = suggestions.map_for(name, contract, sample.records, fits) if is_plain else {}
     return Proposal([*sentences, *suggestions.advice_on_filter(contract, made)], made)
 
 
 def _missing(contract: Contract, sample: Sample, definitions: list[dict[str, Any]]) -> Iterator[str]:
     made = {field: expression for definition in definitions for field, expression in definition.items()}
-    columns = [*sample.columns] if _ELSE not in made else []
-    have = {*columns, *made}.difference(field for field, expression in made.items() if expression in (None, "__NULL__"))
-    for each in suggestions.missing(contract, have):
-        near = [shorten(column) for column in suggestions.likely(contract, each, sample.columns)]
+    columns = [*sample.columns] if MAPPER_ELSE_OPTION not in made else []
+    have = {*columns, *made}.difference(name for name, option in made.items() if option in (None, NULL_STRING))
+    for each in suggestions.missing(contract.schema, have):
+        near = [shorten(column) for column in suggestions.likely(f"{contract.stream}.{each}", sample.columns)]
         node = contract.schema["properties"][each]
         hint = f" It may be {' or '.join(near)}." if near else _hint(contract, node, sample)
         yield f"Klar wants `{each}` ({node['type']}: {node['description']}), which is missing.{hint}"

@@ -91,6 +91,36 @@ def read_strictly(text: bytes | str) -> Any:
         return None
 
 
+class _TwoValuesError(Exception):
+    """One name has two values."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) < len(pairs) and any(read[name] != value for name, value in pairs):
+        raise _TwoValuesError
+    return read
+
+
+_decode_each_once: Final = json.JSONDecoder(
+    object_pairs_hook=_each_once, parse_int=str, parse_float=str, parse_constant=str
+).decode
+
+
+def has_two_values(text: str) -> bool:
+    """Tell whether a name comes twice in one object of a JSON text, at any level, with different values.
+
+    Of a text that is nested too deep to tell it is true.
+    """
+    try:
+        _decode_each_once(text)
+    except (_TwoValuesError, RecursionError):
+        return True
+    except ValueError:  # no JSON
+        return False
+    return False
+
+
 def members(line: bytes) -> dict[str, bytes]:
     """Return the members of an object, each as the text that it is; `line` has been read by `decode`.
 

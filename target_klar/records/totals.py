@@ -22,7 +22,7 @@ class ControlTotals:
         self._only = contract.total
         self._sums: dict[str, float] = {} if self._only is None else {self._only: 0.0}
 
-    def add(self, amounts: Sequence[Amounts]) -> None:
+    def add_amounts(self, amounts: Sequence[Amounts]) -> None:
         """Add the `amounts` of the records of a batch that Klar accepted."""
         columns: dict[str, list[float]] = defaultdict(list)
         if self._only is not None:

@@ -103,6 +103,12 @@ def partial(stream: Stream, objects: Sequence[Json], failed: set[int]) -> Answer
     )
 
 
+def fewer(stream: Stream, objects: Sequence[Json]) -> Answer:
+    """Returns an acceptance whose list of ids leaves out the first object (no page shows one)."""
+    names = [key_of(stream, sent) for sent in objects[1:]]
+    return json_answer(201, {"status": "VALID", "successfulOrderIds": names or ["another"]})
+
+
 def refusal(stream: Stream, objects: Sequence[Json], violations: Sequence[Violation], style: Style | None) -> Answer:
     """Returns the answer that refuses a batch, by default in the style of the stream's own page."""
     style = style or ("tree" if stream.name == "refunds" else "index")

@@ -159,6 +159,12 @@ FAULTS: tuple[Misbehaviour, ...] = (
         books="all but the first",
         reply=_PARTIALLY_VALID,
     ),
+    Misbehaviour(
+        "2xx-fewer-ids",
+        "stores all but the first object and answers 201 with VALID and the ids of the others",
+        "stop",
+        books="all but the first, unsaid",
+    ),
     _stored("202", "answers 202", "accept", reply=Answer(202)),
     _stored("204", "answers 204", "accept", reply=Answer(204)),
     _stored("huge-answer", "sends a body that never ends as fast as it is read", manner="endless"),

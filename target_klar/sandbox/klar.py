@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from target_klar.sandbox.answers import Answer, Style, acceptance, json_answer, key_of, partial, refusal
+from target_klar.sandbox.answers import Answer, Style, acceptance, fewer, json_answer, key_of, partial, refusal
 from target_klar.sandbox.objects import STREAMS, Stream, Violation
 from target_klar.sandbox.shapes import PERSONAL, Json
 
@@ -28,8 +28,11 @@ KNOWN_VERSIONS: dict[str, Collection[str]] = {
 
 _PERSONAL = {(name,) for name in PERSONAL}
 
-Books = Literal["all", "all but the first", "as nothing", "never"]
-"""What a good load leaves behind: `as nothing` is a load that succeeds with a count of 0, `never` is none at all."""
+Books = Literal["all", "all but the first", "all but the first, unsaid", "as nothing", "never"]
+"""What a good load leaves behind.
+
+`unsaid`: the answer is VALID all the same; `as nothing` is a load that succeeds with a count of 0, `never` none at all.
+"""
 
 
 @dataclass(frozen=True)
@@ -196,9 +199,9 @@ class Klar:
         violations = self._violations(stream, objects)
         failed = {violation.index for violation in violations}
         answer = refusal(stream, objects, violations, self.refuse_style) if failed else acceptance(stream)
-        if not failed and books == "all but the first":
+        if not failed and books.startswith("all but the first"):
             failed = {0}
-            answer = partial(stream, objects, failed)
+            answer = partial(stream, objects, failed) if books == "all but the first" else fewer(stream, objects)
         nothing = books == "as nothing" or self.counts_nothing
         kept = [] if nothing else [sent for index, sent in enumerate(objects) if index not in failed]
         with self.lock:

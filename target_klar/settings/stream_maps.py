@@ -42,7 +42,8 @@ FUNCTIONS = CONTAINERS | {*DEFAULT_FUNCTIONS, "md5", "sha256", "bool"}
 _MODULES: Mapping[str, object] = {"datetime": dt, "json": json}
 MODULES = frozenset(_MODULES)
 """What an expression can call by its name, and the modules whose functions it can: those of `CustomStreamMap`."""
-_OF_A_COLUMN = {name for kind in (dict, list, str) for name in dir(kind)}
+MEMBERS_OF_VALUES = frozenset(name for kind in (dict, list, str) for name in dir(kind))
+"""What an expression reads of a value, and not of an object in it."""
 
 
 def map_mistakes(maps: object, config: object = None) -> Iterator[str]:
@@ -183,7 +184,7 @@ def _unusable_names(expression: ast.Expr, config: Collection[str]) -> Iterator[s
         elif node.attr.startswith(tuple(DISALLOW_PREFIXES)):
             name = shorten(node.attr)
             yield f"uses .{name}, which stream maps do not allow. A column is record['{name}']."
-        elif node.attr not in _OF_A_COLUMN and not _has(_of_module(node.value, bound), node.attr):
+        elif node.attr not in MEMBERS_OF_VALUES and not _has(_of_module(node.value, bound), node.attr):
             name = shorten(ast.unparse(node))
             yield f"uses {name}, which stream maps do not have. {_as_column(name.partition('.')[0])}"
     if "config" not in bound:
@@ -220,7 +221,7 @@ def _unknown_config(nodes: Iterable[ast.AST], config: Collection[str]) -> Iterat
         match node:
             case ast.Subscript(value=ast.Name(id="config"), slice=ast.Constant(value=str(name))):
                 read.append(name)
-            case ast.Attribute(value=ast.Name(id="config"), attr=name) if name not in _OF_A_COLUMN:
+            case ast.Attribute(value=ast.Name(id="config"), attr=name) if name not in MEMBERS_OF_VALUES:
                 read.append(name)
     if len(read) == sum(isinstance(node, ast.Name) and node.id == "config" for node in nodes):
         for name in read:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from singer_sdk.mapper import MAPPER_FILTER_OPTION
+
 from target_klar.contract.schema import is_time
 from target_klar.records.convert import fold
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.times import parse_time
 from target_klar.suggestions.choices import Columns, lines_of
-from target_klar.suggestions.fields import likely_at, says_no_more
-from target_klar.suggestions.stream_map import FILTER, lines_expression
+from target_klar.suggestions.fields import likely, says_no_more
+from target_klar.suggestions.stream_map import lines_expression
 from target_klar.suggestions.values import all_negative, decimal_comma, dotted_date, values_of
 
 if TYPE_CHECKING:
@@ -60,10 +62,10 @@ def _is_written_time(value: object) -> bool:
 
 def advice_on_filter(contract: Contract, stream_map: Record) -> Iterator[str]:
     """Yield what a proposed filter drops, and when to leave it out, if `map_for` made one."""
-    if FILTER in stream_map:
+    if MAPPER_FILTER_OPTION in stream_map:
         yield (
-            f"`{FILTER}` below drops {contract.stream} with an empty list, which would cancel them at Klar. If that is "
-            "what an empty list means in your source, leave the filter out."
+            f"`__filter__` below drops {contract.stream} with an empty list, which would cancel them at Klar. If that "
+            "is what an empty list means in your source, leave the filter out."
         )
 
 
@@ -80,7 +82,7 @@ def _of_lines(field: str, node: Node, path: Path, columns: Columns) -> Iterator[
         elif near:
             yield from _of_values(name, wanted, near[0], within, lines.read(near[0]))
         else:
-            names = [(column,) for column in likely_at(f"{within.place}.{name}", within.names)]
+            names = [(column,) for column in likely(f"{within.place}.{name}", within.names)]
             start = (
                 f"{_either(names)} in {_shown(path)} may be"
                 if names

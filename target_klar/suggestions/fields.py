@@ -72,24 +72,17 @@ class _Phrase(NamedTuple):
     """Whether a name that says more is something else."""
 
 
-def missing(contract: Contract, columns: Collection[str]) -> list[str]:
-    """Return the required fields of Klar's that no column has the name of."""
-    return missing_of(contract.schema, columns)
-
-
-def missing_of(schema: Node, columns: Iterable[str]) -> list[str]:
+def missing(schema: Node, columns: Iterable[str]) -> list[str]:
     """Return the required fields of an object of Klar's that no column has the name of."""
     folded = {fold(column) for column in columns}
     return [field for field in schema["required"] if fold(field) not in folded]
 
 
-def likely(contract: Contract, field: str, columns: Iterable[str]) -> list[str]:
-    """Return the columns whose names hold what a field of Klar's is called, nearest first; three at the most."""
-    return likely_at(f"{contract.stream}.{field}", columns)
+def likely(place: str, columns: Iterable[str]) -> list[str]:
+    """Return the columns whose names hold what a field is called, nearest first; three at the most.
 
-
-def likely_at(place: str, columns: Iterable[str]) -> list[str]:
-    """Return the columns whose names hold what the field at a place is called, nearest first; three at the most."""
+    `place` is the field's path with its stream: `refunds.lineItems.lineItemId`.
+    """
     near: list[tuple[int, bool, int, str]] = []
     for column in columns:
         said = _without(place, words_of(column))
@@ -110,7 +103,7 @@ def says_no_more(stream: str, column: str) -> bool:
 def item_columns(field: str, contract: Contract, columns: Collection[str]) -> list[str]:
     """Return the columns that make a record a single item of this array of Klar's; none if it does not look so."""
     required = contract.schema["properties"][field].get("items", {}).get("required", ())
-    near = [likely_at(f"{contract.stream}.{field}.{each}", columns)[:1] for each in required]
+    near = [likely(f"{contract.stream}.{field}.{each}", columns)[:1] for each in required]
     return [column for each in near for column in each] if all(near) else []
 
 
@@ -118,7 +111,7 @@ def certain(place: str, paths: Iterable[Path]) -> list[list[Path]]:
     """Return the columns that are called what a field of Klar's is called and nothing more, nearest first.
 
     Columns that are equally near stand together. A time that says that it is UTC comes before one that does not.
-    `place` is the field's path with its stream: `refunds.lineItems.lineItemId`.
+    `place` is as in `likely`.
     """
     ranked: dict[tuple[bool, int, int], list[Path]] = {}
     called = _called(place)

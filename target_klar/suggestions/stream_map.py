@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION
 
 from target_klar.records.convert import fold
 from target_klar.records.deletions import says_deleted
 from target_klar.suggestions.choices import Columns, lines_of
-from target_klar.suggestions.fields import missing_of
+from target_klar.suggestions.fields import missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from target_klar.suggestions.choices import Fits, Lines
     from target_klar.suggestions.values import Path
 
-FILTER: Final = "__filter__"
-
 
 def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fits) -> Record:
     """Return the stream map that makes of a tap's records what Klar wants, as far as names and values tell.
@@ -27,14 +27,14 @@ def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fi
     would cancel what Klar holds by an empty array: a source that has no lines for a refund does not say that.
     """
     columns = Columns(contract.stream, records, fits)
-    made: Record = {} if stream == contract.stream else {"__alias__": contract.stream}
+    made: Record = {} if stream == contract.stream else {MAPPER_ALIAS_OPTION: contract.stream}
     for field in [*contract.schema["required"], *_alternative(contract.schema, columns)]:
         node = contract.schema["properties"][field]
         expression = _array(field, node, columns) if _of_objects(node) else _scalar(field, node, columns)
         if expression:
             made[field] = expression
     kept = _filter(contract, made, columns) if made else None
-    return made | {FILTER: kept} if kept else made
+    return made | {MAPPER_FILTER_OPTION: kept} if kept else made
 
 
 def lines_expression(field: str, node: Node, path: Path, lines: Lines, columns: Columns) -> tuple[str, list[str]]:
@@ -80,7 +80,7 @@ def _array(field: str, node: Node, columns: Columns) -> str | None:
     made, unknown = lines_expression(field, node, paths[0], lines, columns)
     if unknown:
         return None
-    if lines.wrapper is None and not missing_of(node["items"], {name for line in lines.items for name in line}):
+    if lines.wrapper is None and not missing(node["items"], {name for line in lines.items for name in line}):
         return None if _is_named(field, paths[0]) else columns.read(paths[0])
     return made
 

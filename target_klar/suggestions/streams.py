@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from singer_sdk.mapper import MAPPER_ALIAS_OPTION, NULL_STRING
+
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
@@ -77,7 +79,7 @@ def renaming(stream: str, contract: Contract | None) -> tuple[str, str]:
     Without a contract the name is left to be filled in, and so is that of a stream which no line should hold whole.
     """
     stream = stream if len(stream) <= _LONGEST_NAME else "<the stream's name>"
-    maps: tuple[object, ...] = ({"__alias__": contract.stream if contract else "<one of these>"}, "__NULL__")
+    maps: tuple[object, ...] = ({MAPPER_ALIAS_OPTION: contract.stream if contract else "<one of these>"}, NULL_STRING)
     rename, drop = (json.dumps({"stream_maps": {stream: each}}, ensure_ascii=not stream.isprintable()) for each in maps)
     return rename, drop
 

@@ -16,17 +16,20 @@ import pytest
 from byte_server import Reply, serve
 from calls import closed_port
 from clients import ACCEPTED, TOKEN, answer, client_of, submit
-from klar_objects import COSTS, REFUNDS, refund
+from klar_objects import COSTS, REFUNDS, cost, refund
 
 from target_klar.api.answers import Status, Verdict
 from target_klar.api.client import KlarError
 from target_klar.api.deadlines import Attempt
+from target_klar.contract.streams import CONTRACTS
 from target_klar.records.json_codec import encode
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from target_klar.contract.streams import Contract
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -40,7 +43,16 @@ def seconds(call: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted"])
 @pytest.mark.parametrize(
-    "body", [b"", b'{"status": "VALID"}', b' {"errors": [], "failedOrderIds": [], "status": "VALID"}\n']
+    "body",
+    [
+        b"",
+        b'{"status": "VALID"}',
+        b' {"errors": [], "failedOrderIds": [], "status": "VALID"}\n',
+        b'{"status": "VALID", "successfulOrderIds": ["R1"]}',
+        b'{"status": "VALID", "successfulOrderIds": []}',
+        b'{"status": "VALID", "errors": [], "errors": [], "status": "VALID"}',
+        b'{"status": "VALID", "successfulOrderIds": null, "success": true}',
+    ],
 )
 def test_a_2xx_of_klars_with_no_body_or_one_that_says_valid_accepts(status: str, body: bytes) -> None:
     with serve(answer(status, body)) as (url, _):
@@ -71,6 +83,16 @@ def test_204_accepts() -> None:
         b'{"status": "VALID", "validationErrors": [{"key": "0.id", "message": "no"}]}',
         b'{"status": "VALID", "unsuccessfulOrderIds": ["R1"]}',
         b'{"status": "VALID", "result": [{"failedOrderIds": ["R1"]}]}',
+        b'{"status": "VALID", "status": "FAILED"}',
+        b'{"status": "FAILED", "status": "VALID"}',
+        b'{"status": "VALID", "\\u0073tatus": "INVALID"}',
+        b'{"status": "VALID", "status": "PARTIALLY_VALID", "failedOrderIds": ["R1"]}',
+        b'{"status": "VALID", "errors": ["no"], "errors": []}',
+        b'{"status": "VALID", "result": {"failedOrderIds": ["R1"], "failedOrderIds": []}}',
+        b'{"status": "VALID", "successfulOrderIds": ["R2"]}',
+        b'{"status": "VALID", "successfulOrderIds": ["R1", "R2"]}',
+        b'{"status": "VALID", "successfulOrderIds": [null]}',
+        b'{"status": "VALID", "result": [{"successfulRefundIds": ["R2"]}]}',
         b'{"status": "PARTIALLY_VALID", "failedOrderIds": [], "successfulOrderIds": ["R1"]}',
     ],
 )
@@ -83,6 +105,35 @@ def test_json_that_says_something_else_than_valid_stops_at_once_and_is_quoted(st
         with pytest.raises(KlarError, match=words):
             submit(client_of(url))
         assert len(received) == 1
+
+
+COGS_OF_ONE_ORDER = [{"orderId": "O1", "sku": sku, "productCogs": 1} for sku in ("A", "B")]
+
+
+@pytest.mark.parametrize(
+    ("contract", "sent", "listed", "accepted"),
+    [
+        (REFUNDS, [refund("R1"), refund("R2"), refund("R3")], ["R3", "R1", "R2"], True),
+        (REFUNDS, [refund("R1"), refund("R2"), refund("R3")], ["R1", "R3"], False),
+        (COSTS, [cost("12"), cost("13")], [12, 13], True),
+        (COSTS, [cost("12"), cost("13")], ["12"], False),
+        (CONTRACTS["cogs"], COGS_OF_ONE_ORDER, ["O1"], True),
+        (CONTRACTS["cogs"], COGS_OF_ONE_ORDER, ["O1", "O1"], True),
+        (CONTRACTS["cogs"], COGS_OF_ONE_ORDER, ["O2", "O2"], False),
+    ],
+)
+@pytest.mark.parametrize("validate", [False, True])
+def test_valid_beside_a_list_of_successes_accepts_only_where_it_names_every_key_that_was_sent(
+    contract: Contract, sent: list[dict[str, Any]], listed: list[Any], *, accepted: bool, validate: bool
+) -> None:
+    body = json.dumps({"status": "VALID", "successfulOrderIds": listed}).encode()
+    with serve(answer("201 Created", body)) as (url, received), ExitStack() as expected:
+        if not accepted:
+            expected.enter_context(pytest.raises(KlarError, match=re.escape(f"HTTP 201): {body.decode()}. Check")))
+        client = client_of(url, versions={"cogs": "12.2022"})
+        answered = client.submit(contract, contract.body(map(encode, sent)), validate=validate)
+        assert answered.verdict is Verdict.ACCEPTED
+    assert len(received) == 1
 
 
 @pytest.mark.parametrize("status", [203, 205, 206, 208, 226, 299])
@@ -596,13 +647,20 @@ def test_a_status_that_is_no_json_is_no_answer(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [answer("200 OK", b"[]"), answer("201 Created", b"{}"), answer("400 Bad Request", b"{}"), answer("203 Odd")]
+    "raw",
+    [
+        answer("200 OK", b"[]"),
+        answer("201 Created", b"{}"),
+        answer("400 Bad Request", b"{}"),
+        answer("203 Odd"),
+        answer("200 OK", b'{"total": "7", "total": "9"}'),
+    ],
 )
 def test_a_status_that_is_no_object_with_200_stops_at_once_and_is_quoted(raw: bytes) -> None:
     with serve(raw) as (url, received):
         with pytest.raises(
             KlarError,
-            match=r"^Unexpected response from .*/refunds/status \(HTTP \d+\): (\[\]|{}|an empty body)\. Check `api",
+            match=r"^Unexpected response from .*/refunds/status \(HTTP \d+\): (\[\]|{.*}|an empty body)\. Check `api",
         ):
             client_of(url).status(REFUNDS)
         assert len(received) == 1

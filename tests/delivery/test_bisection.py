@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TELLING = ["index", "tree", "tree-item", "ids", "failed-ids", "207"]
 SILENT = ["opaque", "nothing", "elsewhere", "everyone", "207-opaque", "message", "error", "detail", "texts"]
 UNDELIVERABLE = ["too-large", "page"]
-LIARS = ["one-by-one", "lies", "lies-and-truth"]
+LIARS = ["one-by-one", "lies", "lies-and-truth", "207-omits"]
 
 
 def numbered_refund(number: int, line: int | None = None) -> dict[str, Any]:
@@ -79,6 +79,9 @@ class Klar:
         }
         if style == "207":
             return Answer(Verdict.PARTIAL, refusals["failed-ids"])
+        if style == "207-omits":
+            taken = [sent["id"] for index, sent in enumerate(objects) if index not in failed]
+            return Answer(Verdict.PARTIAL, {"failedOrderIds": ids[1:], "successfulOrderIds": taken})
         if style == "207-opaque":
             return Answer(Verdict.PARTIAL, {"status": "PARTIALLY_VALID"})
         if style == "too-large":
@@ -195,6 +198,12 @@ def test_where_klar_tells_nothing_the_refused_record_still_has_a_reason(style: s
     assert {position: [str(each).strip() for each in why] for position, why in bisection.rejected.items()} == {
         3: [reason]
     }
+
+
+def test_a_record_that_a_207_names_neither_as_failed_nor_as_taken_is_sent_again() -> None:
+    bisection, _ = isolate(Klar({"R3", "R7"}, ["207-omits"]), [numbered_refund(number) for number in range(10)])
+
+    assert (set(bisection.rejected), len(bisection.accepted)) == ({3, 7}, 8)
 
 
 def batches(count: int) -> list[list[dict[str, Any]]]:

@@ -41,11 +41,11 @@ def test_a_state_leaves_once_every_batch_before_it_is_stored_in_whatever_order_t
     ledger.add_state(b"0")
     first = ledger.begin_batch()
     ledger.add_state(b"1")
-    ledger.add(first)
+    ledger.extend_batch(first)
     ledger.add_state(b"2")
     second = ledger.begin_batch()
     ledger.add_state(b"3")
-    ledger.add(second)
+    ledger.extend_batch(second)
     ledger.add_state(b"4")
     seen = [taken(ledger)]
 
@@ -83,9 +83,9 @@ def test_a_record_that_stops_the_run_lets_exactly_the_states_before_it_leave(hel
     ledger.add_state(b"0")
     first = ledger.begin_batch()
     ledger.add_state(b"1")
-    ledger.add(first)
+    ledger.extend_batch(first)
     ledger.add_state(b"2")
-    ledger.add(first)
+    ledger.extend_batch(first)
     ledger.add_state(b"3")
     ledger.pin(held, first)
 
@@ -96,7 +96,7 @@ def test_a_held_record_keeps_back_later_states_for_ever_though_later_batches_lan
     ledger = Ledger()
     first = ledger.begin_batch()
     ledger.add_state(b"1")
-    ledger.add(first)
+    ledger.extend_batch(first)
     ledger.pin(2, first)
     later = ledger.begin_batch()
     ledger.add_state(b"3")
@@ -147,7 +147,7 @@ class LedgerAgainstEveryRecordAndState(RuleBasedStateMachine):
                 self.ledger.count()
             else:
                 batch = self.begin_batch.setdefault(message, [])
-                number = self.ledger.add(batch[0]) if batch else self.ledger.begin_batch()
+                number = self.ledger.extend_batch(batch[0]) if batch else self.ledger.begin_batch()
                 batch.append(number)
                 self.unsettled.add(number)
 
@@ -224,7 +224,7 @@ def test_one_record_held_open_costs_nothing_while_any_number_of_records_and_stat
             assert len(ledger._waiting) <= 1
             batch = ledger.begin_batch()
         else:
-            ledger.add(batch)
+            ledger.extend_batch(batch)
         ledger.add_state(b"a state")
     ledger.complete(batch)
 
@@ -281,7 +281,7 @@ def test_a_state_larger_than_the_bound_is_kept_while_it_is_the_newest() -> None:
     ledger = Ledger()
     first = ledger.begin_batch()
     ledger.add_state(b"small")
-    ledger.add(first)
+    ledger.extend_batch(first)
     ledger.add_state(b" " * (2 * MAX_WAITING))
     ledger.complete(first)
     state = ledger.pop_covered()
@@ -294,7 +294,7 @@ def test_of_the_states_within_one_batch_the_newest_makes_room_for_those_of_other
     first = ledger.begin_batch()
     ledger.add_state(b"1")
     for _ in range(40):
-        ledger.add(first)
+        ledger.extend_batch(first)
         ledger.add_state(b" " * (MAX_WAITING // 8))
     second = ledger.begin_batch()
     ledger.add_state(b"42")

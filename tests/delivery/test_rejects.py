@@ -636,6 +636,8 @@ def test_a_disk_that_is_full_stops_the_run_and_no_state_covers_what_could_not_be
         b'{"status": "INVALID", "errors": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
         b'{"message": ' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}",
         b'{"\xff\xfe": "\\u001b[31m"}',
+        b'{"status": "INVALID", "errors": [{"key": "1.id", "key": "0.id", "message": "m"}]}',
+        b'{"status": "INVALID", "status": "VALID", "failedOrderIds": ["R1"]}',
     ],
     ids=[
         "latin-1",
@@ -648,6 +650,8 @@ def test_a_disk_that_is_full_stops_the_run_and_no_state_covers_what_could_not_be
         "deep",
         "objects",
         "no text",
+        "a name twice, of an index",
+        "a name twice, of the status",
     ],
 )
 def test_a_refusal_sets_its_one_record_aside_whatever_its_text_is(said: bytes, rejects: Path) -> None:

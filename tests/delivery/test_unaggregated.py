@@ -175,7 +175,7 @@ def test_what_is_remembered_is_bounded_in_keys_and_in_bytes() -> None:
         for number, key in enumerate(keys, 1):
             batch[str(key)] = entry(b'{"orderId":"%d","transactionCosts":1}%s' % (key, b" " * padding), parcel(1))
             if number % 500 == 0:
-                unaggregated.add(batch, sum(each.size for each in batch.values()))
+                unaggregated.compare(batch, sum(each.size for each in batch.values()))
                 batch = {}
                 known = [*unaggregated._newer.values(), *unaggregated._older.values()]
                 most_keys = max(most_keys, len(known))
@@ -194,7 +194,7 @@ def test_keys_are_counted_up_to_100_000_and_then_more_are_said_to_be_there() -> 
         for amount in b"12":
             names = [str(number) for number in range(start, start + 1000)]
             texts = {name: b'{"orderId":"%s","transactionCosts":%c}' % (name.encode(), amount) for name in names}
-            unaggregated.add({name: entry(text) for name, text in texts.items()}, 0)
+            unaggregated.compare({name: entry(text) for name, text in texts.items()}, 0)
     (line,) = unaggregated.lines()
     assert line.startswith("transaction_costs: more than 100,000 keys (orderId) came again")
 
@@ -206,7 +206,7 @@ def compared(stream: str, *records: tuple[dict[str, Any], SourceKey | None]) -> 
     """The lines about records of one key, each in a batch of its own."""
     unaggregated = UnaggregatedRecords(CONTRACTS[stream])
     for each, source_key in records:
-        unaggregated.add({"a": entry(encode(each), source_key)}, 0)
+        unaggregated.compare({"a": entry(encode(each), source_key)}, 0)
     return unaggregated.lines()
 
 

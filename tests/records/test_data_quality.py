@@ -771,7 +771,7 @@ def test_control_totals_add_up_what_the_contract_names_rounded_to_four_decimals(
         conformed = [Conformer(CONTRACTS[stream]).conform(each) for each in records]
         added = ControlTotals(CONTRACTS[stream])
         for start in range(0, len(conformed), 2):
-            added.add([each.amounts for each in conformed[start : start + 2] if isinstance(each, Conformed)])
+            added.add_amounts([each.amounts for each in conformed[start : start + 2] if isinstance(each, Conformed)])
         return str(added)
 
     assert totals("refunds", refunded("A", 1, 2), refunded("B", 0.5), refunded("C", lineItems=[])) == "pieces 3.5"

@@ -18,7 +18,7 @@ from target_klar.sandbox import FAULTS, Fault, Misbehaviour, Moment, Request, Sa
 
 STATUS = {
     "redirect": 307,
-    **dict.fromkeys(("2xx-invalid", "counts-nothing", "never-booked", "slow", "slow-answer"), 201),
+    **dict.fromkeys(("2xx-invalid", "2xx-fewer-ids", "counts-nothing", "never-booked", "slow", "slow-answer"), 201),
     "2xx-html": 200,
 }
 BROKEN = {
@@ -70,7 +70,8 @@ def strikes_once(fault: Misbehaviour) -> None:
         stays_open = BROKEN.get(fault.name, ("", 0))[0] == "open"
         connection, answer = raw(klar, refund("R1"), refund("R2"), seconds=2 if stays_open else 20)
 
-        held = {"207-ids": ["R2"], "207-opaque": ["R2"]}.get(fault.name, ["R1", "R2"] if fault.stores else [])
+        in_part = ("207-ids", "207-opaque", "2xx-fewer-ids")
+        held = ["R1", "R2"] if fault.stores else ["R2"] if fault.name in in_part else []
         assert list(klar.refunds) == held
         if fault.name in BROKEN:
             assert (connection, len(answer) >= BROKEN[fault.name][1]) == (BROKEN[fault.name][0], True)
@@ -235,6 +236,15 @@ def test_a_load_that_is_never_booked_looks_like_a_success_and_leaves_no_trace() 
 def test_what_klar_refuses_is_refused_also_where_a_load_would_never_be_booked() -> None:
     with Sandbox(faults=["never-booked"], refuse=lambda sent: sent["id"] == "bad") as klar:
         assert post(klar, REFUNDS_PATH, [refund("bad")]).status_code == 400
+
+
+@pytest.mark.parametrize(("sent", "listed"), [(["R1", "R2", "R3"], ["R2", "R3"]), (["R1"], ["another"])])
+def test_an_answer_that_says_valid_can_name_fewer_objects_than_were_sent(sent: list[str], listed: list[str]) -> None:
+    with Sandbox(faults=["2xx-fewer-ids"]) as klar:
+        answer = post(klar, REFUNDS_PATH, [refund(key) for key in sent])
+
+        assert (answer.status_code, answer.json()) == (201, {"status": "VALID", "successfulOrderIds": listed})
+        assert list(klar.refunds) == sent[1:]
 
 
 @pytest.mark.parametrize(("fault", "held_meanwhile"), [("slow", []), ("slow-answer", ["R1"])])
