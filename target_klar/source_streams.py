@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
+from singer_sdk.singerlib.exceptions import InvalidInputLine
 
-from target_klar.delivery.batch import SourceKey
+from target_klar.delivery.batch import source_key_reader
 from target_klar.delivery.rejects_lines import stream_of
 from target_klar.map_columns import drops_all, expressions_of, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
-from target_klar.records.convert import fold
 from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, decode
-from target_klar.records.values import id_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.mapper import StreamMap
 
-    from target_klar.contract.streams import Contract
     from target_klar.delivery.stream import Stream
     from target_klar.map_columns import MissingColumns
     from target_klar.records.conform import Outcome
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 RecordJSON: TypeAlias = msgspec.Raw | bytes
 """A record, as the JSON that the tap wrote."""
 
-_LONGEST_KEY: Final = 64
 _CONVERTED_AFTER_ONE: Final = 100
 """After a record that could not pass through, so many are converted without another try: a tap writes one form."""
 
@@ -51,7 +47,7 @@ class PlainRoute:
         self._source_stream = source_stream
         self._stream = stream
         self._removed = removed
-        self._source_key = _source_key_reader(source_stream, keys, stream.contract)
+        self._source_key = source_key_reader(source_stream, keys, stream.contract)
         self._convert_next = 0
 
     @property
@@ -112,7 +108,7 @@ class MappedRoute:
         self._definitions = definitions = [definition]
         self._not_sent = stream.conformer.unknown(read - set_by(definitions))
         """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
-        self._source_key = _source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
+        self._source_key = source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
 
     @property
     def name(self) -> str:
@@ -168,35 +164,6 @@ def _can_cancel(stream: Stream) -> bool:
     return bool(stream.contract.cancels_by or stream.contract.cancelled_at)
 
 
-def _source_key_reader(
-    source_stream: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()
-) -> Callable[[object], SourceKey | None] | None:
-    """Return what reads the tap's own key from a record; None if it is Klar's, unless a map may have `made` that."""
-    ours = {fold(name) for name in (contract.key, *contract.also_key)}.difference(map(fold, made))
-    if {fold(column) for column in columns} <= ours:
-        return None
-
-    def read(record: object) -> SourceKey | None:
-        if not isinstance(record, dict):
-            return None
-        return SourceKey(source_stream, tuple(columns), tuple(_brief(record.get(column)) for column in columns))
-
-    return read
-
-
-def _brief(value: object) -> object:
-    """Return a value of a key, or in its place what is short and equal where it is; of an array or object nothing.
-
-    A number is its text, as at Klar: a tap may write one id in both ways.
-    """
-    if type(value) in (int, Decimal):
-        text = id_text(value)
-        value = text if type(text) is str else str(value) if type(value) is Decimal else value
-    if type(value) is str and len(value) > _LONGEST_KEY:
-        return hash(value)
-    return None if isinstance(value, list | dict) else value
-
-
 class SourceStream:
     """One of the tap's streams, with its routes to streams of Klar's, as its newest SCHEMA describes it."""
 
@@ -229,11 +196,17 @@ class SourceStream:
         Raises:
             RecordRejectedError: Klar would not take it, and it may not be written to the rejects file.
             NotJSONError: It is not JSON.
+            InvalidInputLine: It was rejected for a stream of Klar's to which no route of several leads.
         """
         routes = self.routes
         if len(routes) > 1 and (stream := stream_of(line)) is not None:
             # Sent again, it is for that stream alone: the others may have a newer version, which no line tells.
-            routes = [route for route in routes if route.name == stream] or routes
+            routes = [route for route in routes if route.name == stream]
+            if not routes:
+                raise InvalidInputLine(
+                    f"a record rejected for {shorten(stream)}, where no stream map of {shorten(self.name)} leads. "
+                    "Send it with the maps of the run that rejected it"
+                )
         if len(routes) > 1 and not bytes(record).lstrip().startswith(b"{"):
             routes = routes[:1]  # no map can make anything of it, so it is one bad record
         for route in routes:

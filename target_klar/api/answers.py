@@ -28,11 +28,13 @@ _TOO_LARGE: Final = 413
 _MULTI_STATUS: Final = 207
 _ACCEPTING: Final = (200, 201, 202, 204, _MULTI_STATUS)
 _TEMPORARY: Final = (408, 425, 429)  # and every 5xx, as Klar's Magento module has it
-_FAILURE: Final = re.compile("fail|error|invalid|reject|unsuccess", re.IGNORECASE)
+FAILURE: Final = re.compile("fail|error|invalid|reject|unsuccess|skip|ignor", re.IGNORECASE)
 """In the name of a member that says what was not taken."""
 _SUCCESSES: Final = re.compile(r"success\w*ids$", re.IGNORECASE)
 """The name of a list of what was taken: `successfulOrderIds`, which Klar's pages show in a partial acceptance alone."""
-_NO_FAILURE: Final[tuple[Any, ...]] = (None, False, 0, "", "0", [], {})
+NO_FAILURE: Final[tuple[Any, ...]] = (None, False, 0, "", "0", [], {})
+"""The values with which it says that there is nothing."""
+_STATUS_MEMBERS: Final = ("total", "lastBatchCount", "lastSuccess", "lastFailure")
 _LONGEST_WAIT: Final = 1e10
 _FRACTION = re.compile(r"[.,](\d+)")
 _ZONE = re.compile(r"([+-]\d\d)(\d\d)$")
@@ -120,7 +122,7 @@ def what_to_check(status: int, body: bytes, url: str, settings: str) -> str:
 
 def ids_taken(content: Any) -> list[set[str]]:
     """Return the ids in each list, at any level, of what Klar took."""
-    named = (value for name, value in _members(content) if _SUCCESSES.search(name) and not _FAILURE.search(name))
+    named = (value for name, value in _members(content) if _SUCCESSES.search(name) and not FAILURE.search(name))
     lists = (value for value in named if isinstance(value, list))
     return [{str(each) if isinstance(each, str | int) else "" for each in ids} for ids in lists]
 
@@ -133,7 +135,7 @@ def _judge_success(status: int, body: bytes, keys_sent: Callable[[], set[str]]) 
     if said == "INVALID":
         return Answer(Verdict.REJECTED, content)
     # Of every member that may say what was not taken, whether it says so.
-    failures = [value not in _NO_FAILURE for name, value in _members(content) if _FAILURE.search(name)]
+    failures = [value not in NO_FAILURE for name, value in _members(content) if FAILURE.search(name)]
     partial = said == "PARTIALLY_VALID" or status == _MULTI_STATUS
     if content is None or (said == "VALID" if partial else any(failures)):
         return None  # it contradicts itself, as it does where it says that some failed and lists none of them
@@ -215,12 +217,15 @@ class Status(NamedTuple):
     def read(cls, body: bytes) -> Status | None:
         """Read Klar's status object; a member that is missing (in a new data source), or not a figure, is None.
 
-        Returns None of what is no object, cannot be read to the letter, or has two values for one name.
+        Returns None of what is no object, has members and none of these, cannot be read to the letter, or has two
+        values for one name.
         """
         content = read_strictly(body)
-        if not isinstance(content, dict) or has_two_values(body.decode()):
+        if not isinstance(content, dict) or (content and content.keys().isdisjoint(_STATUS_MEMBERS)):
             return None
-        figures = (content.get(name) for name in ("total", "lastBatchCount", "lastSuccess", "lastFailure"))
+        if has_two_values(body.decode()):
+            return None
+        figures = map(content.get, _STATUS_MEMBERS)
         return cls(*(shorten(str(figure)) if isinstance(figure, str | int | Decimal) else None for figure in figures))
 
     @property

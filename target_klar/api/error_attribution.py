@@ -12,6 +12,7 @@ import re
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from target_klar.api.answers import FAILURE, NO_FAILURE
 from target_klar.records.formatting import Problem, describe, shorten
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Attribution(NamedTuple):
     hinted: dict[int, list[Problem]]
     unknown: list[Problem]
     """What Klar said without naming an object that was sent."""
+    is_whole: bool
+    """Whether nothing else in the answer says that something failed."""
 
 
 class _Fault(NamedTuple):
@@ -56,11 +59,12 @@ def attribute_errors(
     `read` makes an object out of what was sent. That is done only where an error names one, and for one at a time. Of
     fields that are `private`, and of those below them, neither the value nor Klar's words are shown.
     """
-    result = Attribution({}, {}, [])
+    result = Attribution({}, {}, [], is_whole=False)
     try:
         faults = [_hidden(each, private) for each in _faults(content)]
         if not faults:
             result.unknown.extend(_hidden(_Fault(problem), private).problem for problem in _reasons_in(content))
+        result = result._replace(is_whole=_is_whole(content))
     except (RecursionError, ValueError):  # nested too deep, or with a number for text that Python cannot write
         return result
     positions = [each.position if each.position is not None and each.position < len(sent) else None for each in faults]
@@ -172,6 +176,25 @@ def _faults_of(node: Mapping[str, Any], path: str, target: Any) -> Iterator[_Fau
         elif _FAILED_IDS.match(name) and isinstance(value, list):
             for failed in value:
                 yield _Fault(Problem("", "Klar lists it as failed, without a reason"), name=failed)
+
+
+def _is_whole(node: Any, *, among_errors: bool = False) -> bool:
+    """Tell whether `_faults` yields one for each thing in a part of an answer that says that something failed."""
+    if isinstance(node, list):
+        return all(_is_whole(item, among_errors=among_errors) for item in node)
+    if not isinstance(node, dict):
+        return not among_errors
+    parts = [*filter(node.get, ("errors", "children"))]
+    if among_errors and any(name in node for name in ("constraints", "property", "key", "id")):
+        return all(_is_whole(node[name], among_errors=True) for name in parts)
+    return (bool(parts) or not among_errors) and all(
+        _is_whole(value, among_errors=True)
+        if name in parts
+        else (_FAILED_IDS.match(name) and isinstance(value, list))
+        or value in NO_FAILURE
+        or (not FAILURE.search(name) and _is_whole(value))
+        for name, value in node.items()
+    )
 
 
 def _flat(node: Mapping[str, Any]) -> Iterator[_Fault]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from target_klar.delivery.rejects_lines import Origin
+from target_klar.records.convert import fold
 from target_klar.records.json_codec import decode, members
+from target_klar.records.values import id_text
 
 if TYPE_CHECKING:
-    from target_klar.contract.streams import Amounts
+    from collections.abc import Callable, Collection, Sequence
+
+    from target_klar.contract.streams import Amounts, Contract
     from target_klar.delivery.stream import Stream
     from target_klar.records.conform import Conformed
 
 MAX_BYTES: Final = 16 << 20
 """The bytes of one batch, the tap's own text included, from which on it is sent: a bound on memory, not Klar's."""
+_LONGEST_KEY: Final = 64
 
 
 class SourceKey(NamedTuple):
@@ -30,6 +36,35 @@ class SourceKey(NamedTuple):
         """Return the values by column from a record's JSON, as the tap wrote them: those here may be shortened."""
         held = decode(record)
         return {column: held.get(column) for column in self.columns}
+
+
+def source_key_reader(
+    source_stream: str, columns: Sequence[str], contract: Contract, made: Collection[str] = ()
+) -> Callable[[object], SourceKey | None] | None:
+    """Return what reads the tap's own key from a record; None if it is Klar's, unless a map may have `made` that."""
+    ours = {fold(name) for name in (contract.key, *contract.also_key)}.difference(map(fold, made))
+    if {fold(column) for column in columns} <= ours:
+        return None
+
+    def read(record: object) -> SourceKey | None:
+        if not isinstance(record, dict):
+            return None
+        return SourceKey(source_stream, tuple(columns), tuple(_brief(record.get(column)) for column in columns))
+
+    return read
+
+
+def _brief(value: object) -> object:
+    """Return a value of a key, or in its place what is short and equal where it is; of an array or object nothing.
+
+    A number is its text, as at Klar: a tap may write one id in both ways.
+    """
+    if type(value) in (int, Decimal):
+        text = id_text(value)
+        value = text if type(text) is str else str(value) if type(value) is Decimal else value
+    if type(value) is str and len(value) > _LONGEST_KEY:
+        return hash(value)
+    return None if isinstance(value, list | dict) else value
 
 
 class Entry(msgspec.Struct, gc=False):

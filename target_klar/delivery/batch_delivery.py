@@ -82,6 +82,8 @@ class BatchDelivery:
         try:
             if not verified:
                 report.status = client.status(self.contract)
+                if self.status_timeout:
+                    _require_readable(report.status, self.contract)
             while segment := bisection.next():
                 objects = [self.objects[position] for position in segment.positions]
                 answer = self._send(client, objects, report)
@@ -168,12 +170,7 @@ def wait_until_confirmed(
         may_be_another = counts and status.last_batch_count not in (*counts, "0", None)
         if not timeout or (is_newer and (is_over or not may_be_another)):
             return StatusReading(status, seen and began - answered_at)
-        if status.has_unreadable_time:
-            raise KlarError(
-                f"{contract.stream}: Klar's status has a `lastSuccess` that is no time in ISO 8601 "
-                f"({status.last_success}), so it cannot be told whether it shows what was sent. Ask Klar's support, or "
-                "set `status_timeout_seconds: 0` (the status only has to respond)."
-            )
+        _require_readable(status, contract)
         seen = began
         if is_over:
             newer = f" newer than {baseline.last_success}" if baseline and baseline.last_success else ""
@@ -184,3 +181,12 @@ def wait_until_confirmed(
             )
         time.sleep(pause)
         pause = min(pause * 2, _MAX_PAUSE)
+
+
+def _require_readable(status: Status, contract: Contract) -> None:
+    if status.has_unreadable_time:
+        raise KlarError(
+            f"{contract.stream}: Klar's status has a `lastSuccess` that is no time in ISO 8601 "
+            f"({status.last_success}), so it cannot be told whether it shows what was sent. Ask Klar's support, or "
+            "set `status_timeout_seconds: 0` (the status only has to respond)."
+        )

@@ -154,6 +154,7 @@ class Bisection:
             and rest
             and (certain or hinted)
             and not errors.unknown
+            and errors.is_whole
             and self._are_listed(rest, answer.content)
         ):
             self.accepted.update(rest)

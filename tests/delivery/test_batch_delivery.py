@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -13,6 +14,9 @@ from klar_objects import REFUNDS, refund
 
 from target_klar.delivery.batch_delivery import BatchDelivery, DeliveryReport
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 WAY_OUT = (
     "After a run that was killed, run again. Else check `refunds_api_version`, and that nothing else loads into this "
     "data source at the same time. `status_timeout_seconds: 0` turns the comparison off."
@@ -20,14 +24,21 @@ WAY_OUT = (
 
 
 def load(
-    counted: str, refused: list[str], *, status_timeout: float = 5, time: str = "2026-01-01T00:00:0{}Z"
+    counted: str,
+    refused: list[str],
+    *,
+    status_timeout: float = 5,
+    time: str = "2026-01-01T00:00:0{}Z",
+    before: dict[str, str] | None = None,
 ) -> tuple[DeliveryReport, list[list[str]]]:
     """Load three refunds into a Klar that answers 207 where it refuses some, and then counts as it is told."""
     posts: list[list[str]] = []
 
     def reply(request: Request) -> Reply:
         if request.head.startswith(b"GET"):
-            figures = {"lastBatchCount": counted, "lastSuccess": time.format(len(posts))}
+            figures: Mapping[str, str] = {"lastBatchCount": counted, "lastSuccess": time.format(len(posts))}
+            if before is not None and not posts:
+                figures = before
             return Reply(answer("200 OK", json.dumps(figures).encode()))
         ids = [sent["id"] for sent in json.loads(request.body)]
         posts.append(ids)
@@ -91,8 +102,31 @@ def test_the_way_out_compares_no_count(refused: list[str]) -> None:
 
 @pytest.mark.parametrize("time", ["17000000{}", "Thu, 01 Jan 2026 00:00:0{} GMT"])
 def test_a_status_whose_time_cannot_be_read_is_said_to_be_so_at_once(time: str) -> None:
-    report, posts = load("3", [], status_timeout=300, time=time)
+    report, posts = load("3", [], status_timeout=300, time=time, before={})
     assert str(report.error).startswith(
         f"refunds: Klar's status has a `lastSuccess` that is no time in ISO 8601 ({time.format(1)}), so it cannot"
     )
     assert len(posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ({"lastSuccess": "n/a"}, "`lastSuccess` that is no time in ISO 8601 (n/a)"),
+        ({"lastSuccess": "1764313200000"}, "`lastSuccess` that is no time in ISO 8601 (1764313200000)"),
+        ({"error": "try later"}, "Unexpected response from"),
+    ],
+)
+def test_nothing_is_sent_after_a_status_that_does_not_say_which_load_is_the_newest(
+    before: dict[str, str], said: str
+) -> None:
+    """Or the load of an earlier run, of as many records, would be taken for one of this run."""
+    report, posts = load("3", [], before=before)
+    assert said in str(report.error)
+    assert posts == []
+
+
+@pytest.mark.parametrize("before", [{}, {"total": "0"}, {"lastSuccess": ""}])
+def test_a_data_source_without_any_load_has_a_status_without_a_time(before: dict[str, str]) -> None:
+    report, posts = load("3", [], before=before)
+    assert (report.error, len(posts)) == (None, 1)

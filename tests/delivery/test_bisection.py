@@ -15,12 +15,23 @@ from target_klar.api.answers import Answer, Verdict
 from target_klar.delivery.bisection import Bisection
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 TELLING = ["index", "tree", "tree-item", "ids", "failed-ids", "207"]
 SILENT = ["opaque", "nothing", "elsewhere", "everyone", "207-opaque", "message", "error", "detail", "texts"]
 UNDELIVERABLE = ["too-large", "page"]
-LIARS = ["one-by-one", "lies", "lies-and-truth", "207-omits"]
+LIARS = ["one-by-one", "lies", "lies-and-truth", "207-omits", "207-elsewhere"]
+OTHER_WORDS: list[Callable[[list[str]], dict[str, Any]]] = [
+    lambda failed: {"errors": [{"orderId": name, "message": "no"} for name in failed]},
+    lambda failed: {"errors": dict.fromkeys(failed, "no")},
+    lambda failed: {"errors": [f"{name}: no" for name in failed]},
+    lambda failed: {"errors": [], "invalidOrderIds": failed},
+    lambda failed: {"rejected_order_ids": failed},
+    lambda failed: {"failedCount": 1 + len(failed)},
+    lambda failed: {"skipped": [{"orderId": name} for name in failed]},
+    lambda failed: {"details": [{"result": {"failed": failed}}]},
+]
+"""How a partial answer could tell of the others that failed, beside the one that it names as Klar's pages do."""
 
 
 def numbered_refund(number: int, line: int | None = None) -> dict[str, Any]:
@@ -77,13 +88,16 @@ class Klar:
             "detail": {"detail": "no, thank you"},
             "texts": {"status": "INVALID", "errors": ["no, thank you"]},
         }
-        if style == "207":
-            return Answer(Verdict.PARTIAL, refusals["failed-ids"])
-        if style == "207-omits":
-            taken = [sent["id"] for index, sent in enumerate(objects) if index not in failed]
-            return Answer(Verdict.PARTIAL, {"failedOrderIds": ids[1:], "successfulOrderIds": taken})
-        if style == "207-opaque":
-            return Answer(Verdict.PARTIAL, {"status": "PARTIALLY_VALID"})
+        taken = [sent["id"] for index, sent in enumerate(objects) if index not in failed]
+        more = self.chance.choice(OTHER_WORDS)(ids[1:]) if ids[1:] else {}
+        partly = {
+            "207": refusals["failed-ids"],
+            "207-omits": {"failedOrderIds": ids[1:], "successfulOrderIds": taken},
+            "207-elsewhere": {"failedOrderIds": ids[:1], **more},
+            "207-opaque": {"status": "PARTIALLY_VALID"},
+        }
+        if style in partly:
+            return Answer(Verdict.PARTIAL, partly[style])
         if style == "too-large":
             return Answer(Verdict.TOO_LARGE, "too large")
         if style == "page":
@@ -200,8 +214,11 @@ def test_where_klar_tells_nothing_the_refused_record_still_has_a_reason(style: s
     }
 
 
-def test_a_record_that_a_207_names_neither_as_failed_nor_as_taken_is_sent_again() -> None:
-    bisection, _ = isolate(Klar({"R3", "R7"}, ["207-omits"]), [numbered_refund(number) for number in range(10)])
+@pytest.mark.parametrize("style", ["207-omits", "207-elsewhere"])
+@pytest.mark.parametrize("seed", range(cases(8, 40)))
+def test_a_record_that_a_207_does_not_plainly_call_failed_or_taken_is_sent_again(style: str, seed: int) -> None:
+    klar = Klar({"R3", "R7"}, [style], random.Random(seed))
+    bisection, _ = isolate(klar, [numbered_refund(number) for number in range(10)])
 
     assert (set(bisection.rejected), len(bisection.accepted)) == ({3, 7}, 8)
 

@@ -16,6 +16,7 @@ from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
     from pathlib import Path
 
 COMMA = {"transaction_costs": {"transactionCosts": "str(transactionCosts).replace(',', '.')"}}
@@ -36,6 +37,10 @@ def send_again(klar: Sandbox, rejects: Path, **settings: Any) -> None:
     rejects.rename(again)
     ended = run(klar, b"", "--input", str(again), rejects_path=str(rejects), **settings)
     assert ended.code == 0, ended.err
+
+
+def rewritten(lines: bytes) -> bytes:
+    return b"".join(line(json.loads(each)) for each in lines.splitlines())
 
 
 def begun(klar: Sandbox, rejects: Path, **more: Any) -> subprocess.Popen[bytes]:
@@ -289,7 +294,10 @@ def test_a_record_that_one_stream_rejects_stays_when_another_stream_of_klars_tak
     assert (words(rejects), set(klar.transaction_costs)) == ([("contract", "A")], {"A"})
 
 
-def test_a_row_that_one_stream_rejected_is_sent_again_to_that_stream_alone(klar: Sandbox, rejects: Path) -> None:
+@pytest.mark.parametrize("writes", [bytes, rewritten], ids=["as it was written", "as another program wrote it"])
+def test_a_row_that_one_stream_rejected_is_sent_again_to_that_stream_alone(
+    klar: Sandbox, rejects: Path, writes: Callable[[bytes], bytes]
+) -> None:
     """The other one may have a newer version, from a row with another key of the tap's."""
     maps = {
         "refunds": {"lineItems": "[{'lineItemId': '1', 'refundedQuantity': pieces}]"},
@@ -302,9 +310,29 @@ def test_a_row_that_one_stream_rejected_is_sent_again_to_that_stream_alone(klar:
     assert words(rejects) == [("contract", "A")]
 
     maps["refunds"] = {"lineItems": "[{'lineItemId': '1', 'refundedQuantity': str(pieces).replace(',', '.')}]"}
+    rejects.write_bytes(writes(rejects.read_bytes()))
     send_again(klar, rejects, stream_maps=maps)
     assert set(klar.refunds) == {"A", "B"}
     assert [int(each["transactionCosts"]) for each in klar.held("transaction_costs").values()] == [2]
+
+
+def test_a_rejected_row_stops_the_run_where_no_map_leads_to_its_stream_any_more(klar: Sandbox, rejects: Path) -> None:
+    """Else it would be put over newer versions in the streams to which other maps lead."""
+    maps = {
+        "refunds": {"lineItems": "[{'lineItemId': '1', 'refundedQuantity': 1}]"},
+        "transaction_costs": {"__source__": "refunds", "orderId": "id", "transactionCosts": "fee"},
+    }
+    load(klar, rejects, schema("refunds", fee={}), refund_record("A", fee="1,0"), stream_maps=maps)
+    maps["logistics_costs"] = {"__source__": "refunds", "orderId": "id", "logisticsCosts": "1"}
+    del maps["transaction_costs"]
+
+    ended = run(klar, b"", "--input", str(rejects), stream_maps=maps)
+
+    assert (ended.code, klar.held("logistics_costs")) == (1, {})
+    assert (
+        "Line 2 of the input: a record rejected for transaction_costs, where no stream map of refunds leads"
+        in ended.err
+    )
 
 
 @pytest.mark.parametrize("rejected", [[], ["B", "C"]], ids=["none before", "others before"])

@@ -28,7 +28,7 @@ LAYERS = {
     "batch_files": "records runtime",
     "input_forms": "records",
     "reader": "input_forms records runtime",
-    "source_streams": "contract delivery map_columns mapping records",
+    "source_streams": "delivery map_columns mapping records",
     "lookahead": "source_streams",
     "sinks": "delivery",
     "target": "api batch_files contract delivery lookahead map_columns mapping reader records runtime settings sinks "
