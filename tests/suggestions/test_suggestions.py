@@ -478,7 +478,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=size(60, 1000))
+@settings(max_examples=size(60, 1000), deadline=None)
 @given(
     contract=st.sampled_from(list(CONTRACTS.values())),
     records=st.lists(st.dictionaries(_NAMES, _VALUES, max_size=6), max_size=3),
