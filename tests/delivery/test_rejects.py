@@ -673,6 +673,25 @@ def test_a_refusal_sets_its_one_record_aside_whatever_its_text_is(said: bytes, r
     assert all(text.isprintable() and len(text) < 900 for text in ended.err.splitlines())
 
 
+def test_a_record_that_a_partial_answer_names_neither_as_failed_nor_as_successful_is_sent_again(rejects: Path) -> None:
+    stored: set[str] = set()
+
+    def reply(request: Request) -> Reply:
+        if request.head.startswith(b"GET"):
+            return Reply(answer("200 OK", b"{}"))
+        sent = [each["id"] for each in json.loads(request.body)]
+        taken = [key for key in sent if key != "R2"][: 1 if len(sent) == 3 else None]
+        stored.update(taken)
+        listed = {"status": "PARTIALLY_VALID", "failedOrderIds": ["R2"], "successfulOrderIds": taken}
+        return Reply(answer("207 Multi-Status", json.dumps(listed).encode()) if "R2" in sent else ACCEPTED)
+
+    lines = [REFUNDS_SCHEMA, *(refund_record(key) for key in ("R1", "R2", "R3")), state(1)]
+    with serve(choose=reply) as klar:
+        ended = run(klar, lines, rejects_path=str(rejects), status_timeout_seconds=0)
+    assert (ended.code, ended.states, stored) == (0, [1], {"R1", "R3"})
+    assert [each["record"]["id"] for each in read(rejects) if each["type"] == "RECORD"] == ["R2"]
+
+
 @pytest.mark.parametrize("fails", [True, False])
 def test_rejects_fail_the_run_where_asked_with_everything_else_stored_and_acknowledged(
     klar: Sandbox, rejects: Path, *, fails: bool
