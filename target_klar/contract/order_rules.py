@@ -49,6 +49,17 @@ MALFORMED_CURRENCY: Final = Rule(
     lambda codes: [each for each in {*codes} if each and CURRENCY.fullmatch(each) is None],
 )
 
+MOSTLY_CANCELLED: Final = Rule(
+    "mostly_cancelled",
+    "`cancelledAt`, which cancels the order",
+    "Check its column, and the condition in a stream map: there the text `false` counts as true. Ignore this if they "
+    "were cancelled.",
+    lambda times: times,
+    narrowed=lambda node: node | {"not": {}},
+    least=20,
+    share=0.9,
+)
+
 # A line
 
 _ROUNDING: Final = 0.01

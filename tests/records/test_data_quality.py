@@ -133,6 +133,18 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         "zero_quantities",
     ),
     "a cancelled refund": ("refunds", [refunded("A", lineItems=[])], ""),
+    "every refund cancelled": ("refunds", many(20, lambda n: refunded(n, lineItems=[])), "mostly_cancelled"),
+    "19 cancelled refunds": ("refunds", many(19, lambda n: refunded(n, lineItems=[])), ""),
+    "nine tenths of the refunds cancelled": (
+        "refunds",
+        many(30, lambda n: refunded(n, **({"lineItems": []} if n < 27 else {}))),
+        "",
+    ),
+    "more than nine tenths of the refunds cancelled": (
+        "refunds",
+        many(30, lambda n: refunded(n, **({"lineItems": []} if n < 28 else {}))),
+        "mostly_cancelled",
+    ),
     # Ids of refunds
     "an empty line item id": ("refunds", [refund_of("")], "(empty_line_item_id)"),
     "a line item id 0": ("refunds", [refund_of("0")], ""),
@@ -315,6 +327,18 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "an order None": ("orders", [purchase("None")], "(placeholder_key)"),
     "an order without lines": ("orders", [purchase(lineItems=[])], "no_lines"),
     "a cancelled order without lines": ("orders", [purchase(lineItems=[], cancelledAt=1_777_887_001)], ""),
+    "every order cancelled": ("orders", many(20, lambda n: purchase(n, cancelledAt="2026-05-04")), "mostly_cancelled"),
+    "19 cancelled orders": ("orders", many(19, lambda n: purchase(n, cancelledAt="2026-05-04")), ""),
+    "nine tenths of the orders cancelled": (
+        "orders",
+        many(30, lambda n: purchase(n, cancelledAt="2026-05-04" if n < 27 else None)),
+        "",
+    ),
+    "more than nine tenths of the orders cancelled": (
+        "orders",
+        many(30, lambda n: purchase(n, cancelledAt="2026-05-04" if n < 28 else "")),
+        "mostly_cancelled",
+    ),
     "two lines of one id": ("orders", [purchase("A", sold("1"), sold("1"))], "duplicate_line_ids"),
     "two lines": ("orders", [purchase("A", sold("1"), sold("2"))], ""),
     "one line id in two orders": ("orders", [purchase("A"), purchase("B")], ""),
@@ -643,7 +667,7 @@ def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of
 
 
 FOR_THE_WHOLE_RUN = {
-    *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units"),
+    *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units", "mostly_cancelled"),
     *("same_line_item_id", "line_item_id_is_refund_id", "fractional_quantities"),
 }
 """Rules that a few records among many others do not meet."""
@@ -689,6 +713,7 @@ def test_a_mistake_of_a_whole_column_is_found_in_any_number_of_records(rule: str
         "fractional_quantities": ("refunds", lambda _: refunded(f"{chance.random()}", _cents(chance))),
         "negative_costs": ("transaction_costs", lambda each: each | {"transaction_costs": -_cents(chance)}),
         "amounts_in_cents": ("transaction_costs", lambda each: each | {"transaction_costs": int(_cents(chance) * 100)}),
+        "mostly_cancelled": ("orders", lambda each: each | {"cancelled_at": _time(chance)}),
         "mixed_units": (
             "orders",
             lambda _: purchase(chance.randrange(10**9), sold(gross=1190, net=chance.choice([10, 8.5]))),
