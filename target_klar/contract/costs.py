@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.quality import ORDER_NAME, UNMATCHABLE_ID, cost, not_a_placeholder, with_rules
+from target_klar.contract.id_rules import ORDER_NAME, UNMATCHABLE_ID, not_a_placeholder
+from target_klar.contract.quality import cost, with_rules
 from target_klar.contract.schema import at_least_one, closed, key, number
 
 if TYPE_CHECKING:

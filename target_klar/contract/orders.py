@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from target_klar.contract.id_rules import not_a_placeholder
 from target_klar.contract.order_rules import (
     CURRENCY,
     DUPLICATE_LINE_IDS,
@@ -24,7 +25,7 @@ from target_klar.contract.order_rules import (
     NO_PIECES,
     TAX_RATE_ABOVE_1,
 )
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, not_a_placeholder, with_rules
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, with_rules
 from target_klar.contract.refunds import REFUNDED_LINE_ITEM
 from target_klar.contract.schema import array, boolean, closed, key, number, personal, since, text, time
 

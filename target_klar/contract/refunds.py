@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, UNMATCHABLE_ID, limited, not_a_placeholder, with_rules
+from target_klar.contract.id_rules import UNMATCHABLE_ID, not_a_placeholder
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, limited, with_rules
 from target_klar.contract.refund_rules import (
     FRACTIONAL_QUANTITIES,
     MOSTLY_CANCELLED,
