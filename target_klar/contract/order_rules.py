@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from target_klar.contract.quality import SMALLEST, Rule, amounts_in_cents, with_field_limits
+from target_klar.contract.quality import SMALLEST, Rule, amounts_in_cents, with_field_limits, zero_amounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +108,25 @@ NO_AMOUNTS: Final = Rule(
         for lines in orders
         if lines and lines[0].totalAmountAfterTaxesAndDiscounts is UNSET and all(map(_has_no_amount, lines))
     ],
+)
+
+
+def _have_amounts(orders: Values) -> list[Any]:
+    return [lines for lines in orders if not all(map(_has_no_amount, lines))]
+
+
+def _has_price(line: Any) -> bool:
+    return bool(line.totalAmountBeforeTaxesAndDiscounts or line.totalAmountAfterTaxesAndDiscounts)
+
+
+ZERO_AMOUNTS: Final = replace(
+    zero_amounts(
+        "no amount but 0 on any line",
+        lambda orders: any(map(_has_price, chain.from_iterable(orders))),
+        lambda orders: [lines for lines in orders if not any(map(_has_price, lines))],
+    ),
+    among=_have_amounts,
+    counts_among=True,
 )
 
 _HUNDREDFOLD: Final = 99, 260

@@ -24,6 +24,7 @@ from target_klar.contract.order_rules import (
     NO_LINES,
     NO_PIECES,
     TAX_RATE_ABOVE_1,
+    ZERO_AMOUNTS,
 )
 from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, with_rules
 from target_klar.contract.refunds import REFUNDED_LINE_ITEM
@@ -153,7 +154,7 @@ ORDER: Final = with_rules(
         orderName=text("such as #1001 [M]"),
         orderNumber=text("such as 1001 [M]"),
         tags=text("tags of the order [M]"),
-        lineItems=with_rules(array(LINE_ITEM, "its lines"), DUPLICATE_LINE_IDS, NO_AMOUNTS, MIXED_UNITS),
+        lineItems=with_rules(array(LINE_ITEM, "its lines"), DUPLICATE_LINE_IDS, NO_AMOUNTS, ZERO_AMOUNTS, MIXED_UNITS),
         refundedLineItems=array(REFUNDED_LINE_ITEM, "what of them was refunded"),
         shipping=SHIPPING,
         customer=personal(CUSTOMER),

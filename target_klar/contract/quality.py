@@ -194,6 +194,25 @@ NEGATIVE_COSTS: Final = Rule(
 )
 
 
+def zero_amounts(what: str, any_other: Callable[[Values], bool], met_by: Callable[[Values], Values]) -> Rule:
+    """Return the rule that all amounts of 20 or more records are 0; `any_other` finds one that is not."""
+    # The first other amount disproves it. Limits would have each free order or fee of a usual run asked about.
+    return Rule(
+        "zero_amounts",
+        what,
+        "A default of 0, as in `get('fee', 0)`, hides a missing column: check it in the stream map. Ignore this if "
+        "they really are 0.",
+        met_by,
+        disproved=any_other,
+        least=20,
+        share=1,
+        or_equal=True,
+    )
+
+
+ZERO_COSTS: Final = zero_amounts("an amount of 0", any, lambda amounts: [each for each in amounts if not each])
+
+
 def amounts_in_cents(
     largest: Callable[[Any], float | None], any_fraction: Callable[[Values], bool], usual: float, unless: str = ""
 ) -> Rule:
@@ -222,4 +241,4 @@ def cost(node: Node) -> Node:
     # A cost bears no currency, so whole yen are warned of like cents. Who has them ignores the rule by its name, once;
     # fees a hundred times too high would spoil every figure at Klar, and nobody would notice.
     unless = " If their currency has none, ignore the rule (`ignore_quality_rules`)."
-    return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))
+    return with_rules(amount(node), NEGATIVE_COSTS, ZERO_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))

@@ -277,7 +277,10 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "fees of 50 cents": ("transaction_costs", many(40, lambda n: fee(n, 50)), "amounts_in_cents"),
     "whole fees, half of them below 50": ("transaction_costs", many(40, lambda n: fee(n, 10 + 60 * (n % 2))), ""),
     "whole fees, and one that is not": ("transaction_costs", [*many(40, lambda n: fee(n, 199)), fee("x", 1.5)], ""),
-    "no fee at all": ("transaction_costs", many(40, lambda n: fee(n, 0)), ""),
+    "no fee at all": ("transaction_costs", many(20, lambda n: fee(n, 0)), "zero_amounts"),
+    "19 fees of 0": ("transaction_costs", many(19, lambda n: fee(n, "0.00")), ""),
+    "one fee among those of 0": ("transaction_costs", many(40, lambda n: fee(n, 0.25 if n == 39 else 0)), ""),
+    "one fee given back among those of 0": ("transaction_costs", many(40, lambda n: fee(n, 0 if n else -0.25)), ""),
     "a fee that was added up in floats": ("transaction_costs", [fee(amount=1.5499999999999998)], "float_noise"),
     "a fee of 1.55, which a float only comes near": ("transaction_costs", [fee(amount=1.55)], ""),
     "0.1 + 0.2": ("transaction_costs", [fee(amount=0.1 + 0.2)], "float_noise"),
@@ -300,6 +303,8 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "freight for an order id with a blank inside": ("logistics_costs", [freight("53 01")], ""),
     "negative freight": ("logistics_costs", many(3, lambda n: freight(n, -4.9)), "negative_costs"),
     "three times free shipping": ("logistics_costs", many(3, lambda n: freight(n, 0)), ""),
+    "no freight at all": ("logistics_costs", many(25, lambda n: freight(n, "0.00")), "zero_amounts"),
+    "freight of one order": ("logistics_costs", many(25, lambda n: freight(n, 0 if n else 4.9)), ""),
     "freight in cents": ("logistics_costs", many(30, lambda n: freight(n, 490)), "amounts_in_cents"),
     "freight of 49 euros": ("logistics_costs", many(30, lambda n: freight(n, 49)), ""),
     "one price of whole euros": ("logistics_costs", many(30, lambda n: freight(n, 5)), ""),
@@ -320,6 +325,8 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "COGS of 2.4": ("cogs", [cogs(amount=2.4)], ""),
     "negative COGS": ("cogs", many(4, lambda n: cogs(n, -2.5)), "negative_costs"),
     "COGS of 0": ("cogs", many(4, lambda n: cogs(n, 0)), ""),
+    "no COGS at all": ("cogs", many(25, lambda n: cogs(n, 0)), "zero_amounts"),
+    "COGS of one article": ("cogs", many(25, lambda n: cogs(n, 0 if n else 0.01)), ""),
     "a gift": ("cogs", [cogs(amount=0)], ""),
     # Orders
     "an order": ("orders", [purchase()], ""),
@@ -352,6 +359,19 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     ),
     "an amount on one line": ("orders", [purchase("A", sold("1", gross=None, net=None), sold("2"))], ""),
     "a free item": ("orders", [purchase("A", sold("1", gross=0, net=0))], ""),
+    "no line with a price": ("orders", many(20, lambda n: purchase(n, sold(gross=0, net=0))), "zero_amounts"),
+    "19 orders without a price": ("orders", many(19, lambda n: purchase(n, sold(gross=0, net=0))), ""),
+    "a price on the second line of one order": (
+        "orders",
+        many(30, lambda n: purchase(n, sold("1", gross=0, net=0), sold("2", gross=0 if n else 5, net=0))),
+        "",
+    ),
+    "net amounts of 0 alone": ("orders", many(20, lambda n: purchase(n, sold(gross=None, net=0))), "zero_amounts"),
+    "amounts of 0 beside orders without lines": (
+        "orders",
+        many(40, lambda n: purchase(n, sold(gross=0, net=0), **({"lineItems": []} if n % 2 else {}))),
+        "no_lines zero_amounts",
+    ),
     "a gross amount alone": ("orders", [purchase("A", sold("1", gross=7, net=None))], ""),
     "no currency": ("orders", [purchase(currencyCodeIso3Letter=None)], "missing_currency"),
     "an empty currency": ("orders", [purchase(currencyCodeIso3Letter="")], "missing_currency"),
@@ -667,7 +687,7 @@ def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of
 
 
 FOR_THE_WHOLE_RUN = {
-    *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units", "mostly_cancelled"),
+    *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units", "mostly_cancelled", "zero_amounts"),
     *("same_line_item_id", "line_item_id_is_refund_id", "fractional_quantities"),
 }
 """Rules that a few records among many others do not meet."""
@@ -713,6 +733,7 @@ def test_a_mistake_of_a_whole_column_is_found_in_any_number_of_records(rule: str
         "fractional_quantities": ("refunds", lambda _: refunded(f"{chance.random()}", _cents(chance))),
         "negative_costs": ("transaction_costs", lambda each: each | {"transaction_costs": -_cents(chance)}),
         "amounts_in_cents": ("transaction_costs", lambda each: each | {"transaction_costs": int(_cents(chance) * 100)}),
+        "zero_amounts": ("transaction_costs", lambda each: each | {"transaction_costs": 0}),
         "mostly_cancelled": ("orders", lambda each: each | {"cancelled_at": _time(chance)}),
         "mixed_units": (
             "orders",
