@@ -26,7 +26,7 @@ from target_klar.contract.order_rules import (
     TAX_RATE_ABOVE_1,
     ZERO_AMOUNTS,
 )
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, with_rules
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, cost, with_rules
 from target_klar.contract.refunds import REFUNDED_LINE_ITEM
 from target_klar.contract.schema import array, boolean, closed, key, number, personal, since, text, time
 
@@ -60,7 +60,7 @@ _LINE_ITEM_FIELDS: Final = {
     "productBrand": text("the maker"),
     "productCollection": text("a group of products"),
     "sku": text("the article number"),
-    "productCogs": amount(number("landed cost of one piece, without VAT")),
+    "productCogs": cost(number("landed cost of one piece, without VAT")),
     "productGmv": amount(number("list price of one piece, with tax [M]")),
     "productShippingWeightInGrams": number("of one piece"),
     "quantity": with_rules(number("pieces"), NO_PIECES),
@@ -74,7 +74,7 @@ _LINE_ITEM_FIELDS: Final = {
             least=0,
         )
     ),
-    "totalLogisticsCosts": amount(number("what it cost to ship the whole line")),
+    "totalLogisticsCosts": cost(number("what it cost to ship the whole line")),
 }
 _LINE_ITEM_REQUIRED: Final = ["id", "quantity"]
 BUNDLED_PRODUCT: Final = with_rules(
@@ -104,7 +104,7 @@ SHIPPING: Final = closed(
     # Spelled "Tax" here and "Taxes" in a line item.
     shippingTotalAmountBeforeTaxAndDiscounts=amount(number("gross")),
     shippingTotalAmountAfterTaxAndDiscounts=amount(number("without discounts and tax")),
-    totalLogisticsCosts=amount(number("what it cost the merchant, without tax [M]")),
+    totalLogisticsCosts=cost(number("what it cost the merchant, without tax [M]")),
     discounts=array(DISCOUNT, "discounts on the shipping"),
     taxes=array(TAX, "taxes on the shipping"),
 )

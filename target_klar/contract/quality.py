@@ -185,8 +185,8 @@ def _any_fraction(amounts: Values) -> bool:
 
 NEGATIVE_COSTS: Final = Rule(
     "negative_costs",
-    "an amount below 0",
-    "Payment providers book fees negative: turn the sign around in a stream map.",
+    "costs below 0",
+    "Payment providers and ledgers book costs negative: turn the sign around in a stream map.",
     lambda amounts: [each for each in amounts if each < 0],
     narrowed=lambda node: node | {"minimum": 0},
     least=3,
@@ -237,8 +237,13 @@ def amount(node: Node) -> Node:
 
 
 def cost(node: Node) -> Node:
+    """Return a node for an amount that is a cost."""
+    return with_rules(amount(node), NEGATIVE_COSTS)
+
+
+def only_cost(node: Node) -> Node:
     """Return a node for the one amount of an object that is a cost."""
     # A cost bears no currency, so whole yen are warned of like cents. Who has them ignores the rule by its name, once;
     # fees a hundred times too high would spoil every figure at Klar, and nobody would notice.
     unless = " If their currency has none, ignore the rule (`ignore_quality_rules`)."
-    return with_rules(amount(node), NEGATIVE_COSTS, ZERO_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))
+    return with_rules(cost(node), ZERO_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))

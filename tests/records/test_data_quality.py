@@ -401,6 +401,38 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     ),
     "a third of a discount": ("orders", [purchase("A", sold("1", gross=3.33, net=10 / 3))], ""),
     "Klar's example": ("orders", [purchase("A", sold("1", gross=7.0, net=4.71, quantity=2))], ""),
+    "negative COGS of a line": (
+        "orders",
+        many(3, lambda n: purchase(n, sold("1"), sold("2", productCogs=-2.5))),
+        "negative_costs",
+    ),
+    "two orders with negative COGS": ("orders", many(2, lambda n: purchase(n, sold(productCogs=-2.5))), ""),
+    "COGS of a line of 0": ("orders", many(3, lambda n: purchase(n, sold(productCogs=0))), ""),
+    "negative COGS within a bundle": (
+        "orders",
+        many(3, lambda n: purchase(n, sold(bundledProducts=[sold("2", productCogs=-2.5)]))),
+        "negative_costs",
+    ),
+    "negative freight of a line": (
+        "orders",
+        many(3, lambda n: purchase(n, sold(totalLogisticsCosts=-4.9))),
+        "negative_costs",
+    ),
+    "negative freight of most orders": (
+        "orders",
+        many(5, lambda n: purchase(n, shipping={"totalLogisticsCosts": -4.9 if n < 3 else 4.9})),
+        "negative_costs",
+    ),
+    "freight given back for half of the orders": (
+        "orders",
+        many(4, lambda n: purchase(n, shipping={"totalLogisticsCosts": -4.9 if n < 2 else 4.9})),
+        "",
+    ),
+    "a negative shipping price, which is no cost": (
+        "orders",
+        many(3, lambda n: purchase(n, shipping={"shippingTotalAmountAfterTaxAndDiscounts": -4.9})),
+        "",
+    ),
     "a tax rate of 19": ("orders", [purchase("A", sold(taxes=[{"taxRate": 19}]))], "tax_rate_above_1"),
     "a tax rate of 19 on the shipping": (
         "orders",
