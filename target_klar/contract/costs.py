@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.id_rules import ORDER_NAME, UNMATCHABLE_ID, not_a_placeholder
+from target_klar.contract.id_rules import ORDER_NAME, UNMATCHABLE_ID, UNMATCHABLE_SKU, not_a_placeholder
 from target_klar.contract.quality import only_cost, with_rules
 from target_klar.contract.schema import at_least_one, closed, key, number
 
@@ -47,7 +47,7 @@ COGS: Final = at_least_one(
         ["orderId", "productCogs"],
         orderId=_order_id("the order's id at Klar"),
         lineItemId=with_rules(not_a_placeholder(key("the line item in the order, by its `id`")), UNMATCHABLE_ID),
-        sku=not_a_placeholder(key("the product, where there is no line item to name")),
+        sku=with_rules(not_a_placeholder(key("the product, where there is no line item to name")), UNMATCHABLE_SKU),
         productCogs=only_cost(number("landed cost of one piece, without VAT")),
     ),
 )

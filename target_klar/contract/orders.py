@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from target_klar.contract.id_rules import not_a_placeholder
+from target_klar.contract.id_rules import UNMATCHABLE_ID, not_a_placeholder
 from target_klar.contract.order_rules import (
     CURRENCY,
     DUPLICATE_LINE_IDS,
@@ -52,7 +52,7 @@ TAX: Final = closed(
 )
 
 _LINE_ITEM_FIELDS: Final = {
-    "id": key("unique in the order"),
+    "id": with_rules(key("unique in the order"), UNMATCHABLE_ID),
     "productName": text("as the customer sees it"),
     "productId": text("in the shop"),
     "productVariantName": text("as the customer sees it"),
@@ -140,7 +140,9 @@ ORDER: Final = with_rules(
     closed(
         "What one customer ordered at one time.",
         ["id", "createdAt", "lineItems"],
-        id=not_a_placeholder(key("unique; sent again, the order replaces the one that Klar has")),
+        id=with_rules(
+            not_a_placeholder(key("unique; sent again, the order replaces the one that Klar has")), UNMATCHABLE_ID
+        ),
         createdAt=with_rules(time("when it was placed"), IMPLAUSIBLE_TIME),
         updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
         processedAt=time("when it was fulfilled"),

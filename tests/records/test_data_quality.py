@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from forked import run
+from hypothesis import given, settings, strategies
 from messages import record, schema, state
 from msgspec import Raw
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from rejects_file import records
 from samples import SAMPLE
 from thoroughness import size
 
+from target_klar.contract.id_rules import PLACEHOLDERS, UNMATCHABLE_ID, UNMATCHABLE_SKU
 from target_klar.contract.streams import CONTRACTS, QUALITY_RULES
 from target_klar.records.conform import Conformed, Conformer, Rejection
 from target_klar.records.json_codec import decode, encode
@@ -31,6 +33,7 @@ from target_klar.records.totals import ControlTotals
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from target_klar.contract.quality import Rule
     from target_klar.sandbox import Sandbox
 
 Record = dict[str, Any]
@@ -154,9 +157,15 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a key UNDEFINED": ("refunds", [refunded("UNDEFINED")], "(placeholder_key)"),
     **{
         f"a key {word}": ("refunds", [refunded(word)], "(placeholder_key)")
-        for word in ("<NA>", "NaT", "N/A", "n/a", "#N/A", "<null>", "(null)")
+        for word in (
+            *("<NA>", "NaT", "N/A", "n/a", "#N/A", "<null>", "(null)", "<nil>"),
+            *("#REF!", "#VALUE!", "#NAME?", "#NULL!", "#DIV/0!", "#NUM!", "#BEZUG!", "#WERT!", "#NV"),
+        )
     },
-    **{f"a key {word}, which may be one": ("refunds", [refunded(word)], "") for word in ("NA", "NAT", "nil", "N/A-1")},
+    **{
+        f"a key {word}, which may be one": ("refunds", [refunded(word)], "")
+        for word in ("NA", "NAT", "nil", "N/A-1", "#REF")
+    },
     "a line item id of pandas": ("refunds", [refund_of("<NA>")], "unmatchable_id"),
     "a key that begins with None": ("refunds", [refunded("None-1")], ""),
     "a key that is a number": ("refunds", [refunded(17)], ""),
@@ -182,6 +191,32 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a line item id with a blank inside": ("refunds", [refund_of("L 1")], ""),
     "a line item id with signs": ("refunds", [refund_of("10023/1|ä:#1001-e+")], ""),
     "a line item id of a version": ("refunds", [refund_of("v1.05")], ""),
+    **{
+        f"a line item id {text}": ("refunds", [refund_of(text)], "unmatchable_id")
+        for text in (
+            *("1001.00", "5300000000001.000000", "1,001.00", "1001,0", "1.001,00", "5.3E12", "5,3e12", "5,3E+12"),
+            *(
+                '="1001"',
+                "'1001",
+                '"1001"',
+                '["1001"]',
+                '{"id": 1001}',
+                "[object Object]",
+                "#REF!",
+                "#VALUE!",
+                "#NAME?",
+            ),
+            *("#NULL!", "#DIV/0!", "#NUM!", "NIL", "nil", "<nil>"),
+        )
+    },
+    **{
+        f"a line item id {text}, which may be one": ("refunds", [refund_of(text)], "")
+        for text in (
+            *("12E4", "5e12", "12.5E4A", "SW10.00", "1001.001", "1001,01", "1.2.00", "A&B 12,5", "A.0B", "v1,0"),
+            *('TV-55"', "D'Or", "A[1]", "=1001", "1001!", "#1001-REF", "#VALUE", "NILS", "Manilla"),
+            *("3f2504e0-4f89-11d3-9a0c-0305e82c3301", "3f2504e04f8911d39a0c0305e82c3301"),
+        )
+    },
     # Lines of refunds that are not those of an order
     "most line item ids are names of orders": (
         "refunds",
@@ -318,7 +353,15 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "COGS for a line nan": ("cogs", [cogs(lineItemId="nan")], "(placeholder_key)"),
     "COGS for an order null": ("cogs", [cogs("null")], "(placeholder_key)"),
     "COGS of a global line": ("cogs", [cogs(lineItemId="gid://shopify/LineItem/7")], "unmatchable_id"),
-    "COGS of an article that ends in .0": ("cogs", [cogs(sku="4711.0")], ""),
+    **{
+        f"COGS of an article {sku}": ("cogs", [cogs(sku=sku)], "unmatchable_id")
+        for sku in ("4.00638E+12", "4.006381333931E12", '="4711"', "'4711", '["4711"]', "4711 ", "47\u200b11")
+    },
+    **{
+        f"COGS of an article {sku}, which may be one": ("cogs", [cogs(sku=sku)], "")
+        for sku in ("4711.0", "12,0", "12E4", 'TV-55"', "A.0B", "A&B 12,5", "nil", "NIL-1", "(L)", "#1001", "A+B")
+    },
+    "COGS of an article #REF!": ("cogs", [cogs(sku="#REF!")], "(placeholder_key)"),
     "COGS in cents": ("cogs", many(20, lambda n: cogs(n, 250)), "amounts_in_cents"),
     "COGS of 49 euros": ("cogs", many(30, lambda n: cogs(n, 49)), ""),
     "COGS out of a float": ("cogs", [cogs(amount=2.4000000000000004)], "float_noise"),
@@ -331,6 +374,17 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     # Orders
     "an order": ("orders", [purchase()], ""),
     "an own shop's order #1001": ("orders", [purchase("#1001")], ""),
+    "an order's id that went through a float": ("orders", [purchase("5301.0")], "unmatchable_id"),
+    "an order's id as a formula": ("orders", [purchase('="1001"')], "unmatchable_id"),
+    "an order's id of parts": ("orders", [purchase("B2C/2026-05.17")], ""),
+    "a line's id that went through a float": ("orders", [purchase("A", sold("71.0"))], "unmatchable_id"),
+    "a line's id NaN": ("orders", [purchase("A", sold("NaN"))], "unmatchable_id"),
+    "a line's id of the order and a number": ("orders", [purchase("A", sold("1001-1"), sold("1001.2"))], ""),
+    "a bundled line's id with a blank": (
+        "orders",
+        [purchase("A", sold(bundledProducts=[sold("2 ")]))],
+        "unmatchable_id",
+    ),
     "an order None": ("orders", [purchase("None")], "(placeholder_key)"),
     "an order without lines": ("orders", [purchase(lineItems=[])], "no_lines"),
     "a cancelled order without lines": ("orders", [purchase(lineItems=[], cancelledAt=1_777_887_001)], ""),
@@ -620,6 +674,15 @@ def test_a_rule_that_is_ignored_leaves_those_beside_it() -> None:
 def test_each_rule_has_a_row_and_no_row_names_another() -> None:
     assert len(ROWS) >= 80
     assert {name.strip("()") for *_, expected in ROWS.values() for name in expected.split()} == QUALITY_RULES
+
+
+@pytest.mark.parametrize("rule", [UNMATCHABLE_ID, UNMATCHABLE_SKU])
+@settings(max_examples=size(300, 30_000))
+@given(ids=strategies.lists(strategies.text("019.,eE+-#!?:/'\"[{=nNiIlLaA ü\u200b", max_size=6), max_size=4))
+def test_ids_that_are_told_at_a_glance_are_those_that_match(rule: Rule, ids: list[str]) -> None:
+    for some in (ids, [*ids, *random.Random(0).sample(sorted(PLACEHOLDERS), 1)]):
+        assert rule.clean is not None
+        assert not (rule.clean(some) and rule.met_by(some))
 
 
 # A search

@@ -42,7 +42,7 @@ such an order tells hundredths from whole money. Where a line has both, `mixed_u
 _BEYOND = {
     "minimum": "is below 0",
     "minLength": "is empty",
-    "not": "is a placeholder such as `None`, `nan`, `null`, `undefined`, `<NA>` or `N/A`",
+    "not": "is a placeholder such as `None`, `nan`, `null`, `undefined`, `<NA>`, `N/A` or `#REF!`",
 }
 """What a value does that is beyond a limit of the contract's rules."""
 _SHARES = {0.0: "", 0.5: "half of", 0.9: "nine tenths of", 1: "all of"}
