@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -24,6 +25,7 @@ from samples import SAMPLE
 from thoroughness import size
 
 from target_klar.contract.id_rules import PLACEHOLDERS, UNMATCHABLE_ID, UNMATCHABLE_SKU
+from target_klar.contract.quality import Rule, with_rules
 from target_klar.contract.streams import CONTRACTS, QUALITY_RULES
 from target_klar.records.conform import Conformed, Conformer, Rejection
 from target_klar.records.json_codec import decode, encode
@@ -33,7 +35,6 @@ from target_klar.records.totals import ControlTotals
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from target_klar.contract.quality import Rule
     from target_klar.sandbox import Sandbox
 
 Record = dict[str, Any]
@@ -910,6 +911,21 @@ def test_large_records_do_not_wait_for_others() -> None:
         assert len(conformed.sent) > 65_536
         report.add(conformed)
         assert report._waiting == []
+
+
+def test_clean_values_are_not_asked_one_by_one_where_another_field_of_the_rule_has_none() -> None:
+    def asked(_: object) -> list[object]:
+        raise AssertionError("clean, and asked all the same")
+
+    orders = CONTRACTS["orders"]
+    rule = Rule("clean", "", "", asked, clean=lambda _: True)
+    fields = {name: with_rules(orders.schema["properties"][name], rule) for name in ("id", "orderName")}
+    schema = orders.schema | {"properties": orders.schema["properties"] | fields}
+    report = QualityReport(dataclasses.replace(orders, schema=schema))
+    conformed = Conformer(orders).conform(purchase())
+    assert isinstance(conformed, Conformed)
+    report.add(conformed)
+    assert report.lines() == []
 
 
 # Control totals
