@@ -123,6 +123,11 @@ CASES = {
         [schema("orders"), record("orders", **ORDER, lineItems=[SOLD], cancelledAt=None, cancelled_at=GONE)],
         {"orders": [ORDER | {"lineItems": [SOLD], "cancelledAt": 1_778_061_600}]},
     ),
+    "a column that is nearly the one that cancels an order is told": Case(
+        [schema("orders"), record("orders", **ORDER, lineItems=[SOLD], canceled_at=GONE, note="")],
+        {"orders": [ORDER | {"lineItems": [SOLD]}]},
+        ("orders: fields that Klar does not know were omitted: canceled_at (did you mean `cancelledAt`?), note. ",),
+    ),
     "an id that went through a float is rejected": Case(
         [schema("transaction_costs", "order_id")]
         + [record("transaction_costs", order_id=7.205759406317978e17, transaction_costs=each) for each in (1.5, 2.5)],

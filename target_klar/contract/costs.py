@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.quality import ORDER_NAME, UNMATCHABLE_ID, cost, not_a_placeholder, with_rules
+from target_klar.contract.id_rules import ORDER_NAME, UNMATCHABLE_ID, UNMATCHABLE_SKU, not_a_placeholder
+from target_klar.contract.quality import only_cost, with_rules
 from target_klar.contract.schema import at_least_one, closed, key, number
 
 if TYPE_CHECKING:
@@ -26,14 +27,16 @@ TRANSACTION_COSTS: Final = closed(
     orderId=_order_id(
         "the order's id, on Shopify not its name; sent again, the costs replace those that Klar has", ORDER_NAME
     ),
-    transactionCosts=cost(number("all fees of the order, as one amount")),
+    transactionCosts=only_cost(number("all fees of the order, as one amount")),
 )
 
 LOGISTICS_COSTS: Final = closed(
     "What the merchant paid to ship one order.",
     ["orderId", "totalLogisticsCosts"],
     orderId=_order_id("the order's id at Klar; sent again, the costs replace those that Klar has"),
-    totalLogisticsCosts=cost(number("all shipping costs of the order, without tax; 0 is allowed (the page's example)")),
+    totalLogisticsCosts=only_cost(
+        number("all shipping costs of the order, without tax; 0 is allowed (the page's example)")
+    ),
 )
 
 # That `orderId` with `lineItemId` or `sku` is the key, and that both may be there, is our reading.
@@ -44,7 +47,7 @@ COGS: Final = at_least_one(
         ["orderId", "productCogs"],
         orderId=_order_id("the order's id at Klar"),
         lineItemId=with_rules(not_a_placeholder(key("the line item in the order, by its `id`")), UNMATCHABLE_ID),
-        sku=not_a_placeholder(key("the product, where there is no line item to name")),
-        productCogs=cost(number("landed cost of one piece, without VAT")),
+        sku=with_rules(not_a_placeholder(key("the product, where there is no line item to name")), UNMATCHABLE_SKU),
+        productCogs=only_cost(number("landed cost of one piece, without VAT")),
     ),
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from target_klar.contract.quality import SMALLEST, Rule, amounts_in_cents, with_field_limits
+from target_klar.contract.quality import SMALLEST, Rule, amounts_in_cents, with_field_limits, zero_amounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,17 @@ MALFORMED_CURRENCY: Final = Rule(
     "a currency that is not three capitals",
     "Klar wants ISO 4217, such as EUR: use `upper()` in a stream map, or check the column.",
     lambda codes: [each for each in {*codes} if each and CURRENCY.fullmatch(each) is None],
+)
+
+MOSTLY_CANCELLED: Final = Rule(
+    "mostly_cancelled",
+    "`cancelledAt`, which cancels the order",
+    "Check its column, and the condition in a stream map: there the text `false` counts as true. Ignore this if they "
+    "were cancelled.",
+    lambda times: times,
+    narrowed=lambda node: node | {"not": {}},
+    least=20,
+    share=0.9,
 )
 
 # A line
@@ -97,6 +108,25 @@ NO_AMOUNTS: Final = Rule(
         for lines in orders
         if lines and lines[0].totalAmountAfterTaxesAndDiscounts is UNSET and all(map(_has_no_amount, lines))
     ],
+)
+
+
+def _have_amounts(orders: Values) -> list[Any]:
+    return [lines for lines in orders if not all(map(_has_no_amount, lines))]
+
+
+def _has_price(line: Any) -> bool:
+    return bool(line.totalAmountBeforeTaxesAndDiscounts or line.totalAmountAfterTaxesAndDiscounts)
+
+
+ZERO_AMOUNTS: Final = replace(
+    zero_amounts(
+        "no amount but 0 on any line",
+        lambda orders: any(map(_has_price, chain.from_iterable(orders))),
+        lambda orders: [lines for lines in orders if not any(map(_has_price, lines))],
+    ),
+    among=_have_amounts,
+    counts_among=True,
 )
 
 _HUNDREDFOLD: Final = 99, 260

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from target_klar.contract.id_rules import UNMATCHABLE_ID, not_a_placeholder
 from target_klar.contract.order_rules import (
     CURRENCY,
     DUPLICATE_LINE_IDS,
@@ -16,14 +17,16 @@ from target_klar.contract.order_rules import (
     MALFORMED_CURRENCY,
     MISSING_CURRENCY,
     MIXED_UNITS,
+    MOSTLY_CANCELLED,
     NEGATIVE_DISCOUNT,
     NET_ABOVE_GROSS,
     NO_AMOUNTS,
     NO_LINES,
     NO_PIECES,
     TAX_RATE_ABOVE_1,
+    ZERO_AMOUNTS,
 )
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, not_a_placeholder, with_rules
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, cost, with_rules
 from target_klar.contract.refunds import REFUNDED_LINE_ITEM
 from target_klar.contract.schema import array, boolean, closed, key, number, personal, since, text, time
 
@@ -49,7 +52,7 @@ TAX: Final = closed(
 )
 
 _LINE_ITEM_FIELDS: Final = {
-    "id": key("unique in the order"),
+    "id": with_rules(key("unique in the order"), UNMATCHABLE_ID),
     "productName": text("as the customer sees it"),
     "productId": text("in the shop"),
     "productVariantName": text("as the customer sees it"),
@@ -57,7 +60,7 @@ _LINE_ITEM_FIELDS: Final = {
     "productBrand": text("the maker"),
     "productCollection": text("a group of products"),
     "sku": text("the article number"),
-    "productCogs": amount(number("landed cost of one piece, without VAT")),
+    "productCogs": cost(number("landed cost of one piece, without VAT")),
     "productGmv": amount(number("list price of one piece, with tax [M]")),
     "productShippingWeightInGrams": number("of one piece"),
     "quantity": with_rules(number("pieces"), NO_PIECES),
@@ -71,7 +74,7 @@ _LINE_ITEM_FIELDS: Final = {
             least=0,
         )
     ),
-    "totalLogisticsCosts": amount(number("what it cost to ship the whole line")),
+    "totalLogisticsCosts": cost(number("what it cost to ship the whole line")),
 }
 _LINE_ITEM_REQUIRED: Final = ["id", "quantity"]
 BUNDLED_PRODUCT: Final = with_rules(
@@ -101,7 +104,7 @@ SHIPPING: Final = closed(
     # Spelled "Tax" here and "Taxes" in a line item.
     shippingTotalAmountBeforeTaxAndDiscounts=amount(number("gross")),
     shippingTotalAmountAfterTaxAndDiscounts=amount(number("without discounts and tax")),
-    totalLogisticsCosts=amount(number("what it cost the merchant, without tax [M]")),
+    totalLogisticsCosts=cost(number("what it cost the merchant, without tax [M]")),
     discounts=array(DISCOUNT, "discounts on the shipping"),
     taxes=array(TAX, "taxes on the shipping"),
 )
@@ -137,12 +140,14 @@ ORDER: Final = with_rules(
     closed(
         "What one customer ordered at one time.",
         ["id", "createdAt", "lineItems"],
-        id=not_a_placeholder(key("unique; sent again, the order replaces the one that Klar has")),
+        id=with_rules(
+            not_a_placeholder(key("unique; sent again, the order replaces the one that Klar has")), UNMATCHABLE_ID
+        ),
         createdAt=with_rules(time("when it was placed"), IMPLAUSIBLE_TIME),
         updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
         processedAt=time("when it was fulfilled"),
         closedAt=time("when it was closed"),
-        cancelledAt=time("when it was cancelled"),
+        cancelledAt=with_rules(time("when it was cancelled"), IMPLAUSIBLE_TIME, MOSTLY_CANCELLED),
         currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
         financialStatus=text("such as paid, partially_refunded"),
         shipmentStatus=text("such as shipped, not_shipped"),
@@ -151,7 +156,7 @@ ORDER: Final = with_rules(
         orderName=text("such as #1001 [M]"),
         orderNumber=text("such as 1001 [M]"),
         tags=text("tags of the order [M]"),
-        lineItems=with_rules(array(LINE_ITEM, "its lines"), DUPLICATE_LINE_IDS, NO_AMOUNTS, MIXED_UNITS),
+        lineItems=with_rules(array(LINE_ITEM, "its lines"), DUPLICATE_LINE_IDS, NO_AMOUNTS, ZERO_AMOUNTS, MIXED_UNITS),
         refundedLineItems=array(REFUNDED_LINE_ITEM, "what of them was refunded"),
         shipping=SHIPPING,
         customer=personal(CUSTOMER),

@@ -118,65 +118,6 @@ def rule_names(node: Node) -> Iterator[str]:
         yield from rule_names(field)
 
 
-# Keys and ids
-
-_PLACEHOLDERS: Final = ("none", "nan", "null", "undefined")
-PLACEHOLDERS: Final = frozenset(
-    spelled for word in _PLACEHOLDERS for spelled in (word, word.upper(), word.capitalize(), "NaN")
-) | {"NaT", "<NA>", "<null>", "(null)", "N/A", "n/a", "#N/A"}
-"""How programs write that there is nothing, where text is wanted."""
-_FLOAT: Final = re.compile(r"\.0$|\d[eE]\+\d", re.ASCII)
-_GLOBAL_ID: Final = "gid://"
-# What Unicode shows as nothing though it counts as printable: variation selectors, fillers, an empty Braille cell.
-_INVISIBLE: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-# What stands in no id that can match nothing, unless it is a placeholder: visible ASCII without `+`, `.0` and `:/`.
-_HARMLESS: Final = re.compile(r"(?:[!-*,\-/-9;-~]++|[.:](?![0/]))*+")
-
-
-def not_a_placeholder(node: Node) -> Node:
-    """Return a node for a key, of which `None`, `nan`, `<NA>` and other placeholders are none."""
-    advice = "records with it would overwrite each other: drop them with `__filter__`, or map another column"
-    return limited(node, "placeholder_key", advice, **{"not": {"enum": sorted(PLACEHOLDERS)}})
-
-
-def _is_unmatchable(text: str) -> bool:
-    return (
-        text in PLACEHOLDERS
-        or text != text.strip()
-        or not text.isprintable()
-        or _INVISIBLE.search(text) is not None
-        or text.startswith(_GLOBAL_ID)
-        or _FLOAT.search(text) is not None
-    )
-
-
-def _none_is_unmatchable(ids: Values) -> bool:
-    text = "".join(ids)
-    if _HARMLESS.fullmatch(text) is None:
-        return False
-    # Each placeholder has an n; to look for one takes a tenth of the time that looking each id up takes.
-    return ("n" not in text and "N" not in text) or PLACEHOLDERS.isdisjoint(ids)
-
-
-UNMATCHABLE_ID: Final = Rule(
-    "unmatchable_id",
-    "an id that cannot match one of another source",
-    "Blanks, invisible characters, `gid://`, `.0`, `e+17` and words such as `nan` come from the source or a map: "
-    "write the bare id.",
-    lambda ids: [each for each in ids if _is_unmatchable(each)],
-    clean=_none_is_unmatchable,
-)
-ORDER_NAME: Final = Rule(
-    "order_name",
-    "an order's name (`#1001`)",
-    "Klar matches these costs by the order's id: map the column that has it.",
-    lambda ids: [each for each in ids if each.startswith("#")],
-    clean=lambda ids: "#" not in "".join(ids),
-)
-
-
 # Times
 
 _DAY: Final = 86_400
@@ -244,13 +185,32 @@ def _any_fraction(amounts: Values) -> bool:
 
 NEGATIVE_COSTS: Final = Rule(
     "negative_costs",
-    "an amount below 0",
-    "Payment providers book fees negative: turn the sign around in a stream map.",
+    "costs below 0",
+    "Payment providers and ledgers book costs negative: turn the sign around in a stream map.",
     lambda amounts: [each for each in amounts if each < 0],
     narrowed=lambda node: node | {"minimum": 0},
     least=3,
     share=0.5,
 )
+
+
+def zero_amounts(what: str, any_other: Callable[[Values], bool], met_by: Callable[[Values], Values]) -> Rule:
+    """Return the rule that all amounts of 20 or more records are 0; `any_other` finds one that is not."""
+    # The first other amount disproves it. Limits would have each free order or fee of a usual run asked about.
+    return Rule(
+        "zero_amounts",
+        what,
+        "A default of 0, as in `get('fee', 0)`, hides a missing column: check it in the stream map. Ignore this if "
+        "they really are 0.",
+        met_by,
+        disproved=any_other,
+        least=20,
+        share=1,
+        or_equal=True,
+    )
+
+
+ZERO_COSTS: Final = zero_amounts("an amount of 0", any, lambda amounts: [each for each in amounts if not each])
 
 
 def amounts_in_cents(
@@ -277,8 +237,13 @@ def amount(node: Node) -> Node:
 
 
 def cost(node: Node) -> Node:
+    """Return a node for an amount that is a cost."""
+    return with_rules(amount(node), NEGATIVE_COSTS)
+
+
+def only_cost(node: Node) -> Node:
     """Return a node for the one amount of an object that is a cost."""
     # A cost bears no currency, so whole yen are warned of like cents. Who has them ignores the rule by its name, once;
     # fees a hundred times too high would spoil every figure at Klar, and nobody would notice.
     unless = " If their currency has none, ignore the rule (`ignore_quality_rules`)."
-    return with_rules(amount(node), NEGATIVE_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))
+    return with_rules(cost(node), ZERO_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))

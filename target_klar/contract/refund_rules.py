@@ -77,6 +77,16 @@ def _not_cancelled(refunds: Values) -> list[Any]:
     return [lines for lines in refunds if lines]
 
 
+MOSTLY_CANCELLED: Final = Rule(
+    "mostly_cancelled",
+    "empty `lineItems`, which cancel the refund",
+    "Check the column of `lineItems`, and what the expression of a stream map leaves out of it. Ignore this if they "
+    "were taken back.",
+    lambda refunds: [lines for lines in refunds if not lines],
+    narrowed=lambda node: node | {"minItems": 1},
+    least=20,
+    share=0.9,
+)
 ZERO_QUANTITIES: Final = Rule(
     "zero_quantities",
     "no refunded piece on any line",

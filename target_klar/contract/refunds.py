@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, UNMATCHABLE_ID, limited, not_a_placeholder, with_rules
+from target_klar.contract.id_rules import UNMATCHABLE_ID, not_a_placeholder
+from target_klar.contract.quality import IMPLAUSIBLE_TIME, limited, with_rules
 from target_klar.contract.refund_rules import (
     FRACTIONAL_QUANTITIES,
+    MOSTLY_CANCELLED,
     ORDER_NAME,
     OWN_ID,
     REPEATED_LINE_ITEM_ID,
@@ -48,6 +50,7 @@ REFUND: Final = with_rules(
         updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
         lineItems=with_rules(
             array(REFUNDED_LINE_ITEM, "the refunded lines; an empty array cancels the refund"),
+            MOSTLY_CANCELLED,
             ZERO_QUANTITIES,
             REPEATED_LINE_ITEM_ID,
             SAME_LINE_ITEM_ID,

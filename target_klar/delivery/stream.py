@@ -247,7 +247,8 @@ class Stream:
 
     def _omissions(self) -> Iterator[str]:
         if self.conformer.dropped:
-            names = ", ".join(self.conformer.dropped)
+            near = {name: f"{name} (did you mean `{field}`?)" for name, field in self.conformer.near_misses.items()}
+            names = ", ".join(near.get(name, name) for name in self.conformer.dropped)
             within = ", ".join(self.conformer.dropped_within)
             listed = (
                 f"list them in `extra_fields`, by name alone ({within})" if within else "list them in `extra_fields`"

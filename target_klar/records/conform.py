@@ -6,6 +6,7 @@ is judged as the JSON that it gets.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -15,7 +16,7 @@ from target_klar.contract.quality import narrowed, with_field_limits, without_ru
 from target_klar.contract.schema import for_api_version
 from target_klar.contract.streams import QUALITY_RULES
 from target_klar.records.accepted import DEFS, unvalidated, with_extras, without_empty_text
-from target_klar.records.convert import Conversions
+from target_klar.records.convert import Conversions, fold
 from target_klar.records.decoders import DECODE_ERRORS, Decoder, decoder_for
 from target_klar.records.deletions import (
     DELETED_AT,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Amounts, Contract, Record
 
+_NEARLY: Final = 0.9
+"""How much of two names is the same, by the standard library's measure: of `customer_id` and `customer` it is 0.89."""
 _DOES_NOT_FIT: Final = (*ENCODE_ERRORS, *DECODE_ERRORS)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
 """Where the judge says no and the schema finds nothing; a property test says that this does not happen."""
@@ -140,6 +143,17 @@ class Conformer:
     def dropped_within(self) -> Sequence[str]:
         """The names of those that objects within records have."""
         return [*dict.fromkeys(name for path, name in self._conversions.dropped.items() if path != name)]
+
+    @property
+    def near_misses(self) -> Mapping[str, str]:
+        """The field of Klar's that an omitted one nearly has the name of, if no record with the one has the other."""
+        fields = {fold(name): name for name in self._contract.schema["properties"]}
+        found = {}
+        for path, name in self._conversions.dropped.items():
+            missing = [folded for folded, field in fields.items() if field not in self._conversions.beside[path]]
+            if path == name and (closest := get_close_matches(fold(name), missing, n=1, cutoff=_NEARLY)):
+                found[name] = fields[closest[0]]
+        return found
 
     def unknown(self, columns: Iterable[str]) -> frozenset[str]:
         """Return those columns that are no field of Klar's, and no extra one."""

@@ -29,7 +29,7 @@ from target_klar.records.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 _MAX_DROPPED: Final = 100  # enough names to tell what happens
 _MAX_LEARNED, _NAME_SIZE = 1 << 20, 64  # bytes of names, about, and of each beside its text; then learning begins anew
@@ -48,6 +48,8 @@ class Conversions:
     validate: bool = True
     dropped: dict[str, str] = field(default_factory=dict)
     """The fields omitted because Klar does not know them: each name by its path."""
+    beside: dict[str, set[str]] = field(default_factory=dict)
+    """Klar's fields that came in one object with each of them, by the same path."""
     assumed_utc: dict[str, None] = field(default_factory=dict)
     """The fields, as paths, of which a time had no zone and was read as UTC."""
 
@@ -57,7 +59,7 @@ class Conversions:
             {name: self._of(node, at + name) for name, node in schema["properties"].items()},
             required=schema["required"] if self.validate else (),
             extra=dict.fromkeys(self.extras, as_is),
-            drop=lambda name: self._drop(at + name, name),
+            drop=lambda name, fields: self._drop(at + name, name, fields),
         )
 
     def _of(self, node: Mapping[str, Any], path: str) -> Convert:
@@ -118,9 +120,10 @@ class Conversions:
 
         return convert
 
-    def _drop(self, path: str, name: str) -> None:
-        if len(self.dropped) < _MAX_DROPPED and path not in self.dropped:
+    def _drop(self, path: str, name: str, fields: Iterable[str]) -> None:
+        if len(self.dropped) < _MAX_DROPPED or path in self.dropped:
             self.dropped[path] = name
+            self.beside.setdefault(path, set()).update(fields)
 
 
 _Column: TypeAlias = tuple[str | tuple[str, ...], str, Convert, bool]
@@ -140,7 +143,7 @@ class ObjectConverter:
         *,
         required: Collection[str],
         extra: Mapping[str, Convert],
-        drop: Callable[[str], None],
+        drop: Callable[[str, Iterable[str]], None],
     ) -> None:
         self._fields = {**extra, **fields}
         self._folded = {fold(name): name for name in fields}
@@ -177,15 +180,18 @@ class ObjectConverter:
     def _learn(self, shape: tuple[Any, ...]) -> list[_Column]:
         *names, without = shape
         spelled: dict[str, list[str]] = {}
+        dropped: list[str] = []
         absent = {self.name_of(name) for name in without if name not in names} - {None}
         for spelling in names:
             name = self.name_of(spelling) if isinstance(spelling, str) else None
             if spelling in without or name in absent:
                 continue
             if name is None:
-                self._drop(shorten(str(spelling)))
+                dropped.append(shorten(str(spelling)))
             else:
                 spelled.setdefault(name, []).append(spelling)
+        for column in dropped:
+            self._drop(column, spelled)
         columns: list[_Column] = []
         for name, spellings in spelled.items():
             spelling = spellings[0] if len(spellings) == 1 else tuple(spellings)

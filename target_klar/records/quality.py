@@ -174,7 +174,7 @@ class _Columns:
 
     def meet(self, rule: Rule, columns: Sequence[Any]) -> bool:
         """Tell whether any of the values that a rule asks about meets it."""
-        if rule.clean and all(map(columns.__getitem__, self._clean[rule])):
+        if rule.clean and False not in map(columns.__getitem__, self._clean[rule]):  # an empty column stays empty
             return False
         values = self.of(rule, columns)
         return bool(values) and bool(rule.met_by(values))

@@ -138,6 +138,36 @@ def test_unknown_fields_are_left_out_and_named_once() -> None:
     assert sorted(conformer.dropped) == sorted(names)
 
 
+@pytest.mark.parametrize(
+    ("stream", "columns", "near"),
+    [
+        ("orders", ["canceled_at"], {"canceled_at": "cancelledAt"}),
+        ("orders", ["CANCELEDAT", "update_date"], {"CANCELEDAT": "cancelledAt", "update_date": "updatedAt"}),
+        ("orders", ["canceled_at", "cancelled_at"], {}),
+        ("orders", ["canceled_at", "CancelledAt"], {}),
+        ("orders", ["customer_id", "created_by", "cancelled_by", "tag", "shipping_tax", "order_id", "note"], {}),
+        ("refunds", ["line_item", "gid", "uid", "created"], {"line_item": "lineItems"}),
+        ("transaction_costs", ["transaction_cost", "order"], {"transaction_cost": "transactionCosts"}),
+    ],
+)
+def test_a_column_whose_name_is_nearly_that_of_a_missing_field_is_told(
+    stream: str, columns: list[str], near: dict[str, str]
+) -> None:
+    conformer = Conformer(CONTRACTS[stream])
+    for record in ({"id": 1}, dict.fromkeys(columns)):
+        conformer.conform(record)
+    assert conformer.near_misses == near
+
+
+def test_a_column_of_one_record_is_not_compared_with_the_fields_of_another() -> None:
+    conformer = Conformer(CONTRACTS["orders"])
+    conformer.conform({"cancelled_at": None})
+    conformer.conform({"canceled_at": None, "lines": [{"cancelled_at": None}]})
+    assert conformer.near_misses == {"canceled_at": "cancelledAt"}
+    conformer.conform({"canceled_at": None, "cancelled_at": None})
+    assert conformer.near_misses == {}
+
+
 def test_the_names_of_unknown_fields_are_bounded() -> None:
     conformer = Conformer(REFUNDS)
     for n in range(3000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from forked import run
+from hypothesis import given, settings, strategies
 from messages import record, schema, state
 from msgspec import Raw
 from msgspec.structs import replace
@@ -22,6 +24,8 @@ from rejects_file import records
 from samples import SAMPLE
 from thoroughness import size
 
+from target_klar.contract.id_rules import PLACEHOLDERS, UNMATCHABLE_ID, UNMATCHABLE_SKU
+from target_klar.contract.quality import Rule, with_rules
 from target_klar.contract.streams import CONTRACTS, QUALITY_RULES
 from target_klar.records.conform import Conformed, Conformer, Rejection
 from target_klar.records.json_codec import decode, encode
@@ -133,6 +137,18 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         "zero_quantities",
     ),
     "a cancelled refund": ("refunds", [refunded("A", lineItems=[])], ""),
+    "every refund cancelled": ("refunds", many(20, lambda n: refunded(n, lineItems=[])), "mostly_cancelled"),
+    "19 cancelled refunds": ("refunds", many(19, lambda n: refunded(n, lineItems=[])), ""),
+    "nine tenths of the refunds cancelled": (
+        "refunds",
+        many(30, lambda n: refunded(n, **({"lineItems": []} if n < 27 else {}))),
+        "",
+    ),
+    "more than nine tenths of the refunds cancelled": (
+        "refunds",
+        many(30, lambda n: refunded(n, **({"lineItems": []} if n < 28 else {}))),
+        "mostly_cancelled",
+    ),
     # Ids of refunds
     "an empty line item id": ("refunds", [refund_of("")], "(empty_line_item_id)"),
     "a line item id 0": ("refunds", [refund_of("0")], ""),
@@ -142,9 +158,15 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a key UNDEFINED": ("refunds", [refunded("UNDEFINED")], "(placeholder_key)"),
     **{
         f"a key {word}": ("refunds", [refunded(word)], "(placeholder_key)")
-        for word in ("<NA>", "NaT", "N/A", "n/a", "#N/A", "<null>", "(null)")
+        for word in (
+            *("<NA>", "NaT", "N/A", "n/a", "#N/A", "<null>", "(null)", "<nil>"),
+            *("#REF!", "#VALUE!", "#NAME?", "#NULL!", "#DIV/0!", "#NUM!", "#BEZUG!", "#WERT!", "#NV"),
+        )
     },
-    **{f"a key {word}, which may be one": ("refunds", [refunded(word)], "") for word in ("NA", "NAT", "nil", "N/A-1")},
+    **{
+        f"a key {word}, which may be one": ("refunds", [refunded(word)], "")
+        for word in ("NA", "NAT", "nil", "N/A-1", "#REF")
+    },
     "a line item id of pandas": ("refunds", [refund_of("<NA>")], "unmatchable_id"),
     "a key that begins with None": ("refunds", [refunded("None-1")], ""),
     "a key that is a number": ("refunds", [refunded(17)], ""),
@@ -170,6 +192,32 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a line item id with a blank inside": ("refunds", [refund_of("L 1")], ""),
     "a line item id with signs": ("refunds", [refund_of("10023/1|ä:#1001-e+")], ""),
     "a line item id of a version": ("refunds", [refund_of("v1.05")], ""),
+    **{
+        f"a line item id {text}": ("refunds", [refund_of(text)], "unmatchable_id")
+        for text in (
+            *("1001.00", "5300000000001.000000", "1,001.00", "1001,0", "1.001,00", "5.3E12", "5,3e12", "5,3E+12"),
+            *(
+                '="1001"',
+                "'1001",
+                '"1001"',
+                '["1001"]',
+                '{"id": 1001}',
+                "[object Object]",
+                "#REF!",
+                "#VALUE!",
+                "#NAME?",
+            ),
+            *("#NULL!", "#DIV/0!", "#NUM!", "NIL", "nil", "<nil>"),
+        )
+    },
+    **{
+        f"a line item id {text}, which may be one": ("refunds", [refund_of(text)], "")
+        for text in (
+            *("12E4", "5e12", "12.5E4A", "SW10.00", "1001.001", "1001,01", "1.2.00", "A&B 12,5", "A.0B", "v1,0"),
+            *('TV-55"', "D'Or", "A[1]", "=1001", "1001!", "#1001-REF", "#VALUE", "NILS", "Manilla"),
+            *("3f2504e0-4f89-11d3-9a0c-0305e82c3301", "3f2504e04f8911d39a0c0305e82c3301"),
+        )
+    },
     # Lines of refunds that are not those of an order
     "most line item ids are names of orders": (
         "refunds",
@@ -265,7 +313,10 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "fees of 50 cents": ("transaction_costs", many(40, lambda n: fee(n, 50)), "amounts_in_cents"),
     "whole fees, half of them below 50": ("transaction_costs", many(40, lambda n: fee(n, 10 + 60 * (n % 2))), ""),
     "whole fees, and one that is not": ("transaction_costs", [*many(40, lambda n: fee(n, 199)), fee("x", 1.5)], ""),
-    "no fee at all": ("transaction_costs", many(40, lambda n: fee(n, 0)), ""),
+    "no fee at all": ("transaction_costs", many(20, lambda n: fee(n, 0)), "zero_amounts"),
+    "19 fees of 0": ("transaction_costs", many(19, lambda n: fee(n, "0.00")), ""),
+    "one fee among those of 0": ("transaction_costs", many(40, lambda n: fee(n, 0.25 if n == 39 else 0)), ""),
+    "one fee given back among those of 0": ("transaction_costs", many(40, lambda n: fee(n, 0 if n else -0.25)), ""),
     "a fee that was added up in floats": ("transaction_costs", [fee(amount=1.5499999999999998)], "float_noise"),
     "a fee of 1.55, which a float only comes near": ("transaction_costs", [fee(amount=1.55)], ""),
     "0.1 + 0.2": ("transaction_costs", [fee(amount=0.1 + 0.2)], "float_noise"),
@@ -288,6 +339,8 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "freight for an order id with a blank inside": ("logistics_costs", [freight("53 01")], ""),
     "negative freight": ("logistics_costs", many(3, lambda n: freight(n, -4.9)), "negative_costs"),
     "three times free shipping": ("logistics_costs", many(3, lambda n: freight(n, 0)), ""),
+    "no freight at all": ("logistics_costs", many(25, lambda n: freight(n, "0.00")), "zero_amounts"),
+    "freight of one order": ("logistics_costs", many(25, lambda n: freight(n, 0 if n else 4.9)), ""),
     "freight in cents": ("logistics_costs", many(30, lambda n: freight(n, 490)), "amounts_in_cents"),
     "freight of 49 euros": ("logistics_costs", many(30, lambda n: freight(n, 49)), ""),
     "one price of whole euros": ("logistics_costs", many(30, lambda n: freight(n, 5)), ""),
@@ -301,20 +354,53 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "COGS for a line nan": ("cogs", [cogs(lineItemId="nan")], "(placeholder_key)"),
     "COGS for an order null": ("cogs", [cogs("null")], "(placeholder_key)"),
     "COGS of a global line": ("cogs", [cogs(lineItemId="gid://shopify/LineItem/7")], "unmatchable_id"),
-    "COGS of an article that ends in .0": ("cogs", [cogs(sku="4711.0")], ""),
+    **{
+        f"COGS of an article {sku}": ("cogs", [cogs(sku=sku)], "unmatchable_id")
+        for sku in ("4.00638E+12", "4.006381333931E12", '="4711"', "'4711", '["4711"]', "4711 ", "47\u200b11")
+    },
+    **{
+        f"COGS of an article {sku}, which may be one": ("cogs", [cogs(sku=sku)], "")
+        for sku in ("4711.0", "12,0", "12E4", 'TV-55"', "A.0B", "A&B 12,5", "nil", "NIL-1", "(L)", "#1001", "A+B")
+    },
+    "COGS of an article #REF!": ("cogs", [cogs(sku="#REF!")], "(placeholder_key)"),
     "COGS in cents": ("cogs", many(20, lambda n: cogs(n, 250)), "amounts_in_cents"),
     "COGS of 49 euros": ("cogs", many(30, lambda n: cogs(n, 49)), ""),
     "COGS out of a float": ("cogs", [cogs(amount=2.4000000000000004)], "float_noise"),
     "COGS of 2.4": ("cogs", [cogs(amount=2.4)], ""),
     "negative COGS": ("cogs", many(4, lambda n: cogs(n, -2.5)), "negative_costs"),
     "COGS of 0": ("cogs", many(4, lambda n: cogs(n, 0)), ""),
+    "no COGS at all": ("cogs", many(25, lambda n: cogs(n, 0)), "zero_amounts"),
+    "COGS of one article": ("cogs", many(25, lambda n: cogs(n, 0 if n else 0.01)), ""),
     "a gift": ("cogs", [cogs(amount=0)], ""),
     # Orders
     "an order": ("orders", [purchase()], ""),
     "an own shop's order #1001": ("orders", [purchase("#1001")], ""),
+    "an order's id that went through a float": ("orders", [purchase("5301.0")], "unmatchable_id"),
+    "an order's id as a formula": ("orders", [purchase('="1001"')], "unmatchable_id"),
+    "an order's id of parts": ("orders", [purchase("B2C/2026-05.17")], ""),
+    "a line's id that went through a float": ("orders", [purchase("A", sold("71.0"))], "unmatchable_id"),
+    "a line's id NaN": ("orders", [purchase("A", sold("NaN"))], "unmatchable_id"),
+    "a line's id of the order and a number": ("orders", [purchase("A", sold("1001-1"), sold("1001.2"))], ""),
+    "a bundled line's id with a blank": (
+        "orders",
+        [purchase("A", sold(bundledProducts=[sold("2 ")]))],
+        "unmatchable_id",
+    ),
     "an order None": ("orders", [purchase("None")], "(placeholder_key)"),
     "an order without lines": ("orders", [purchase(lineItems=[])], "no_lines"),
     "a cancelled order without lines": ("orders", [purchase(lineItems=[], cancelledAt=1_777_887_001)], ""),
+    "every order cancelled": ("orders", many(20, lambda n: purchase(n, cancelledAt="2026-05-04")), "mostly_cancelled"),
+    "19 cancelled orders": ("orders", many(19, lambda n: purchase(n, cancelledAt="2026-05-04")), ""),
+    "nine tenths of the orders cancelled": (
+        "orders",
+        many(30, lambda n: purchase(n, cancelledAt="2026-05-04" if n < 27 else None)),
+        "",
+    ),
+    "more than nine tenths of the orders cancelled": (
+        "orders",
+        many(30, lambda n: purchase(n, cancelledAt="2026-05-04" if n < 28 else "")),
+        "mostly_cancelled",
+    ),
     "two lines of one id": ("orders", [purchase("A", sold("1"), sold("1"))], "duplicate_line_ids"),
     "two lines": ("orders", [purchase("A", sold("1"), sold("2"))], ""),
     "one line id in two orders": ("orders", [purchase("A"), purchase("B")], ""),
@@ -328,6 +414,19 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     ),
     "an amount on one line": ("orders", [purchase("A", sold("1", gross=None, net=None), sold("2"))], ""),
     "a free item": ("orders", [purchase("A", sold("1", gross=0, net=0))], ""),
+    "no line with a price": ("orders", many(20, lambda n: purchase(n, sold(gross=0, net=0))), "zero_amounts"),
+    "19 orders without a price": ("orders", many(19, lambda n: purchase(n, sold(gross=0, net=0))), ""),
+    "a price on the second line of one order": (
+        "orders",
+        many(30, lambda n: purchase(n, sold("1", gross=0, net=0), sold("2", gross=0 if n else 5, net=0))),
+        "",
+    ),
+    "net amounts of 0 alone": ("orders", many(20, lambda n: purchase(n, sold(gross=None, net=0))), "zero_amounts"),
+    "amounts of 0 beside orders without lines": (
+        "orders",
+        many(40, lambda n: purchase(n, sold(gross=0, net=0), **({"lineItems": []} if n % 2 else {}))),
+        "no_lines zero_amounts",
+    ),
     "a gross amount alone": ("orders", [purchase("A", sold("1", gross=7, net=None))], ""),
     "no currency": ("orders", [purchase(currencyCodeIso3Letter=None)], "missing_currency"),
     "an empty currency": ("orders", [purchase(currencyCodeIso3Letter="")], "missing_currency"),
@@ -344,6 +443,14 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "an order of 2005": ("orders", [purchase(createdAt="2005-01-01")], ""),
     "an order of 2199": ("orders", [purchase(updatedAt="2199-01-01")], "implausible_time"),
     "an order changed today": ("orders", [purchase(updatedAt=NOW)], ""),
+    "an order cancelled in 2099": ("orders", [purchase(cancelledAt="2099-12-31")], "implausible_time"),
+    "an order cancelled in 1980": ("orders", [purchase(cancelledAt="1980-01-01")], "implausible_time"),
+    "an order cancelled today": ("orders", [purchase(cancelledAt=NOW)], ""),
+    "orders all cancelled in 2099": (
+        "orders",
+        many(20, lambda n: purchase(n, cancelledAt="2099-12-31")),
+        "implausible_time mostly_cancelled",
+    ),
     "an order that is going to be fulfilled": ("orders", [purchase(processedAt=NOW + 10 * 86_400)], ""),
     "net above gross": ("orders", [purchase("A", sold("1", gross=10, net=11.9))], "net_above_gross"),
     "net two cents above gross": ("orders", [purchase("A", sold(gross=10, net=10.02))], "net_above_gross"),
@@ -357,6 +464,38 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     ),
     "a third of a discount": ("orders", [purchase("A", sold("1", gross=3.33, net=10 / 3))], ""),
     "Klar's example": ("orders", [purchase("A", sold("1", gross=7.0, net=4.71, quantity=2))], ""),
+    "negative COGS of a line": (
+        "orders",
+        many(3, lambda n: purchase(n, sold("1"), sold("2", productCogs=-2.5))),
+        "negative_costs",
+    ),
+    "two orders with negative COGS": ("orders", many(2, lambda n: purchase(n, sold(productCogs=-2.5))), ""),
+    "COGS of a line of 0": ("orders", many(3, lambda n: purchase(n, sold(productCogs=0))), ""),
+    "negative COGS within a bundle": (
+        "orders",
+        many(3, lambda n: purchase(n, sold(bundledProducts=[sold("2", productCogs=-2.5)]))),
+        "negative_costs",
+    ),
+    "negative freight of a line": (
+        "orders",
+        many(3, lambda n: purchase(n, sold(totalLogisticsCosts=-4.9))),
+        "negative_costs",
+    ),
+    "negative freight of most orders": (
+        "orders",
+        many(5, lambda n: purchase(n, shipping={"totalLogisticsCosts": -4.9 if n < 3 else 4.9})),
+        "negative_costs",
+    ),
+    "freight given back for half of the orders": (
+        "orders",
+        many(4, lambda n: purchase(n, shipping={"totalLogisticsCosts": -4.9 if n < 2 else 4.9})),
+        "",
+    ),
+    "a negative shipping price, which is no cost": (
+        "orders",
+        many(3, lambda n: purchase(n, shipping={"shippingTotalAmountAfterTaxAndDiscounts": -4.9})),
+        "",
+    ),
     "a tax rate of 19": ("orders", [purchase("A", sold(taxes=[{"taxRate": 19}]))], "tax_rate_above_1"),
     "a tax rate of 19 on the shipping": (
         "orders",
@@ -546,6 +685,15 @@ def test_each_rule_has_a_row_and_no_row_names_another() -> None:
     assert {name.strip("()") for *_, expected in ROWS.values() for name in expected.split()} == QUALITY_RULES
 
 
+@pytest.mark.parametrize("rule", [UNMATCHABLE_ID, UNMATCHABLE_SKU])
+@settings(max_examples=size(300, 30_000))
+@given(ids=strategies.lists(strategies.text("019.,eE+-#!?:/'\"[{=nNiIlLaA ü\u200b", max_size=6), max_size=4))
+def test_ids_that_are_told_at_a_glance_are_those_that_match(rule: Rule, ids: list[str]) -> None:
+    for some in (ids, [*ids, *random.Random(0).sample(sorted(PLACEHOLDERS), 1)]):
+        assert rule.clean is not None
+        assert not (rule.clean(some) and rule.met_by(some))
+
+
 # A search
 
 
@@ -643,7 +791,7 @@ def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of
 
 
 FOR_THE_WHOLE_RUN = {
-    *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units"),
+    *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units", "mostly_cancelled", "zero_amounts"),
     *("same_line_item_id", "line_item_id_is_refund_id", "fractional_quantities"),
 }
 """Rules that a few records among many others do not meet."""
@@ -689,6 +837,8 @@ def test_a_mistake_of_a_whole_column_is_found_in_any_number_of_records(rule: str
         "fractional_quantities": ("refunds", lambda _: refunded(f"{chance.random()}", _cents(chance))),
         "negative_costs": ("transaction_costs", lambda each: each | {"transaction_costs": -_cents(chance)}),
         "amounts_in_cents": ("transaction_costs", lambda each: each | {"transaction_costs": int(_cents(chance) * 100)}),
+        "zero_amounts": ("transaction_costs", lambda each: each | {"transaction_costs": 0}),
+        "mostly_cancelled": ("orders", lambda each: each | {"cancelled_at": _time(chance)}),
         "mixed_units": (
             "orders",
             lambda _: purchase(chance.randrange(10**9), sold(gross=1190, net=chance.choice([10, 8.5]))),
@@ -761,6 +911,21 @@ def test_large_records_do_not_wait_for_others() -> None:
         assert len(conformed.sent) > 65_536
         report.add(conformed)
         assert report._waiting == []
+
+
+def test_clean_values_are_not_asked_one_by_one_where_another_field_of_the_rule_has_none() -> None:
+    def asked(_: object) -> list[object]:
+        raise AssertionError("clean, and asked all the same")
+
+    orders = CONTRACTS["orders"]
+    rule = Rule("clean", "", "", asked, clean=lambda _: True)
+    fields = {name: with_rules(orders.schema["properties"][name], rule) for name in ("id", "orderName")}
+    schema = orders.schema | {"properties": orders.schema["properties"] | fields}
+    report = QualityReport(dataclasses.replace(orders, schema=schema))
+    conformed = Conformer(orders).conform(purchase())
+    assert isinstance(conformed, Conformed)
+    report.add(conformed)
+    assert report.lines() == []
 
 
 # Control totals

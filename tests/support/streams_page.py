@@ -42,9 +42,11 @@ such an order tells hundredths from whole money. Where a line has both, `mixed_u
 _BEYOND = {
     "minimum": "is below 0",
     "minLength": "is empty",
-    "not": "is a placeholder such as `None`, `nan`, `null`, `undefined`, `<NA>` or `N/A`",
+    "not": "is a placeholder such as `None`, `nan`, `null`, `undefined`, `<NA>`, `N/A` or `#REF!`",
 }
 """What a value does that is beyond a limit of the contract's rules."""
+_SHARES = {0.0: "", 0.5: "half of", 0.9: "nine tenths of", 1: "all of"}
+"""In words, which share of the records a rule wants."""
 
 
 def page() -> str:
@@ -120,7 +122,8 @@ def _described(node: Node, name: str) -> Iterator[tuple[str, str, str]]:
         yield rule["name"], f"rejected: {field} {_BEYOND[limit]}", f"{rule['advice'][0].upper()}{rule['advice'][1:]}."
     for each in node.get("quality", ()):
         of = f"{each.least} or more" if each.least > 1 else "the"
-        often = f"{'at least' if each.or_equal else 'more than'} half of {of} records have "
+        bound = "" if each.share == 1 else "at least " if each.or_equal else "more than "
+        often = f"{bound}{_SHARES[each.share]} {of} records have "
         alone = f" (asked of {each.asked_of})" if each.asked_of else ""
         yield each.name, f"{often if each.share else ''}{each.what}{alone}", each.advice
     for field, below in [*node.get("properties", {}).items(), *([(name, node["items"])] if "items" in node else ())]:
