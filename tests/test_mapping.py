@@ -132,7 +132,7 @@ ONLY: Any = {"__alias__": "refunds"}
         ("order_refunds", {"order_refunds": ONLY, "order_*": ONLY | {"lineItems": "[]", "id": "no_such"}}, {"a"}),
         ("order_refunds", {"order_refunds": None, "*": ONLY}, set()),
         ("refunds[1]", {"refunds[1]": ONLY, "*": None}, {"a"}),
-        ("refunds", {"refund*": ONLY, "re*": {"id": "'x-' + id"}}, {"x-a"}),
+        ("refunds", {"re*": ONLY, "refund*": {"id": "'x-' + id"}}, {"x-a"}),
         ("refunds", {"re*": {"id": "'x-' + id"}, "refund*": ONLY}, {"a"}),
         ("sales", {"sales": None, "*": ONLY, "refunds": {"__source__": "sal*", "id": "'x-' + id"}}, {"x-a"}),
     ],

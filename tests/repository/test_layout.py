@@ -22,7 +22,7 @@ LAYERS = {
     "api": "contract records runtime",
     "delivery": "api contract records runtime",
     "settings": "api contract records",
-    "mapping": "contract records",
+    "mapping": "contract records settings",
     "map_columns": "mapping records settings",
     "suggestions": "contract records",
     "batch_files": "records runtime",
