@@ -142,7 +142,8 @@ def test_a_map_of_the_streams_own_name_wins_over_any_wildcard_and_of_wildcards_t
 ) -> None:
     lines = [schema(stream, createdAt={}, lineItems={}), refund_record("a") | {"stream": stream}, state(1)]
     ended = run(klar, lines, stream_maps=maps)
-    assert (ended.code, ended.states, set(klar.refunds), ended.warnings) == (0, [1], keys, [])
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], keys)
+    assert bool(ended.warnings) is not bool(keys)  # one if everything is dropped
     assert all(refund["lineItems"] for refund in klar.refunds.values())
 
 
