@@ -22,11 +22,13 @@ from target_klar.runtime import shutdown
 from target_klar.settings.environment import how_to_read_variables, substitute_log_level, unread_variables
 from target_klar.settings.settings import SETTINGS
 from target_klar.settings.token_claims import TokenClaims
+from target_klar.settings.values import read_file
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_ENVIRONMENT = "ENV"
 _CANNOT_WRITE = (errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)
 _logger = logging.getLogger("target-klar")
 _HELP = {
@@ -110,22 +112,12 @@ class _Command(TargetKlar):
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        """Read the files of `--config`.
-
-        Raises:
-            ConfigurationError: One cannot be read.
-        """
-        try:
-            return super().cb_config(ctx, param, value)
-        except (OSError, RuntimeError, TypeError, ValueError) as error:
-            why = (
-                str(error).rstrip(".")
-                if isinstance(error, OSError) or hasattr(error, "lineno")
-                else "not a JSON object"
-            )
-            raise ConfigurationError(
-                f"The configuration {', '.join(value)} cannot be read ({why}). It must be a file with a JSON object."
-            ) from None
+        """Read the files of `--config`, of which a later one overrides an earlier one."""
+        given = super().cb_config(ctx, param, tuple(each for each in value if each == _ENVIRONMENT))
+        for path in value:
+            if path != _ENVIRONMENT:
+                given.config.update(read_file(path))
+        return given
 
     @classmethod
     def invoke(  # type: ignore[override]  # as the SDK's own targets narrow it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from fnmatch import fnmatch
 from functools import lru_cache
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from target_klar.records.conform import Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import deletion_fields
 from target_klar.records.formatting import Problem, shorten
+from target_klar.settings.patterns import has_source, meets, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,8 +46,8 @@ def in_effect(maps: Mapping[str, Any], stream: str) -> dict[str, Any]:
     Those are all that have it as their `__source__`, and one of the others: that of the stream's own name, wherever it
     stands, else the last one whose pattern matches.
     """
-    matching = {name: definition for name, definition in maps.items() if _meets(stream, _source(name, definition))}
-    own = [name for name, definition in matching.items() if not _has_source(definition)]
+    matching = {name: definition for name, definition in maps.items() if meets(stream, source_of(name, definition))}
+    own = [name for name, definition in matching.items() if not has_source(definition)]
     for name in own if stream in own else own[:-1]:
         if name != stream:
             del matching[name]
@@ -64,25 +64,12 @@ def definitions_by_map(maps: Mapping[str, Any], stream: str) -> list[tuple[dict[
     own: tuple[dict[str, Any], bool] = ({}, False)
     others = []
     for name, definition in in_effect(maps, stream).items():
-        found = (definition if isinstance(definition, dict) else {}, _source(name, definition) != stream)
-        if _has_source(definition):
+        found = (definition if isinstance(definition, dict) else {}, source_of(name, definition) != stream)
+        if has_source(definition):
             others.append(found)
         else:
             own = found
     return [own, *others]
-
-
-def _source(name: str, definition: object) -> str:
-    return str(definition[MAPPER_SOURCE_OPTION]) if isinstance(definition, dict) and _has_source(definition) else name
-
-
-def _has_source(definition: object) -> bool:
-    return isinstance(definition, dict) and MAPPER_SOURCE_OPTION in definition
-
-
-def _meets(stream: str, source: str) -> bool:
-    """Tell whether the SDK's mapper applies a map of `source` to a stream."""
-    return stream == source or fnmatch(stream, source)
 
 
 def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], key: str) -> Any:

@@ -74,6 +74,8 @@ class KlarReader(GenericSingerReader[bytes]):
         self.stream: str | None = None
         """The stream whose records plain JSON lines are; None where the lines are Singer messages."""
         self.bytes_read = 0
+        self.has_records = False
+        """Whether the input had a record, or files of them."""
         self._wakeup = wakeup
         self._poll = poll
 
@@ -111,6 +113,7 @@ class KlarReader(GenericSingerReader[bytes]):
                     known = InvalidInputLine if isinstance(error, NotJSONError) else type(error)
                     raise known(f"Line {number} of the input: {wrong}. {look}") from error
                 counts[kind] += 1
+        self.has_records = bool(counts["RECORD"] or counts["BATCH"])
         if not any(counts.values()):
             wanted = "Singer message" if self.stream is None else "record"
             _logger.warning("The input has no %s, so nothing was loaded. Check what writes it.", wanted)

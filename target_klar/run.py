@@ -18,7 +18,7 @@ from target_klar.delivery.dispatcher import InterruptedRunError
 from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.stream import COUNTS
 from target_klar.progress import Progress, on_terminal
-from target_klar.records.formatting import counted
+from target_klar.records.formatting import counted, shorten
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from target_klar.target import TargetKlar
 
 _FREQUENT = 3
+_MAX_NAMED = 12
 _Counter = enum.StrEnum("_Counter", {name: f"{name}_records" for name in COUNTS})  # type: ignore[misc]  # not literal
 """Our names among the SDK's metrics, whose enum cannot be extended."""
 
@@ -69,6 +70,13 @@ def load(target: TargetKlar, path: str | None) -> None:
     missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:
         target.logger.warning("`stream_maps` has maps for streams that did not come: %s. Check the names.", missing)
+    sources = target.source_streams
+    if target.message_reader.has_records and not any(source.routes for source in sources.values()):
+        target.logger.warning(
+            "`stream_maps` drops every stream that came (%s), so nothing was loaded. Check its maps of those streams "
+            "and its `__else__`.",
+            ", ".join(map(shorten, [*sources][:_MAX_NAMED])) + ", ..." * (len(sources) > _MAX_NAMED),
+        )
     rejected = dispatcher.rejects.count
     if rejected and target.config["validate_only"]:
         raise FatalSyncError(

@@ -37,6 +37,7 @@ from target_klar.records.json_codec import members
 from target_klar.records.quality import QualityReport
 from target_klar.runtime.pipes import Wakeup
 from target_klar.settings.environment import settings_in, variables
+from target_klar.settings.patterns import overridden_patterns
 from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmatched_map
 from target_klar.settings.validation import checked
@@ -139,6 +140,10 @@ class TargetKlar(Target):
                 "%s has no stream map. If the map of %s is meant for it, rename the map.",
                 *shorten_both(stream, other),
             )
+        if stream not in self.source_streams and (
+            overridden := overridden_patterns(self.mapper.stream_maps_dict, stream)
+        ):
+            self.logger.warning("%s", overridden)
         keys = names_of(message_dict.get("key_properties"))
         defined = self.mapper.stream_maps_dict
         maps = registered(self.mapper, stream, schema, keys)

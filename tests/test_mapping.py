@@ -132,7 +132,7 @@ ONLY: Any = {"__alias__": "refunds"}
         ("order_refunds", {"order_refunds": ONLY, "order_*": ONLY | {"lineItems": "[]", "id": "no_such"}}, {"a"}),
         ("order_refunds", {"order_refunds": None, "*": ONLY}, set()),
         ("refunds[1]", {"refunds[1]": ONLY, "*": None}, {"a"}),
-        ("refunds", {"refund*": ONLY, "re*": {"id": "'x-' + id"}}, {"x-a"}),
+        ("refunds", {"re*": ONLY, "refund*": {"id": "'x-' + id"}}, {"x-a"}),
         ("refunds", {"re*": {"id": "'x-' + id"}, "refund*": ONLY}, {"a"}),
         ("sales", {"sales": None, "*": ONLY, "refunds": {"__source__": "sal*", "id": "'x-' + id"}}, {"x-a"}),
     ],
@@ -142,7 +142,8 @@ def test_a_map_of_the_streams_own_name_wins_over_any_wildcard_and_of_wildcards_t
 ) -> None:
     lines = [schema(stream, createdAt={}, lineItems={}), refund_record("a") | {"stream": stream}, state(1)]
     ended = run(klar, lines, stream_maps=maps)
-    assert (ended.code, ended.states, set(klar.refunds), ended.warnings) == (0, [1], keys, [])
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], keys)
+    assert bool(ended.warnings) is not bool(keys)  # one if everything is dropped
     assert all(refund["lineItems"] for refund in klar.refunds.values())
 
 

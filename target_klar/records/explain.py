@@ -17,7 +17,16 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import create
 
 from target_klar.contract.schema import LARGEST_NUMBER, UNIX_SECONDS, is_time
-from target_klar.records.formatting import MAX_BITS, Problem, Unconvertible, Unwritable, describe, is_text, shorten
+from target_klar.records.formatting import (
+    MAX_BITS,
+    JoinedText,
+    Problem,
+    Unconvertible,
+    Unwritable,
+    describe,
+    is_text,
+    shorten,
+)
 from target_klar.records.times import parse_time
 from target_klar.records.values import LARGEST_EXACT
 
@@ -102,7 +111,7 @@ def explain(schema: Node, record: object) -> list[Problem]:
 def _unwrapped(record: object) -> object:
     """Return a converted record with the values that JSON does not have, each in its place."""
     match record:
-        case Unconvertible():
+        case Unconvertible() | JoinedText():
             return record  # which meets no schema, not even where one takes anything
         case Unwritable():
             return record.value
@@ -143,7 +152,7 @@ def _mismatch(error: ValidationError, root: Node) -> tuple[str, str]:
     value: Any = error.instance
     if isinstance(value, Unconvertible):
         schema, value = value.node, value.value
-    rule, name, advice = schema.get("rule"), "", ""
+    rule, name, advice = schema.get("rule"), "", value.advice if isinstance(value, JoinedText) else ""
     if rule and error.validator in rule["limits"]:
         name, advice = f" [{rule['name']}]", rule["advice"]
     elif rule:

@@ -67,6 +67,17 @@ class Unconvertible(Unwritable):
         self.node = node
 
 
+class JoinedText(Unwritable):
+    """Stands in a record for a text that a stream map joined by `+` or `*` where Klar wants a number."""
+
+    advice: Final = "compute with numbers, and round the result: '%.2f' % (float(a) + float(b))"
+
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        return f"{describe(self.value)}, which `+` or `*` joined from text"
+
+
 def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:
     """Return the beginning of a text, on one line and without control characters."""
     shown = "".join(

@@ -91,19 +91,30 @@ def read_strictly(text: bytes | str) -> Any:
         return None
 
 
-class _TwoValuesError(Exception):
-    """One name has two values."""
+class TwoValuesError(ValueError):
+    """A name comes twice in one object, with different values."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of its members, as the `object_pairs_hook` of Python's `json`.
+
+    Raises:
+        TwoValuesError: One would be lost.
+    """
     read = dict(pairs)
-    if len(read) < len(pairs) and any(read[name] != value for name, value in pairs):
-        raise _TwoValuesError
+    if len(read) < len(pairs):
+        for name, value in pairs:
+            if read[name] != value:
+                raise TwoValuesError(name)
     return read
 
 
 _decode_each_once: Final = json.JSONDecoder(
-    object_pairs_hook=_each_once, parse_int=str, parse_float=str, parse_constant=str
+    object_pairs_hook=each_once, parse_int=str, parse_float=str, parse_constant=str
 ).decode
 
 
@@ -114,7 +125,7 @@ def has_two_values(text: str) -> bool:
     """
     try:
         _decode_each_once(text)
-    except (_TwoValuesError, RecursionError):
+    except (TwoValuesError, RecursionError):
         return True
     except ValueError:  # no JSON
         return False

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dotenv import dotenv_values
 from singer_sdk.exceptions import ConfigurationError
 
-from target_klar.settings.settings import PREFIX, SETTINGS
+from target_klar.records.convert import fold
+from target_klar.settings.settings import PREFIX, RENAMED, SETTINGS
 from target_klar.settings.values import read_text
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ _logger = logging.getLogger("target-klar")
 _VARIABLES = {f"{PREFIX}{name.upper()}": name for name in SETTINGS["properties"]}
 _LOG_LEVELS = (f"{PREFIX}LOGLEVEL", "LOGLEVEL")
 """The variables that the SDK takes its log level from, the first one that is set; neither is a setting."""
+_DRY_RUN = "validate_only"
+_DRY_RUN_NAMES = {fold(name) for name in (_DRY_RUN, *(old for old, new in RENAMED.items() if new == _DRY_RUN))}
 _ONE_VALUE = {"string", "integer", "boolean"}
 
 
@@ -54,7 +57,8 @@ def settings_in(environment: Mapping[str, str]) -> dict[str, str | None]:
 def unread_variables(config: Mapping[str, Any]) -> list[str]:
     """Return the variables that a run without `--config=ENV` does not read and that say something else than `config`.
 
-    Compared are settings of one value: maps and lists are spread over several variables by Meltano.
+    Compared are settings of one value: maps and lists are spread over several variables by Meltano. Whatever looks like
+    the name of a dry run is one, since the run would load.
 
     Raises:
         ConfigurationError: One of them asks for another address, or may ask for a dry run, which is whatever is no form
@@ -62,15 +66,15 @@ def unread_variables(config: Mapping[str, Any]) -> list[str]:
     """
     unread = {}
     for variable, text in _set_variables().items():
-        name = _VARIABLES.get(variable)
+        name = _VARIABLES.get(variable) or (_DRY_RUN if _asks_for_dry_run(variable) else None)
         if name and _ONE_VALUE.intersection(SETTINGS["properties"][name]["type"]):
             value = read_text(name, text)
             if _comparable(name, value) != _comparable(name, config.get(name)):
                 unread[variable] = name, value
     ignored = [
-        variable
+        variable if variable in _VARIABLES else f"{variable} (its name is {PREFIX}{name.upper()})"
         for variable, (name, value) in unread.items()
-        if name == "api_url" or (name == "validate_only" and value is not False and config.get(name) is not True)
+        if name == "api_url" or (name == _DRY_RUN and value is not False and config.get(name) is not True)
     ]
     if ignored:
         raise ConfigurationError(
@@ -90,6 +94,10 @@ def substitute_log_level() -> str | None:
 
 def _set_variables() -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if text}
+
+
+def _asks_for_dry_run(variable: str) -> bool:
+    return variable.startswith(PREFIX) and fold(variable.removeprefix(PREFIX)) in _DRY_RUN_NAMES
 
 
 def _comparable(name: str, value: object) -> object:

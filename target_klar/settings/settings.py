@@ -12,8 +12,8 @@ from target_klar.contract.streams import CONTRACTS
 PREFIX: Final = "TARGET_KLAR_"
 """What the name of a variable begins with; the name of the setting follows in capitals."""
 
-RENAMED: Final = {"batch_delay_seconds": "batch_wait_limit_seconds"}
-"""Names that settings had in earlier versions, each with its name today."""
+RENAMED: Final = {"batch_delay_seconds": "batch_wait_limit_seconds", "dry_run": "validate_only"}
+"""Names that settings had in earlier versions, or that documents and messages suggest, each with its name today."""
 
 _DAY = 86_400
 _VERSION = r"^(0[1-9]|1[0-2])\.[0-9]{4}$"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import datetime as dt
 import json
-from fnmatch import fnmatch
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from singer_sdk.mapper import (
 )
 
 from target_klar.records.formatting import shorten, shorten_both
+from target_klar.settings.patterns import meets, patterns_without_effect, source_of
 from target_klar.settings.spelling import closest_match
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def map_mistakes(maps: object, config: object = None) -> Iterator[str]:
             yield from _wrong_entry(place, entry, known)
         elif entry not in (None, NULL_STRING):
             yield f"`{place}` must be an object of fields, or {NULL_STRING} to drop the stream."
+    yield from patterns_without_effect(maps)
 
 
 def unused_maps(maps: Mapping[str, Any], came: Collection[str]) -> str:
@@ -79,24 +80,16 @@ def unused_maps(maps: Mapping[str, Any], came: Collection[str]) -> str:
 
 def unmatched_map(maps: Mapping[str, Any], came: Collection[str], stream: str) -> str | None:
     """Return the stream whose map was perhaps meant for this one, which comes now and has no map of its own."""
-    mapped = any(_meets(stream, source) for source in _sources(maps))
+    mapped = any(meets(stream, source) for source in _sources(maps))
     return None if mapped or stream in came else closest_match(stream, _missing(maps, came))
 
 
 def _missing(maps: Mapping[str, Any], came: Collection[str]) -> list[str]:
-    return [source for source in _sources(maps) if not any(_meets(stream, source) for stream in came)]
+    return [source for source in _sources(maps) if not any(meets(stream, source) for stream in came)]
 
 
 def _sources(maps: Mapping[str, Any]) -> list[str]:
-    return [
-        entry[MAPPER_SOURCE_OPTION] if isinstance(entry, dict) and MAPPER_SOURCE_OPTION in entry else stream
-        for stream, entry in maps.items()
-    ]
-
-
-def _meets(stream: str, source: str) -> bool:
-    """Return whether the SDK's mapper applies a map of `source` to a stream."""
-    return stream == source or fnmatch(stream, source)
+    return [source_of(stream, entry) for stream, entry in maps.items()]
 
 
 def _wrong_entry(place: str, entry: dict[str, Any], config: Collection[str]) -> Iterator[str]:

@@ -5,12 +5,40 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+from singer_sdk.exceptions import ConfigurationError
+
+from target_klar.records.formatting import shorten
+from target_klar.records.json_codec import TwoValuesError, each_once
 from target_klar.settings.settings import SETTINGS
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """Return the settings in a configuration file, which may be a pipe and is read once.
+
+    Raises:
+        ConfigurationError: It has none, or two values for one of its names; the message shows no value.
+    """
+    try:
+        read = _read_json(Path(path).read_text(encoding="utf-8"))
+    except TwoValuesError as error:
+        raise ConfigurationError(f"The configuration {path} has {_repeated(error)}. Keep one of the two.") from None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except json.JSONDecodeError as error:
+        why = str(error)
+    except (ValueError, RecursionError) as error:
+        why = "not UTF-8" if isinstance(error, UnicodeError) else "nested too deep, or a number is too long"
+    else:
+        if isinstance(read, dict):
+            return read
+        why = "not a JSON object"
+    raise ConfigurationError(f"The configuration {path} cannot be read ({why}). It must be a file with a JSON object.")
 
 
 def read_text(name: str, text: str) -> Any:
@@ -28,8 +56,18 @@ def read_text(name: str, text: str) -> Any:
     if "boolean" in types:
         return _BOOLEANS.get(text.strip().lower(), text)
     try:
-        return json.loads(text, parse_float=Decimal)  # as the SDK reads a configuration file
+        return _read_json(text)
+    except TwoValuesError as error:
+        raise ValueError(_repeated(error)) from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
     except (ValueError, RecursionError):
         raise ValueError("nested too deep, or a number is too long") from None
+
+
+def _read_json(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal, object_pairs_hook=each_once)
+
+
+def _repeated(error: TwoValuesError) -> str:
+    return f"`{shorten(error.name)}` twice in one object, with different values"

@@ -281,3 +281,32 @@ def test_a_renamed_setting_stops_the_run_with_its_name_today(name: str, klar: Sa
         ended, "Unknown setting `TARGET_KLAR_BATCH_DELAY_SECONDS`. Did you mean `batch_wait_limit_seconds` (in the env"
     )
     assert klar.requests == []
+
+
+@pytest.mark.parametrize("name", ["dry_run", "dryRun", "DRY_RUN", "dryrun", "dry-run", "Dry_Run"])
+@pytest.mark.parametrize("value", [True, False, "true"])
+def test_dry_run_as_a_setting_stops_the_run_with_the_name_that_it_has(
+    name: str, value: object, klar: Sandbox, tmp_path: Path
+) -> None:
+    told = f"Unknown setting `{name}`. Did you mean `validate_only`?"
+    stopped(invoke("--config", own(klar, tmp_path, **{name: value}), lines=LINES), told)
+    variable = f"TARGET_KLAR_{name}"
+    access = {"TARGET_KLAR_API_TOKEN": klar.token, "TARGET_KLAR_API_URL": klar.url}
+    ended = invoke("--config=ENV", lines=LINES, env=access | {variable: str(value)})
+    stopped(ended, f"Unknown setting `{variable}`. Did you mean `validate_only` (in the env")
+    assert klar.requests == []
+
+
+@pytest.mark.parametrize("name", ["DRY_RUN", "DRYRUN", "dryRun", "dry_run"])
+def test_dry_run_in_a_variable_that_nothing_reads_stops_a_run_that_would_load(
+    name: str, klar: Sandbox, tmp_path: Path
+) -> None:
+    variable = f"TARGET_KLAR_{name}"
+    for text in ("true", "1", "please"):
+        ended = invoke("--config", own(klar, tmp_path), lines=LINES, env={variable: text})
+        stopped(ended, IGNORED.format(f"{variable} (its name is TARGET_KLAR_VALIDATE_ONLY)") + HERE)
+    assert klar.requests == []
+    for text, validate_only in (("false", False), ("", False), ("true", True)):
+        config = own(klar, tmp_path, validate_only=validate_only)
+        ended = invoke("--config", config, lines=LINES, env={variable: text})
+        assert (ended.code, ended.states, ended.warnings) == (0, [] if validate_only else [1], ended.warnings[:1])

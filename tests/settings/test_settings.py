@@ -165,7 +165,7 @@ def test_a_wrong_configuration_ends_the_run_before_anything_is_read_or_sent(klar
     [
         ("{api_token", "cannot be read (Expecting property name enclosed in double quotes"),
         ('"api_token"', "It must be a file with a JSON object."),
-        ("[]", NO_TOKEN),
+        ("[]", "It must be a file with a JSON object."),
     ],
 )
 def test_a_configuration_file_that_is_no_json_object_ends_the_run_in_one_line(
@@ -177,12 +177,54 @@ def test_a_configuration_file_that_is_no_json_object_ends_the_run_in_one_line(
     assert "Traceback" not in ended.err
 
 
+TWICE = "The configuration {} has `{}` twice in one object, with different values. Keep one of the two."
+MAP = '"orders": {"__alias__": "refunds", "__filter__": "id"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (f'"stream_maps": {{{MAP}}}, "stream_maps": {{"*": null}}', "stream_maps"),
+        ('"validate_only": true, "hard_delete": true, "validate_only": false', "validate_only"),
+        ('"stream_maps": {"refunds": {"__filter__": "id", "id": "id", "__filter__": "not id"}}', "__filter__"),
+        (f'"stream_maps": {{{MAP}, "x": null, "orders": null}}', "orders"),
+        ('"faker_config": {"locale": ["a", {"b": 1, "b": 2}]}', "b"),
+        (f'"api_token": "{TOKEN}"', "api_token"),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--check"], ["--preview"]], ids=str)
+def test_a_name_twice_in_one_object_of_a_configuration_file_stops_the_run_at_its_start(
+    klar: Sandbox, tmp_path: Path, text: str, name: str, options: list[str]
+) -> None:
+    file = config_file(tmp_path, f'{{"api_token": "{klar.token}", "api_url": "{klar.url}", {text}}}')
+    ended = invoke("--config", file, *options, lines=[REFUNDS_SCHEMA, refund_record("r")])
+    assert (ended.code, ended.out, ended.errors) == (1, "", [TWICE.format(file, name)])
+    assert (klar.requests, TOKEN in ended.err, klar.token in ended.err) == ([], False, False)
+
+
+def test_a_name_twice_is_found_in_json_text_and_the_same_value_twice_and_two_files_are_no_matter(
+    klar: Sandbox, tmp_path: Path
+) -> None:
+    lines = [REFUNDS_SCHEMA, refund_record("r")]
+    ended = run(klar, lines, stream_maps='{"refunds": {}, "refunds": null}')
+    told = SDKS.format("stream_maps", "`refunds` twice in one object, with different values")
+    assert (ended.code, ended.errors, klar.requests) == (1, [told], [])
+
+    file = config_file(
+        tmp_path, f'{{"api_token": "t", "hard_delete": true, "api_url": "{klar.url}", "hard_delete": true}}'
+    )
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"api_token": klar.token}))
+    ended = invoke("--config", file, "--config", str(other), lines=lines)
+    assert (ended.code, set(klar.refunds)) == (0, {"r"}), ended.err
+
+
 def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     ended = invoke("--config", str(tmp_path / "none.json"))
     assert ended.code == 1
     assert ended.errors == [
         (
-            f"The configuration {tmp_path}/none.json cannot be read (File at '{tmp_path}/none.json' was not found). "
+            f"The configuration {tmp_path}/none.json cannot be read (No such file or directory). "
             "It must be a file with a JSON object."
         )
     ]

@@ -346,3 +346,50 @@ def test_an_input_without_a_message_is_said(lines: list[Any], klar: Sandbox) -> 
 
 def test_an_input_with_a_stream_and_no_record_is_not_warned_of(klar: Sandbox) -> None:
     assert run(klar, [COSTS_SCHEMA, state(1)]).said("WARNING") == []
+
+
+ALL_DROPPED = (
+    "`stream_maps` drops every stream that came ({}), so nothing was loaded. Check its maps of those streams and its "
+    "`__else__`."
+)
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        {"__else__": None},
+        {"refunds": "__NULL__", "transaction_costs": None},
+        {"*": None},
+        {"*": None, "__else__": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("validate_only", [False, True])
+def test_a_run_of_which_stream_maps_drop_every_stream_is_warned_of(
+    klar: Sandbox, maps: dict[str, Any], *, validate_only: bool
+) -> None:
+    lines = [REFUNDS_SCHEMA, COSTS_SCHEMA, refund_record("a"), state(1)]
+    ended = run(klar, lines, stream_maps=maps, validate_only=validate_only)
+    assert (ended.code, ended.states, klar.posts()) == (0, [] if validate_only else [1], [])
+    assert ended.warnings == [ALL_DROPPED.format("refunds, transaction_costs")]
+
+
+def test_plain_json_lines_that_stream_maps_drop_are_warned_of(klar: Sandbox) -> None:
+    ended = run(klar, [refund_record("a")["record"]], "--stream", "refunds", stream_maps={"__else__": None})
+    assert (ended.code, ended.out, klar.posts()) == (0, "", [])
+    assert ended.warnings == [ALL_DROPPED.format("refunds")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "maps"),
+    [
+        ([REFUNDS_SCHEMA, COSTS_SCHEMA, refund_record("a"), state(1)], {"refunds": None}),  # no costs today
+        ([REFUNDS_SCHEMA, state(1)], {"refunds": None}),
+        ([REFUNDS_SCHEMA, refund_record("a"), state(1)], {"refunds": None, "cogs": {"__source__": "refunds"}}),
+    ],
+    ids=["another-stream-without-records", "no-records", "read-by-another-map"],
+)
+def test_a_run_in_which_a_stream_is_kept_or_no_record_comes_is_not_said_to_drop_all(
+    klar: Sandbox, lines: list[Any], maps: dict[str, Any]
+) -> None:
+    assert not run(klar, lines, stream_maps=maps).said("drops every stream")

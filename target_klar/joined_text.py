@@ -1,0 +1,81 @@
+"""Text that an expression of a stream map joins by `+` or `*`: of "0.30" and "2" it makes "0.302", which is no sum."""
+
+from __future__ import annotations
+
+import ast
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from singer_sdk.mapper import CustomStreamMap
+
+from target_klar.contract.schema import is_time
+from target_klar.mapping import expressions
+from target_klar.records.convert import fold
+from target_klar.records.formatting import JoinedText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+
+class _Joined(str):
+    """A text that has been joined; what an expression makes of it otherwise is plain text again."""
+
+    __slots__ = ()
+
+
+def guard(
+    stream_map: object, definition: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return what puts a `JoinedText` in the place of each joined text of a mapped record where Klar wants a number."""
+    computed = [name for name, text in expressions(definition) if any(map(_computes, ast.walk(ast.parse(text))))]
+    if not computed or not isinstance(stream_map, CustomStreamMap):
+        return lambda made: made
+    nodes, joined = stream_map.expr_evaluator.nodes, False
+    evaluate = nodes[ast.BinOp]
+
+    def mark(node: ast.BinOp) -> object:
+        nonlocal joined
+        value = evaluate(node)
+        if type(value) is not str or not _computes(node) or _writes_text(node):
+            return value
+        joined = True
+        return _Joined(value)
+
+    def settle(made: dict[str, Any]) -> dict[str, Any]:
+        nonlocal joined
+        if joined:
+            joined = False
+            with suppress(RecursionError):  # what is nested too deep is rejected anyway
+                made |= _settled({name: made[name] for name in computed if name in made}, schema)
+        return made
+
+    nodes[ast.BinOp] = mark
+    return settle
+
+
+def _computes(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mult)
+
+
+def _writes_text(node: ast.AST) -> bool:
+    """Tell whether it means text, as `whole + '.' + cents` does; a text such as `'0'` is the default of a number."""
+    if isinstance(node, ast.BinOp | ast.BoolOp | ast.IfExp):
+        return any(map(_writes_text, ast.iter_child_nodes(node)))
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and not _NUMBER.fullmatch(node.value)
+    return isinstance(node, ast.JoinedStr)
+
+
+def _settled(value: Any, schema: Mapping[str, Any]) -> Any:
+    if type(value) is _Joined:
+        is_number = schema.get("type") == "number" and not is_time(schema)
+        return JoinedText(str(value)) if is_number else str(value)
+    if type(value) is dict:
+        fields = {fold(name): node for name, node in schema.get("properties", {}).items()}
+        return {_settled(name, {}): _settled(held, fields.get(fold(str(name)), {})) for name, held in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_settled(each, schema.get("items", {})) for each in value)
+    return value

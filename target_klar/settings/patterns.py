@@ -1,0 +1,107 @@
+"""Which streams a stream map is for, and which of several patterns decides: the last one that matches a stream."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any, Final
+
+from singer_sdk.mapper import MAPPER_ELSE_OPTION, MAPPER_SOURCE_OPTION, NULL_STRING
+
+from target_klar.records.formatting import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_PART: Final = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
+"""What a pattern consists of: a class such as `[0-9]`, or one character."""
+_WILD: Final = {"*", "?"}
+
+
+def has_source(definition: object) -> bool:
+    """Tell whether a map has a `__source__`, so that it applies beside any other."""
+    return isinstance(definition, dict) and MAPPER_SOURCE_OPTION in definition
+
+
+def source_of(name: str, definition: object) -> str:
+    """Return the stream, or the pattern of streams, that a map is for."""
+    return str(definition[MAPPER_SOURCE_OPTION]) if isinstance(definition, dict) and has_source(definition) else name
+
+
+def meets(stream: str, source: str) -> bool:
+    """Tell whether the SDK's mapper applies a map of `source` to a stream."""
+    return stream == source or fnmatch(stream, source)
+
+
+def patterns_without_effect(maps: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each pattern behind others that matches all that they match and does something else.
+
+    A name that has brackets alone may be that of a stream, and then counts as it stands.
+    """
+    own = [(name, each) for name, each in maps.items() if name != MAPPER_ELSE_OPTION and not has_source(each)]
+    behind: dict[str, list[str]] = {}
+    for place, (name, each) in enumerate(own):
+        if _WILD.isdisjoint(_PART.findall(name)):
+            continue
+        others = [other for other, made in own[place + 1 :] if _differ(each, made) and _covers(other, name)]
+        if others:
+            behind.setdefault(others[-1], []).append(name)
+    for decides, names in behind.items():
+        shown = ", ".join(f"`stream_maps.{shorten(name)}`" for name in names)
+        them = "them" if len(names) > 1 else "it"
+        yield (
+            f"{shown} can never have an effect: of patterns the last one that matches a stream decides, and "
+            f"`{shorten(decides)}` comes after {them} and matches all the same streams. Write it before {them}."
+        )
+
+
+def overridden_patterns(maps: Mapping[str, Any], stream: str) -> str | None:
+    """Say which of the patterns that match a stream decides, unless each of the others is broader than that one."""
+    own = [name for name, each in maps.items() if not has_source(each) and meets(stream, name)]
+    if stream in own or not own:
+        return None
+    decides = own[-1]
+    others = [name for name in own[:-1] if _differ(maps[name], maps[decides]) and not _covers(name, decides)]
+    if not others:
+        return None
+    shown, last = ", ".join(f"`{shorten(name)}`" for name in others), f"`{shorten(decides)}`"
+    return (
+        f"{shorten(stream)} matches the stream maps {shown} and {last}. The last pattern decides, which is {last}, and "
+        f"not {shown}. To choose, write a map of the stream's own name."
+    )
+
+
+def _differ(one: object, other: object) -> bool:
+    return (None if one == NULL_STRING else one) != (None if other == NULL_STRING else other)
+
+
+def _covers(broad: str, narrow: str) -> bool:
+    """Tell whether a pattern matches every stream that another one matches; not for sure where it says no."""
+    wanted = _PART.findall(broad)
+    reached = _behind_stars(wanted, {0})
+    for part in _PART.findall(narrow):
+        reached = _behind_stars(
+            wanted,
+            {
+                place + (wanted[place] != "*")
+                for place in reached
+                if place < len(wanted) and _takes(wanted[place], part)
+            },
+        )
+    return len(wanted) in reached
+
+
+def _behind_stars(wanted: Sequence[str], places: set[int]) -> set[int]:
+    """Return places in a pattern with those behind each star there, which may stand for nothing."""
+    reached = set(places)
+    for place, part in enumerate(wanted):
+        if part == "*" and place in reached:
+            reached.add(place + 1)
+    return reached
+
+
+def _takes(wanted: str, part: str) -> bool:
+    """Tell whether one part of a pattern matches all that another one matches."""
+    if wanted == "*" or part == "*":
+        return wanted == "*"
+    return wanted in ("?", part) or (len(part) == 1 and part != "?" and fnmatch(part, wanted))
