@@ -99,6 +99,14 @@ class Rejects:
                 f"The rejects file {self.path} cannot be read ({error.strerror}). Check `rejects_path`."
             ) from error
         self._file = file
+        if self._index.unread and file.locked:  # else it may be what another run is just writing
+            _logger.warning(
+                "Lines of the rejects file %s that no run of target-klar writes: %d, the first is line %d. They stay "
+                "there. Correct or remove them before you send the file again.",
+                self.path,
+                self._index.unread,
+                self._index.first_unread,
+            )
 
     @property
     def remaining(self) -> int:
