@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 import sys
 import textwrap
 import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _CANNOT_WRITE = (errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)
 _logger = logging.getLogger("target-klar")
+_CONFIG_NAME = re.compile(r"[\w ./~-]{1,300}\.json", re.ASCII)  # no JSON text looks like that, and no token
 _HELP = {
     "version": "Print the version.",
     "about": "Print every setting with its default.",
@@ -106,6 +110,8 @@ class _Command(TargetKlar):
             if option.name == "file_input":
                 option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
         command.params.extend(_OWN_OPTIONS)
+        others = click.Argument(["others"], nargs=-1, expose_value=False, metavar="", callback=_reject_others)
+        command.params.append(others)
         return command
 
     @classmethod
@@ -118,13 +124,16 @@ class _Command(TargetKlar):
         try:
             return super().cb_config(ctx, param, value)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
-            why = (
-                str(error).rstrip(".")
-                if isinstance(error, OSError) or hasattr(error, "lineno")
-                else "not a JSON object"
-            )
+            if isinstance(error, FileNotFoundError):
+                why = "no such file"
+            elif isinstance(error, OSError):
+                why = error.strerror or type(error).__name__
+            else:
+                why = str(error).rstrip(".") if hasattr(error, "lineno") else "not a JSON object"
+            files = ", ".join(_shown(each) for each in value if each != "ENV")
             raise ConfigurationError(
-                f"The configuration {', '.join(value)} cannot be read ({why}). It must be a file with a JSON object."
+                f"The configuration {files} cannot be read ({why}). `--config` takes the path of a file with a JSON "
+                "object, or ENV."
             ) from None
 
     @classmethod
@@ -172,6 +181,23 @@ class _Command(TargetKlar):
         shutdown.end_at_once()
         _show_token_claims(target.config["api_token"])
         _check(target)
+
+
+def _reject_others(_context: click.Context, _parameter: click.Parameter, arguments: tuple[str, ...]) -> None:
+    """Take no argument that is not an option, as click does, which would show them."""
+    if arguments:
+        raise click.UsageError(
+            f"Unexpected argument{'s' * (len(arguments) > 1)}: {', '.join(map(_shown, arguments))}. Quote a value that "
+            "has blanks, and name a file with the settings by `--config`"
+        )
+
+
+def _shown(argument: str) -> str:
+    """Return what a message may show of an argument: the path of a file, else its length, since it may be a token."""
+    with suppress(OSError, ValueError):  # too long for a path, or not one
+        if argument and (_CONFIG_NAME.fullmatch(argument) or Path(argument).exists()):
+            return argument
+    return f"a text of {len(argument):,} characters"
 
 
 def _print_about() -> None:
