@@ -6,6 +6,7 @@ import gzip
 import re
 from contextlib import closing
 from functools import partial
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from upath import UPath
 
+from target_klar.input_forms import marked_encoding, what_writes_lines
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode, quoted
 from target_klar.runtime.pipes import CHUNK, Input
@@ -36,7 +38,7 @@ def records(message: dict[str, Any], lines: Callable[[Input], Iterator[bytes]]) 
 
     Raises:
         InvalidInputLine: The message names no files.
-        FatalSyncError: The files are of another kind, or one cannot be read to its end.
+        FatalSyncError: The files are of another kind, or one cannot be read to its end, or is not JSON lines.
     """
     stream, encoding, manifest = shorten(message["stream"]), message["encoding"], message["manifest"]
     if not isinstance(encoding, dict):
@@ -56,18 +58,63 @@ def records(message: dict[str, Any], lines: Callable[[Input], Iterator[bytes]]) 
 
 
 def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
-    last = b""
-    for line in lines:
-        if last.strip():
-            yield _record(last)
-        last = line
-    if last.strip():  # it has no end of its own
-        if not _fits_in_a_message(last):
+    """Yield the JSON of every record.
+
+    One of the first two lines has to be a JSON object. A tap may write one bad record first; but an array, CSV, objects
+    on one line show in both lines, or in the only one, and are thousands of records that would be one bad one.
+    """
+    first, is_json_lines = b"", False
+    for number, (line, after) in enumerate(pairwise(chain(lines, (b"\n",))), 1):
+        row, is_last = line.strip(), after == b"\n"  # which is no line, but stands behind them all
+        if not row:
+            continue
+        if not (first or is_json_lines) and (encoding := marked_encoding(row)):
             raise FatalSyncError(
-                f"The {name} is truncated: its last line is not JSON and has no line break. Have the tap write it "
-                "again."
+                f"The {name} begins with a byte order mark ({encoding}). Write it as UTF-8 without one."
             )
-        yield _record(last)
+        is_json = _fits_in_a_message(row)
+        is_json_lines = is_json_lines or (is_json and row.startswith(b"{"))
+        if not is_json_lines and (first or (is_last and (is_json or what_writes_lines(row)))):
+            raise _not_json_lines(first or row, name)
+        record = row if is_json else _as_text(row, number, name, is_last=is_last)
+        if not is_json_lines:
+            first, first_record = row, record
+            continue
+        if first:
+            yield first_record
+            first = b""
+        yield record
+    if first:
+        raise _not_json_lines(first, name)
+
+
+def _as_text(row: bytes, number: int, name: str, *, is_last: bool) -> bytes:
+    """Return a line that is not JSON as JSON text, which has all of it; `is_last` if no line break ends it.
+
+    Raises:
+        FatalSyncError: The file is cut in this line, or it is not UTF-8, so that no JSON text has all of it.
+    """
+    text = ""
+    try:
+        text = row.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        if not (is_last and error.reason == "unexpected end of data"):
+            raise FatalSyncError(
+                f"Line {number} of the {name}: not valid JSON (after byte {error.start}: not UTF-8). Have the tap "
+                "write the file as UTF-8."
+            ) from None
+    if is_last:
+        raise FatalSyncError(
+            f"The {name} is truncated: its last line is not JSON and has no line break. Have the tap write it again."
+        )
+    return quoted(text)
+
+
+def _not_json_lines(first: bytes, name: str) -> FatalSyncError:
+    return FatalSyncError(
+        f"The {name} is not JSON lines: neither its first line nor the next one is a JSON object."
+        f"{what_writes_lines(first)} Have the tap write each record as a JSON object on a line of its own."
+    )
 
 
 def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
@@ -76,11 +123,6 @@ def _pieces(path: str, *, packed: bool) -> Iterator[bytes]:
         yield from iter(partial(content.read, CHUNK), b"")
         if packed and not file.tell():
             raise EOFError("The file is empty, which no packed one is")
-
-
-def _record(line: bytes) -> bytes:
-    row = line.strip()
-    return row if _fits_in_a_message(row) else quoted(row.decode(errors="replace"))
 
 
 def _fits_in_a_message(row: bytes) -> bool:

@@ -22,7 +22,7 @@ from target_klar.runtime import shutdown
 from target_klar.settings.environment import how_to_read_variables, substitute_log_level, unread_variables
 from target_klar.settings.settings import SETTINGS
 from target_klar.settings.token_claims import TokenClaims
-from target_klar.settings.values import read_file
+from target_klar.settings.values import read_file, shown_argument
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ class _Command(TargetKlar):
             if option.name == "file_input":
                 option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
         command.params.extend(_OWN_OPTIONS)
+        others = click.Argument(["others"], nargs=-1, expose_value=False, metavar="", callback=_reject_others)
+        command.params.append(others)
         return command
 
     @classmethod
@@ -164,6 +166,15 @@ class _Command(TargetKlar):
         shutdown.end_at_once()
         _show_token_claims(target.config["api_token"])
         _check(target)
+
+
+def _reject_others(_context: click.Context, _parameter: click.Parameter, arguments: tuple[str, ...]) -> None:
+    """Take no argument that is not an option, as click does, which would show them."""
+    if arguments:
+        raise click.UsageError(
+            f"Unexpected argument{'s' * (len(arguments) > 1)}: {', '.join(map(shown_argument, arguments))}. Quote a "
+            "value that has blanks, and name a file with the settings by `--config`"
+        )
 
 
 def _print_about() -> None:

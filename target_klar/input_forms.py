@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
@@ -22,22 +23,40 @@ def likely_form(line: bytes, *, singer: bool) -> str:
 
     `singer` tells whether Singer messages are expected, or else plain JSON lines.
     """
-    for mark, encoding in _MARKS:
-        if line.startswith(mark):
-            return f" It begins with a byte order mark ({encoding}). Write the input as UTF-8 without one."
+    if encoding := marked_encoding(line):
+        return f" It begins with a byte order mark ({encoding}). Write the input as UTF-8 without one."
+    if cure := what_writes_lines(line):
+        return f"{cure} {_ROWS}."
+    return f" If each line is a record: {_ROWS}." if singer and _is_row(line) else ""
+
+
+def marked_encoding(line: bytes) -> str:
+    """Return the encoding whose byte order mark a first line begins with; empty if there is none."""
+    return next((encoding for mark, encoding in _MARKS if line.startswith(mark)), "")
+
+
+def what_writes_lines(line: bytes) -> str:
+    """Return a sentence, after a blank, about what makes JSON lines of input that begins so; empty if unclear."""
     text = line.strip()
     if text.startswith(b"["):
-        return f" It looks like a JSON array: `jq -c '.[]'` (1.7 or newer) writes a line for each element. {_ROWS}."
+        return " It looks like a JSON array: `jq -c '.[]'` (1.7 or newer) writes a line for each element."
     if text == b"{":
-        return f" It looks like JSON over several lines: `jq -c .` writes it on one. {_ROWS}."
-    if text.startswith(b"{"):
-        return f" If each line is a record: {_ROWS}." if singer and _is_row(text) else ""
-    if _looks_like_csv(text):
-        return (
-            " It looks like CSV: `duckdb -jsonlines` reading `read_csv('FILE', all_varchar=true)` writes JSON "
-            f"lines. {_ROWS}."
-        )
+        return " It looks like JSON over several lines: `jq -c .` writes it on one."
+    if _has_several_objects(text):
+        return " It has several JSON objects on a line: `jq -c .` writes each on its own."
+    if not text.startswith(b"{") and _looks_like_csv(text):
+        return " It looks like CSV: `duckdb -jsonlines` reading `read_csv('FILE', all_varchar=true)` writes JSON lines."
     return ""
+
+
+def _has_several_objects(text: bytes) -> bool:
+    """Tell whether a line begins with a JSON object, and another one follows."""
+    try:
+        line = text.decode()
+        first, end = json.JSONDecoder().raw_decode(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and line[end:].lstrip(" \t\r,").startswith("{")
 
 
 def _is_row(text: bytes) -> bool:

@@ -6,6 +6,7 @@ import enum
 import os
 import signal
 import sys
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -16,6 +17,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.dispatcher import InterruptedRunError
 from target_klar.delivery.rejects import RecordRejectedError
+from target_klar.delivery.rejects_file import INPUT
 from target_klar.delivery.stream import COUNTS
 from target_klar.progress import Progress, on_terminal
 from target_klar.records.formatting import counted, shorten
@@ -48,7 +50,7 @@ def load(target: TargetKlar, path: str | None) -> None:
         SystemExit: A signal ended it.
     """
     dispatcher = target.dispatcher
-    dispatcher.rejects.open(_input(path))
+    dispatcher.rejects.open(_ends(path))
     if not target.config["status_timeout_seconds"]:
         target.logger.warning(
             "status_timeout_seconds is 0: Klar's status only has to respond, its counts are not checked."
@@ -144,11 +146,13 @@ def _where(rejects: Rejects) -> str:
     return f", none in {rejects.path}: a newer version of each was accepted or deleted"
 
 
-def _input(path: str | None) -> os.stat_result | None:
-    try:
-        return Path(path).stat() if path else os.fstat(sys.stdin.fileno())
-    except (AttributeError, OSError):  # no stdin, or a file that only this process knows
-        return None
+def _ends(path: str | None) -> dict[str, os.stat_result]:
+    """Return what the system says of what the run reads, the file at `path` or stdin, and of stdout and stderr."""
+    ends = {}
+    for name, end in ((INPUT, sys.stdin), ("stdout", sys.stdout), ("stderr", sys.stderr)):
+        with suppress(AttributeError, OSError):  # it is closed, or a file that only this process knows
+            ends[name] = Path(path).stat() if path and name == INPUT else os.fstat(end.fileno())
+    return ends
 
 
 def _is_known(error: Exception) -> bool:

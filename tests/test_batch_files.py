@@ -49,12 +49,12 @@ def test_batch_files_plain_and_packed_and_larger_than_a_request_go_the_way_of_re
 def test_a_bad_line_of_a_batch_file_is_a_bad_record_like_any_other(klar: Sandbox, tmp_path: Path) -> None:
     file, rejects = tmp_path / "rows.jsonl", tmp_path / "rejects.jsonl"
     good = json.dumps(refund_record("a")["record"]).encode()
-    file.write_bytes(b"\n".join([good, b"{not json", b"[1]", b"\xff\xfe", good.replace(b'"a"', b'"z"')]))
+    file.write_bytes(b"\n".join([good, b"{not json", b"[1]", b"{\xed\xa0\x80", good.replace(b'"a"', b'"z"')]))
     ended = run(klar, [REFUNDS_SCHEMA, batch("refunds", file), state(1)], rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "z"})
     set_aside = [each["record"] for each in records(rejects)]
     assert set_aside[1] == [1]
-    assert [text.strip() for text in set_aside[::2]] == ["{not json", "\ufffd\ufffd"]
+    assert set_aside[::2] == ["{not json", "{\ud800"]
     assert {each["errors"][0]["message"].partition(" (")[0] for each in records(rejects)} == {"must be an object"}
 
 
@@ -156,3 +156,107 @@ def test_a_short_user_name_in_an_address_of_a_batch_file_masks_no_other_word(kla
     assert "Unsupported" in ended.errors[0]
     assert "geheim" not in ended.out + ended.err
     assert "u:" not in ended.errors[0]
+
+
+def stopped(klar: Sandbox, rejects: Path, file: Path, content: bytes) -> tuple[str, set[str]]:
+    """The line that ends a run at a batch file, without the file's name, and which of its rows Klar has."""
+    file.write_bytes(content)
+    lines = [REFUNDS_SCHEMA, refund_record("before"), state(1), batch("refunds", file), refund_record("z"), state(2)]
+    ended = run(klar, lines, rejects_path=str(rejects))
+    assert (ended.code, ended.states, len(ended.errors)) == (1, [1], 1), ended.err
+    assert rejects.read_bytes() == b""
+    said = ended.errors[0].partition(" The last STATE written covers 1 of the ")[0]
+    return said.replace(f"batch file {file.as_uri()} of refunds", "FILE"), set(klar.refunds) - {"before"}
+
+
+ROWS = [json.dumps(refund_record(f"r-{number}")["record"]).encode() for number in range(3)]
+ARRAY = " It looks like a JSON array: `jq -c '.[]'` (1.7 or newer) writes a line for each element."
+GLUED = " It has several JSON objects on a line: `jq -c .` writes each on its own."
+CSV = " It looks like CSV: `duckdb -jsonlines` reading `read_csv('FILE', all_varchar=true)` writes JSON lines."
+OTHER_FORMS = {
+    "an array on one line": (b"[%b]\n" % b",".join(ROWS), ARRAY),
+    "an array without a line break": (b"[%b]" % b",".join(ROWS), ARRAY),
+    "an array with a row on a line": (b"[\n\t%b\n]\n" % b",\n\t".join(ROWS), ARRAY),
+    "an array behind a blank line": (b"\n[%b]\n" % b",".join(ROWS), ARRAY),
+    "an array over many lines": (json.dumps([refund_record("a")["record"]], indent=2).encode(), ARRAY),
+    "objects on one line": (b"".join(ROWS) + b"\n", GLUED),
+    "objects on one line without a line break": (b" ".join(ROWS), GLUED),
+    "objects on several lines": (b"".join(ROWS) + b"\n" + b"".join(ROWS) + b"\n", GLUED),
+    "objects with the lines of an old Mac": (b"\r".join(ROWS) + b"\r", GLUED),
+    "an object over many lines": (
+        json.dumps(refund_record("a")["record"], indent=2).encode(),
+        " It looks like JSON over several lines: `jq -c .` writes it on one.",
+    ),
+    "CSV": (b"id,quantity\na,1\nb,2\n", CSV),
+    "CSV without a line break": (b"id,quantity\na,1", CSV),
+    "UTF-16 without a mark": (b"\n".join(ROWS).decode().encode("utf-16-be"), ""),
+    "numbers": (b"1\n2\n", ""),
+    "one bad line": (b"{not json\n", ""),
+}
+
+
+@pytest.mark.parametrize(("content", "form"), OTHER_FORMS.values(), ids=OTHER_FORMS)
+def test_a_batch_file_that_is_no_json_lines_stops_the_run_with_what_makes_lines_of_it(
+    klar: Sandbox, rejects: Path, tmp_path: Path, content: bytes, form: str
+) -> None:
+    said, held = stopped(klar, rejects, tmp_path / "rows.jsonl", content)
+    assert said == (
+        f"The FILE is not JSON lines: neither its first line nor the next one is a JSON object.{form} Have the tap "
+        "write each record as a JSON object on a line of its own."
+    )
+    assert held == set()
+
+
+def test_one_bad_line_at_the_beginning_of_a_batch_file_is_a_bad_record(
+    klar: Sandbox, rejects: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    for bad in (b"{not json", b"[1]", b"null", ROWS[0] + ROWS[0]):
+        rejects.unlink(missing_ok=True)
+        klar.clear()
+        file.write_bytes(b"\n".join([b"", bad, b"", *ROWS]))
+        ended = run(klar, [REFUNDS_SCHEMA, batch("refunds", file), state(1)], rejects_path=str(rejects))
+        assert (ended.code, ended.states, len(klar.refunds), len(records(rejects))) == (0, [1], len(ROWS), 1), ended.err
+
+
+NOT_UTF8 = {
+    "a byte order mark": (
+        b"\xef\xbb\xbf" + b"\n".join(ROWS),
+        "The FILE begins with a byte order mark (UTF-8). Write it as UTF-8 without one.",
+        0,
+    ),
+    "UTF-16": (
+        b"\n".join(ROWS).decode().encode("utf-16"),
+        "The FILE begins with a byte order mark (UTF-16). Write it as UTF-8 without one.",
+        0,
+    ),
+    "Latin-1": (
+        b"\n".join([*ROWS, '{"id": "Müller"}'.encode("latin-1"), b""]),
+        "Line 4 of the FILE: not valid JSON (after byte 9: not UTF-8). Have the tap write the file as UTF-8.",
+        3,
+    ),
+    "Latin-1 in the last line, without a line break": (
+        b"\n".join([*ROWS, '{"id": "Müller"}'.encode("latin-1")]),
+        "Line 4 of the FILE: not valid JSON (after byte 9: not UTF-8). Have the tap write the file as UTF-8.",
+        3,
+    ),
+    "a cut in the middle of a letter": (
+        b"\n".join([*ROWS, '{"id": "Mü'.encode()[:-1]]),
+        "The FILE is truncated: its last line is not JSON and has no line break. Have the tap write it again.",
+        3,
+    ),
+    "gzip": (
+        gzip.compress(b"\n".join(ROWS), mtime=0),
+        "Line 1 of the FILE: not valid JSON (after byte 1: not UTF-8). Have the tap write the file as UTF-8.",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message", "rows"), NOT_UTF8.values(), ids=NOT_UTF8)
+def test_a_batch_file_in_another_encoding_stops_the_run_before_a_byte_is_lost(
+    klar: Sandbox, rejects: Path, tmp_path: Path, content: bytes, message: str, rows: int
+) -> None:
+    said, held = stopped(klar, rejects, tmp_path / "rows.jsonl", content)
+    assert said == message
+    assert len(held) == rows

@@ -196,7 +196,13 @@ def test_check_says_nothing_of_a_token_that_is_no_jwt(token: str, klar: Sandbox,
     ("arguments", "told"),
     [
         (["--confg", "x"], "No such option '--confg'. Did you mean '--config'? See target-klar --help."),
-        (["more"], "Got unexpected extra argument (more). See target-klar --help."),
+        (
+            ["config.json", "t0k-SECRET"],
+            (
+                "Unexpected arguments: config.json, a text of 10 characters. Quote a value that has blanks, and name a "
+                "file with the settings by `--config`. See target-klar --help."
+            ),
+        ),
         (
             ["--input", "no-such-file"],
             "Invalid value for '--input': File 'no-such-file' does not exist. See target-klar --help.",
@@ -210,6 +216,37 @@ def test_check_says_nothing_of_a_token_that_is_no_jwt(token: str, klar: Sandbox,
 def test_a_wrong_command_line_is_one_line_on_stderr_and_exit_1(arguments: list[str], told: str) -> None:
     ended = invoke(*arguments)
     assert (ended.code, ended.out, ended.errors, len(ended.err.splitlines())) == (1, "", [told], 1)
+
+
+@pytest.mark.parametrize("more", [[], ["--config=ENV"]], ids=["alone", "beside ENV"])
+@pytest.mark.parametrize(
+    ("argument", "is_shown"),
+    [
+        ('{"api_token": "t0k-SECRET"}', False),
+        ("t0k-SECRET", False),
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.t0k-SECRET", False),
+        ("Bearer t0k/SECRET==", False),
+        ("t0k-SECRET" * 1000, False),
+        ("", False),
+        ("/no/such/config.json", True),
+        ("no such config.json", True),
+    ],
+)
+def test_a_configuration_that_is_no_file_is_shown_only_where_it_is_surely_no_secret(
+    argument: str, more: list[str], *, is_shown: bool
+) -> None:
+    ended = invoke("--config", argument, *more, lines=[REFUNDS_SCHEMA])
+    assert (ended.code, ended.out, len(ended.errors)) == (1, "", 1)
+    shown = argument if is_shown else f"a text of {len(argument):,} characters"
+    assert ended.errors[0].startswith(f"The configuration {shown} cannot be read (")
+    assert ended.errors[0].endswith("). `--config` takes the path of a file with a JSON object, or ENV.")
+    assert "SECRET" not in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_configuration_that_is_a_folder_is_shown(tmp_path: Path) -> None:
+    (said,) = invoke("--config", str(tmp_path)).errors
+    assert said.startswith(f"The configuration {tmp_path} cannot be read (Is a directory).")
 
 
 def test_a_run_from_a_file_prints_state_lines_and_nothing_else_on_stdout(klar: Sandbox, tmp_path: Path) -> None:

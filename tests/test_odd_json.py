@@ -33,6 +33,9 @@ ODD: dict[str, str] = {
     "a negative integer of 5,000 digits": "-" + "9" * 5000,
     "an exponent of 20 digits": "1E12345678901234567890",
     "a negative exponent of 20 digits": "-1.5e-12345678901234567890",
+    "an exponent of 7 digits": "1e1000000",
+    "a negative number with an exponent of 7 digits": "-1e1000000",
+    "an exponent of 11 digits": "1e99999999999",
     "deep arrays": "[" * DEEP + "]" * DEEP,
     "deep objects": '{"a":' * DEEP + "{}" + "}" * DEEP,
     "all of them": '[NaN,-Infinity,"\\ud800",%s,1E12345678901234567890,{"a":[[[]]],"a":2}]' % ("9" * 5000),
@@ -144,6 +147,36 @@ def test_a_number_that_python_cannot_hold_never_becomes_text(klar: Sandbox, reje
     ended = run(klar, lines, stream_maps=maps, rejects_path=str(rejects))
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"R-5"})
     assert len(set_aside(rejects)) == 1
+
+
+TOO_LARGE = ["1e1000000", "-1e1000000", "10e999999", "1e99999999999"]
+PLACES: dict[str, tuple[str, dict[str, Any]]] = {
+    "the id of a line": ('"id":"x","createdAt":1,"lineItems":[{"lineItemId":%s,"refundedQuantity":1}]', {}),
+    "a column that a map makes the id": ('"number":%s,"createdAt":1', {"id": "number"}),
+    "a column that a map makes text": ('"number":%s,"createdAt":1', {"id": "str(number)"}),
+}
+
+
+@pytest.mark.parametrize("number", TOO_LARGE)
+@pytest.mark.parametrize(("fields", "fields_of_map"), PLACES.values(), ids=PLACES)
+def test_a_number_beyond_what_python_calculates_with_is_no_id(
+    klar: Sandbox, rejects: Path, fields: str, fields_of_map: dict[str, Any], number: str
+) -> None:
+    odd = f'{{"type":"RECORD","stream":"refunds","record":{{{fields % number}}}}}'
+    maps = {"refunds": fields_of_map | {"__key_properties__": ["id"]}} if fields_of_map else {}
+    lines = [schema("refunds", number={}), refund_record("a", number=1), odd, refund_record("z", number=2), state(1)]
+    ended = run(klar, lines, rejects_path=str(rejects), stream_maps=maps)
+    assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 2)
+    assert set_aside(rejects) == [members(odd.encode())["record"]]
+
+
+@pytest.mark.parametrize("number", TOO_LARGE)
+def test_a_key_of_the_taps_beyond_what_python_calculates_with_is_left_out_with_its_column(
+    klar: Sandbox, number: str
+) -> None:
+    lines = [schema("refunds", "rowid"), line_of("a", rowid=number), line_of("z", rowid="1"), state(1)]
+    ended = run(klar, lines)
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "z"})
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)

@@ -114,6 +114,7 @@ def test_rows_have_types_of_their_own(klar: Sandbox) -> None:
         ('[{"orderId": "1"}]', "It looks like a JSON array: `jq -c '.[]'`"),
         ("[", "It looks like a JSON array"),
         ("{", "It looks like JSON over several lines"),
+        ('{"orderId": "1"} {"orderId": "2"}', "It has several JSON objects on a line"),
         ("\ufeff{}", "It begins with a byte order mark (UTF-8)"),
         ("Starting up!", ""),
     ],

@@ -33,7 +33,7 @@ from target_klar.runtime.endings import DeliverEarlierError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from target_klar.delivery.rejects_index import LastRejectsLine
     from target_klar.records.formatting import Problem
@@ -82,16 +82,16 @@ class Rejects:
         """Whether this run has written that a record is settled, or a record again."""
         self._file: RejectsFile | None = None
 
-    def open(self, reading: os.stat_result | None = None) -> None:
-        """Lock and read the file before the run starts; `reading` is what the system says of the run's input.
+    def open(self, ends: Mapping[str, os.stat_result] | None = None) -> None:
+        """Lock and read the file before the run starts; `ends` is what the system says of the run's input and outputs.
 
         Raises:
-            ConfigurationError: The file cannot be written, is in use by another run, or is the one that the run reads.
+            ConfigurationError: The file cannot be written, is in use by another run, or is one of those.
         """
         if self.path is None or self._file is not None:
             return
         file = RejectsFile(self.path)
-        file.open(reading, anew=self._dry_run)
+        file.open(ends or {}, anew=self._dry_run)
         try:
             self._index = read_index(file)
         except OSError as error:
@@ -99,6 +99,14 @@ class Rejects:
                 f"The rejects file {self.path} cannot be read ({error.strerror}). Check `rejects_path`."
             ) from error
         self._file = file
+        if self._index.unread and file.locked:  # else it may be what another run is just writing
+            _logger.warning(
+                "Lines of the rejects file %s that no run of target-klar writes: %d, the first is line %d. They stay "
+                "there. Correct or remove them before you send the file again.",
+                self.path,
+                self._index.unread,
+                self._index.first_unread,
+            )
 
     @property
     def remaining(self) -> int:

@@ -18,12 +18,15 @@ from target_klar.runtime.endings import DeliverEarlierError, StopNowError
 from target_klar.runtime.pipes import MAX_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 _MAX_LINE: Final = MAX_LINE + (1 << 20)
 """No longer line is written: the tap's own, and what is wrong with it."""
 MAX_SIZE: Final = 1_000_000_000
 """The size in bytes from which on a file is not read at the start."""
+
+INPUT: Final = "the input"
+"""What messages call what a run reads, beside stdout and stderr, which are called so."""
 
 _logger = logging.getLogger("target-klar")
 _OUR_LINES = b'{"type":"'
@@ -48,14 +51,14 @@ class RejectsFile:
         self._failure = ""
         """Why nothing more can be written: the file may end in a part of a line, or the system lost some of it."""
 
-    def open(self, reading: os.stat_result | None, *, anew: bool) -> None:
-        """Open it, `anew` as an empty file and without a lock; `reading` is the file that the run reads.
+    def open(self, ends: Mapping[str, os.stat_result], *, anew: bool) -> None:
+        """Open it, `anew` as an empty file and without a lock; `ends` are what else the run reads and writes.
 
         Raises:
-            ConfigurationError: It cannot be written, is in use by another run, or is the one that the run reads.
+            ConfigurationError: It cannot be written, is in use by another run, or is one of the run's other ends.
         """
         try:
-            while not self._open(reading, anew=anew):
+            while not self._open(ends, anew=anew):
                 os.close(self._file)  # another run has just put a new one in its place
             self._sync_folder()
             if self.locked:
@@ -168,17 +171,17 @@ class RejectsFile:
         path = self.path.resolve()
         return path.with_name(f".{path.name}.target-klar")
 
-    def _open(self, reading: os.stat_result | None, *, anew: bool) -> bool:
+    def _open(self, ends: Mapping[str, os.stat_result], *, anew: bool) -> bool:
         """Open what is at the path now, and tell whether it still is there, locked."""
         # For reading too, so that it does not wait for the other end of a FIFO.
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         opened = os.fstat(self._file)
         if not stat.S_ISREG(opened.st_mode):
             raise self._unusable("not a regular file")
-        if reading is not None and os.path.samestat(opened, reading):
-            raise ConfigurationError(
-                f"{self.path} is both the input and `rejects_path`. Move it away before you send it again."
-            )
+        for name, end in ends.items():
+            if os.path.samestat(opened, end):
+                advice = "Move it away before you send it again" if name == INPUT else f"Send {name} to another file"
+                raise ConfigurationError(f"{self.path} is both {name} and `rejects_path`. {advice}.")
         if anew:
             os.ftruncate(self._file, 0)
             return True

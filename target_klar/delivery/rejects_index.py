@@ -69,6 +69,10 @@ class RejectsIndex:
         self._by_source: dict[bytes | None, LastRejectsLine] = {}
         self._without_klar: dict[bytes | None, LastRejectsLine] = {}
         """By the tap's key as well, the last line that is without Klar's: any record of the tap's key may be newer."""
+        self.unread = 0
+        """How many lines of the file no run writes."""
+        self.first_unread = 0
+        """The number of the first of them."""
         self._keys = 0
         self._has_keyless = False
 
@@ -226,8 +230,11 @@ def _identity(line: RecordLine) -> tuple[bytes | None, bytes]:
 def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
     """Return the index of a file, and what it does not need."""
     index, properties, unneeded = RejectsIndex(), KeyProperties(), _Unneeded()
-    for start, line in _lines_until_deadline(file):
+    for number, (start, line) in enumerate(_lines_until_deadline(file), 1):
         read = properties.read(line)
+        if read is None and line.strip():
+            index.unread += 1
+            index.first_unread = index.first_unread or number
         if isinstance(read, RecordLine):
             index.note_line(read.keys, read.origin, read.source, len(line), start)
             unneeded.note(read, start)
@@ -258,11 +265,12 @@ def _lines_without(unneeded: _Unneeded, file: RejectsFile) -> Iterator[bytes]:
         if isinstance(read, SchemaLine):
             schemas[read.source_stream] = line
             continue
-        if isinstance(read, RecordLine):
-            if unneeded.has(read, start):
-                continue
-            stream = read.origin.source_stream
-            if stream in schemas and schemas[stream] != written.get(stream):
+        if isinstance(read, RecordLine) and unneeded.has(read, start):
+            continue
+        own = read.origin.source_stream if isinstance(read, RecordLine) else None
+        # A damaged line, once somebody has corrected it, may be of any stream.
+        for stream in [own] if own in schemas else schemas if line.strip() else ():
+            if schemas[stream] != written.get(stream):
                 written[stream] = schemas[stream]
                 yield schemas[stream]
         yield line

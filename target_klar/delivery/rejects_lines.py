@@ -94,8 +94,8 @@ class KeyProperties:
         """
         klar = source = None
         if key is not None:
-            klar = _digest(b"Klar", stream.encode(), key.encode("utf-8", "surrogatepass"))
-        tap = stream.encode(), self._quoted.get(origin.source_stream, b"")
+            klar = _digest(b"Klar", quoted(stream), quoted(key))
+        tap = quoted(stream), self._quoted.get(origin.source_stream, b"")
         if names := self._names.get(origin.source_stream):
             values = _members(origin.record) or {}
             own = [bytes(values.get(name, b"null")) for name in names]
@@ -107,12 +107,14 @@ class KeyProperties:
 
     def read(self, line: bytes) -> SchemaLine | RecordLine | None:
         """Return what a line of the file says, and learn from it; None for any that a run does not write."""
-        fields = _members(line)
         try:
-            kind, stream = (decode(fields[name]) for name in ("type", "stream")) if fields else (None, None)
-        except KeyError:
+            return self._read(_members(line) or {})
+        except NotJSONError:  # `_members` does not look into a text, which may be damaged there
             return None
-        if fields is None or not isinstance(stream, str):
+
+    def _read(self, fields: Mapping[str, bytes | msgspec.Raw]) -> SchemaLine | RecordLine | None:
+        kind, stream = (decode(fields.get(name, b"null")) for name in ("type", "stream"))
+        if not isinstance(stream, str):
             return None
         if kind == "SCHEMA":
             self.schema(stream, fields)

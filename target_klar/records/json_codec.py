@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from decimal import MAX_PREC, MIN_EMIN, Context, Decimal, DefaultContext, Inexact, InvalidOperation, Overflow, Rounded
 from typing import Any, Final
 
 import msgspec
@@ -19,14 +19,21 @@ class NestedTooDeepError(NotJSONError):
 
 
 class UnrepresentableNumber:
-    """Stands for a number that Python cannot hold: an integer of 5,000 digits, an exponent of 20. Is never written."""
+    """Stands for a number that Python cannot calculate with: of 5,000 digits, or 1e1000000. Is never written."""
 
     def __init__(self, text: str) -> None:
         self.description = f"a number of {len(text):,} characters, too large to read"
 
     def __str__(self) -> str:
         # As Python itself has it for a long integer: a stream map must not make an id out of this.
-        raise ValueError("a number that Python cannot hold")
+        raise ValueError("a number that Python cannot calculate with")
+
+
+# Without it a number could be read that any comparison fails on later, wherever its value is first looked at.
+_exact: Final = Context(
+    prec=MAX_PREC, Emin=MIN_EMIN, Emax=DefaultContext.Emax, traps=[Inexact, InvalidOperation, Overflow, Rounded]
+).create_decimal
+"""Returns the number of a text digit for digit; raises an `ArithmeticError` if Python cannot calculate with it."""
 
 
 def _integer(text: str) -> int | UnrepresentableNumber:
@@ -38,8 +45,8 @@ def _integer(text: str) -> int | UnrepresentableNumber:
 
 def _decimal(text: str) -> Decimal | UnrepresentableNumber:
     try:
-        return Decimal(text)
-    except ArithmeticError:  # an exponent of too many digits
+        return _exact(text)
+    except ArithmeticError:
         return UnrepresentableNumber(text)
 
 
@@ -50,7 +57,7 @@ Beware: of other types msgspec writes some as text, and a float that is no numbe
 """
 ENCODE_ERRORS: Final = (ValueError, TypeError, RecursionError)
 """What `encode` raises for a value of an unknown type, text that UTF-8 does not have, deep nesting."""
-_decode_fast: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_fast: Final = msgspec.json.Decoder(float_hook=_exact).decode
 _decode_any: Final = json.JSONDecoder(parse_int=_integer, parse_float=_decimal, parse_constant=float).decode
 # Inside a text a backslash hides what follows it; outside of texts JSON has none.
 _STRUCTURE: Final = re.compile(rb'\\.|["\[\]{}:,]', re.DOTALL)
@@ -84,7 +91,7 @@ def quoted(text: str) -> bytes:
 
 
 def read_strictly(text: bytes | str) -> Any:
-    """Return the JSON of a text, read strictly; None if it is not JSON, or has a number that Python cannot hold."""
+    """Return the JSON of a text, read strictly; None if it is not JSON, or a number is an `UnrepresentableNumber`."""
     try:
         return _decode_fast(text)
     except (ValueError, ArithmeticError, RecursionError):  # as JSON or UTF-8, an exponent of 20 digits, too deep

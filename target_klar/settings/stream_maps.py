@@ -37,6 +37,8 @@ _OF_A_MAP = (
     MAPPER_SOURCE_OPTION,
 )
 _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
+_MAX_LEVELS = 300
+"""Each takes three of Python's 1,000 nested calls to evaluate an expression, and two to find its columns."""
 CONTAINERS = frozenset({"dict", "list", "set", "tuple"})
 FUNCTIONS = CONTAINERS | {*DEFAULT_FUNCTIONS, "md5", "sha256", "bool"}
 _MODULES: Mapping[str, object] = {"datetime": dt, "json": json}
@@ -137,10 +139,13 @@ def _wrong_expression(place: str, value: object, meaning: str, config: Collectio
         yield f"{wanted}."
         return
     try:
-        statements = ast.parse(value).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        statements = _parse(value)
+    except (SyntaxError, ValueError) as error:
         why = error.msg if isinstance(error, SyntaxError) else type(error).__name__
         yield f"{wanted} ({why})."
+        return
+    except (RecursionError, MemoryError):
+        yield f"{wanted} (nested deeper than {_MAX_LEVELS} levels)."
         return
     if len(statements) != 1 or not isinstance(statements[0], ast.Expr):
         yield f"{wanted}."
@@ -158,6 +163,21 @@ def _wrong_expression(place: str, value: object, meaning: str, config: Collectio
         )
     for wrong in dict.fromkeys(_unusable_names(statements[0], config)):
         yield f"`{place}` {wrong}"
+
+
+def _parse(expression: str) -> list[ast.stmt]:
+    """Return the statements of an expression.
+
+    Raises:
+        RecursionError: It is nested too deep to be evaluated wherever a run does that.
+    """
+    statements = ast.parse(expression).body
+    level: list[ast.AST] = [*statements]
+    for _ in range(_MAX_LEVELS):
+        level = [inner for node in level for inner in ast.iter_child_nodes(node)]
+    if level:
+        raise RecursionError
+    return statements
 
 
 def _unusable_names(expression: ast.Expr, config: Collection[str]) -> Iterator[str]:

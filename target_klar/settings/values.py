@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from target_klar.records.json_codec import TwoValuesError, each_once
 from target_klar.settings.settings import SETTINGS
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_CONFIG_NAME = re.compile(r"[\w ./~-]{1,300}\.json", re.ASCII)  # no JSON text looks like that, and no token
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -27,7 +29,8 @@ def read_file(path: str) -> dict[str, Any]:
     try:
         read = _read_json(Path(path).read_text(encoding="utf-8"))
     except TwoValuesError as error:
-        raise ConfigurationError(f"The configuration {path} has {_repeated(error)}. Keep one of the two.") from None
+        name = shown_argument(path)
+        raise ConfigurationError(f"The configuration {name} has {_repeated(error)}. Keep one of the two.") from None
     except OSError as error:
         why = error.strerror or type(error).__name__
     except json.JSONDecodeError as error:
@@ -38,7 +41,18 @@ def read_file(path: str) -> dict[str, Any]:
         if isinstance(read, dict):
             return read
         why = "not a JSON object"
-    raise ConfigurationError(f"The configuration {path} cannot be read ({why}). It must be a file with a JSON object.")
+    raise ConfigurationError(
+        f"The configuration {shown_argument(path)} cannot be read ({why}). `--config` takes the path of a file with a "
+        "JSON object, or ENV."
+    )
+
+
+def shown_argument(argument: str) -> str:
+    """Return what a message may show of an argument: the path of a file, else its length, since it may be a token."""
+    with suppress(OSError, ValueError):  # too long for a path, or not one
+        if argument and (_CONFIG_NAME.fullmatch(argument) or Path(argument).exists()):
+            return argument
+    return f"a text of {len(argument):,} characters"
 
 
 def read_text(name: str, text: str) -> Any:

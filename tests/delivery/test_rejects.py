@@ -562,6 +562,40 @@ def test_the_file_cannot_be_the_input_too_under_whatever_name(klar: Sandbox, rej
     assert (klar.requests, rejects.read_bytes()) == ([], content)
 
 
+@pytest.mark.parametrize("mode", ["r+b", "ab"], ids=["written over", "appended to"])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_the_file_cannot_be_an_output_too_under_whatever_name(
+    klar: Sandbox, rejects: Path, tmp_path: Path, name: str, mode: str
+) -> None:
+    content = line(REFUNDS_SCHEMA) + line(refund_record("A"))
+    other_name, lines = rejects.with_name("other.jsonl"), tmp_path / "lines.jsonl"
+    lines.write_bytes(line(REFUNDS_SCHEMA) + line(refund_record("B", "many")) + line(state("x" * 900)))
+    rejects.write_bytes(content)
+    other_name.hardlink_to(rejects)
+    other = tmp_path / "other output"
+    with other_name.open(mode) as same, other.open("wb") as elsewhere, lines.open("rb") as stdin:
+        out, err = (same, elsewhere) if name == "stdout" else (elsewhere, same)
+        env = environment(klar, rejects)
+        done = subprocess.run(PROGRAM, stdin=stdin, stdout=out, stderr=err, env=env, check=False)
+
+    assert done.returncode == 1
+    said = other if name == "stdout" else rejects
+    assert f"{rejects} is both {name} and `rejects_path`. Send {name} to another file.\n" in said.read_text()
+    assert klar.requests == []
+    if name == "stdout":
+        assert rejects.read_bytes() == content
+    elif mode == "ab":
+        assert rejects.read_bytes().startswith(content)
+
+
+def test_outputs_that_are_one_file_of_another_name_are_the_users(klar: Sandbox, rejects: Path, tmp_path: Path) -> None:
+    both, lines = tmp_path / "both", tmp_path / "lines.jsonl"
+    lines.write_bytes(line(REFUNDS_SCHEMA) + line(refund_record("B", "many")) + line(state(1)))
+    with both.open("ab") as out, lines.open("rb") as stdin:
+        done = subprocess.run(PROGRAM, stdin=stdin, stdout=out, stderr=out, env=environment(klar, rejects), check=False)
+    assert (done.returncode, b"\n1\n" in both.read_bytes(), b"RECORD" in rejects.read_bytes()) == (0, True, True)
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows the order of system calls")
 @pytest.mark.parametrize("by", ["contract", "klar"])
 def test_a_record_is_on_disk_before_the_state_that_covers_it_is_written(

@@ -365,6 +365,63 @@ def test_a_deletion_that_is_read_before_klar_rejects_the_record_is_not_forgotten
         assert set(klar.refunds) == {"B"}
 
 
+WRITTEN = (
+    b'{"type":"RECORD","stream":"refunds","record":{"id":"B","note":1},"klar":{"stream":"refunds","key":"B"},'
+    b'"errors":[{"path":"id","message":"is wrong"}],"source":"contract","time":"2026-01-01T00:00:00+00:00"}\n'
+)
+DAMAGED = {
+    "a byte that is not UTF-8": b"\xf5",
+    "an escape that JSON does not have": b"\\q",
+    "a control character": b"\x01",
+    "half a surrogate pair": b"\\ud800",
+}
+PLACES = {
+    "type": (b'"RECORD"', b'"RECOR%b"'),
+    "source": (b'"contract"', b'"contrac%b"'),
+    "stream": (b'"stream":"refunds"', b'"stream":"refund%b"'),
+    "Klar's stream": (b'{"stream":"refunds"', b'{"stream":"refund%b"'),
+    "Klar's key": (b'"key":"B"', b'"key":"%b"'),
+    "klar": (b'"klar":{', b'"klar":{"x":"%b",'),
+    "the tap's key": (b'"id":"B"', b'"id":"%b\\u0042"'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize(("whole", "damaged"), PLACES.values(), ids=PLACES)
+def test_a_damaged_line_stays_with_its_schema_and_holds_up_no_run(
+    klar: Sandbox, rejects: Path, whole: bytes, damaged: bytes, damage: bytes
+) -> None:
+    schemas = line(REFUNDS_SCHEMA) + line(COSTS_SCHEMA)
+    bad = WRITTEN.replace(whole, damaged % damage, 1)
+    settled = WRITTEN.replace(b'"B"', b'"A"') + WRITTEN.replace(b'"B"', b'"A"').replace(b"contract", b"accepted")
+    rejects.write_bytes(schemas + bad + settled)
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("C"), state(1)], rejects_path=str(rejects))
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"C"}), ended.err
+    left = rejects.read_bytes().splitlines(keepends=True)
+    assert left[0] == line(REFUNDS_SCHEMA)
+    assert left[-1] == bad
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_schema_stays_and_holds_up_no_run(klar: Sandbox, rejects: Path, damage: bytes) -> None:
+    bad = line(REFUNDS_SCHEMA).replace(b'["id"]', b'["id%b"]' % damage)
+    rejects.write_bytes(bad + WRITTEN)
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("C"), state(1)], rejects_path=str(rejects))
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"C"}), ended.err
+    assert rejects.read_bytes() == bad + WRITTEN
+
+
+def test_a_line_that_no_run_writes_is_named_with_its_number(klar: Sandbox, rejects: Path) -> None:
+    rejects.write_bytes(line(REFUNDS_SCHEMA) + b"\n" + WRITTEN.replace(b"contract", b"\xff") + b"# mine\n")
+    ended = run(klar, [REFUNDS_SCHEMA, refund_record("C"), state(1)], rejects_path=str(rejects))
+    assert (ended.code, ended.states) == (0, [1])
+    (said,) = ended.warnings
+    assert said == (
+        f"Lines of the rejects file {rejects} that no run of target-klar writes: 2, the first is line 3. They stay "
+        "there. Correct or remove them before you send the file again."
+    )
+
+
 def test_one_bad_record_is_in_the_file_once_however_many_nights_it_comes(klar: Sandbox, rejects: Path) -> None:
     for _ in range(3):
         load(klar, rejects, cost_record("A", "1,10"), refund_record("B", "many"), refund_record("C"))

@@ -164,8 +164,8 @@ def test_a_wrong_configuration_ends_the_run_before_anything_is_read_or_sent(klar
     ("text", "told"),
     [
         ("{api_token", "cannot be read (Expecting property name enclosed in double quotes"),
-        ('"api_token"', "It must be a file with a JSON object."),
-        ("[]", "It must be a file with a JSON object."),
+        ('"api_token"', "`--config` takes the path of a file with a JSON object, or ENV."),
+        ("[]", "`--config` takes the path of a file with a JSON object, or ENV."),
     ],
 )
 def test_a_configuration_file_that_is_no_json_object_ends_the_run_in_one_line(
@@ -224,8 +224,8 @@ def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None
     assert ended.code == 1
     assert ended.errors == [
         (
-            f"The configuration {tmp_path}/none.json cannot be read (No such file or directory). "
-            "It must be a file with a JSON object."
+            f"The configuration {tmp_path}/none.json cannot be read (No such file or directory). `--config` takes the "
+            "path of a file with a JSON object, or ENV."
         )
     ]
 

@@ -23,6 +23,7 @@ from target_klar.settings.stream_maps import _OF_A_MAP, FUNCTIONS, MODULES, map_
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from target_klar.sandbox import Sandbox
@@ -393,3 +394,34 @@ def test_a_run_in_which_a_stream_is_kept_or_no_record_comes_is_not_said_to_drop_
     klar: Sandbox, lines: list[Any], maps: dict[str, Any]
 ) -> None:
     assert not run(klar, lines, stream_maps=maps).said("drops every stream")
+
+
+DEEP = {
+    "terms of a sum": lambda levels: "+".join(["1"] * levels),
+    "choices": lambda levels: "1 if id else " * levels + "2",
+    "negations": lambda levels: "not " * levels + "id",
+    "attributes": lambda levels: "id" + ".real" * levels,
+    "texts": lambda levels: "+".join(["id"] * levels) + ".upper()",
+}
+
+
+@pytest.mark.parametrize("levels", [305, 900, 100_000])
+@pytest.mark.parametrize("nested", DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize("name", ["note", "__filter__"])
+def test_an_expression_nested_too_deep_stops_the_run_in_one_line(
+    klar: Sandbox, name: str, nested: Callable[[int], str], levels: int
+) -> None:
+    ended = run(klar, LINES, stream_maps={"refunds": {name: nested(levels)}})
+    assert (ended.code, ended.out, len(ended.errors)) == (1, "", 1), ended.err[-500:]
+    assert ended.errors[0].startswith(f"`stream_maps.refunds.{name}` must be one expression as text, ")
+    assert ended.errors[0].endswith(" (nested deeper than 300 levels).")
+    assert "Traceback" not in ended.err
+    assert 'File "' not in ended.err
+
+
+@pytest.mark.parametrize("options", [(), ("--preview",)], ids=["a load", "a preview"])
+def test_an_expression_of_290_terms_can_be_used(klar: Sandbox, options: tuple[str, ...]) -> None:
+    maps = {"refunds": {"id": f"str({'+'.join(['1'] * 290)})", "__key_properties__": ["id"]}}
+    ended = run(klar, LINES, *options, stream_maps=maps)
+    assert (ended.code, ended.errors, set(klar.refunds)) == (0, [], set() if options else {"290"}), ended.err
+    assert "1 rejected" not in ended.out
