@@ -18,6 +18,8 @@ sys.path[:0] = [str(Path(__file__).parent / folder) for folder in (".", "support
 
 from thoroughness import THOROUGH  # noqa: E402 - one of them
 
+gc.disable()  # what is imported and collected stays, and is no garbage
+
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # The suite starts hundreds of processes: each would compile the package anew. What is compiled stays in `.cache`.
     sys.dont_write_bytecode = False
@@ -54,5 +56,6 @@ def rejects(tmp_path: Path) -> Path:
 
 def pytest_collection_finish() -> None:
     """Spare the collector of garbage what stays until the end: thousands of tests, and all modules."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(10_000)  # each of thousands of tests makes a little, and most of it goes without the collector

@@ -20,17 +20,16 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Request, Sandbox
 
-MESSAGES = [json.loads(text) for text in SAMPLE.read_text().splitlines()]
-STATES = [message["value"] for message in MESSAGES if message["type"] == "STATE"]
-
 
 # The main job
 
 
 def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state_comes_out(klar: Sandbox) -> None:
+    messages = [json.loads(text) for text in SAMPLE.read_text().splitlines()]
+    states = [message["value"] for message in messages if message["type"] == "STATE"]
+    wanted = [message for message in messages if message["type"] == "RECORD"]
     ended = run_afresh(klar, SAMPLE)
     assert ended.code == 0
-    wanted = [message for message in MESSAGES if message["type"] == "RECORD"]
     assert klar.refunds.keys() == {str(each["record"]["id"]) for each in wanted if each["stream"] == "refunds"}
     sent = {str(each["record"]["order_id"]): each["record"] for each in wanted if each["stream"] == "transaction_costs"}
     assert {key: held["transactionCosts"] for key, held in klar.transaction_costs.items()} == {
@@ -49,9 +48,9 @@ def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state
         ("/transaction-costs/status", "status"),
     }
     assert all(seen.authorized and seen.user_agent.startswith("target-klar/") for seen in klar.requests)
-    places = [STATES.index(value) for value in ended.states]
+    places = [states.index(value) for value in ended.states]
     assert places == sorted(set(places))
-    assert places[-1] == len(STATES) - 1
+    assert places[-1] == len(states) - 1
     assert ended.errors == ended.warnings == []
 
 

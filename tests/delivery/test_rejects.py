@@ -573,7 +573,7 @@ def test_a_record_is_on_disk_before_the_state_that_covers_it_is_written(
     trace = tmp_path / "trace"
     lines = b"".join(map(line, [REFUNDS_SCHEMA, refund_record("A"), bad, state("it-covers-bad")]))
     done = subprocess.run(
-        [*f"strace -f -y -s 200 -e trace=write,fsync -o {trace}".split(), *PROGRAM],
+        [*f"strace -f --seccomp-bpf -y -s 200 -e trace=write,fsync -o {trace}".split(), *PROGRAM],
         input=lines,
         capture_output=True,
         env=environment(klar, rejects),

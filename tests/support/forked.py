@@ -110,11 +110,22 @@ def run(
 
 
 def finished(
-    options: tuple[str, ...], environment: dict[str, str], data: bytes = b"", folder: Path | None = None
+    options: tuple[str, ...],
+    environment: dict[str, str],
+    data: bytes = b"",
+    folder: Path | None = None,
+    stdout: Path | None = None,
 ) -> Ended:
-    """Run target-klar with these options and this environment on what is fed to it, until it ends."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = Forked(options, environment, out.fileno(), err.fileno(), folder, cleans_up=False)
+    """Run target-klar with these options and this environment on what is fed to it, until it ends.
+
+    Where its stdout is the device that is given, nothing of what comes out is returned, and it ends as a Python does,
+    which may have something left to write.
+    """
+    with (
+        tempfile.TemporaryFile() if stdout is None else stdout.open("r+b", buffering=0) as out,
+        tempfile.TemporaryFile() as err,
+    ):
+        process = Forked(options, environment, out.fileno(), err.fileno(), folder, cleans_up=stdout is not None)
         tap = threading.Thread(target=_feed, args=(process.stdin, data))
         tap.start()
         try:
@@ -122,9 +133,12 @@ def finished(
         finally:
             process.kill()
             tap.join()
-        out.seek(0)
-        err.seek(0)
-        return Ended(code, out.read().decode(), err.read().decode())
+        written = [b"", b""]
+        for number, file in enumerate((out, err)):
+            if file is err or stdout is None:
+                file.seek(0)
+                written[number] = file.read()
+        return Ended(code, *(each.decode() for each in written))
 
 
 def _feed(stdin: BufferedWriter, data: bytes) -> None:
