@@ -9,14 +9,13 @@ from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from forked import run
+from forked import run, start
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, refund_record, state
 from program import run as run_afresh
-from program import start
 from samples import COST_COUNT, REFUND_COUNT, SAMPLE
 
 if TYPE_CHECKING:
-    import subprocess
+    from forked import Forked
 
     from target_klar.sandbox import Request, Sandbox
 
@@ -94,7 +93,7 @@ def test_an_empty_input_is_a_success_without_a_request(klar: Sandbox) -> None:
 # STATE
 
 
-def read_line(process: subprocess.Popen[bytes], seconds: float = 30) -> bytes:
+def read_line(process: Forked, seconds: float = 30) -> bytes:
     """The next line on stdout, empty if none comes in time."""
     assert process.stdout
     ready, _, _ = select.select([process.stdout], [], [], seconds)
@@ -103,7 +102,6 @@ def read_line(process: subprocess.Popen[bytes], seconds: float = 30) -> bytes:
 
 def test_a_state_with_nothing_outstanding_goes_out_at_once_though_the_tap_stays_silent(klar: Sandbox) -> None:
     process = start({"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 3600})
-    assert process.stdin
     process.stdin.write(line(REFUNDS_SCHEMA) + line(state({"page": 1})))
     process.stdin.flush()
     assert json.loads(read_line(process)) == {"page": 1}
@@ -116,7 +114,6 @@ def test_a_record_waits_no_longer_than_the_batch_wait_limit_though_the_tap_stays
     began = time.monotonic()
     settings = {"batch_wait_limit_seconds": 1, "checkpoint_interval_seconds": 0}
     process = start({"api_token": klar.token, "api_url": klar.url} | settings)
-    assert process.stdin
     lines = [REFUNDS_SCHEMA, COSTS_SCHEMA, refund_record("a"), refund_record("b"), cost_record("c"), state(1)]
     process.stdin.write(b"".join(map(line, lines)))
     process.stdin.flush()

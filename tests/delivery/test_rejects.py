@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from byte_server import Reply, Request, serve
 from clients import ACCEPTED, answer
-from forked import run
+from forked import run, start
 from klar_objects import REFUND_TIME
 from measured import KLAR, timed
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
-from program import start
 
 from target_klar.sandbox import Sandbox
 

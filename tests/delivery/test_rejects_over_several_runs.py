@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forked import run
+from forked import run, start
 from klar_objects import REFUND_TIME
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
-from program import start
 from rejects_file import records
 
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
+
+    from forked import Forked
 
 COMMA = {"transaction_costs": {"transactionCosts": "str(transactionCosts).replace(',', '.')"}}
 """A map that mends an amount with a decimal comma."""
@@ -38,7 +38,7 @@ def send_again(klar: Sandbox, rejects: Path, **settings: Any) -> None:
     assert ended.code == 0, ended.err
 
 
-def begun(klar: Sandbox, rejects: Path, **more: Any) -> subprocess.Popen[bytes]:
+def begun(klar: Sandbox, rejects: Path, **more: Any) -> Forked:
     """A run that waits for more, after it has rejected a record and written the STATE behind it."""
     settings = {"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 0} | more
     process = start(settings | {"rejects_path": str(rejects)})
@@ -50,7 +50,7 @@ def begun(klar: Sandbox, rejects: Path, **more: Any) -> subprocess.Popen[bytes]:
     return process
 
 
-def delete(process: subprocess.Popen[bytes]) -> None:
+def delete(process: Forked) -> None:
     """Have a run read the deletion of the rejected record, and write the STATE behind it."""
     assert process.stdin is not None
     assert process.stdout is not None

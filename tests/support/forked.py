@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from program import LONGEST_RUN, Ended, content, variables
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from io import BufferedReader, BufferedWriter
+    from typing import Self
 
     from program import Klar
 
@@ -81,9 +83,46 @@ class Forked:
         if self.returncode is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """End it as `kill` does."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End it as `kill -9` does."""
         self.send_signal(signal.SIGKILL)
+
+    def communicate(self, data: bytes = b"", timeout: float = LONGEST_RUN) -> tuple[bytes, bytes]:
+        """Feed it the last of its input, and return what comes out of the pipes of `start` until it ends.
+
+        Raises:
+            subprocess.TimeoutExpired: It still ran after so many seconds, and is killed.
+        """
+        assert self.stdout is not None
+        assert self.stderr is not None
+        late = threading.Timer(timeout, self.kill)
+        late.start()
+        with self, ThreadPoolExecutor(2) as readers:
+            tap = readers.submit(_feed, self.stdin, data)
+            err = readers.submit(self.stderr.read)
+            out = self.stdout.read()
+            tap.result()
+            self.wait()
+            in_time = late.is_alive()
+            late.cancel()
+            late.join()
+            if not in_time:
+                raise subprocess.TimeoutExpired("a forked run", timeout)
+            return out, err.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            with suppress(BrokenPipeError):  # what it was fed and never read
+                if pipe is not None:
+                    pipe.close()
+        self.wait(LONGEST_RUN)
 
     def _wait(self) -> None:
         with self._run, self._told:
