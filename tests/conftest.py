@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,15 @@ sys.path[:0] = [str(Path(__file__).parent / folder) for folder in (".", "support
 
 from thoroughness import THOROUGH  # noqa: E402 - one of them
 
+gc.disable()  # what is imported and collected stays, and is no garbage
+
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # The suite starts hundreds of processes: each would compile the package anew. What is compiled stays in `.cache`.
     sys.dont_write_bytecode = False
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".cache" / "bytecode")
+
+WAITING = ("test_client.py", "test_tls.py")
+"""Files most of whose time is waiting."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -30,13 +36,25 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long tests first, so that none of them begins when the others have ended."""
+    """The long tests first, so that none of them begins when the others have ended; those that wait between."""
 
     def is_long(item: pytest.Item) -> bool:
         is_search = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         return item.get_closest_marker("slow") is not None or (THOROUGH and is_search)
 
-    items.sort(key=is_long, reverse=True)
+    def waits(item: pytest.Item) -> bool:
+        return item.path.name in WAITING and not is_long(item)
+
+    others = [item for item in items if not waits(item)]
+    others.sort(key=is_long, reverse=True)
+    # Tests that wait stand between the files of the others, some after each: one after another, they would leave the
+    # processor idle. None stands inside of a file, which may have a fixture of its own.
+    files = [list(file) for _, file in groupby(others, key=lambda item: item.path)]
+    waiting = [item for item in items if waits(item)]
+    items.clear()
+    for number, file in enumerate(files):
+        items += file
+        items += waiting[len(waiting) * number // len(files) : len(waiting) * (number + 1) // len(files)]
 
 
 @pytest.fixture
@@ -54,5 +72,6 @@ def rejects(tmp_path: Path) -> Path:
 
 def pytest_collection_finish() -> None:
     """Spare the collector of garbage what stays until the end: thousands of tests, and all modules."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(10_000)  # each of thousands of tests makes a little, and most of it goes without the collector

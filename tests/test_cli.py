@@ -7,6 +7,7 @@ import json
 import re
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, refund_rec
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from target_klar.sandbox import Sandbox
 
 
@@ -283,21 +282,24 @@ def test_without_stdin_the_run_says_what_to_do(klar: Sandbox, tmp_path: Path) ->
 
 @pytest.mark.parametrize("option", ["--about", "--preview", "--check", "--help", "--version"])
 @pytest.mark.parametrize(
-    ("how", "why"),
+    ("full", "why"),
     [
-        ("> /dev/full", "stdout cannot be written (No space left on device)."),
-        (">&-", "stdout is closed. Open it, or send it to /dev/null."),
+        (True, "stdout cannot be written (No space left on device)."),
+        (False, "stdout is closed. Open it, or send it to /dev/null."),
     ],
     ids=["full", "closed"],
 )
 def test_what_cannot_be_shown_is_one_line_on_stderr(
-    klar: Sandbox, tmp_path: Path, option: str, how: str, why: str
+    klar: Sandbox, tmp_path: Path, option: str, why: str, *, full: bool
 ) -> None:
-    lines = tmp_path / "lines"
-    lines.write_bytes(line(REFUNDS_SCHEMA) + line(refund_record("A")))
+    lines = [REFUNDS_SCHEMA, refund_record("A")]
     config = config_file(tmp_path, {"api_token": klar.token, "api_url": klar.url})
 
-    ended = redirected(f"< {lines} {how}", "--config", config, option)
+    if full:
+        ended = invoke("--config", config, option, lines=lines, stdout=Path("/dev/full"))
+    else:
+        (tmp_path / "lines").write_bytes(b"".join(map(line, lines)))
+        ended = redirected(f"< {tmp_path}/lines >&-", "--config", config, option)
 
     assert (ended.code, len(ended.errors)) == (1, 1), ended.err
     assert ended.errors[0].startswith(why)

@@ -9,28 +9,26 @@ from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from forked import run
+from forked import run, start
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, refund_record, state
 from program import run as run_afresh
-from program import start
 from samples import COST_COUNT, REFUND_COUNT, SAMPLE
 
 if TYPE_CHECKING:
-    import subprocess
+    from forked import Forked
 
     from target_klar.sandbox import Request, Sandbox
-
-MESSAGES = [json.loads(text) for text in SAMPLE.read_text().splitlines()]
-STATES = [message["value"] for message in MESSAGES if message["type"] == "STATE"]
 
 
 # The main job
 
 
 def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state_comes_out(klar: Sandbox) -> None:
+    messages = [json.loads(text) for text in SAMPLE.read_text().splitlines()]
+    states = [message["value"] for message in messages if message["type"] == "STATE"]
+    wanted = [message for message in messages if message["type"] == "RECORD"]
     ended = run_afresh(klar, SAMPLE)
     assert ended.code == 0
-    wanted = [message for message in MESSAGES if message["type"] == "RECORD"]
     assert klar.refunds.keys() == {str(each["record"]["id"]) for each in wanted if each["stream"] == "refunds"}
     sent = {str(each["record"]["order_id"]): each["record"] for each in wanted if each["stream"] == "transaction_costs"}
     assert {key: held["transactionCosts"] for key, held in klar.transaction_costs.items()} == {
@@ -49,9 +47,9 @@ def test_2345_refunds_and_1234_costs_in_one_stream_all_arrive_and_the_last_state
         ("/transaction-costs/status", "status"),
     }
     assert all(seen.authorized and seen.user_agent.startswith("target-klar/") for seen in klar.requests)
-    places = [STATES.index(value) for value in ended.states]
+    places = [states.index(value) for value in ended.states]
     assert places == sorted(set(places))
-    assert places[-1] == len(STATES) - 1
+    assert places[-1] == len(states) - 1
     assert ended.errors == ended.warnings == []
 
 
@@ -95,7 +93,7 @@ def test_an_empty_input_is_a_success_without_a_request(klar: Sandbox) -> None:
 # STATE
 
 
-def read_line(process: subprocess.Popen[bytes], seconds: float = 30) -> bytes:
+def read_line(process: Forked, seconds: float = 30) -> bytes:
     """The next line on stdout, empty if none comes in time."""
     assert process.stdout
     ready, _, _ = select.select([process.stdout], [], [], seconds)
@@ -104,7 +102,6 @@ def read_line(process: subprocess.Popen[bytes], seconds: float = 30) -> bytes:
 
 def test_a_state_with_nothing_outstanding_goes_out_at_once_though_the_tap_stays_silent(klar: Sandbox) -> None:
     process = start({"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 3600})
-    assert process.stdin
     process.stdin.write(line(REFUNDS_SCHEMA) + line(state({"page": 1})))
     process.stdin.flush()
     assert json.loads(read_line(process)) == {"page": 1}
@@ -117,7 +114,6 @@ def test_a_record_waits_no_longer_than_the_batch_wait_limit_though_the_tap_stays
     began = time.monotonic()
     settings = {"batch_wait_limit_seconds": 1, "checkpoint_interval_seconds": 0}
     process = start({"api_token": klar.token, "api_url": klar.url} | settings)
-    assert process.stdin
     lines = [REFUNDS_SCHEMA, COSTS_SCHEMA, refund_record("a"), refund_record("b"), cost_record("c"), state(1)]
     process.stdin.write(b"".join(map(line, lines)))
     process.stdin.flush()

@@ -7,9 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forked import run
+from forked import run, start
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
-from program import start
 
 from target_klar.records.formatting import counted
 
@@ -151,7 +150,6 @@ def test_a_record_of_3_mb_passes_and_is_sent_without_what_klar_does_not_know(kla
 def test_lines_may_come_in_pieces_of_any_size(klar: Sandbox) -> None:
     data = b"".join(map(line, [REFUNDS_SCHEMA, refund_record("\u00e4\u20ac\U0001f600"), state("\u00e4")]))
     process = start({"api_token": klar.token, "api_url": klar.url})
-    assert process.stdin
     for byte in data[:-1]:
         process.stdin.write(bytes([byte]))
         process.stdin.flush()

@@ -254,28 +254,50 @@ def test_what_can_just_be_read_can_be_read_again_once_it_is_set_aside(
     assert b'"' in kinds or most == DEEP_ENOUGH - 1  # some were too deep, where so few levels can be
 
 
-@pytest.mark.parametrize("value", ["null", "5", '"text"', "[1]", "true", "NaN", "{}", "9" * 5000])
-def test_a_record_that_is_no_object_or_an_empty_one_is_refused_once_under_no_map_one_or_several(
-    klar: Sandbox, rejects: Path, value: str
-) -> None:
-    several = {
+NO_OBJECTS = ["null", "5", '"text"', "[1]", "true", "NaN", "{}", "9" * 5000]
+MAPS_OF_IT: dict[str, dict[str, Any] | None] = {
+    "no map": None,
+    "one": {"refunds": {}},
+    "several": {
         "refunds": {},
         "transaction_costs": {"__source__": "refunds", "orderId": "id", "transactionCosts": "1"}
         | {"__key_properties__": ["orderId"], "__else__": "__NULL__"},
-    }
-    bad = f'{{"type": "RECORD", "stream": "refunds", "record": {value}}}'
-    lines = [REFUNDS_SCHEMA, refund_record("a"), state(1), bad, state(2)]
-    for maps in (None, dict[str, Any](refunds={}), several):
-        if value == "{}" and maps is several:
-            continue  # two maps read it, and both refuse it
-        klar.clear()
-        ended = run(klar, lines, stream_maps=maps)
-        assert (ended.code, ended.states, set(klar.refunds)) == (1, [1], {"a"})
-        ended = run(klar, lines, stream_maps=maps, rejects_path=str(rejects))
-        assert (ended.code, ended.states, set(klar.refunds)) == (0, [2], {"a"})
-        assert set_aside(rejects) == [value.encode()]
-        assert "1 rejected" in ended.said("refunds: 2 read, 1 stored")[0]
-        rejects.unlink()
+    },
+}
+
+
+def no_object(value: str) -> str:
+    return f'{{"type": "RECORD", "stream": "refunds", "record": {value}}}'
+
+
+def are_read_once(maps: str) -> list[str]:
+    """An empty object is a record that each of several maps reads, and refuses."""
+    return [value for value in NO_OBJECTS if value != "{}" or maps != "several"]
+
+
+@pytest.mark.parametrize("value", NO_OBJECTS)
+def test_a_record_that_is_no_object_or_an_empty_one_stops_the_run_under_no_map_one_or_several(
+    klar: Sandbox, value: str
+) -> None:
+    for name, maps in MAPS_OF_IT.items():
+        if value in are_read_once(name):
+            klar.clear()
+            lines = [REFUNDS_SCHEMA, refund_record("a"), state(1), no_object(value), state(2)]
+            ended = run(klar, lines, stream_maps=maps)
+            assert (ended.code, ended.states, set(klar.refunds)) == (1, [1], {"a"})
+
+
+@pytest.mark.parametrize("maps", MAPS_OF_IT)
+def test_a_record_that_is_no_object_or_an_empty_one_is_set_aside_once_under_no_map_one_or_several(
+    klar: Sandbox, rejects: Path, maps: str
+) -> None:
+    values = are_read_once(maps)
+    lines = [REFUNDS_SCHEMA, refund_record("a"), *map(no_object, values), state(2)]
+    ended = run(klar, lines, stream_maps=MAPS_OF_IT[maps], rejects_path=str(rejects))
+    assert (ended.code, ended.states, set(klar.refunds)) == (0, [2], {"a"})
+    assert set_aside(rejects) == [value.encode() for value in values]
+    read = f"refunds: {len(values) + 1} read, 1 stored"
+    assert f"{len(values)} rejected" in ended.said(read)[0]
 
 
 @pytest.mark.parametrize("ending", ["1E+400", "NaN", "9" * 5000, '"\\ud800"'])

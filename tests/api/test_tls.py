@@ -35,7 +35,7 @@ def seconds(call: Callable[[], object]) -> float:
     return time.monotonic() - before
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for 127.0.0.1 and klar.example, with its key in the same file."""
     openssl = shutil.which("openssl")

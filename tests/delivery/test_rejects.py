@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from byte_server import Reply, Request, serve
 from clients import ACCEPTED, answer
-from forked import run
+from forked import run, start
 from klar_objects import REFUND_TIME
 from measured import KLAR, timed
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
-from program import start
 
 from target_klar.sandbox import Sandbox
 
@@ -607,7 +606,7 @@ def test_a_record_is_on_disk_before_the_state_that_covers_it_is_written(
     trace = tmp_path / "trace"
     lines = b"".join(map(line, [REFUNDS_SCHEMA, refund_record("A"), bad, state("it-covers-bad")]))
     done = subprocess.run(
-        [*f"strace -f -y -s 200 -e trace=write,fsync -o {trace}".split(), *PROGRAM],
+        [*f"strace -f --seccomp-bpf -y -s 200 -e trace=write,fsync -o {trace}".split(), *PROGRAM],
         input=lines,
         capture_output=True,
         env=environment(klar, rejects),

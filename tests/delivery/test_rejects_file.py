@@ -127,7 +127,17 @@ def test_where_nothing_can_be_locked_one_warning_says_so_and_nothing_is_cut_off_
     run = f"from target_klar.delivery.rejects import Rejects; Rejects({str(path)!r}, 1).open(None)"
     done = subprocess.run(
         [
-            *["strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK"],
+            *[
+                "strace",
+                "-f",
+                "--seccomp-bpf",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=flock",
+                "-e",
+                "inject=flock:error=ENOLCK",
+            ],
             sys.executable,
             "-c",
             run,
@@ -246,7 +256,7 @@ rejects = opened(Path({str(path)!r}))
 {then}
 """
     return subprocess.run(
-        ["strace", "-f", *options, sys.executable, "-c", f"from pathlib import Path{script}"],
+        ["strace", "-f", "--seccomp-bpf", *options, sys.executable, "-c", f"from pathlib import Path{script}"],
         capture_output=True,
         text=True,
         check=False,

@@ -6,18 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forked import run
+from forked import run, start
 from klar_objects import REFUND_TIME
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
-from program import start
 from rejects_file import records
 
 from target_klar.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
+
+    from forked import Forked
 
 COMMA = {"transaction_costs": {"transactionCosts": "str(transactionCosts).replace(',', '.')"}}
 """A map that mends an amount with a decimal comma."""
@@ -43,7 +43,7 @@ def rewritten(lines: bytes) -> bytes:
     return b"".join(line(json.loads(each)) for each in lines.splitlines())
 
 
-def begun(klar: Sandbox, rejects: Path, **more: Any) -> subprocess.Popen[bytes]:
+def begun(klar: Sandbox, rejects: Path, **more: Any) -> Forked:
     """A run that waits for more, after it has rejected a record and written the STATE behind it."""
     settings = {"api_token": klar.token, "api_url": klar.url, "checkpoint_interval_seconds": 0} | more
     process = start(settings | {"rejects_path": str(rejects)})
@@ -55,7 +55,7 @@ def begun(klar: Sandbox, rejects: Path, **more: Any) -> subprocess.Popen[bytes]:
     return process
 
 
-def delete(process: subprocess.Popen[bytes]) -> None:
+def delete(process: Forked) -> None:
     """Have a run read the deletion of the rejected record, and write the STATE behind it."""
     assert process.stdin is not None
     assert process.stdout is not None

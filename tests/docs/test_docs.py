@@ -20,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import import_module
@@ -32,6 +31,7 @@ from typing import Any
 import pytest
 import yaml
 from forked import run
+from invocation import invoke
 from streams_page import page
 
 import target_klar
@@ -39,7 +39,6 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = Path(sysconfig.get_path("scripts"))
 KINDS = {
     "array": "array",
     "boolean": "boolean",
@@ -58,16 +57,10 @@ def read(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def about() -> dict[str, Any]:
-    """What the installed program says of itself."""
-    run = subprocess.run(
-        [SCRIPTS / "target-klar", "--about", "--format=json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    answer: dict[str, Any] = json.loads(run.stdout)
+    """What the program says of itself."""
+    run = invoke("--about", "--format=json")
+    assert run.code == 0, run.err
+    answer: dict[str, Any] = json.loads(run.out)
     return answer
 
 

@@ -772,9 +772,10 @@ RIGHT: dict[str, Callable[[random.Random], Record]] = {
 }
 
 
-def right_records(stream: str, number: int = 300) -> list[Record]:
+@functools.cache
+def right_records(stream: str, number: int = 300) -> tuple[Record, ...]:
     chance = random.Random(f"right {stream}")
-    return [RIGHT[stream](chance) for _ in range(number)]
+    return tuple(RIGHT[stream](chance) for _ in range(number))
 
 
 @functools.cache
@@ -809,7 +810,7 @@ def test_a_mistake_that_is_planted_among_right_records_is_found(name: str) -> No
     if what_is_wrong_with_the_right(stream):
         pytest.skip(f"the right records of {stream} are not clean, as the test of the recipes' sources says")
     chance = random.Random(f"planted {name}")
-    planted = right_records(stream)
+    planted = [*right_records(stream)]
     for each in records:
         planted.insert(chance.randrange(len(planted) + 1), each)
     judged = judge(stream, planted)

@@ -14,11 +14,8 @@ from klar_objects import cost, item, order, refund
 from target_klar.sandbox import Moment, Request, Sandbox
 
 pytest.importorskip("selenium", reason="the page is tested with selenium, which is not installed")
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +45,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    # Here alone, since every worker collects this file and one runs it.
+    from selenium import webdriver  # noqa: PLC0415
+    from selenium.webdriver.chrome.service import Service  # noqa: PLC0415
+
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -79,6 +80,8 @@ class Page:
         self.until(lambda: text in self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
 
     def until(self, holds: Callable[[], bool]) -> None:
+        from selenium.webdriver.support.wait import WebDriverWait  # noqa: PLC0415 - as in `chromium`
+
         WebDriverWait(self.browser, 10, 0.1).until(lambda _: holds(), message=self.text())
 
     def run(self, script: str, *arguments: object) -> Any:

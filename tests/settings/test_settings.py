@@ -6,11 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forked import run
+from forked import run, start
 from invocation import config_file, invoke, unplug
 from klar_objects import REFUND_TIME
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, record, refund_record, schema, state
-from program import start
 from singer_sdk.exceptions import ConfigValidationError
 
 from target_klar.contract.streams import QUALITY_RULES
@@ -140,7 +139,6 @@ def test_plain_http_is_for_this_machine_and_https_for_any(value: str) -> None:
 def test_a_wrong_configuration_ends_the_run_before_anything_is_read_or_sent(klar: Sandbox) -> None:
     wrong = {"api_token": f"{klar.token} x", "batch_size_rows": 1001, "max_parallel_requests": 0}
     process = start({"api_url": klar.url, **wrong})
-    assert process.stdin
     process.stdin.write(json.dumps(REFUNDS_SCHEMA).encode() + b"\n" + json.dumps(refund_record("r")).encode() + b"\n")
     process.stdin.flush()
     assert process.wait(30) == 1  # although its stdin is still open

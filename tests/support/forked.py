@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from program import LONGEST_RUN, Ended, content, variables
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from io import BufferedReader, BufferedWriter
+    from typing import Self
 
     from program import Klar
 
@@ -81,9 +83,46 @@ class Forked:
         if self.returncode is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """End it as `kill` does."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End it as `kill -9` does."""
         self.send_signal(signal.SIGKILL)
+
+    def communicate(self, data: bytes = b"", timeout: float = LONGEST_RUN) -> tuple[bytes, bytes]:
+        """Feed it the last of its input, and return what comes out of the pipes of `start` until it ends.
+
+        Raises:
+            subprocess.TimeoutExpired: It still ran after so many seconds, and is killed.
+        """
+        assert self.stdout is not None
+        assert self.stderr is not None
+        late = threading.Timer(timeout, self.kill)
+        late.start()
+        with self, ThreadPoolExecutor(2) as readers:
+            tap = readers.submit(_feed, self.stdin, data)
+            err = readers.submit(self.stderr.read)
+            out = self.stdout.read()
+            tap.result()
+            self.wait()
+            in_time = late.is_alive()
+            late.cancel()
+            late.join()
+            if not in_time:
+                raise subprocess.TimeoutExpired("a forked run", timeout)
+            return out, err.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            with suppress(BrokenPipeError):  # what it was fed and never read
+                if pipe is not None:
+                    pipe.close()
+        self.wait(LONGEST_RUN)
 
     def _wait(self) -> None:
         with self._run, self._told:
@@ -110,11 +149,22 @@ def run(
 
 
 def finished(
-    options: tuple[str, ...], environment: dict[str, str], data: bytes = b"", folder: Path | None = None
+    options: tuple[str, ...],
+    environment: dict[str, str],
+    data: bytes = b"",
+    folder: Path | None = None,
+    stdout: Path | None = None,
 ) -> Ended:
-    """Run target-klar with these options and this environment on what is fed to it, until it ends."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = Forked(options, environment, out.fileno(), err.fileno(), folder, cleans_up=False)
+    """Run target-klar with these options and this environment on what is fed to it, until it ends.
+
+    Where its stdout is the device that is given, nothing of what comes out is returned, and it ends as a Python does,
+    which may have something left to write.
+    """
+    with (
+        tempfile.TemporaryFile() if stdout is None else stdout.open("r+b", buffering=0) as out,
+        tempfile.TemporaryFile() as err,
+    ):
+        process = Forked(options, environment, out.fileno(), err.fileno(), folder, cleans_up=stdout is not None)
         tap = threading.Thread(target=_feed, args=(process.stdin, data))
         tap.start()
         try:
@@ -122,9 +172,12 @@ def finished(
         finally:
             process.kill()
             tap.join()
-        out.seek(0)
-        err.seek(0)
-        return Ended(code, out.read().decode(), err.read().decode())
+        written = [b"", b""]
+        for number, file in enumerate((out, err)):
+            if file is err or stdout is None:
+                file.seek(0)
+                written[number] = file.read()
+        return Ended(code, *(each.decode() for each in written))
 
 
 def _feed(stdin: BufferedWriter, data: bytes) -> None:

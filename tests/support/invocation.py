@@ -22,10 +22,14 @@ ENVIRONMENT = variables({})
 
 
 def invoke(
-    *arguments: str, lines: Iterable[Any] = (), env: dict[str, str] | None = None, folder: Path | None = None
+    *arguments: str,
+    lines: Iterable[Any] = (),
+    env: dict[str, str] | None = None,
+    folder: Path | None = None,
+    stdout: Path | None = None,
 ) -> Ended:
-    """Run the command with these arguments on Singer lines until it ends, in another folder if one is given."""
-    return finished(arguments, ENVIRONMENT | (env or {}), b"".join(map(line, lines)), folder)
+    """Run the command with these arguments on Singer lines until it ends: in another folder, or into a device."""
+    return finished(arguments, ENVIRONMENT | (env or {}), b"".join(map(line, lines)), folder, stdout)
 
 
 def redirected(how: str, *arguments: str) -> Ended:
