@@ -119,7 +119,7 @@ class Stream:
             self.merged += 1
             self.unaggregated.compare({outcome.key: replaced}, replaced.size)
             self._keep_replaced(replaced, batch.entries[outcome.key], outcome.key)
-        self.quality.add(outcome)
+        self.quality.add(outcome, source_stream)
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
             self.flush()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.records.formatting import counted
+from target_klar.records.formatting import counted, shorten, shorten_both
 from target_klar.records.json_codec import read_strictly
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 _MAX_KEYS: Final = 10_000
 _MAX_BYTES: Final = 8_000_000
 _MAX_COUNTED: Final = 100_000
+_CREATED_AT: Final = "createdAt"
 _UPDATED_AT: Final = "updatedAt"
 
 
 class _Kind(enum.Enum):
     """What a record may be to the one that it replaced; where it can only be an update, there is none."""
 
+    OTHER_SOURCE = enum.auto()
+    """It comes from another source stream, such as that of a second shop that counts from 1 too."""
     PART = enum.auto()
     """The tap itself tells the two apart."""
     STALE = enum.auto()
@@ -48,13 +51,15 @@ class UnaggregatedRecords:
         self._bytes = 0
         self._counted: dict[_Kind, set[int]] = {kind: set() for kind in _Kind}
         self._columns: tuple[str, ...] = ()
+        self._of_two_sources = "", "", ""
+        """The first key that two source streams have, and these."""
 
     def compare(self, entries: Mapping[str, Entry], size: int) -> None:
         """Compare records, by their keys, with those last sent under the same keys, and remember them: `size` bytes."""
         for known in (self._newer, self._older):
             if not known or known.keys().isdisjoint(entries):  # as nearly always, and told in no time
                 continue
-            for key in known.keys() & entries.keys():
+            for key in [each for each in entries if each in known]:
                 before = known.pop(key)
                 self._bytes -= before.size if known is self._newer else 0
                 self._compare(key, before, entries[key])
@@ -66,20 +71,25 @@ class UnaggregatedRecords:
     def lines(self) -> list[str]:
         """Return a warning for each kind that was counted: the number of keys, what happened, and what to do."""
         contract, part_id = self._contract, self._contract.part_id
-        stale = f"an older `{_UPDATED_AT}`, and Klar keeps the last record of a key, here the older one"
         apart = f" (no {part_id} in common)" if part_id else ""
         keeps = "and Klar keeps the last record of a key"
-        columns = ", ".join(self._columns)
+        key, *sources = self._of_two_sources
+        first, then = shorten_both(*sources)
+        two = f"such as {shorten(contract.readable_key(key))} of {first} and then of {then}" if key else ""
         what = {
-            _Kind.PART: f"different values of the tap's own key ({columns}), {keeps}. They look like parts of one: "
+            _Kind.OTHER_SOURCE: f"from another source stream, {two}, {keeps}. If they are of different shops, tell "
+            "their ids apart by a prefix in a stream map, the same one for all data of a shop, or load each shop into "
+            "a data source of its own. If they are parts of one, aggregate them before target-klar. Ignore this if "
+            "they are updates.",
+            _Kind.PART: f"with different values of the tap's own key ({', '.join(self._columns)}), {keeps}. They look "
+            "like parts of one: aggregate them before target-klar. Ignore this if they are updates.",
+            _Kind.STALE: f"with an older `{_UPDATED_AT}`, {keeps}, here the older one. Sort the source by it.",
+            _Kind.PERHAPS_PART: f"with other {contract.unaggregated}{apart}, {keeps}. If rows are parts of one, "
             "aggregate them before target-klar. Ignore this if they are updates.",
-            _Kind.STALE: f"{stale}. Sort the source by it.",
-            _Kind.PERHAPS_PART: f"other {contract.unaggregated}{apart}, {keeps}. If rows are parts of one, aggregate "
-            "them before target-klar. Ignore this if they are updates.",
         }
         names = ", ".join((contract.key, *contract.also_key))
         return [
-            f"{contract.stream}: {_counted_keys(keys)} ({names}) came again with {what[kind]}"
+            f"{contract.stream}: {_counted_keys(keys)} ({names}) came again {what[kind]}"
             for kind, keys in self._counted.items()
             if keys
         ]
@@ -88,6 +98,8 @@ class UnaggregatedRecords:
         same = before.sent == after.sent and before.source_key == after.source_key
         kind = None if same else self._kind(before, after)
         if kind is not None and len(self._counted[kind]) < _MAX_COUNTED:
+            if kind is _Kind.OTHER_SOURCE and not self._counted[kind]:
+                self._of_two_sources = key, before.source_stream, after.source_stream
             self._counted[kind].add(hash(key))  # whose size does not depend on the key's
 
     def _kind(self, before: Entry, after: Entry) -> _Kind | None:
@@ -96,15 +108,36 @@ class UnaggregatedRecords:
             self._columns = new_key.columns
             return _Kind.PART
         old, new = read_strictly(before.sent) or {}, read_strictly(after.sent) or {}
+        if before.source_stream != after.source_stream and not (
+            self._is_repeated(before, after, old, new) or (self._has_updates and _are_versions(old, new))
+        ):
+            return _Kind.OTHER_SOURCE
         if self._has_updates and _is_older(new.get(_UPDATED_AT), old.get(_UPDATED_AT)):
             return _Kind.STALE
         one, other = old.get(self._contract.unaggregated), new.get(self._contract.unaggregated)
         part_id = self._contract.part_id
         return _Kind.PERHAPS_PART if (_share_nothing(one, other, part_id) if part_id else one != other) else None
 
+    def _is_repeated(self, before: Entry, after: Entry, old: Any, new: Any) -> bool:
+        """Tell whether two source streams have one record, as read: then nothing is lost."""
+        if before.sent != after.sent and not (old and old == new):
+            return False
+        old_key, new_key = before.source_key, after.source_key
+        # Two payments may have one amount by chance; two refunds or orders not also one time and the same lines.
+        return bool(self._contract.part_id or not old_key or not new_key or old_key[1:] == new_key[1:])
+
 
 def _counted_keys(keys: set[int]) -> str:
     return "more than " * (len(keys) == _MAX_COUNTED) + counted(len(keys), "key")
+
+
+def _are_versions(old: Any, new: Any) -> bool:
+    """Tell whether the times of two objects say that they are versions of one, as of a full stream and one of changes.
+
+    A newer `updatedAt` alone says nothing: the orders of two shops have one too.
+    """
+    created, updated = ([each.get(field) for each in (old, new)] for field in (_CREATED_AT, _UPDATED_AT))
+    return None not in (*created, *updated) and created[0] == created[1] and updated[0] != updated[1]
 
 
 def _is_older(time: Any, than: Any) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from msgspec import UNSET
 
 from target_klar.contract.quality import without_rules
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import counted, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,11 +29,15 @@ _Step: TypeAlias = "Callable[[Values], Any]"
 _Path: TypeAlias = tuple[_Step, ...]
 """The steps from a column of objects down to the column of one of their fields, or of an array's items, or to whether
 its values are clean."""
+_ByText: TypeAlias = "dict[Callable[[bytes], bool] | None, _Columns]"
+"""Columns by whether objects of a JSON text can meet the rules that ask about them."""
 
 _TOGETHER: Final = 65_536
 """Bytes of JSON: typed objects take several times as much, and are fast to read while the processor still has them."""
 _ONE_IN: Final = 20
 """A rule is warned of if it is met by one record in so many, or if there are fewer."""
+_MAX_LINES: Final = 10
+"""How many source streams have a line of their own for one rule."""
 
 
 class QualityLine(NamedTuple):
@@ -43,19 +47,43 @@ class QualityLine(NamedTuple):
     text: str
 
 
-@dataclass
+@dataclass(slots=True)
 class _Count:
-    """What is known of one rule so far."""
+    """How many records of one source stream meet a rule, if any does."""
 
-    columns: _Columns
-    """What it alone asks about."""
     met: int = 0
-    of: int = 0
+    not_among: int = 0
+    """How many do not count, since the rule asks about some records only."""
     example: str = ""
 
 
+@dataclass(slots=True)
+class _Source:
+    """What is known of the records of one source stream so far."""
+
+    records: int = 0
+    counts: dict[Rule, _Count] = field(default_factory=dict)
+    """Of the rules of which there is something to say: with many source streams, this keeps them small."""
+    disproved: frozenset[Rule] = frozenset()
+
+
+class _Tally(NamedTuple):
+    """How many records meet a rule, of how many."""
+
+    met: int
+    of: int
+    example: str
+    sources: Sequence[str]
+    """The source streams that they are of."""
+
+    @property
+    def level(self) -> int:
+        """The level of a line about it, as `logging` has it."""
+        return logging.WARNING if self.of < _ONE_IN or self.met * _ONE_IN >= self.of else logging.INFO
+
+
 class QualityReport:
-    """Counts the records of one stream in a run that meet the contract's data quality rules.
+    """Counts the records of one stream in a run that meet the contract's data quality rules, by source stream.
 
     A record counts once a rule. The rules of the names in `ignored` are not asked; with `enabled` false none is.
     """
@@ -65,73 +93,129 @@ class QualityReport:
         paths: dict[Rule, list[_Path]] = defaultdict(list)
         for rule, path in _rules(without_rules(contract.schema, ignored)) if enabled else ():
             paths[rule].append(path)
-        self._counts = {rule: _Count(_Columns({rule: each})) for rule, each in paths.items()}
+        self._alone = {rule: _Columns({rule: each}) for rule, each in paths.items()}
+        """Of each rule, what it alone asks about."""
         self._narrowed = _Columns({rule: each for rule, each in paths.items() if rule.narrowed})
         others = {rule: each for rule, each in paths.items() if not rule.narrowed}
-        self._by_text = {
+        by_text = {
             possible: _Columns({rule: each for rule, each in others.items() if rule.possible is possible})
             for possible in {rule.possible for rule in others}
         }
-        self._waiting: list[Any] = []
-        self._texts: list[bytes] = []
-        """The JSON of each of them."""
-        self._beyond: list[Any] = []
-        """Those of them beyond the limits of a rule."""
+        self._by_text: dict[frozenset[Rule], _ByText] = {frozenset(): by_text}
+        """What the other rules ask about, by those that a source stream has disproved."""
+        self._sources: dict[str, _Source] = {}
+        self._waiting: dict[str, list[Conformed]] = {}
+        """The records that are looked at next, by source stream; there is one limit for all of them together."""
+        self._latest: str | None = None
+        """The source stream of the last one, and those of it that wait."""
+        self._of_latest: list[Conformed] = []
         self._bytes = 0
 
-    def add(self, conformed: Conformed) -> None:
-        """Ask the rules about a record that is going to be sent."""
-        self._waiting.append(conformed.typed)
-        self._texts.append(conformed.sent)
-        if not conformed.is_narrow:
-            self._beyond.append(conformed.typed)
+    def add(self, conformed: Conformed, source_stream: str) -> None:
+        """Ask the rules about a record of the tap's stream `source_stream` that is going to be sent."""
+        if source_stream != self._latest:
+            self._latest, self._of_latest = source_stream, self._waiting.setdefault(source_stream, [])
+        self._of_latest.append(conformed)
         self._bytes += len(conformed.sent)
         if self._bytes > _TOGETHER:
             self._look()
 
     def lines(self) -> list[QualityLine]:
-        """Return a line for each rule that holds for the run so far: number, share, one key, and what to do."""
+        """Return lines for each rule that holds for the run so far: number, share, one key, and what to do."""
         self._look()
-        return [
-            _line(self._contract, rule, count)
-            for rule, count in self._counts.items()
-            if rule.holds(count.met, count.of)
-        ]
+        return [line for rule in self._alone for line in self._lines(rule)]
 
     def _look(self) -> None:
-        objects, self._waiting, self._bytes = self._waiting, [], 0
-        beyond, self._beyond = self._beyond, []
-        text, self._texts = b"".join(self._texts), []
-        for possible, columns in self._by_text.items():
-            asked = objects if possible is None or possible(text) else []
-            if disproved := self._ask(columns, asked, len(objects)):
-                self._by_text[possible] = columns.without(disproved)
-        self._ask(self._narrowed, beyond, len(objects))
+        waiting, self._waiting, self._latest, self._bytes = self._waiting, {}, None, 0
+        for name, records in waiting.items():
+            source = self._sources.get(name)
+            if source is None:
+                source = self._sources[name] = _Source()
+            self._look_at(source, records)
 
-    def _ask(self, columns: _Columns, objects: list[Any], of: int) -> set[Rule]:
-        """Ask rules about those of so many objects that may meet one; return those that are disproved."""
-        disproved: set[Rule] = set()
-        for rule in columns.rules:
-            self._counts[rule].of += of - len(objects)
-        if not objects:
-            return disproved
+    def _look_at(self, source: _Source, records: list[Conformed]) -> None:
+        objects = [each.typed for each in records]
+        source.records += len(objects)
+        text = b"".join([each.sent for each in records])
+        for possible, columns in self._by_text[source.disproved].items():
+            if possible is None or possible(text):
+                self._ask(source, columns, objects)
+        if beyond := [each.typed for each in records if not each.is_narrow]:
+            self._ask(source, self._narrowed, beyond)
+
+    def _ask(self, source: _Source, columns: _Columns, objects: list[Any]) -> None:
+        """Ask rules about those objects of a source stream that may meet one."""
         read = columns.read(objects)
         for rule in columns.rules:
             if rule.disproved is not None and rule.disproved(columns.of(rule, read)):
-                del self._counts[rule]
-                disproved.add(rule)
+                self._disprove(source, rule)
                 continue
-            count = self._counts[rule]
-            count.of += len(columns.of(rule, read)) if rule.counts_among else len(objects)
+            if rule.counts_among and (not_among := len(objects) - len(columns.of(rule, read))):
+                source.counts.setdefault(rule, _Count()).not_among += not_among
             if columns.meet(rule, read):
-                self._count(rule, count, objects)
-        return disproved
+                self._count(rule, source.counts.setdefault(rule, _Count()), objects)
+
+    def _disprove(self, source: _Source, rule: Rule) -> None:
+        source.counts.pop(rule, None)
+        by_text, source.disproved = self._by_text[source.disproved], source.disproved | {rule}
+        if source.disproved not in self._by_text:
+            self._by_text[source.disproved] = {
+                possible: columns.without([rule]) for possible, columns in by_text.items()
+            }
 
     def _count(self, rule: Rule, count: _Count, objects: list[Any]) -> None:
+        columns = self._alone[rule]
         for each in objects:
-            if count.columns.meet(rule, count.columns.read([each])):
+            if columns.meet(rule, columns.read([each])):
                 count.met += 1
                 count.example = count.example or self._contract.key_of(each)
+
+    def _lines(self, rule: Rule) -> Iterator[QualityLine]:
+        """Yield a line for each source stream for which a rule holds, up to a limit, and one for those beyond it.
+
+        The others are judged together: of many small ones none may have as many records as the rule asks for.
+        """
+        nothing = _Count()
+        tallies = [
+            _Tally(count.met, source.records - count.not_among, count.example, [name])
+            for name, source in self._sources.items()
+            for count in [source.counts.get(rule, nothing)]
+            if rule not in source.disproved
+        ]
+        holding = [each for each in tallies if rule.holds(each.met, each.of)]
+        rest = _together([each for each in tallies if not rule.holds(each.met, each.of)])
+        if rule.holds(rest.met, rest.of) and not any(rule in each.disproved for each in self._sources.values()):
+            holding.append(rest)
+        holding.sort(key=lambda tally: (tally.level, tally.met), reverse=True)
+        for tally in holding[:_MAX_LINES]:
+            key = shorten(self._contract.readable_key(tally.example))
+            text = self._text(rule, tally, self._of(tally))
+            yield QualityLine(tally.level, f"{text}, such as {key} [{rule.name}]. {rule.advice}")
+        if more := holding[_MAX_LINES:]:
+            tally = _together(more)
+            text = self._text(rule, tally, f" of {counted(len(tally.sources), 'more source stream')}")
+            yield QualityLine(more[0].level, f"{text} [{rule.name}].")
+
+    def _of(self, tally: _Tally) -> str:
+        """Return which source streams records are of, where there are several."""
+        if len(self._sources) == 1:
+            return ""
+        first, *others = tally.sources
+        return f" of {len(tally.sources):,} source streams together" if others else f" of {shorten(first)}"
+
+    def _text(self, rule: Rule, tally: _Tally, of: str) -> str:
+        share = f"{tally.met:,} of {tally.of:,} records{of} ({100 * tally.met / tally.of:.3g} %)"
+        return f"{self._contract.stream}: {share} with {rule.what}"
+
+
+def _together(tallies: Sequence[_Tally]) -> _Tally:
+    """Return the tally of several source streams."""
+    return _Tally(
+        sum(each.met for each in tallies),
+        sum(each.of for each in tallies),
+        next((each.example for each in tallies if each.example), ""),
+        [name for each in tallies for name in each.sources],
+    )
 
 
 class _Columns:
@@ -189,8 +273,8 @@ class _Columns:
 def _rules(node: Node, path: _Path = ()) -> Iterator[tuple[Rule, _Path]]:
     for rule in node.get("quality", ()):
         yield rule, path
-    for name, field in node.get("properties", {}).items():
-        yield from _rules(field, (*path, _field(name, optional=name not in node["required"])))
+    for name, child in node.get("properties", {}).items():
+        yield from _rules(child, (*path, _field(name, optional=name not in node["required"])))
     if "items" in node:
         yield from _rules(node["items"], (*path, _items))
 
@@ -204,13 +288,3 @@ def _field(name: str, *, optional: bool) -> _Step:
 
 def _items(arrays: Values) -> Values:
     return list(chain.from_iterable(arrays))
-
-
-def _line(contract: Contract, rule: Rule, count: _Count) -> QualityLine:
-    is_usual = count.of < _ONE_IN or count.met * _ONE_IN >= count.of
-    key = shorten(contract.readable_key(count.example))
-    return QualityLine(
-        logging.WARNING if is_usual else logging.INFO,
-        f"{contract.stream}: {count.met:,} of {count.of:,} records ({100 * count.met / count.of:.3g} %) with "
-        f"{rule.what}, such as {key} [{rule.name}]. {rule.advice}",
-    )

@@ -9,9 +9,10 @@ import pytest
 from forked import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from klar_objects import REFUND_TIME
-from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, record, refund_record, schema, state
+from klar_objects import REFUND_TIME, order_line
+from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, order_record, record, refund_record, schema, state
 from nowhere import add, stream_to_nowhere
+from previewed import preview
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
@@ -212,7 +213,8 @@ def compared(stream: str, *records: tuple[dict[str, Any], SourceKey | None]) -> 
 
 def entry(sent: bytes, source_key: SourceKey | None = None) -> Entry:
     """A record of a batch."""
-    return Entry(1, 1, sent, "tap", None, cancels=False, amounts=0.0, source_key=source_key)
+    source_stream = source_key.stream if source_key else "tap"
+    return Entry(1, 1, sent, source_stream, None, cancels=False, amounts=0.0, source_key=source_key)
 
 
 def parcel(number: object, stream: str = "parcels") -> SourceKey:
@@ -244,11 +246,10 @@ def test_a_key_of_the_tap_is_the_same_as_a_number_and_as_its_text(
     assert (ended.code, len(ended.said("They look like parts of one"))) == (0, parts)
 
 
-def test_a_key_of_the_tap_that_comes_again_says_that_it_is_one_record_and_another_streams_says_nothing() -> None:
+def test_a_key_of_the_tap_that_comes_again_says_that_it_is_one_record() -> None:
     assert compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(4.9), parcel(1))) == []
-    assert compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(4.9), parcel(2, "others"))) == []
-    assert compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(4.9), None)) == []
-    (line,) = compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(5), parcel(2, "others")))
+    assert compared("logistics_costs", (shipping(4.9), parcel(1, "tap")), (shipping(4.9), None)) == []
+    (line,) = compared("logistics_costs", (shipping(4.9), parcel(1)), (shipping(5), parcel(1)))
     assert "came again with other totalLogisticsCosts, and" in line
 
 
@@ -269,6 +270,148 @@ def test_an_older_record_over_a_newer_one_is_counted(first: int | None, second: 
         if stale
         else told("1 key", "refunds")
     )
+
+
+# Two source streams
+
+
+def from_two(number: str, example: str, first: str, then: str, stream: str = "orders", name: str = "id") -> str:
+    """The warning about keys that two source streams have."""
+    return (
+        f"{stream}: {number} ({name}) came again from another source stream, such as {example} of {first} and then of "
+        f"{then}, and Klar keeps the last record of a key. If they are of different shops, tell their ids apart by a "
+        "prefix in a stream map, the same one for all data of a shop, or load each shop into a data source of its own. "
+        "If they are parts of one, aggregate them before target-klar. Ignore this if they are updates."
+    )
+
+
+def shop(name: str, kind: str = "orders", *, created: int = 0, **fields: Any) -> list[dict[str, Any]]:
+    """The SCHEMA and five records of a shop whose ids count from 1."""
+    make: Any = {"orders": order_record, "refunds": refund_record}[kind]
+    made = [make(str(number))["record"] for number in range(1, 6)]
+    if kind == "orders":
+        amounts = {"totalAmountBeforeTaxesAndDiscounts": 7.0, "totalAmountAfterTaxesAndDiscounts": 4.71}
+        made = [each | {"currencyCodeIso3Letter": "EUR", "lineItems": [order_line(**amounts)]} for each in made]
+    times = [{"createdAt": REFUND_TIME + created + number} for number in range(5)]
+    source = f"shop_{name}-{kind}"
+    return [schema(source), *(record(source, **(each | at | fields)) for each, at in zip(made, times, strict=True))]
+
+
+def gathered(kind: str) -> dict[str, Any]:
+    return {f"shop_*-{kind}": {"__alias__": kind}}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 1000])
+@pytest.mark.parametrize("kind", ["orders", "refunds"])
+def test_two_shops_that_both_count_from_1_are_warned_of_once(klar: Sandbox, kind: str, batch_size: int) -> None:
+    both = [*shop("de", kind), *shop("at", kind, created=500), state(1)]
+    ended = run(klar, both, stream_maps=gathered(kind), batch_size_rows=batch_size)
+    assert (ended.code, ended.states, len(klar.held(kind))) == (0, [1], 5)
+    assert ended.warnings == [from_two("5 keys", "1", f"shop_de-{kind}", f"shop_at-{kind}", kind)]
+
+
+def test_a_dry_run_and_a_preview_tell_two_shops_too(klar: Sandbox) -> None:
+    both = [*shop("de"), *shop("at", created=500)]
+    expected = from_two("5 keys", "1", "shop_de-orders", "shop_at-orders")
+    assert run(klar, both, stream_maps=gathered("orders"), validate_only=True).warnings == [expected]
+    assert f"  {expected}" in preview(both, stream_maps=gathered("orders")).splitlines()
+
+
+def test_two_shops_whose_ids_a_map_tells_apart_are_not_warned_of(klar: Sandbox) -> None:
+    maps = {f"shop_{name}-orders": {"__alias__": "orders", "id": f"'{name}-' + id"} for name in ("de", "at")}
+    ended = run(klar, [*shop("de"), *shop("at", created=500)], stream_maps=maps)
+    assert (ended.code, len(klar.orders), ended.warnings) == (0, 10, [])
+
+
+def test_three_shops_are_one_warning_with_the_number_of_keys(klar: Sandbox) -> None:
+    shops = [each for at, name in enumerate(("de", "at", "ch")) for each in shop(name, created=500 * at)]
+    (warning,) = run(klar, shops, stream_maps=gathered("orders"), batch_size_rows=4).warnings
+    assert warning == from_two("5 keys", "1", "shop_de-orders", "shop_at-orders")
+
+
+# What a second source stream brings of the same orders, and whether it is told.
+SECOND: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "the very same": ({}, {}, False),
+    "the very same, with blanks and in another order": ({}, {"closedAt": None}, False),
+    "another order": ({}, {"orderNumber": "7"}, True),
+    "a later version, by its times": ({"updatedAt": 1_700_000_900}, {"updatedAt": 1_700_000_901}, False),
+    "a later change of another order": (
+        {"updatedAt": 1_700_000_900},
+        {"updatedAt": 1_700_000_901, "createdAt": 1_700_000_800},
+        True,
+    ),
+    "the same time of a change, and other content": (
+        {"updatedAt": 1_700_000_900},
+        {"updatedAt": 1_700_000_900, "orderNumber": "7"},
+        True,
+    ),
+    "a change without a former one": ({}, {"updatedAt": 1_700_000_900}, True),
+}
+
+
+@pytest.mark.parametrize("batch_size", [1, 1000])
+@pytest.mark.parametrize("name", SECOND)
+def test_what_a_second_source_stream_brings_is_an_update_if_it_is_the_same_or_its_times_say_so(
+    klar: Sandbox, name: str, batch_size: int
+) -> None:
+    first, second, told = SECOND[name]
+    both = [*shop("full", **first), *shop("changes", **second)]
+    ended = run(klar, both, stream_maps=gathered("orders"), batch_size_rows=batch_size)
+    assert ended.code == 0
+    assert ended.warnings == [from_two("5 keys", "1", "shop_full-orders", "shop_changes-orders")] * told
+
+
+def test_an_older_version_of_another_source_stream_is_told_as_such(klar: Sandbox) -> None:
+    both = [*shop("changes", updatedAt=REFUND_TIME + 901), *shop("full", updatedAt=REFUND_TIME + 900)]
+    (warning,) = run(klar, both, stream_maps=gathered("orders")).warnings
+    assert warning.startswith("orders: 5 keys (id) came again with an older `updatedAt`, and ")
+
+
+def test_one_source_stream_that_several_maps_read_is_one_source(klar: Sandbox) -> None:
+    head = schema("payments", key="payment", order={}, fee={}, tax={})
+    table = [head, *(record("payments", payment=number, order=f"O{number}", fee=1.5, tax=0.25) for number in range(3))]
+    fees, taxes = ({"orderId": "order", "transactionCosts": column} for column in ("fee", "tax"))
+    maps = {
+        "payments": {"__alias__": "transaction_costs", **fees},
+        "transaction_costs": {"__source__": "payments", **taxes},
+    }
+    ended = run(klar, table, stream_maps=maps)
+    assert (ended.code, ended.counts("transaction_costs")["read"]) == (0, 6)
+    assert not ended.said("another source stream")
+
+
+def paid(stream: str, number: int, amount: float = 1.5, column: str = "payment") -> list[dict[str, Any]]:
+    head = schema(stream, key=column, orderId={}, transactionCosts={})
+    return [head, record(stream, **{column: number}, orderId="A", transactionCosts=amount)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 1000])
+@pytest.mark.parametrize(
+    ("number", "amount", "column", "told"),
+    [
+        (2, 1.5, "payment", 1),
+        (2, 1.75, "payment", 1),
+        (1, 1.75, "payment", 1),
+        (1, 1.5, "payment", 0),
+        (1, 1.5, "charge", 1),
+    ],
+)
+def test_two_payments_of_two_source_streams_are_two_also_of_one_amount(
+    klar: Sandbox, number: int, amount: float, column: str, told: int, batch_size: int
+) -> None:
+    both = [*paid("pp", 1), *paid("st", number, amount, column)]
+    maps = {name: {"__alias__": "transaction_costs"} for name in ("pp", "st")}
+    ended = run(klar, both, stream_maps=maps, batch_size_rows=batch_size)
+    expected = from_two("1 key", "A", "pp", "st", "transaction_costs", "orderId")
+    assert (ended.code, [each for each in ended.warnings if "came again" in each]) == (0, [expected] * told)
+
+
+def test_what_klar_is_left_to_judge_and_cannot_be_read_is_not_taken_for_one() -> None:
+    unaggregated = UnaggregatedRecords(CONTRACTS["transaction_costs"])
+    for number, stream in enumerate("ab"):
+        text = b'{"orderId":"A","transactionCosts":1e9999999999999999999%d}' % number
+        unaggregated.compare({"A": entry(text, parcel(1, stream))}, 0)
+    assert unaggregated.lines() == [from_two("1 key", "A", "a", "b", "transaction_costs", "orderId")]
 
 
 # The whole program

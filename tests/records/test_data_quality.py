@@ -20,6 +20,7 @@ from hypothesis import given, settings, strategies
 from messages import record, schema, state
 from msgspec import Raw
 from msgspec.structs import replace
+from previewed import preview
 from rejects_file import records
 from samples import SAMPLE
 from thoroughness import size
@@ -104,7 +105,7 @@ def judge(stream: str, records: Iterable[object], *, ignored: Iterable[str] = ()
     for each in records:
         judged = conformer.pass_through(Raw(encode(each))) or conformer.conform(each)
         if isinstance(judged, Conformed):
-            report.add(judged)
+            report.add(judged, stream)
             arrived.append(decode(judged.sent))
         else:
             assert isinstance(judged, Rejection)
@@ -890,8 +891,8 @@ def test_asking_about_records_within_the_limits_of_the_rules_as_well_brings_the_
         for each in [*right, *ROWS[name][1]]:
             judged = conformer.conform(each)
             if isinstance(judged, Conformed):
-                report.add(judged)
-                of_all.add(replace(judged, is_narrow=False))
+                report.add(judged, stream)
+                of_all.add(replace(judged, is_narrow=False), stream)
         assert report.lines() == of_all.lines(), name
 
 
@@ -910,8 +911,139 @@ def test_large_records_do_not_wait_for_others() -> None:
         conformed = conformer.conform(purchase(number, *(sold(str(each)) for each in range(1_000))))
         assert isinstance(conformed, Conformed)
         assert len(conformed.sent) > 65_536
-        report.add(conformed)
-        assert report._waiting == []
+        report.add(conformed, "orders")
+        assert report._waiting == {}
+
+
+# Several source streams
+
+
+def fees(source: str, *amounts: object) -> list[tuple[str, Record]]:
+    return [(source, fee(f"{source}-{number}", amount)) for number, amount in enumerate(amounts)]
+
+
+def said(records: Iterable[tuple[str, Record]], stream: str = "transaction_costs") -> list[str]:
+    """Return the lines about the records of source streams, without what to do."""
+    conformer, report = Conformer(CONTRACTS[stream]), QualityReport(CONTRACTS[stream])
+    for source, each in records:
+        judged = conformer.conform(each)
+        assert isinstance(judged, Conformed)
+        report.add(judged, source)
+    return [text.partition("]")[0] + "]" for _, text in report.lines()]
+
+
+CENTS = "with an amount of 50 or more, and all amounts of the run are whole"
+OF_SOURCES: dict[str, tuple[list[tuple[str, Record]], list[str]]] = {
+    "cents beside euros": (
+        [*fees("stripe", *[199] * 30), *fees("paypal", *[1.25] * 5)],
+        [f"30 of 30 records of stripe (100 %) {CENTS}, such as stripe-0 [amounts_in_cents]"],
+    ),
+    "euros before cents": (
+        [*fees("paypal", *[1.25] * 5), *fees("stripe", *[199] * 30)],
+        [f"30 of 30 records of stripe (100 %) {CENTS}, such as stripe-0 [amounts_in_cents]"],
+    ),
+    "all of one negative, all of the other not": (
+        [*fees("a", *[-1.5] * 9), *fees("b", *[1.5] * 10)],
+        ["9 of 9 records of a (100 %) with an amount below 0, such as a-0 [negative_costs]"],
+    ),
+    "reversals in both": ([*fees("a", -1.5, 1.5, 1.5), *fees("b", -1.5, 1.5, 1.5)], []),
+    "cents alone": (
+        fees("stripe", *[199] * 30),
+        [f"30 of 30 records (100 %) {CENTS}, such as stripe-0 [amounts_in_cents]"],
+    ),
+    "cents of many, each of few records": (
+        [each for shop in range(9) for each in fees(f"shop-{shop}", *[199] * 5)],
+        [f"45 of 45 records of 9 source streams together (100 %) {CENTS}, such as shop-0-0 [amounts_in_cents]"],
+    ),
+    "whole amounts of few records beside others that are not": (
+        [each for shop in range(9) for each in fees(f"shop-{shop}", *[199 if shop else 1.99] * 5)],
+        [],
+    ),
+    "cents of one with many records and of many with few": (
+        [*fees("big", *[199] * 20), *(each for shop in range(9) for each in fees(f"shop-{shop}", *[250] * 5))],
+        [
+            f"45 of 45 records of 9 source streams together (100 %) {CENTS}, such as shop-0-0 [amounts_in_cents]",
+            f"20 of 20 records of big (100 %) {CENTS}, such as big-0 [amounts_in_cents]",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("order", ["one after the other", "mixed"])
+@pytest.mark.parametrize("name", OF_SOURCES)
+def test_rules_are_counted_by_source_stream(name: str, order: str) -> None:
+    records, expected = OF_SOURCES[name]
+    if order == "mixed":  # those of one source stream keep their order
+        records = sorted(records, key=lambda each: int(each[1]["orderId"].rpartition("-")[2]))
+    assert said(records) == [f"transaction_costs: {each}" for each in expected]
+
+
+def test_the_lines_of_a_thousand_source_streams_are_bounded_warnings_first() -> None:
+    records = [each for shop in range(1_000) for each in fees(f"shop-{shop}", *["1.5499999999999998"] * (1 + shop % 3))]
+    lines = said(records)
+    assert len(lines) == 11
+    assert lines[0] == (
+        "transaction_costs: 3 of 3 records of shop-2 (100 %) with an amount with the rounding error of a float "
+        "(1.5499999999999998), such as shop-2-0 [float_noise]"
+    )
+    assert lines[10] == (
+        "transaction_costs: 1,969 of 1,969 records of 990 more source streams (100 %) with an amount with the rounding "
+        "error of a float (1.5499999999999998) [float_noise]"
+    )
+
+
+def test_the_line_of_those_beyond_ten_is_a_warning_if_one_of_them_has_one() -> None:
+    conformer, report = Conformer(CONTRACTS["refunds"]), QualityReport(CONTRACTS["refunds"])
+    for shop in range(12):
+        for number in range(1_000 if shop == 11 else 1):
+            judged = conformer.conform(refunded(number, createdAt=NOW if number else 2**31))
+            assert isinstance(judged, Conformed)
+            report.add(judged, f"shop-{shop}")
+    lines = report.lines()
+    assert [level for level, _ in lines] == [logging.WARNING] * 11
+    assert lines[10].text.startswith("refunds: 2 of 1,001 records of 2 more source streams (0.2 %) with ")
+
+
+def test_ten_source_streams_have_a_line_each_and_the_level_is_that_of_each() -> None:
+    conformer, report = Conformer(CONTRACTS["refunds"]), QualityReport(CONTRACTS["refunds"])
+    for shop in range(10):
+        for number in range(21 if shop else 20):
+            judged = conformer.conform(refunded(number, createdAt=2**31 if number == 1 else NOW))
+            assert isinstance(judged, Conformed)
+            report.add(judged, f"shop-{shop}")
+    lines = report.lines()
+    assert [level for level, _ in lines] == [logging.WARNING, *[logging.INFO] * 9]
+    assert lines[0].text.startswith("refunds: 1 of 20 records of shop-0 (5 %) with ")
+
+
+@pytest.mark.parametrize("stream", CONTRACTS)
+def test_records_of_two_source_streams_bring_the_lines_that_each_brings_alone(stream: str) -> None:
+    chance = random.Random(f"two sources {stream}")
+    for name in [name for name, row in ROWS.items() if row[0] == stream]:
+        spoiled = [("spoiled", each) for each in ROWS[name][1]]
+        right = [("right", each) for each in right_records(stream, 30)]
+        alone = [judge(stream, [each for _, each in some]) for some in (spoiled, right)]
+        report, conformer = QualityReport(CONTRACTS[stream]), Conformer(CONTRACTS[stream])
+        mixed = list(right)
+        for spoiled_one in spoiled:
+            mixed.insert(chance.randrange(len(mixed) + 1), spoiled_one)
+        for source, each in mixed:
+            judged = conformer.conform(each)
+            if isinstance(judged, Conformed):
+                report.add(judged, source)
+        rules = {_rule(text): level for level, text in report.lines()}
+        assert rules == alone[0].warned | alone[1].warned, name
+
+
+def test_what_waits_does_not_grow_with_the_source_streams() -> None:
+    report, conformer = QualityReport(CONTRACTS["transaction_costs"]), Conformer(CONTRACTS["transaction_costs"])
+    most = 0
+    for number in range(20_000):
+        judged = conformer.conform(fee(number))
+        assert isinstance(judged, Conformed)
+        report.add(judged, f"shop-{number % 500}")
+        most = max(most, sum(len(each.sent) for waiting in report._waiting.values() for each in waiting))
+    assert 60_000 < most <= 65_536
 
 
 def test_clean_values_are_not_asked_one_by_one_where_another_field_of_the_rule_has_none() -> None:
@@ -1000,6 +1132,29 @@ def test_a_load_and_a_dry_run_say_the_same(klar: Sandbox, stream: str, *, dry_ru
         assert ended.code == 0
         assert ended.warnings == judge(stream, records, ignored=ignored, validate=validate).lines
     assert judge(stream, records).lines != []
+
+
+def test_a_load_a_dry_run_and_a_preview_name_the_source_stream_of_several(klar: Sandbox) -> None:
+    sources = {
+        "stripe": [fee(f"S-{number}", 199) for number in range(30)],
+        "paypal": [fee(f"P-{number}", 1.25) for number in range(5)],
+    }
+    lines = [
+        *(schema(name, "orderId") for name in sources),
+        *(record(name, **each) for name in ("stripe", "paypal") for each in sources[name]),
+    ]
+    maps = {name: {"__alias__": "transaction_costs"} for name in sources}
+    expected = (
+        f"transaction_costs: 30 of 30 records of stripe (100 %) {CENTS}, such as S-0 [amounts_in_cents]. They look "
+        "like cents: divide them by 100 in a stream map. If their currency has none, ignore the rule "
+        "(`ignore_quality_rules`)."
+    )
+    for dry_run in (False, True):
+        ended = run(klar, lines, stream_maps=maps, validate_only=dry_run, batch_size_rows=7)
+        assert (ended.code, ended.warnings) == (0, [expected])
+    assert f"  {expected}" in preview(lines, stream_maps=maps).splitlines()
+    alone = run(klar, lines[:32], stream_maps=maps)
+    assert alone.warnings == [expected.replace(" of stripe", "")]
 
 
 def test_a_run_without_validation_leaves_all_of_it_to_klar(klar: Sandbox) -> None:

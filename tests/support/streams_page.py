@@ -29,8 +29,12 @@ _RULES = """\
 ## Data quality rules
 
 What Klar would take and no merchant can mean. No page of Klar's says any of this: it is our reading. A rule rejects a
-record, or is counted over the run and said at its end: a WARNING if one record in twenty meets it, or the run has fewer
+record, or is counted over the run and said at its end: a WARNING if one record in twenty meets it, or there are fewer
 than twenty, else at INFO. `ignore_quality_rules` turns rules off by name, `validate_records: false` turns off all.
+
+Each of the tap's streams is counted by itself, so that fees in cents show beside another provider's in euros. Those for
+which a rule does not hold are counted together as well: none of many small shops may have as many records as the rule
+asks for. A rule has ten lines at most, and one more with the number of other source streams.
 
 Orders in crowns, forints, yen and other currencies that `amounts_in_cents` does not name are not asked by it: whole
 prices of a thousand and more are usual there, and of many of them a tax of 25 % leaves whole net amounts, so nothing in
