@@ -222,7 +222,7 @@ def amounts_in_cents(
     """
     return Rule(
         "amounts_in_cents",
-        f"an amount of {usual:g} or more, and all amounts of the run are whole",
+        f"an amount of {usual:g} or more, and all amounts of the source stream are whole",
         f"They look like cents: divide them by 100 in a stream map.{unless}",
         lambda values: [each for each in values if (largest(each) or 0) >= usual],
         disproved=any_fraction,

@@ -932,7 +932,7 @@ def said(records: Iterable[tuple[str, Record]], stream: str = "transaction_costs
     return [text.partition("]")[0] + "]" for _, text in report.lines()]
 
 
-CENTS = "with an amount of 50 or more, and all amounts of the run are whole"
+CENTS = "with an amount of 50 or more, and all amounts of the source stream are whole"
 OF_SOURCES: dict[str, tuple[list[tuple[str, Record]], list[str]]] = {
     "cents beside euros": (
         [*fees("stripe", *[199] * 30), *fees("paypal", *[1.25] * 5)],
@@ -944,7 +944,7 @@ OF_SOURCES: dict[str, tuple[list[tuple[str, Record]], list[str]]] = {
     ),
     "all of one negative, all of the other not": (
         [*fees("a", *[-1.5] * 9), *fees("b", *[1.5] * 10)],
-        ["9 of 9 records of a (100 %) with an amount below 0, such as a-0 [negative_costs]"],
+        ["9 of 9 records of a (100 %) with costs below 0, such as a-0 [negative_costs]"],
     ),
     "reversals in both": ([*fees("a", -1.5, 1.5, 1.5), *fees("b", -1.5, 1.5, 1.5)], []),
     "cents alone": (
@@ -1057,7 +1057,7 @@ def test_clean_values_are_not_asked_one_by_one_where_another_field_of_the_rule_h
     report = QualityReport(dataclasses.replace(orders, schema=schema))
     conformed = Conformer(orders).conform(purchase())
     assert isinstance(conformed, Conformed)
-    report.add(conformed)
+    report.add(conformed, "orders")
     assert report.lines() == []
 
 
