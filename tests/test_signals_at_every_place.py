@@ -477,6 +477,7 @@ def printing_the_table_of_a_check_that_nobody_reads(place: Place) -> Any:
 
 @row
 def printing_what_it_is_to_nobody(place: Place) -> Any:
+    place.start = program.start  # which is slow enough for its stdout to be full before it prints
     place.options, place.started, place.reads_stdout = ["--about"], lambda run: run.fill(1), False
     place.lingers, place.ends = 3.0, "at the last border"
     return place.klar()
@@ -503,6 +504,7 @@ def runs(
     """A run for each case that was asked for, many at once: nearly all of a run is waiting."""
     tests: list[Any] = [item for item in request.session.items if item.path == request.path]
     cases = [test.callspec.params["case"] for test in tests]
+    tmp_path_factory.getbasetemp()  # made by one thread, before many of them ask for a folder in it
 
     def run(name: str, number: int) -> None:
         with ExitStack() as held:

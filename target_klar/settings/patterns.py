@@ -13,7 +13,7 @@ from target_klar.records.formatting import shorten
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_PART: Final = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
+_PART: Final = re.compile(r"\[!?+\]?+[^\]]*\]|.", re.DOTALL)
 """What a pattern consists of: a class such as `[0-9]`, or one character."""
 _WILD: Final = {"*", "?"}
 
