@@ -44,16 +44,16 @@ def guard(
         joined = True
         return _Joined(value)
 
-    def settle(made: dict[str, Any]) -> dict[str, Any]:
+    def replace(made: dict[str, Any]) -> dict[str, Any]:
         nonlocal joined
         if joined:
             joined = False
             with suppress(RecursionError):  # what is nested too deep is rejected anyway
-                made |= _settled({name: made[name] for name in computed if name in made}, schema)
+                made |= _replaced({name: made[name] for name in computed if name in made}, schema)
         return made
 
     nodes[ast.BinOp] = mark
-    return settle
+    return replace
 
 
 def _computes(node: ast.AST) -> bool:
@@ -69,13 +69,13 @@ def _writes_text(node: ast.AST) -> bool:
     return isinstance(node, ast.JoinedStr)
 
 
-def _settled(value: Any, schema: Mapping[str, Any]) -> Any:
+def _replaced(value: Any, schema: Mapping[str, Any]) -> Any:
     if type(value) is _Joined:
         is_number = schema.get("type") == "number" and not is_time(schema)
         return JoinedText(str(value)) if is_number else str(value)
     if type(value) is dict:
         fields = {fold(name): node for name, node in schema.get("properties", {}).items()}
-        return {_settled(name, {}): _settled(held, fields.get(fold(str(name)), {})) for name, held in value.items()}
+        return {_replaced(name, {}): _replaced(held, fields.get(fold(str(name)), {})) for name, held in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_settled(each, schema.get("items", {})) for each in value)
+        return type(value)(_replaced(each, schema.get("items", {})) for each in value)
     return value

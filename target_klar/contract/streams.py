@@ -127,7 +127,7 @@ class Contract:
 
     @cached_property
     def _keys_decoder(self) -> Decoder[Any]:
-        objects: Any = list[defstruct("Keyed", [("key", str)], rename={"key": self.key})]  # type: ignore[misc]
+        objects: Any = list[defstruct("Keyed", [("key", str)], rename={"key": self.key})]  # type: ignore[misc]  # a type that is made at run time
         if self.envelope is not None:
             objects = defstruct("Body", [("array", objects)], rename={"array": self.envelope})
         return Decoder(objects)
