@@ -15,6 +15,8 @@ from target_klar.sandbox import Sandbox
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 IN_KLARS_FORM = [Case(source=source, rows=4) for source in (KLAR_REFUNDS, KLAR_COSTS)]
 OF_OTHER_FORM = [Case(source=source, rows=4) for source in (*ROWS, ORDER_ROWS, SHOPIFY)]
 

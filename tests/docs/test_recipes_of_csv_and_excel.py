@@ -17,6 +17,8 @@ from followed import DOCUMENTS, Followed
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data" / "tables"
 REFUNDS_FILE = "refunds_with_a_total_row_and_german_times.csv"
 PRICES = "prices_with_a_total_row_and_leading_zeros.csv"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data" / "fees"
 RATE = Decimal("1.0825")
 LOAD = '-f load.sql -c "FROM sending" | target-klar --stream transaction_costs --config config.json'
@@ -304,7 +306,6 @@ def test_a_file_of_any_provider_that_does_not_add_up_gives_no_row(
     assert why in ended.err
 
 
-@pytest.mark.slow
 def test_fees_of_paypal_are_converted_by_month_where_all_orders_are_in_one_currency(
     fees: Followed, klar: Sandbox
 ) -> None:
@@ -354,7 +355,6 @@ def test_of_many_problems_in_fees_five_are_shown_and_all_are_counted(any_provide
     assert ended.err.count("; ") == 4
 
 
-@pytest.mark.slow
 def test_a_booking_that_moves_or_is_deleted_is_taken_back_from_its_order(any_provider: Followed, klar: Sandbox) -> None:
     any_provider.configure(klar)
     assert any_provider.run(any_provider.command(LOAD)).code == 0
@@ -375,7 +375,6 @@ def test_a_booking_that_moves_or_is_deleted_is_taken_back_from_its_order(any_pro
     assert held(klar) == second
 
 
-@pytest.mark.slow
 def test_what_a_load_sent_that_failed_in_its_middle_is_taken_back_the_next_night(
     any_provider: Followed, klar: Sandbox
 ) -> None:
@@ -391,7 +390,6 @@ def test_what_a_load_sent_that_failed_in_its_middle_is_taken_back_the_next_night
     assert held(klar)[stored] == 0
 
 
-@pytest.mark.slow
 def test_what_a_load_could_not_take_back_is_taken_back_the_next_night(any_provider: Followed, klar: Sandbox) -> None:
     any_provider.configure(klar)
     assert any_provider.run(any_provider.command(LOAD)).code == 0
@@ -406,7 +404,6 @@ def test_what_a_load_could_not_take_back_is_taken_back_the_next_night(any_provid
     assert held(klar)["6001"] == 0
 
 
-@pytest.mark.slow
 def test_a_folder_that_lost_a_file_sends_nothing_until_it_is_agreed(any_provider: Followed, klar: Sandbox) -> None:
     any_provider.configure(klar)
     assert any_provider.run(any_provider.command(LOAD)).code == 0
@@ -426,7 +423,6 @@ def test_a_folder_that_lost_a_file_sends_nothing_until_it_is_agreed(any_provider
     assert any_provider.run(any_provider.command(LOAD)).code == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("bookings", "code"), [(5, 0), (6, 1)])
 def test_a_file_that_lost_more_than_five_of_its_bookings_stops_the_load(
     any_provider: Followed, klar: Sandbox, bookings: int, code: int
@@ -445,7 +441,6 @@ def test_a_file_that_lost_more_than_five_of_its_bookings_stops_the_load(
     assert ("provider/gebuehren_2026-09.csv has lost 6 booking(s)" in ended.err) is bool(code)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("orders", "code"), [(5, 0), (6, 1)])
 def test_more_than_five_orders_that_vanish_stop_the_load(
     any_provider: Followed, klar: Sandbox, orders: int, code: int
@@ -464,7 +459,6 @@ def test_more_than_five_orders_that_vanish_stop_the_load(
     assert held(klar)["70"] == code
 
 
-@pytest.mark.slow
 def test_the_comparison_says_that_both_are_equal_or_each_difference_and_fails(fees: Followed) -> None:
     total = f"{sum(sums(fees.folder).values()):.4f}"
     assert "prints `equal: 900 orders, 4093.4226`" in (DOCUMENTS / "compare.md").read_text()
@@ -487,7 +481,6 @@ def test_the_comparison_says_that_both_are_equal_or_each_difference_and_fails(fe
     ]
 
 
-@pytest.mark.slow
 def test_the_comparison_fails_where_nothing_arrived(fees: Followed) -> None:
     ended = fees.run(fees.command(COMPARE).replace("--config=ENV", "--config=missing.json"))
 
@@ -496,7 +489,6 @@ def test_the_comparison_fails_where_nothing_arrived(fees: Followed) -> None:
     assert "equal: 7 orders" not in ended.out
 
 
-@pytest.mark.slow
 def test_a_second_night_is_equal_with_what_was_sent_and_shows_a_stale_order_without(
     any_provider: Followed, klar: Sandbox
 ) -> None:

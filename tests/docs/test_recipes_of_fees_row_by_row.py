@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 PAGE = (DOCUMENTS / "fees-from-files.md").read_text(encoding="utf-8")
 LOAD = '-f load.sql -c "FROM sending" | target-klar --stream transaction_costs --config config.json'
 ORDERS = [f"{number:07}" for number in range(50001, 50041)]

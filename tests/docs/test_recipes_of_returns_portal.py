@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 SHOP = {"71": "TEE-M", "72": "TEE-L", "73": "CAP", "74": "CAP", "75": "MUG"}
 """The lines of each order, with their SKUs: two have the same one."""
 MAP = "tap-x | target-klar"

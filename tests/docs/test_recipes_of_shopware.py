@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from target_klar.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 LOAD = "set -o pipefail"
 
 
