@@ -10,14 +10,9 @@ if TYPE_CHECKING:
     from target_klar.delivery.stream import Stream
     from target_klar.target import TargetKlar
 
-MAX_OBJECTS = 1000
-"""What one request may hold (Klar's Refunds and Transaction Costs pages)."""
-
 
 class KlarSink(BatchSink):
     """Stands for one of Klar's streams in the SDK; records go to the stream itself."""
-
-    MAX_SIZE_DEFAULT = MAX_OBJECTS
 
     def __init__(self, target: TargetKlar, stream: Stream) -> None:
         super().__init__(target, stream.name, {"properties": {}}, [stream.contract.key])

@@ -20,7 +20,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import Client, Connection
 from target_klar.batch_files import records
-from target_klar.contract.streams import CONTRACTS
+from target_klar.contract.streams import CONTRACTS, QUALITY_RULES
 from target_klar.delivery.checkpoints import Checkpoints
 from target_klar.delivery.dispatcher import Dispatcher
 from target_klar.delivery.ledger import Ledger
@@ -243,7 +243,7 @@ class TargetKlar(Target):
         return self.stream_class(
             contract,
             conformer,
-            QualityReport(contract, ignored, enabled=config["validate_records"]),
+            QualityReport(contract, ignored if config["validate_records"] else QUALITY_RULES),
             self.dispatcher,
             max_records=config["batch_size_rows"],
             dry_run=config["validate_only"],

@@ -29,22 +29,15 @@ _Step: TypeAlias = "Callable[[Values], Any]"
 _Path: TypeAlias = tuple[_Step, ...]
 """The steps from a column of objects down to the column of one of their fields, or of an array's items, or to whether
 its values are clean."""
-_ByText: TypeAlias = "dict[Callable[[bytes], bool] | None, _Columns]"
-"""Columns by whether objects of a JSON text can meet the rules that ask about them."""
 
+_OBJECTS: Final = 0
+"""The place of the objects themselves among columns."""
 _TOGETHER: Final = 65_536
 """Bytes of JSON: typed objects take several times as much, and are fast to read while the processor still has them."""
 _ONE_IN: Final = 20
 """A rule is warned of if it is met by one record in so many, or if there are fewer."""
 _MAX_LINES: Final = 10
 """How many source streams have a line of their own for one rule."""
-
-
-class QualityLine(NamedTuple):
-    """What to log about one rule: the level, as `logging` has it, and one line."""
-
-    level: int
-    text: str
 
 
 @dataclass(slots=True)
@@ -64,7 +57,7 @@ class _Source:
     records: int = 0
     counts: dict[Rule, _Count] = field(default_factory=dict)
     """Of the rules of which there is something to say: with many source streams, this keeps them small."""
-    disproved: frozenset[Rule] = frozenset()
+    disproved: set[Rule] = field(default_factory=set)
 
 
 class _Tally(NamedTuple):
@@ -85,92 +78,76 @@ class _Tally(NamedTuple):
 class QualityReport:
     """Counts the records of one stream in a run that meet the contract's data quality rules, by source stream.
 
-    A record counts once a rule. The rules of the names in `ignored` are not asked; with `enabled` false none is.
+    A record counts once a rule. The rules of the names in `ignored` are not asked.
     """
 
-    def __init__(self, contract: Contract, ignored: Collection[str] = (), *, enabled: bool = True) -> None:
+    def __init__(self, contract: Contract, ignored: Collection[str] = ()) -> None:
         self._contract = contract
         paths: dict[Rule, list[_Path]] = defaultdict(list)
-        for rule, path in _rules(without_rules(contract.schema, ignored)) if enabled else ():
+        for rule, path in _rules(without_rules(contract.schema, ignored)):
             paths[rule].append(path)
-        self._alone = {rule: _Columns({rule: each}) for rule, each in paths.items()}
-        """Of each rule, what it alone asks about."""
-        self._narrowed = _Columns({rule: each for rule, each in paths.items() if rule.narrowed})
-        others = {rule: each for rule, each in paths.items() if not rule.narrowed}
-        by_text = {
-            possible: _Columns({rule: each for rule, each in others.items() if rule.possible is possible})
-            for possible in {rule.possible for rule in others}
-        }
-        self._by_text: dict[frozenset[Rule], _ByText] = {frozenset(): by_text}
-        """What the other rules ask about, by those that a source stream has disproved."""
-        self._sources: dict[str, _Source] = {}
-        self._waiting: dict[str, list[Conformed]] = {}
+        self._columns = _Columns(paths)
+        self._rules = [*paths]
+        self._narrowed = [rule for rule in paths if rule.narrowed]
+        self._by_text: dict[Callable[[bytes], bool] | None, list[Rule]] = defaultdict(list)
+        """The other rules, by what tells whether objects of a JSON text can meet them."""
+        for rule in paths:
+            if not rule.narrowed:
+                self._by_text[rule.possible].append(rule)
+        self._sources: dict[str, _Source] = defaultdict(_Source)
+        self._waiting: dict[str, list[Conformed]] = defaultdict(list)
         """The records that are looked at next, by source stream; there is one limit for all of them together."""
-        self._latest: str | None = None
-        """The source stream of the last one, and those of it that wait."""
-        self._of_latest: list[Conformed] = []
         self._bytes = 0
 
     def add(self, conformed: Conformed, source_stream: str) -> None:
         """Ask the rules about a record of the tap's stream `source_stream` that is going to be sent."""
-        if source_stream != self._latest:
-            self._latest, self._of_latest = source_stream, self._waiting.setdefault(source_stream, [])
-        self._of_latest.append(conformed)
+        self._waiting[source_stream].append(conformed)
         self._bytes += len(conformed.sent)
         if self._bytes > _TOGETHER:
             self._look()
 
-    def lines(self) -> list[QualityLine]:
-        """Return lines for each rule that holds for the run so far: number, share, one key, and what to do."""
+    def lines(self) -> list[tuple[int, str]]:
+        """Return log levels and lines for each rule that holds for the run so far: number, share, one key, advice."""
         self._look()
-        return [line for rule in self._alone for line in self._lines(rule)]
+        return [line for rule in self._rules for line in self._lines(rule)]
 
     def _look(self) -> None:
-        waiting, self._waiting, self._latest, self._bytes = self._waiting, {}, None, 0
-        for name, records in waiting.items():
-            source = self._sources.get(name)
-            if source is None:
-                source = self._sources[name] = _Source()
-            self._look_at(source, records)
+        for name, records in self._waiting.items():
+            self._look_at(self._sources[name], records)
+        self._waiting.clear()
+        self._bytes = 0
 
     def _look_at(self, source: _Source, records: list[Conformed]) -> None:
         objects = [each.typed for each in records]
         source.records += len(objects)
         text = b"".join([each.sent for each in records])
-        for possible, columns in self._by_text[source.disproved].items():
-            if possible is None or possible(text):
-                self._ask(source, columns, objects)
+        possible = [rule for may, rules in self._by_text.items() if may is None or may(text) for rule in rules]
+        self._ask(source, possible, objects)
         if beyond := [each.typed for each in records if not each.is_narrow]:
             self._ask(source, self._narrowed, beyond)
 
-    def _ask(self, source: _Source, columns: _Columns, objects: list[Any]) -> None:
+    def _ask(self, source: _Source, rules: Iterable[Rule], objects: list[Any]) -> None:
         """Ask rules about those objects of a source stream that may meet one."""
-        read = columns.read(objects)
-        for rule in columns.rules:
+        columns, read = self._columns, {_OBJECTS: objects}
+        for rule in rules:
+            if rule in source.disproved:
+                continue
             if rule.disproved is not None and rule.disproved(columns.of(rule, read)):
-                self._disprove(source, rule)
+                source.disproved.add(rule)
+                source.counts.pop(rule, None)
                 continue
             if rule.counts_among and (not_among := len(objects) - len(columns.of(rule, read))):
                 source.counts.setdefault(rule, _Count()).not_among += not_among
             if columns.meet(rule, read):
                 self._count(rule, source.counts.setdefault(rule, _Count()), objects)
 
-    def _disprove(self, source: _Source, rule: Rule) -> None:
-        source.counts.pop(rule, None)
-        by_text, source.disproved = self._by_text[source.disproved], source.disproved | {rule}
-        if source.disproved not in self._by_text:
-            self._by_text[source.disproved] = {
-                possible: columns.without([rule]) for possible, columns in by_text.items()
-            }
-
     def _count(self, rule: Rule, count: _Count, objects: list[Any]) -> None:
-        columns = self._alone[rule]
         for each in objects:
-            if columns.meet(rule, columns.read([each])):
+            if self._columns.meet(rule, {_OBJECTS: [each]}):
                 count.met += 1
                 count.example = count.example or self._contract.key_of(each)
 
-    def _lines(self, rule: Rule) -> Iterator[QualityLine]:
+    def _lines(self, rule: Rule) -> Iterator[tuple[int, str]]:
         """Yield a line for each source stream for which a rule holds, up to a limit, and one for those beyond it.
 
         The others are judged together: of many small ones none may have as many records as the rule asks for.
@@ -190,11 +167,11 @@ class QualityReport:
         for tally in holding[:_MAX_LINES]:
             key = shorten(self._contract.readable_key(tally.example))
             text = self._text(rule, tally, self._of(tally))
-            yield QualityLine(tally.level, f"{text}, such as {key} [{rule.name}]. {rule.advice}")
+            yield tally.level, f"{text}, such as {key} [{rule.name}]. {rule.advice}"
         if more := holding[_MAX_LINES:]:
             tally = _together(more)
             text = self._text(rule, tally, f" of {counted(len(tally.sources), 'more source stream')}")
-            yield QualityLine(more[0].level, f"{text} [{rule.name}].")
+            yield more[0].level, f"{text} [{rule.name}]."
 
     def _of(self, tally: _Tally) -> str:
         """Return which source streams records are of, where there are several."""
@@ -219,54 +196,46 @@ def _together(tallies: Sequence[_Tally]) -> _Tally:
 
 
 class _Columns:
-    """The values that some rules ask about, as columns: each is read once, whatever asks about it or below it."""
+    """The values that rules ask about, as columns, which are read when the first rule asks about them or below them.
+
+    Columns that have been read are by their places, that of the objects themselves being `_OBJECTS`.
+    """
 
     def __init__(self, paths: Mapping[Rule, Iterable[_Path]]) -> None:
-        self._paths = paths
-        self._steps: list[tuple[int, _Step]] = []
-        """The place of the column above each other one, and the step from there."""
-        self._places: dict[_Path, int] = {(): 0}
+        self._steps: dict[int, tuple[int, _Step]] = {}
+        """By the place of a column, that of the column above it, and the step from there."""
+        self._places: dict[_Path, int] = {(): _OBJECTS}
         ends = {rule: [(*path, rule.among) if rule.among else path for path in each] for rule, each in paths.items()}
-        self._values = {rule: [*map(self._column_number, each)] for rule, each in ends.items()}
+        self._values = {rule: [*map(self._place, each)] for rule, each in ends.items()}
         self._clean = {
-            rule: [self._column_number((*path, rule.clean)) for path in each]
-            for rule, each in ends.items()
-            if rule.clean
+            rule: [self._place((*path, rule.clean)) for path in each] for rule, each in ends.items() if rule.clean
         }
 
-    @property
-    def rules(self) -> Iterable[Rule]:
-        """The rules that ask."""
-        return self._values
+    def of(self, rule: Rule, read: dict[int, Any]) -> Values:
+        """Return the values that a rule asks about: of a field those that are there."""
+        values = [self._column(place, read) for place in self._values[rule]]
+        return values[0] if len(values) == 1 else _items(values)
 
-    def without(self, rules: Collection[Rule]) -> _Columns:
-        """Return the columns that others than these rules ask about."""
-        return _Columns({rule: each for rule, each in self._paths.items() if rule not in rules})
-
-    def read(self, objects: Values) -> Sequence[Any]:
-        """Return the columns of these objects: of a field the values that are there."""
-        columns: list[Any] = [objects]
-        for above, step in self._steps:
-            values = columns[above]
-            columns.append(step(values) if values else values)
-        return columns
-
-    def of(self, rule: Rule, columns: Sequence[Any]) -> Values:
-        """Return the values that a rule asks about."""
-        places = self._values[rule]
-        return columns[places[0]] if len(places) == 1 else _items([columns[place] for place in places])
-
-    def meet(self, rule: Rule, columns: Sequence[Any]) -> bool:
+    def meet(self, rule: Rule, read: dict[int, Any]) -> bool:
         """Tell whether any of the values that a rule asks about meets it."""
-        if rule.clean and False not in map(columns.__getitem__, self._clean[rule]):  # an empty column stays empty
+        # An empty column stays empty.
+        if rule.clean and all(self._column(place, read) is not False for place in self._clean[rule]):
             return False
-        values = self.of(rule, columns)
+        values = self.of(rule, read)
         return bool(values) and bool(rule.met_by(values))
 
-    def _column_number(self, path: _Path) -> int:
+    def _column(self, place: int, read: dict[int, Any]) -> Any:
+        if place not in read:
+            above, step = self._steps[place]
+            values = self._column(above, read)
+            read[place] = step(values) if values else values
+        return read[place]
+
+    def _place(self, path: _Path) -> int:
         if path not in self._places:
-            self._steps.append((self._column_number(path[:-1]), path[-1]))
-            self._places[path] = len(self._steps)
+            above = self._place(path[:-1])
+            self._places[path] = len(self._places)
+            self._steps[self._places[path]] = above, path[-1]
         return self._places[path]
 
 

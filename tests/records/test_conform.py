@@ -481,7 +481,7 @@ def test_typed_objects_and_the_schema_give_the_same_verdict_on_the_json_of_a_rec
         verdicts[typed is not None] += 1
 
     agree()
-    assert min(verdicts[True], verdicts[False]) > size(100, 4_000) // 100, verdicts
+    assert min(verdicts[True], verdicts[False]) >= size(1, 40), verdicts
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -515,4 +515,4 @@ def test_what_is_sent_meets_the_schema_and_the_schema_tells_why_anything_else_is
             assert_key(conformed.key, again, stream)
 
     holds()
-    assert min(results["refused"], results["sent"]) > size(100, 2_000) // 100, results
+    assert min(results["refused"], results["sent"]) >= size(1, 20), results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from target_klar.contract.streams import CONTRACTS
+from target_klar.contract.streams import CONTRACTS, QUALITY_RULES
 from target_klar.delivery.ledger import Ledger
 from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
@@ -35,7 +35,7 @@ def stream_to_nowhere(name: str) -> Stream:
     return Stream(
         contract,
         Conformer(contract),
-        QualityReport(contract, enabled=False),
+        QualityReport(contract, QUALITY_RULES),
         dispatcher,
         max_records=1 << 30,
         dry_run=False,
