@@ -37,6 +37,7 @@ _OF_A_MAP = (
     MAPPER_SOURCE_OPTION,
 )
 _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
+_WORDS = {option.strip("_") for option in _OF_A_MAP}
 _MAX_LEVELS = 300
 """Each takes three of Python's 1,000 nested calls to evaluate an expression, and two to find its columns."""
 CONTAINERS = frozenset({"dict", "list", "set", "tuple"})
@@ -103,7 +104,11 @@ def _wrong_entry(place: str, entry: dict[str, Any], config: Collection[str]) -> 
             yield from _wrong_option(within, name, value, config)
         elif _looks_like_option(name, _OF_A_MAP):
             yield _unknown(within, name, _OF_A_MAP)
-        elif value not in (None, NULL_STRING):
+        elif value in (None, NULL_STRING):
+            continue
+        elif _word(name) in _WORDS:  # a field that Klar does not know: a filter would let everything pass
+            yield _unknown(within, name, _OF_A_MAP)
+        else:
             yield from _wrong_expression(within, value, f"or {NULL_STRING} to leave the field out", config)
 
 
@@ -113,8 +118,12 @@ def _looks_like_option(name: str, options: Iterable[str]) -> bool:
     return name.startswith("__") or (framed and closest_match(name, options) is not None)
 
 
+def _word(name: str) -> str:
+    return name.strip("_").lower()
+
+
 def _unknown(place: str, name: str, options: Iterable[str]) -> str:
-    right = closest_match(name, options)
+    right = closest_match(name, options) or closest_match(f"__{_word(name)}__", options)
     hint = f" Did you mean `{right}`?" if right else ""
     return f"`{place}` is not an option of a stream map.{hint} The options are {', '.join(options)}."
 

@@ -53,6 +53,8 @@ WRONG: list[tuple[Any, str]] = [
     ({"refunds": {"__Filter__": "id == 'b'"}}, NO_OPTION.format("__Filter__", " Did you mean `__filter__`?")),
     ({"refunds": {"_filter_": "id == 'b'"}}, NO_OPTION.format("_filter_", " Did you mean `__filter__`?")),
     ({"refunds": {"__where__": "id == 'b'"}}, NO_OPTION.format("__where__", "")),
+    ({"refunds": {"filter": "id == 'b'"}}, NO_OPTION.format("filter", " Did you mean `__filter__`?")),
+    ({"refunds": {"_Alias": "'refunds'"}}, NO_OPTION.format("_Alias", " Did you mean `__alias__`?")),
     ({"refunds": {"__else__": "x"}}, "`stream_maps.refunds.__else__` must be __NULL__."),
     ({"refunds": {"__else__": ["x"]}}, "`stream_maps.refunds.__else__` must be __NULL__."),
     ({"refunds": {"__filter__": True}}, f"{EXPRESSION.format('__filter__', FILTER)}."),
@@ -101,7 +103,7 @@ def test_every_option_that_the_sdk_has_passes() -> None:
         "refunds": {"__source__": "*_refunds", "__filter__": None, "__key_properties__": None, "__else__": None},
         "junk_*": "__NULL__",
         "more": None,
-        "costs": {"id": "str(id)", "note": None, "_source": "__NULL__", "filter": "x", "_sdc_deleted_at": "None"},
+        "costs": {"id": "str(id)", "note": None, "_source": "__NULL__", "filter": None, "_sdc_deleted_at": "None"},
         "__else__": "__NULL__",
     }
     assert list(map_mistakes(maps)) == []
