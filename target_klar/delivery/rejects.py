@@ -238,10 +238,7 @@ class Rejects:
             self._read_again(last, keys, origin)
             if last.rejected:
                 return f"It is in {self.path} already."
-        elif any(
-            keys.klar == newer.klar or (newer.source == DELETED and newer.klar is None)
-            for newer in self._index.newer(keys, origin.number)
-        ):
+        elif self._index.newest_is_known(keys, origin.number):
             return f"{self.path} has a newer version of it."
         # Where only the tap's key says that another one may be newer, it is kept, before that one.
         self._write([self._line(origin, keys, rejects_line(origin, stream, key, problems, source), source)])

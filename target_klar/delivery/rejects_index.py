@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -38,9 +39,7 @@ _logger = logging.getLogger("target-klar")
 class LastRejectsLine(msgspec.Struct, gc=False):
     """The last line about a key."""
 
-    klar: bytes | None
-    """Klar's key; None where it is not known."""
-
+    keys: Keys
     source: str
     """Who rejected its record, or ACCEPTED or DELETED."""
     digest: bytes
@@ -67,8 +66,8 @@ class RejectsIndex:
         """Whether it knows every key of the file. If not, any key may be there."""
         self._by_klar: dict[bytes | None, LastRejectsLine] = {}
         self._by_source: dict[bytes | None, LastRejectsLine] = {}
-        self._without_klar: dict[bytes | None, LastRejectsLine] = {}
-        """By the tap's key as well, the last line that is without Klar's: any record of the tap's key may be newer."""
+        self._unmapped: set[bytes | None] = set()
+        """The tap's keys of rejected records of which Klar's is not known."""
         self.unread = 0
         """How many lines of the file no run writes."""
         self.first_unread = 0
@@ -88,17 +87,25 @@ class RejectsIndex:
     @property
     def has_rejected(self) -> bool:
         """Whether a record is rejected and nothing newer known of it."""
-        return self._has_keyless or any(
-            line.rejected for lines in (self._by_klar, self._without_klar) for line in lines.values()
+        return bool(self._has_keyless or self._unmapped) or any(
+            line.rejected for lines in (self._by_klar, self._by_source) for line in lines.values()
         )
 
     def last(self, keys: Keys) -> LastRejectsLine | None:
-        """Return the last line about a record, by Klar's key, or by the tap's where Klar's is not known of both."""
+        """Return the last line about a record, by either key."""
         return max(self._about(keys), key=lambda line: (line.number, line.start), default=None)
 
     def newer(self, keys: Keys, number: int) -> list[LastRejectsLine]:
         """Return the last lines about a record, by either key, that were read later than it."""
         return [line for line in self._about(keys) if line.number > number]
+
+    def newest_is_known(self, keys: Keys, number: int) -> bool:
+        """Tell whether a line that was read later than a record says that there is a newer version of it."""
+        return any(
+            line.keys.is_same_row(keys)
+            and (line.keys.klar == keys.klar or (line.source == DELETED and line.keys.klar is None))
+            for line in self.newer(keys, number)
+        )
 
     def has_older(self, keys: Keys, number: int) -> bool:
         """Whether there may be a line about a record that was read earlier than it."""
@@ -119,26 +126,19 @@ class RejectsIndex:
         first = min([origin.number if self.complete else 0, *(line.first for line in about)])
         for line in about:
             line.first = first
-        new = LastRejectsLine(keys.klar, source, record_digest(origin), origin.number, first, start, length)
-        for key, lines in self._of(keys):
-            if key not in lines or lines[key].number <= new.number:
+        new = LastRejectsLine(keys, source, record_digest(origin), origin.number, first, start, length)
+        for key, lines in ((keys.klar, self._by_klar), (keys.source, self._by_source)):
+            if key is not None and (key not in lines or lines[key].number <= new.number):
                 lines[key] = new
+        if keys.klar is None and new.rejected:
+            self._unmapped.add(keys.source)
+        elif keys.klar is None:
+            self._unmapped.discard(keys.source)
         return new
 
     def _about(self, keys: Keys) -> list[LastRejectsLine]:
-        # Where Klar's key is known of both, the tap's may be that of several of Klar's records.
-        by_source = self._by_source if keys.klar is None else self._without_klar
-        lines = self._by_klar.get(keys.klar), by_source.get(keys.source)
+        lines = self._by_klar.get(keys.klar), self._by_source.get(keys.source)
         return [line for line in lines if line is not None]
-
-    def _of(self, keys: Keys) -> Iterator[tuple[bytes, dict[bytes | None, LastRejectsLine]]]:
-        """Yield each key of a line with where it belongs by that key."""
-        if keys.klar is not None:
-            yield keys.klar, self._by_klar
-        if keys.source is not None:
-            yield keys.source, self._by_source
-            if keys.klar is None:
-                yield keys.source, self._without_klar
 
 
 def read_index(file: RejectsFile) -> RejectsIndex:
@@ -148,8 +148,9 @@ def read_index(file: RejectsFile) -> RejectsIndex:
     """
     try:
         index, unneeded = _read(file)
-        if unneeded and file.locked:
-            _rewrite_without(unneeded, file)
+        starts = unneeded.starts() if file.locked else set()
+        if starts:
+            _rewrite_without(starts, file)
             index, _ = _read(file)
     except FileNotReadError:
         if shutdown.signal_received() is None:
@@ -164,67 +165,72 @@ def read_index(file: RejectsFile) -> RejectsIndex:
 
 
 class _Unneeded:
-    """Which lines of a file may go: one behind them says that their record was accepted or deleted, or has it again.
+    """Which lines of a file may go.
 
-    A rejected record of which Klar's key is not known stays until a deletion without it: that another record of the
-    same tap's key is a newer version of it nobody knows. So those stay as well, and win when the file is sent again.
+    A rejected record may go if a later line says that its newest version was accepted or deleted, or has it again. What
+    was accepted or deleted has to stay where a rejected record of one of its keys stays before it: sent again, that one
+    would otherwise be the last word on it.
     """
 
     def __init__(self) -> None:
-        self._by_klar: dict[bytes, int] = {}
-        self._by_source: dict[bytes, int] = {}
-        """Of lines without Klar's key: they are about every record of the tap's key."""
-        self._unknown: set[bytes] = set()
-        """The tap's keys of rejected records without Klar's."""
-        self._newer: dict[bytes, set[bytes]] = {}
-        """Klar's keys of what may be newer versions of them, with the tap's keys that say so."""
-        self._by_klar_before: dict[bytes, int] = {}
-        """Of lines before there was such a record."""
-        self._same: dict[tuple[bytes | None, bytes], int] = {}
-        """Where each record stands last."""
-        self._has_same = False
-
-    def __bool__(self) -> bool:
-        return bool(self._by_klar or self._by_source or self._has_same)
+        self._lines: list[tuple[int, Keys, str, bytes]] = []
 
     def note(self, line: RecordLine, start: int) -> None:
         """Note a line that begins at `start`, behind all others."""
         if line.keys != Keys():  # else nothing tells which of Klar's streams it is for
-            self._has_same |= self._same.get(_identity(line), start) != start
-            self._same[_identity(line)] = start
-        klar, source = line.keys
-        settles = line.source in (ACCEPTED, DELETED)
-        if klar is not None:
-            if source is not None and source in self._unknown:
-                self._newer.setdefault(klar, set()).add(source)
-            if settles:
-                self._by_klar[klar] = start
-            if settles and not self._is_behind(klar):
-                self._by_klar_before[klar] = start
-        elif source is not None and settles:
-            self._by_source[source] = start
-            self._unknown.discard(source)
-        elif source is not None:
-            self._unknown.add(source)
+            self._lines.append((start, line.keys, line.source, record_digest(line.origin)))
 
-    def has(self, line: RecordLine, start: int) -> bool:
-        """Whether this line, which begins at `start`, may go."""
-        klar, source = -1, self._by_source.get(line.keys.source or b"", -1)
-        if line.keys.klar is not None:
-            is_behind = self._is_behind(line.keys.klar)
-            klar = (self._by_klar_before if is_behind else self._by_klar).get(line.keys.klar, -1)
-            if is_behind and line.source in (ACCEPTED, DELETED):
-                source = -1  # or what it is perhaps a newer version of would be the last word
-        return start <= max(klar, source) or start < self._same.get(_identity(line), -1)
+    def starts(self) -> set[int]:
+        """Return where the lines begin that may go, of all that were noted."""
+        settled = self._settled()
+        return settled | self._unused(settled)
 
-    def _is_behind(self, klar: bytes) -> bool:
-        """Whether the records of a key may be newer versions of a rejected one that is still there."""
-        return not self._unknown.isdisjoint(self._newer.get(klar, ()))
+    def _settled(self) -> set[int]:
+        """Return those of rejected records that a later line makes unneeded."""
+        settled: set[int] = set()
+        rows: dict[bytes, set[bytes | None]] = defaultdict(set)
+        """By Klar's key, the tap's keys of what was accepted or deleted later."""
+        whole_rows: set[bytes | None] = set()
+        """The tap's keys of those of which Klar's is not known: they are about every record of the row."""
+        again: dict[tuple[bytes | None, bytes], set[bytes | None]] = defaultdict(set)
+        """By what tells a record from others, Klar's keys where it is rejected later."""
+        for start, keys, source, digest in reversed(self._lines):
+            if source in (ACCEPTED, DELETED):
+                if keys.klar is not None:
+                    rows[keys.klar].add(keys.source)
+                else:
+                    whole_rows.add(keys.source)
+                continue
+            same = again[keys.source or keys.klar, digest]
+            # Klar's key may be known in one of two lines of the same record, after a map was mended.
+            is_again = keys.klar in same or None in same or (keys.klar is None and same)
+            own = rows.get(keys.klar, ()) if keys.klar is not None else ()
+            if is_again or keys.source in whole_rows or any(keys.is_same_row(Keys(None, row)) for row in own):
+                settled.add(start)
+            same.add(keys.klar)
+        return settled
 
-
-def _identity(line: RecordLine) -> tuple[bytes | None, bytes]:
-    # Klar's key may be known in one of two lines with the same record, after a map was mended.
-    return line.keys.source or line.keys.klar, record_digest(line.origin)
+    def _unused(self, settled: set[int]) -> set[int]:
+        """Return those of accepted and deleted records that no line before them needs."""
+        # A skipped deletion does not take back at Klar what an older record has replaced there meanwhile.
+        last: dict[object, dict[str, int]] = defaultdict(dict)
+        for start, keys, source, _ in self._lines:
+            if source in (ACCEPTED, DELETED):
+                for each in (keys.klar, keys):
+                    last[each] = {source: start} if source == ACCEPTED else last[each] | {source: start}
+        unused: set[int] = set()
+        open_klar: set[bytes | None] = set()
+        open_source: set[bytes | None] = set()
+        for start, keys, source, _ in self._lines:
+            if source in (ACCEPTED, DELETED) and not (
+                (keys.klar in open_klar and start in last[keys.klar].values())
+                or (keys.source in open_source and start in last[keys].values())
+            ):
+                unused.add(start)
+            elif start not in settled:
+                open_klar.update({keys.klar} - {None})
+                open_source.update({keys.source} - {None})
+        return unused
 
 
 def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
@@ -243,7 +249,7 @@ def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
     return index, unneeded
 
 
-def _rewrite_without(unneeded: _Unneeded, file: RejectsFile) -> None:
+def _rewrite_without(unneeded: set[int], file: RejectsFile) -> None:
     try:
         file.replace(_lines_without(unneeded, file))
     except OSError as error:
@@ -255,7 +261,7 @@ def _rewrite_without(unneeded: _Unneeded, file: RejectsFile) -> None:
         )
 
 
-def _lines_without(unneeded: _Unneeded, file: RejectsFile) -> Iterator[bytes]:
+def _lines_without(unneeded: set[int], file: RejectsFile) -> Iterator[bytes]:
     """Yield the other lines of a file, and the SCHEMAs that they need."""
     properties = KeyProperties()
     schemas: dict[str, bytes] = {}
@@ -265,7 +271,7 @@ def _lines_without(unneeded: _Unneeded, file: RejectsFile) -> Iterator[bytes]:
         if isinstance(read, SchemaLine):
             schemas[read.source_stream] = line
             continue
-        if isinstance(read, RecordLine) and unneeded.has(read, start):
+        if start in unneeded:
             continue
         own = read.origin.source_stream if isinstance(read, RecordLine) else None
         # A damaged line, once somebody has corrected it, may be of any stream.

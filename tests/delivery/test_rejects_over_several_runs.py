@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run, start
-from klar_objects import REFUND_TIME
+from klar_objects import REFUND_TIME, cost
 from messages import COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, line, record, refund_record, schema, state
 from rejects_file import records
 
@@ -183,7 +183,48 @@ def test_a_rejected_record_stays_when_another_of_the_same_taps_key_is_accepted_o
     first = refund_record("1", "many", order=7)
     for lines in [[first, second]] if nights == 1 else [[first], [second]]:
         load(klar, rejects, OF_AN_ORDER, *lines)
-    assert words(rejects) == [("contract", "1")]
+    (rejected, *behind) = words(rejects)
+    assert (rejected, [key for _, key in behind]) == (("contract", "1"), ["2"])  # the row, if its key was mapped anew
+
+
+def test_a_row_of_another_key_of_the_taps_settles_nothing_though_its_klars_key_is_the_same(
+    klar: Sandbox, rejects: Path
+) -> None:
+    """A map that takes the wrong column gives several orders one key: each has to arrive once it is right."""
+    head = schema("transaction_costs", row={}, customer={}, order={}, fee={}) | {"key_properties": ["row"]}
+    fees = ["1,10", "1,20", 3]
+    rows = [record("transaction_costs", row=n, customer="C", order=f"O{n}", fee=fee) for n, fee in enumerate(fees)]
+    maps = {"transaction_costs": {"orderId": "customer", "transactionCosts": "fee"}}
+    load(klar, rejects, head, *rows, stream_maps=maps)
+    assert [source for source, _ in words(rejects)] == ["contract", "contract", "accepted"]
+
+    send_again(
+        klar,
+        rejects,
+        stream_maps={"transaction_costs": {"orderId": "order", "transactionCosts": "str(fee).replace(',', '.')"}},
+    )
+    costs = {key: str(each["transactionCosts"]) for key, each in klar.transaction_costs.items()}
+    assert costs == {"C": "3", "O0": "1.10", "O1": "1.20", "O2": "3"}
+
+
+@pytest.mark.parametrize("more", [{}, {"_sdc_deleted_at": "2024-01-01"}], ids=["stored", "deleted"])
+def test_another_row_of_an_order_settles_nothing(klar: Sandbox, rejects: Path, more: dict[str, Any]) -> None:
+    """A parcel says nothing of another one of the same order."""
+    head = schema("transaction_costs", row={}) | {"key_properties": ["row"]}
+    rows = [cost("A", "1,10", row=2), cost("A", 2, row=1, **more)]
+    load(klar, rejects, head, *(record("transaction_costs", **row) for row in rows))
+    assert words(rejects)[0] == ("contract", "1,10")
+
+
+def test_a_newer_version_stays_behind_a_record_whose_klars_key_was_mapped_wrong(klar: Sandbox, rejects: Path) -> None:
+    """Sent again with the right map, the older one would otherwise be put over it."""
+    head = schema("transaction_costs", row={}, name={}, number={}, fee={}) | {"key_properties": ["row"]}
+    wrong = {"transaction_costs": {"orderId": "name", "transactionCosts": "fee"}}
+    right = {"transaction_costs": {"orderId": "number", "transactionCosts": "str(fee).replace(',', '.')"}}
+    for fee, maps in (("1,10", wrong), ("2.20", right)):
+        load(klar, rejects, head, record("transaction_costs", row=1, name="#1", number="1", fee=fee), stream_maps=maps)
+    send_again(klar, rejects, stream_maps=right)
+    assert {key: str(each["transactionCosts"]) for key, each in klar.transaction_costs.items()} == {"1": "2.20"}
 
 
 def test_a_rejected_record_whose_klars_key_is_not_known_stays_before_what_may_be_its_newer_version(
@@ -478,21 +519,21 @@ def test_the_record_that_klar_took_before_a_newer_one_was_rejected_stands_before
 
 
 @pytest.mark.parametrize(
-    "lines",
+    ("settled", "lines"),
     [
-        [refund_record("A", "many", order=7), AN_A, NAMELESS, refund_record("B", "many", order=7)],
-        [refund_record("A", "many", order=7), AN_A, refund_record("A", "few", order=7), NAMELESS],
-        [NAMELESS, AN_A, record("refunds", order=7, lineItems=[]), refund_record("A", 3, order=8)],
-        [NAMELESS, record("refunds", order=8, lineItems=[]), AN_A, refund_record("A", "few", order=8)],
+        (2, [refund_record("A", "many", order=7), AN_A, NAMELESS, refund_record("B", "many", order=7)]),
+        (2, [refund_record("A", "many", order=7), AN_A, refund_record("A", "few", order=7), NAMELESS]),
+        (0, [NAMELESS, AN_A, record("refunds", order=7, lineItems=[]), refund_record("A", 3, order=8)]),
+        (0, [NAMELESS, record("refunds", order=8, lineItems=[]), AN_A, refund_record("A", "few", order=8)]),
     ],
     ids=["before one that others follow", "before two", "before one of two", "before one by Klar's key"],
 )
 def test_all_that_may_be_of_one_record_stands_in_the_order_of_reading_whenever_klar_answers(
-    rejects: Path, lines: list[Any]
+    rejects: Path, settled: int, lines: list[Any]
 ) -> None:
     with Sandbox(latency=0.5) as klar:
         load(klar, rejects, OF_AN_ORDER, *lines, batch_size_rows=1)
-    assert [each["record"] for each in records(rejects)] == [each["record"] for each in lines]
+    assert [each["record"] for each in records(rejects)] == [each["record"] for each in lines[settled:]]
 
 
 def test_a_rejected_record_that_came_back_after_another_version_is_not_settled_by_that_one(
