@@ -198,7 +198,7 @@ class Stream:
         entries: Collection[Entry] = batch.entries.values()
         if len(accepted) < len(entries):
             entries = [entry for position, entry in enumerate(entries) if position in accepted]
-        if self.contract.cancels_by or self.contract.cancelled_at:
+        if self.contract.cancelling_field:
             self.cancelled += sum([entry.cancels for entry in entries])
         self.totals.add_amounts([entry.amounts for entry in entries])
         self.verified = self.verified or (bool(accepted) and report.error is None)
@@ -257,7 +257,7 @@ class Stream:
                 f"{self.name}: fields that Klar does not know were omitted: {names}. Ignore this, map them to "
                 f"Klar's fields, or {listed}."
             )
-        cancels = self.contract.cancels_by or self.contract.cancelled_at
+        cancels = self.contract.cancelling_field
         if skipped := self.deleted - self.without_lines:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
             yield f"{self.name}: {counted(skipped, 'deleted record')} skipped{advice}"
