@@ -60,8 +60,6 @@ class Stream:
         self.deletions_filtered = 0
         """How many of the filtered ones are deletions."""
         self.requests = self.retries = 0
-        self.in_flight = 0
-        """How many batches are on their way to Klar."""
         self.verified = False
         """Klar took its first request, and counted it."""
         self.status: Status | None = None
@@ -178,14 +176,6 @@ class Stream:
             self.flush()
             return float("inf")
         return left
-
-    def begin_delivery(self) -> None:
-        """Count a batch as in flight."""
-        self.in_flight += 1
-
-    def end_delivery(self) -> None:
-        """Count a batch as in flight no more."""
-        self.in_flight -= 1
 
     def book(self, batch: Batch, report: DeliveryReport) -> None:
         """Count what a batch delivery brought: requests, and the records that Klar accepted."""
