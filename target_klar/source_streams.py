@@ -163,7 +163,7 @@ class MappedRoute:
 
 
 def _can_cancel(stream: Stream) -> bool:
-    return bool(stream.contract.cancels_by or stream.contract.cancelled_at)
+    return stream.contract.cancelling_field is not None
 
 
 class SourceStream:

@@ -77,13 +77,12 @@ class TargetKlar(Target):
         config = self.config
         wakeup = Wakeup()
         self._stop = threading.Event()
-        ledger, workers = Ledger(), Workers(self.connect, wakeup, self._stop)
-        workers.notices = self.logger.warning
+        ledger, workers = Ledger(), Workers(self.connect, wakeup, self._stop, self.logger.warning)
         rejects = Rejects(config.get("rejects_path"), config["rejects_limit"], dry_run=config["validate_only"])
         interval, status_timeout = config["checkpoint_interval_seconds"], config["status_timeout_seconds"]
         checkpoints = Checkpoints(ledger, rejects, workers, interval, status_timeout)
         parallel = config["max_parallel_requests"]
-        self.dispatcher = self.dispatcher_class(ledger, rejects, workers, checkpoints, parallel, status_timeout)
+        self.dispatcher = self.dispatcher_class(ledger, rejects, workers, checkpoints, parallel)
         self.max_parallelism = 1  # the SDK's own threads; what runs in parallel here are requests
         self.message_reader: KlarReader = KlarReader(wakeup, self._poll)
         self.sinks: dict[str, KlarSink] = {}

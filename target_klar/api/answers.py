@@ -95,7 +95,7 @@ def judge(status: int, body: bytes, keys_sent: Callable[[], set[str]]) -> Answer
     The statuses and the words VALID, INVALID and PARTIALLY_VALID are those of Klar's help pages and its Magento module.
     """
     if status == _TOO_LARGE:
-        return Answer(Verdict.TOO_LARGE, "the request is too large (HTTP 413)")
+        return Answer(Verdict.TOO_LARGE)
     if is_foreign_refusal(status, body):
         return Answer(Verdict.NOT_KLARS, f"HTTP {status} with {describe_body(body)}")
     if status in _REJECTING:
@@ -242,7 +242,8 @@ class Status(NamedTuple):
         mine, known = _moment(self.last_success), _moment(other.last_success if other else None)
         if mine is None or other is None or mine != known or self.last_failure != other.last_failure:
             return mine is not None and (known is None or mine > known)
-        return (_amount(self.total), self.last_batch_count != other.last_batch_count) > (_amount(other.total), False)
+        total, before = _amount(self.total), _amount(other.total)
+        return total > before or (total == before and self.last_batch_count != other.last_batch_count)
 
 
 def _amount(total: str | None) -> int:

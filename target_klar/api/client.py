@@ -6,6 +6,7 @@ What Klar answers is described on its help pages for Refunds and Transaction Cos
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
-import tenacity
 import urllib3.exceptions
 
 from target_klar.api.answers import (
@@ -112,8 +112,6 @@ class Client:
         self._status_paths: dict[str, str] = {}
         self._mask = TokenMask(connection.token)
         self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
-        wait = connection.first_wait
-        self._backoff = tenacity.wait_exponential(multiplier=wait, max=30) + tenacity.wait_random(0, wait)
         self._session = requests.Session()
         self._session.auth = _Bearer(connection.token)  # an auth object, or a .netrc would take its place
         # No proxy sees loopback traffic; of the environment the certificates count there too.
@@ -161,54 +159,35 @@ class Client:
         return status
 
     def _call(self, method: str, url: str, stream: str, body: bytes | None = None) -> _Response:
-        foreign, frozen = 0, False
-
-        def is_over(state: tenacity.RetryCallState) -> bool:
-            nonlocal foreign, frozen
-            tried = _tried(state)
-            foreign += tried.foreign is not None
-            if self._stop.is_set() or foreign == _FOREIGN_TRIES:
-                return True
+        first_wait, limit = self._connection.first_wait, self._connection.retry_timeout
+        began, wait = time.monotonic(), first_wait
+        tries, foreign, frozen = 0, 0, False
+        while True:
+            came = self._timed_try(method, url, body)
+            if isinstance(came, _Response):
+                return came
+            seconds = time.monotonic() - began
+            tries += 1
+            foreign += came.foreign is not None
+            pause = max(wait + random.uniform(0, first_wait), came.retry_after)  # noqa: S311  # no secret
             # The limit is for tries, and there were none while the process stood still.
-            if tried.frozen and not frozen and tried.retry_after <= self._connection.retry_timeout:
-                frozen = True
-                return False
-            return state.upcoming_sleep >= self._remaining(state)
-
-        def give_up(state: tenacity.RetryCallState) -> _Response:
-            tried = _tried(state)
-            if tried.foreign is not None:
-                return tried.foreign
-            seconds = round(state.seconds_since_start or 0)
-            tries = f"{counted(state.attempt_number, 'attempt')} in {seconds} s"
-            asked = ""
-            if tried.retry_after and tried.retry_after >= self._remaining(state):
-                asked = f", asking to wait {tried.retry_after:,.0f} s, more than `retry_timeout_seconds` leaves"
-            reason = f"{tried.reason}{asked}"
-            raise KlarError(
-                f"{stream}: no usable response from {url} after {tries} ({reason}). Run again later; if it persists, "
-                "check `api_url`."
-            )
-
-        def before_sleep(state: tenacity.RetryCallState) -> None:
-            self.retries += method == "POST"  # naming the body would keep it for as long as tenacity's cycles live
-            reason = _tried(state).reason
-            self._tell(f"{stream}: no usable response from {url} ({reason}); next try in {state.upcoming_sleep:.1f} s")
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda result: isinstance(result, _TryAgain)),
-            stop=is_over,
-            wait=lambda state: max(self._backoff(state), _tried(state).retry_after),
-            sleep=tenacity.sleep_using_event(self._stop),
-            before_sleep=before_sleep,
-            retry_error_callback=give_up,
+            thaws = came.frozen and not frozen and came.retry_after <= limit
+            if self._stop.is_set() or foreign == _FOREIGN_TRIES or not (thaws or pause < limit - seconds):
+                break
+            frozen = frozen or thaws
+            self.retries += body is not None
+            self._tell(f"{stream}: no usable response from {url} ({came.reason}); next try in {pause:.1f} s")
+            self._stop.wait(pause)
+            wait = min(30, 2 * wait)
+        if came.foreign is not None:
+            return came.foreign
+        asked = ""
+        if came.retry_after and came.retry_after >= limit - seconds:
+            asked = f", asking to wait {came.retry_after:,.0f} s, more than `retry_timeout_seconds` leaves"
+        raise KlarError(
+            f"{stream}: no usable response from {url} after {counted(tries, 'attempt')} in {round(seconds)} s "
+            f"({came.reason}{asked}). Run again later; if it persists, check `api_url`."
         )
-        response = retrying(self._timed_try, method, url, body)
-        assert isinstance(response, _Response)
-        return response
-
-    def _remaining(self, state: tenacity.RetryCallState) -> float:
-        return self._connection.retry_timeout - (state.seconds_since_start or 0)
 
     def _timed_try(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
         if body is not None:
@@ -283,12 +262,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:  # a name
         return False
-
-
-def _tried(state: tenacity.RetryCallState) -> _TryAgain:
-    tried = state.outcome and state.outcome.result()
-    assert isinstance(tried, _TryAgain)
-    return tried
 
 
 def _unexpected(response: _Response, url: str, settings: str) -> KlarError:

@@ -12,7 +12,10 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from target_klar.contract.schema import with_children
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -84,12 +87,7 @@ def without_rules(node: Node, ignored: Collection[str]) -> Node:
         node = plain | {name: value for name, value in node.items() if name != "rule" and name not in limits}
     if "quality" in node:
         node = node | {"quality": tuple(rule for rule in node["quality"] if rule.name not in ignored)}
-    match node:
-        case {"properties": fields}:
-            return node | {"properties": {name: without_rules(field, ignored) for name, field in fields.items()}}
-        case {"items": item}:
-            return node | {"items": without_rules(item, ignored)}
-    return node
+    return with_children(node, partial(without_rules, ignored=ignored))
 
 
 def with_field_limits(node: Node, name: str, **limits: Any) -> Node:
@@ -101,12 +99,7 @@ def narrowed(node: Node) -> Node:
     """Return a node with the limits of all rules that have some, at any level: within them no value meets those."""
     for rule in node.get("quality", ()):
         node = rule.narrowed(node) if rule.narrowed else node
-    match node:
-        case {"properties": fields}:
-            return node | {"properties": {name: narrowed(field) for name, field in fields.items()}}
-        case {"items": item}:
-            return node | {"items": narrowed(item)}
-    return node
+    return with_children(node, narrowed)
 
 
 def rule_names(node: Node) -> Iterator[str]:

@@ -6,10 +6,11 @@ How Klar reads numbers, and which of them are times, is our reading: no page of 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Node: TypeAlias = dict[str, Any]
 
@@ -84,15 +85,19 @@ def since(version: str, node: Node) -> Node:
 
 def for_api_version(node: Node, version: str, setting: str) -> Node:
     """Return a node as a version of the endpoint has it, MM.YYYY, set by `setting`: later fields may not be there."""
+    first = node.get("since", version)
+    if _month(version) < _month(first):
+        return {"not": {}, "description": f"is known to Klar from version {first} on", "advice": f"set `{setting}`"}
+    return with_children(node, partial(for_api_version, version=version, setting=setting))
+
+
+def with_children(node: Node, change: Callable[[Node], Node]) -> Node:
+    """Return a node with each of its fields changed, or the items of its array."""
     match node:
-        case {"since": first} if _month(version) < _month(first):
-            return {"not": {}, "description": f"is known to Klar from version {first} on", "advice": f"set `{setting}`"}
         case {"properties": fields}:
-            return node | {
-                "properties": {name: for_api_version(each, version, setting) for name, each in fields.items()}
-            }
+            return node | {"properties": {name: change(field) for name, field in fields.items()}}
         case {"items": item}:
-            return node | {"items": for_api_version(item, version, setting)}
+            return node | {"items": change(item)}
     return node
 
 

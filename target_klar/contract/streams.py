@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from operator import attrgetter
 from types import MappingProxyType
@@ -40,10 +40,8 @@ class Contract:
     stream: str
     key: str
     """The field under which Klar keeps an object, so that the next one of the same key replaces it."""
-    path: str
     version: str
     """The version of the endpoint, MM.YYYY, unless its setting says otherwise (Klar's pages)."""
-    status_paths: tuple[str, ...]
     schema: Node
     unaggregated: str
     """What a source may spread over several rows of one key, of which Klar keeps the last: a number, or an array."""
@@ -58,8 +56,10 @@ class Contract:
     """The field that tells the items of that array apart; None where it is a number."""
     envelope: str | None = None
     """The name of the array in the body; None where the body is the array itself."""
-    validates: bool = False
+    validates: bool = True
     """Whether Klar checks a body of this stream without loading it."""
+    status_names: tuple[str, ...] = ("status",)
+    """What the path of its status may end in."""
     also_key: tuple[str, ...] = ()
     """The fields that belong to the key as well, those of them that are there."""
     cancels_by: str | None = None
@@ -73,6 +73,21 @@ class Contract:
         return () if self.total is None else 0.0
 
     @property
+    def path(self) -> str:
+        """What its addresses have in common, behind that of the API."""
+        return self.stream.replace("_", "-")
+
+    @property
+    def status_paths(self) -> list[str]:
+        """The paths that its status may have."""
+        return [f"{self.path}/{name}" for name in self.status_names]
+
+    @property
+    def cancelling_field(self) -> str | None:
+        """The field that cancels what Klar holds under the key, one way or the other, if there is one."""
+        return self.cancels_by or self.cancelled_at
+
+    @cached_property
     def private(self) -> frozenset[str]:
         """The fields, at any level, of which no message shows a value."""
         return private_names(self.schema)
@@ -146,6 +161,8 @@ def _joined(fields: Iterable[tuple[str, str]]) -> str:
     return "{" + ", ".join([f"{_quoted(name)}: {_quoted(value)}" for name, value in fields]) + "}"
 
 
+_costs: Final = partial(Contract, key="orderId", envelope="items", total="amount")
+
 CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
     {
         contract.stream: contract
@@ -153,10 +170,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
             Contract(
                 stream="refunds",
                 key="id",
-                path="refunds",
                 version="12.2022",
-                status_paths=("refunds/status",),
-                validates=True,
                 cancels_by="lineItems",  # Klar's Refunds page
                 unaggregated="lineItems",
                 part_id="lineItemId",
@@ -164,54 +178,36 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 amounts_of=pieces_of,
                 schema=REFUND,
             ),
-            Contract(
+            # The page says that an object holds the array, and not under which name: ours is that of its siblings.
+            _costs(
                 stream="transaction_costs",
-                key="orderId",
-                path="transaction-costs",
                 version="06.2024",
                 # Klar's Transaction Costs page spells it `status` in its overview and `state` in the heading.
-                status_paths=("transaction-costs/status", "transaction-costs/state"),
-                # The page says that an object holds the array, and not under which name: ours is that of its siblings.
-                envelope="items",
+                status_names=("status", "state"),
+                validates=False,
                 unaggregated="transactionCosts",
-                total="amount",
                 amounts_of=attrgetter("transactionCosts"),
                 schema=TRANSACTION_COSTS,
             ),
-            Contract(
+            _costs(
                 stream="logistics_costs",
-                key="orderId",
-                path="logistics-costs",
                 version="04.2024",
-                status_paths=("logistics-costs/status",),
-                validates=True,
-                envelope="items",
                 unaggregated="totalLogisticsCosts",
-                total="amount",
                 amounts_of=attrgetter("totalLogisticsCosts"),
                 schema=LOGISTICS_COSTS,
             ),
-            Contract(
+            _costs(
                 stream="cogs",
-                key="orderId",
                 also_key=("lineItemId", "sku"),
-                path="cogs",
                 version="12.2022",
-                status_paths=("cogs/status",),
-                validates=True,
-                envelope="items",
                 unaggregated="productCogs",
-                total="amount",
                 amounts_of=attrgetter("productCogs"),
                 schema=COGS,
             ),
             Contract(
                 stream="orders",
                 key="id",
-                path="orders",
                 version="12.2022",
-                status_paths=("orders/status",),
-                validates=True,
                 cancelled_at="cancelledAt",
                 unaggregated="lineItems",
                 part_id="id",

@@ -78,7 +78,7 @@ class BatchDelivery:
         )
         report = DeliveryReport(bisection)
         requests, retries = client.requests, client.retries
-        counted = verified or not self.status_timeout
+        is_counted = verified or not self.status_timeout
         try:
             if not verified:
                 report.status = client.status(self.contract)
@@ -90,11 +90,11 @@ class BatchDelivery:
                 taken = bisection.apply(segment, answer)
                 if taken:
                     report.confirmed = self.dry_run
-                if taken and not counted:
+                if taken and not is_counted:
                     # At the first load, not the last: a body that Klar takes but does not understand is found here.
                     reading = self._count(client, report, taken, len(objects))
                     report.status, report.lag = reading
-                    report.confirmed = counted = True
+                    report.confirmed = is_counted = True
         except KlarError as error:
             report.error = error
         report.longest_request = client.longest_answer

@@ -98,8 +98,10 @@ class Checkpoints:
         self._longest_request = max(self._longest_request, longest_request)
         self._space_holds(lag)
 
-    def poll(self, now: float) -> float:
+    def poll(self, now: float, in_flight: set[Stream]) -> float:
         """Bring a STATE a step further if one is due, and return for how many seconds that will do.
+
+        `in_flight` are the streams of which a request is.
 
         Raises:
             FatalSyncError: It could not be written, or the rejects before it.
@@ -117,7 +119,7 @@ class Checkpoints:
                 return left
             self._booked_since_hold = False
             self._hold = _Hold(now, now + max(_MIN_HOLD_SECONDS, 2 * self._longest_request))
-        if not self.status_timeout or not any(stream.in_flight for stream in self._unconfirmed):
+        if not self.status_timeout or self._unconfirmed.keys().isdisjoint(in_flight):
             self.begin_check()
         elif now >= self._hold.ends:
             self._read_baselines()

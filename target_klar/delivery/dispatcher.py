@@ -46,14 +46,13 @@ class InterruptedRunError(StopSendingError):
 
 @dataclass
 class Dispatcher:
-    """Delivers batches, up to `max_parallel` at once, and never two of one key; `status_timeout` is in seconds."""
+    """Delivers batches, up to `max_parallel` at once, and never two of one key."""
 
     ledger: Ledger
     rejects: Rejects
     workers: Workers
     checkpoints: Checkpoints
     max_parallel: int
-    status_timeout: float
     progress_interval: float = PROGRESS_SECONDS
     _streams: list[Stream] = field(default_factory=list)
     """Those of which something was submitted."""
@@ -82,12 +81,11 @@ class Dispatcher:
             objects=[entry.sent for entry in batch.entries.values()],
             remaining=self.rejects.remaining,
             verified=stream.verified,
-            status_timeout=self.status_timeout,
+            status_timeout=self.checkpoints.status_timeout,
             dry_run=stream.dry_run,
         )
         self.workers.start(delivery.run, partial(self._settle, batch, stream.status))
         self._in_flight.append(batch)
-        stream.begin_delivery()
 
     def wait_for(self, stream: Stream, key: str | None) -> None:
         """Wait until what is in flight of a key is booked, of the whole stream where the key is not known.
@@ -142,7 +140,7 @@ class Dispatcher:
             raise InterruptedRunError
         self.workers.collect()
         now = time.monotonic()
-        left = self.checkpoints.poll(now)
+        left = self.checkpoints.poll(now, {batch.stream for batch in self._in_flight})
         if now >= self._last_progress + self.progress_interval:
             self._last_progress = now
             self.report_progress()
@@ -203,7 +201,6 @@ class Dispatcher:
         """Act on the report of a batch; it is complete once every record of it is stored or rejected."""
         self._in_flight.remove(batch)
         stream = batch.stream
-        stream.end_delivery()
         if isinstance(report, Exception):
             raise report
         stream.book(batch, report)

@@ -27,7 +27,6 @@ from target_klar.delivery.rejects_lines import (
     rejects_line,
 )
 from target_klar.delivery.rejects_order import RejectsOrder, WrittenLine
-from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import members
 from target_klar.runtime.endings import DeliverEarlierError
 
@@ -161,7 +160,7 @@ class Rejects:
             DeliverEarlierError: The file cannot be written any more.
         """
         who = "Klar" if source == KLAR else "target-klar"
-        named = origin.describe(stream, label or (key and shorten(key)))
+        named = origin.describe(stream, label)
         message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
             self._stopped = True

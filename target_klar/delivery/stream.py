@@ -60,8 +60,6 @@ class Stream:
         self.deletions_filtered = 0
         """How many of the filtered ones are deletions."""
         self.requests = self.retries = 0
-        self.in_flight = 0
-        """How many batches are on their way to Klar."""
         self.verified = False
         """Klar took its first request, and counted it."""
         self.status: Status | None = None
@@ -179,14 +177,6 @@ class Stream:
             return float("inf")
         return left
 
-    def begin_delivery(self) -> None:
-        """Count a batch as in flight."""
-        self.in_flight += 1
-
-    def end_delivery(self) -> None:
-        """Count a batch as in flight no more."""
-        self.in_flight -= 1
-
     def book(self, batch: Batch, report: DeliveryReport) -> None:
         """Count what a batch delivery brought: requests, and the records that Klar accepted."""
         self.requests += report.requests
@@ -198,7 +188,7 @@ class Stream:
         entries: Collection[Entry] = batch.entries.values()
         if len(accepted) < len(entries):
             entries = [entry for position, entry in enumerate(entries) if position in accepted]
-        if self.contract.cancels_by or self.contract.cancelled_at:
+        if self.contract.cancelling_field:
             self.cancelled += sum([entry.cancels for entry in entries])
         self.totals.add_amounts([entry.amounts for entry in entries])
         self.verified = self.verified or (bool(accepted) and report.error is None)
@@ -257,7 +247,7 @@ class Stream:
                 f"{self.name}: fields that Klar does not know were omitted: {names}. Ignore this, map them to "
                 f"Klar's fields, or {listed}."
             )
-        cancels = self.contract.cancels_by or self.contract.cancelled_at
+        cancels = self.contract.cancelling_field
         if skipped := self.deleted - self.without_lines:
             advice = "; set `hard_delete` to cancel them at Klar" if cancels else ""
             yield f"{self.name}: {counted(skipped, 'deleted record')} skipped{advice}"

@@ -21,23 +21,27 @@ T = TypeVar("T")
 class Workers:
     """Runs jobs beside the main thread; only `collect`, on the main thread, acts on their results.
 
-    The threads are daemons: one that hangs in a request does not keep the process from ending.
+    The threads are daemons: one that hangs in a request does not keep the process from ending. What a worker has to say
+    meanwhile, such as why it waits, is given to `tell` on the main thread.
     """
 
     def __init__(
-        self, connect: Callable[[Callable[[str], None]], Client], wakeup: Wakeup, stop: threading.Event
+        self,
+        connect: Callable[[Callable[[str], None]], Client],
+        wakeup: Wakeup,
+        stop: threading.Event,
+        tell: Callable[[str], None],
     ) -> None:
         self.wakeup = wakeup
         """Ends the main thread's wait whenever a result comes in."""
         self.stop = stop
         """Set: what `connect` makes sends nothing new."""
         self._connect = connect
+        self._tell = tell
         self._jobs: SimpleQueue[tuple[Callable[[Client], Any], Callable[[Any], None]]] = SimpleQueue()
         self._results: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._busy = 0
         self._threads = 0
-        self.notices: Callable[[str], None] = lambda _: None
-        """Is given, on the main thread, what a worker has to say meanwhile, such as why it waits."""
 
     def start(self, job: Callable[[Client], T], done: Callable[[T | Exception], None]) -> None:
         """Run `job` in a thread, and `done` at a later `collect` with what it returned or raised.
@@ -81,7 +85,7 @@ class Workers:
             self._post_to_main(partial(self._end, done, result))
 
     def _notify(self, notice: str) -> None:
-        self._post_to_main(lambda: self.notices(notice))
+        self._post_to_main(partial(self._tell, notice))
 
     def _post_to_main(self, act: Callable[[], None]) -> None:
         self._results.put(act)

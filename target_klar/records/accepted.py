@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.schema import at_least_one, is_time, number
+from target_klar.contract.schema import at_least_one, is_time, number, with_children
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,30 +27,22 @@ DEFS: Final = {
 
 def without_empty_text(node: Node, *, required: bool) -> Node:
     """Return a node whose fields have no empty text, which conforming omits, unless they are `required`."""
-    match node:
-        case {"properties": fields}:
-            kept = node["required"] if required else ()
-            return node | {
-                "properties": {
-                    name: without_empty_text(field, required=required)
-                    | ({} if name in kept or field.get("type") != "string" else {"minLength": 1})
-                    for name, field in fields.items()
-                }
-            }
-        case {"items": item}:
-            return node | {"items": without_empty_text(item, required=required)}
-    return node
+    if "properties" in node:
+        kept = node["required"] if required else ()
+        full = {
+            name: field | {"minLength": 1}
+            for name, field in node["properties"].items()
+            if field.get("type") == "string" and name not in kept
+        }
+        node = node | {"properties": node["properties"] | full}
+    return with_children(node, partial(without_empty_text, required=required))
 
 
 def with_extras(node: Node, extras: Sequence[str]) -> Node:
     """Return a node that takes anything JSON has in the `extras`, at every level."""
-    match node:
-        case {"properties": fields}:
-            known = {name: with_extras(field, extras) for name, field in fields.items()}
-            return node | {"properties": dict.fromkeys(extras, _ANYTHING) | known}
-        case {"items": item}:
-            return node | {"items": with_extras(item, extras)}
-    return node
+    if "properties" in node:
+        node = node | {"properties": dict.fromkeys(extras, _ANYTHING) | node["properties"]}
+    return with_children(node, partial(with_extras, extras=extras))
 
 
 def unvalidated(node: Node, key: str, also_key: Sequence[str] = ()) -> Node:

@@ -109,8 +109,7 @@ class Conformer:
         self._contract = contract
         self._key_of = contract.key_of
         self._amounts_of = contract.amounts_of
-        cancelling = contract.cancels_by or contract.cancelled_at
-        self._cancelling = attrgetter(cancelling) if cancelling else None
+        self._cancelling = attrgetter(contract.cancelling_field) if contract.cancelling_field else None
         self._cancels_if = contract.cancels_by is None
         """Whether that field cancels by what it holds, and not by being empty."""
         self._cancellations = CancellationMaker(contract) if hard_delete else None

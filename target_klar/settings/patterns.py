@@ -11,11 +11,10 @@ from singer_sdk.mapper import MAPPER_ELSE_OPTION, MAPPER_SOURCE_OPTION, NULL_STR
 from target_klar.records.formatting import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-_PART: Final = re.compile(r"\[!?+\]?+[^\]]*\]|.", re.DOTALL)
-"""What a pattern consists of: a class such as `[0-9]`, or one character."""
-_WILD: Final = {"*", "?"}
+_CLASS: Final = re.compile(r"\[!?+\]?+[^\]]*\]")
+"""In a pattern: what stands for one of some characters, such as `[0-9]`."""
 
 
 def has_source(definition: object) -> bool:
@@ -41,7 +40,7 @@ def patterns_without_effect(maps: Mapping[str, Any]) -> Iterator[str]:
     own = [(name, each) for name, each in maps.items() if name != MAPPER_ELSE_OPTION and not has_source(each)]
     behind: dict[str, list[str]] = {}
     for place, (name, each) in enumerate(own):
-        if _WILD.isdisjoint(_PART.findall(name)):
+        if {"*", "?"}.isdisjoint(_CLASS.sub("", name)):
             continue
         others = [other for other, made in own[place + 1 :] if _differ(each, made) and _covers(other, name)]
         if others:
@@ -77,31 +76,5 @@ def _differ(one: object, other: object) -> bool:
 
 def _covers(broad: str, narrow: str) -> bool:
     """Tell whether a pattern matches every stream that another one matches; not for sure where it says no."""
-    wanted = _PART.findall(broad)
-    reached = _behind_stars(wanted, {0})
-    for part in _PART.findall(narrow):
-        reached = _behind_stars(
-            wanted,
-            {
-                place + (wanted[place] != "*")
-                for place in reached
-                if place < len(wanted) and _takes(wanted[place], part)
-            },
-        )
-    return len(wanted) in reached
-
-
-def _behind_stars(wanted: Sequence[str], places: set[int]) -> set[int]:
-    """Return places in a pattern with those behind each star there, which may stand for nothing."""
-    reached = set(places)
-    for place, part in enumerate(wanted):
-        if part == "*" and place in reached:
-            reached.add(place + 1)
-    return reached
-
-
-def _takes(wanted: str, part: str) -> bool:
-    """Tell whether one part of a pattern matches all that another one matches."""
-    if wanted == "*" or part == "*":
-        return wanted == "*"
-    return wanted in ("?", part) or (len(part) == 1 and part != "?" and fnmatch(part, wanted))
+    # Of a broad one without other wildcards only a star matches a wildcard as text, and then all that it stands for.
+    return broad == narrow or ({"?", "["}.isdisjoint(broad) and fnmatch(_CLASS.sub("*", narrow), broad))

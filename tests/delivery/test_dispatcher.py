@@ -38,9 +38,9 @@ def dispatcher(klar: Sandbox) -> Iterator[Dispatcher]:
     def connect(tell: Callable[[str], None]) -> Client:
         return Client(connection, stop, tell)
 
-    ledger, rejects, workers = Ledger(), Rejects(None, 0, dry_run=False), Workers(connect, wakeup, stop)
+    ledger, rejects, workers = Ledger(), Rejects(None, 0, dry_run=False), Workers(connect, wakeup, stop, pytest.fail)
     checkpoints = Checkpoints(ledger, rejects, workers, interval=3600, status_timeout=10)
-    made = Dispatcher(ledger, rejects, workers, checkpoints, 1, status_timeout=10, progress_interval=0.2)
+    made = Dispatcher(ledger, rejects, workers, checkpoints, 1, progress_interval=0.2)
     yield made
     unplug(made)
 
