@@ -41,25 +41,35 @@ VERSION_IGNORED: Final = (
 """What is said of an ACTIVATE_VERSION: where nothing else is asked for, and where `hard_delete` is and has no mark."""
 
 
-class PlainRoute:
+class Route:
+    """Leads from a source stream to one of Klar's; `made` are the fields that its map sets."""
+
+    def __init__(
+        self, source_stream: str, keys: Sequence[str], stream: Stream, made: frozenset[str] = frozenset()
+    ) -> None:
+        self.name = stream.name
+        """Klar's stream."""
+        self.lacks_mark = _can_cancel(stream) and not deletion_fields(dict.fromkeys(made))
+        """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
+        self._stream = stream
+        self._source_stream = source_stream
+        self._source_key = source_key_reader(source_stream, keys, stream.contract, made)
+
+    def _add(self, outcome: Outcome, line: bytes, read: Any, made: dict[str, Any] | None = None) -> None:
+        """Add what became of a record, as it was `read` from the tap's `line`; `made` is what a map made of it."""
+        stream = self._stream
+        if isinstance(outcome, Conformed) and not outcome.cancels:
+            stream.other_marks.add(self._source_stream, read, made)
+        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
+
+
+class PlainRoute(Route):
     """Leads to one of Klar's streams by another name at most, and without some columns."""
 
     def __init__(self, source_stream: str, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
-        self._source_stream = source_stream
-        self._stream = stream
+        super().__init__(source_stream, keys, stream)
         self._removed = removed
-        self._source_key = source_key_reader(source_stream, keys, stream.contract)
         self._convert_next = 0
-
-    @property
-    def name(self) -> str:
-        """Klar's stream."""
-        return self._stream.name
-
-    @property
-    def lacks_mark(self) -> bool:
-        """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
-        return _can_cancel(self._stream)
 
     def add(self, record: RecordJSON, line: bytes) -> None:
         """Add a record, JSON in the tap's `line`: in Klar's own form as the bytes that came, any other conformed.
@@ -78,13 +88,10 @@ class PlainRoute:
                 return
             self._convert_next = _CONVERTED_AFTER_ONE
         read = decode(record)
-        outcome = stream.conformer.conform(read, self._removed)
-        if isinstance(outcome, Conformed) and not outcome.cancels:
-            stream.other_marks.add(self._source_stream, read)
-        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
+        self._add(stream.conformer.conform(read, self._removed), line, read)
 
 
-class MappedRoute:
+class MappedRoute(Route):
     """Leads to one of Klar's streams through expressions of a stream map."""
 
     def __init__(
@@ -98,35 +105,20 @@ class MappedRoute:
         *,
         wildcard: bool,
     ) -> None:
+        made = set_by([definition])
+        super().__init__(source_stream, keys, stream, made)
         self.stream_map = stream_map
         self.expressions = expressions_of([definition])
         self.wildcard = wildcard
         """Whether its map is one of a pattern, which many streams share."""
         self.passed = self.filtered = self.failed = 0
         """How many records its filter let pass, how many it dropped, and on how many it failed."""
-        self._source_stream = source_stream
-        self._stream = stream
-        self._definitions = definitions = [definition]
-        self._guard = guard(stream_map, definition, stream.contract.schema)
-        self._not_sent = stream.conformer.unknown(read - set_by(definitions))
-        """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
-        self._source_key = source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
-
-    @property
-    def name(self) -> str:
-        """Klar's stream."""
-        return self._stream.name
-
-    @property
-    def lacks_mark(self) -> bool:
-        """Whether Klar can cancel records of its stream, and its map does not set the mark of a deletion."""
-        return _can_cancel(self._stream) and not deletion_fields(dict.fromkeys(set_by(self._definitions)))
-
-    @property
-    def required(self) -> Collection[str]:
+        self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
-        required: Sequence[str] = self._stream.contract.schema["required"]
-        return required
+        self._definitions = [definition]
+        self._guard = guard(stream_map, definition, stream.contract.schema)
+        self._not_sent = stream.conformer.unknown(read - made)
+        """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
 
     def add(self, record: RecordJSON, line: bytes) -> None:
         """Add what the map makes of a record, JSON in the tap's `line`.
@@ -136,21 +128,17 @@ class MappedRoute:
             NotJSONError: It is not JSON.
         """
         stream, read = self._stream, decode(record)
-        outcome: Outcome
         if not isinstance(read, dict):
-            outcome = stream.conformer.conform(read)
+            self._add(stream.conformer.conform(read), line, read)
         elif (made := mapped(self.stream_map, read, self._definitions, stream.contract.key)) is None:
             self.filtered += 1
-            outcome = Filtered(stream.conformer.is_deleted(read))
+            self._add(Filtered(stream.conformer.is_deleted(read)), line, read)
         elif isinstance(made, Rejection):
             self._count_failed(read)
-            outcome = made
+            self._add(made, line, read)
         else:
             self.passed += 1
-            outcome = stream.conformer.conform(self._guard(made), self._not_sent)
-            if isinstance(outcome, Conformed) and not outcome.cancels:
-                stream.other_marks.add(self._source_stream, read, made)
-        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
+            self._add(stream.conformer.conform(self._guard(made), self._not_sent), line, read, made)
 
     def _count_failed(self, record: dict[str, Any]) -> None:
         """Count a record that the map fails on: its filter may have let it pass, or have failed itself."""
