@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from keyword import iskeyword
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
@@ -17,7 +17,7 @@ from singer_sdk.mapper import (
     MAPPER_SOURCE_OPTION,
     NULL_STRING,
     CustomStreamMap,
-    SameRecordTransform,
+    RemoveRecordTransform,
 )
 
 from target_klar.contract.streams import CONTRACTS
@@ -59,20 +59,7 @@ def definitions_of(maps: Mapping[str, Any], stream: str) -> list[dict[str, Any]]
     return [definition for definition in in_effect(maps, stream).values() if isinstance(definition, dict)]
 
 
-def definitions_by_map(maps: Mapping[str, Any], stream: str) -> list[tuple[dict[str, Any], bool]]:
-    """Return what the user wrote for each map that `registered` returns, and whether a pattern leads there."""
-    own: tuple[dict[str, Any], bool] = ({}, False)
-    others = []
-    for name, definition in in_effect(maps, stream).items():
-        found = (definition if isinstance(definition, dict) else {}, source_of(name, definition) != stream)
-        if has_source(definition):
-            others.append(found)
-        else:
-            own = found
-    return [own, *others]
-
-
-def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], key: str) -> Any:
+def mapped(stream_map: StreamMap, record: dict[str, Any], definition: dict[str, Any], key: str) -> Any:
     """Return what the map makes of a record, a `Rejection`, or None if its filter drops it; the record stays as it is.
 
     Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it. A rejection
@@ -87,26 +74,23 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
         own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
         label = shorten(str(own_key)) if type(own_key) in (str, int) else None
-        return Rejection(label, [_problem(stream_map, record, definitions, error)])
-    absent = _removed_by(definitions).difference(record)
-    for column in _overruled(tuple(made), set_by(definitions), absent):
+        return Rejection(label, [_problem(stream_map, record, definition, error)])
+    absent = _removed_by(definition).difference(record)
+    for column in _overruled(tuple(made), set_by(definition), absent):
         del made[column]
     own = deletion_fields(record)
     return made | own if own and not deletion_fields(made) else made
 
 
-def set_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
-    """Return the fields that maps set by an expression."""
-    return frozenset(name for each in definitions for name, _ in expressions(each)) - {MAPPER_FILTER_OPTION}
+def set_by(definition: Mapping[str, Any]) -> frozenset[str]:
+    """Return the fields that a map sets by an expression."""
+    return frozenset(name for name, _ in expressions(definition)) - {MAPPER_FILTER_OPTION}
 
 
-def _removed_by(definitions: Sequence[dict[str, Any]]) -> frozenset[str]:
-    """Return the columns that maps remove."""
+def _removed_by(definition: Mapping[str, Any]) -> frozenset[str]:
+    """Return the columns that a map removes."""
     return frozenset(
-        name
-        for each in definitions
-        for name, option in each.items()
-        if option in (None, NULL_STRING) and not name.startswith("__")
+        name for name, option in definition.items() if option in (None, NULL_STRING) and not name.startswith("__")
     )
 
 
@@ -117,11 +101,9 @@ def _overruled(names: tuple[Any, ...], set_by_map: frozenset[str], removed: froz
     return [name for name in names if isinstance(name, str) and name not in set_by_map and fold(name) in folded]
 
 
-def _problem(
-    stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]], error: Exception
-) -> Problem:
+def _problem(stream_map: StreamMap, record: dict[str, Any], definition: dict[str, Any], error: Exception) -> Problem:
     """Say which expression failed, and what the record has instead of what it asks for."""
-    field, expression = _failing(stream_map, record, definitions)
+    field, expression = _failing(stream_map, record, definition)
     cause = error.__cause__ if isinstance(error, MapExpressionError) else error
     if isinstance(cause, NameNotDefined):
         names = [shorten(name) for name in record]
@@ -135,10 +117,10 @@ def _problem(
     return Problem(field, f"could not be mapped{by} ({reason})")
 
 
-def _failing(stream_map: StreamMap, record: dict[str, Any], definitions: Sequence[dict[str, Any]]) -> tuple[str, str]:
+def _failing(stream_map: StreamMap, record: dict[str, Any], definition: dict[str, Any]) -> tuple[str, str]:
     """Return the field and the expression that a map fails on; the SDK's error does not tell the field."""
     if isinstance(stream_map, CustomStreamMap):
-        for field, expression in (each for definition in definitions for each in expressions(definition)):
+        for field, expression in expressions(definition):
             alone = CustomStreamMap(
                 stream_alias=stream_map.stream_alias,
                 map_config=stream_map.map_config,
@@ -156,18 +138,12 @@ def _failing(stream_map: StreamMap, record: dict[str, Any], definitions: Sequenc
     return "record", ""
 
 
-def columns_removed(maps: Sequence[StreamMap], definitions: Mapping[str, Any], stream: str) -> frozenset[str] | None:
-    """Return the columns that a stream's map removes, if all else that it does is to rename; None if it may do more.
+def columns_removed(definition: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the columns that a map removes, if all else that it does is to rename; None if it may do more.
 
     That needs no evaluating, record by record. A mark of deletion stays, as it does in `mapped`.
     """
-    if len(maps) != 1:
-        return None
-    if isinstance(maps[0], SameRecordTransform):
-        return frozenset()
-    defined = [*in_effect(definitions, stream).values()]
-    options = dict(defined[0]) if len(defined) == 1 and isinstance(defined[0], dict) else {"": ""}
-    options.pop(MAPPER_ALIAS_OPTION, None)
+    options = {name: option for name, option in definition.items() if name != MAPPER_ALIAS_OPTION}
     if any(name.startswith("__") or option not in (None, NULL_STRING) for name, option in options.items()):
         return None
     return frozenset(options).difference(deletion_fields(options))
@@ -184,8 +160,19 @@ def expressions(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: list[str]) -> list[StreamMap]:
-    """Return what the SDK's mapper makes of a stream's maps.
+class MapInEffect(NamedTuple):
+    """A map of a stream."""
+
+    stream_map: StreamMap
+    """What the SDK's mapper made of it."""
+    definition: dict[str, Any]
+    """What the user wrote; nothing where the stream goes on as it is."""
+    by_pattern: bool
+    """Whether it is that of a pattern, which many streams share."""
+
+
+def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: list[str]) -> list[MapInEffect]:
+    """Return a stream's maps as the SDK's mapper made them, without one that drops the stream.
 
     It sees those alone that are in effect: by itself it lets the last one win, and so a `*` behind a stream's own map.
 
@@ -193,12 +180,12 @@ def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: 
         StreamMapConfigError: They cannot be used.
     """
     written = mapper.stream_maps_dict
-    mapper.stream_maps_dict = in_effect(written, stream)
+    mapper.stream_maps_dict = effective = in_effect(written, stream)
     try:
         mapper.register_raw_stream_schema(stream, outline(schema, keys), keys)
     except Exception as error:  # what `map_mistakes` cannot know: the SDK's mapper may fail in any way
         columns = set(outline(schema, keys)["properties"])
-        for definition in definitions_of(mapper.stream_maps_dict, stream):
+        for definition in definitions_of(effective, stream):
             if isinstance(error, StreamMapConfigError) and (lost := _lost_keys(definition, stream, columns, keys)):
                 raise StreamMapConfigError(lost) from error
         why = shorten(f"{type(error).__name__}: {error}", LONGEST_REASON)
@@ -207,16 +194,22 @@ def registered(mapper: PluginMapper, stream: str, schema: dict[str, Any], keys: 
         ) from error
     finally:
         mapper.stream_maps_dict = written
-    maps = list(mapper.stream_maps[stream])
+    maps = mapper.stream_maps[stream]
     if not all(isinstance(each.stream_alias, str) for each in maps):
         raise StreamMapConfigError(f"The stream map of {shorten(stream)} has an `__alias__` that is not a name.")
-    return maps
+    own = [each for each in effective.items() if not has_source(each[1])] or [(stream, {})]
+    others = [each for each in effective.items() if has_source(each[1])]
+    return [
+        MapInEffect(made, definition, source_of(name, definition) != stream)
+        for made, (name, definition) in zip(maps, own + others, strict=True)  # in the SDK's order
+        if not isinstance(made, RemoveRecordTransform)
+    ]
 
 
 def _lost_keys(definition: Mapping[str, Any], stream: str, columns: set[str], keys: Sequence[str]) -> str:
     """Say what to add to a map that drops the tap's key, which the SDK does not take; nothing if it keeps it."""
     kept = set() if MAPPER_ELSE_OPTION in definition else columns
-    made = (kept | set_by([dict(definition)])) - _removed_by([dict(definition)])
+    made = (kept | set_by(definition)) - _removed_by(definition)
     lost = [key for key in keys if key not in made]
     if not lost or MAPPER_KEY_PROPERTIES_OPTION in definition:
         return ""

@@ -21,10 +21,9 @@ from target_klar.records.json_codec import NotJSONError, decode
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from singer_sdk.mapper import StreamMap
-
     from target_klar.delivery.stream import Stream
     from target_klar.map_columns import MissingColumns
+    from target_klar.mapping import MapInEffect
     from target_klar.records.conform import Outcome
 
 RecordJSON: TypeAlias = msgspec.Raw | bytes
@@ -95,28 +94,17 @@ class MappedRoute(Route):
     """Leads to one of Klar's streams through expressions of a stream map."""
 
     def __init__(
-        self,
-        source_stream: str,
-        keys: Sequence[str],
-        stream: Stream,
-        stream_map: StreamMap,
-        definition: dict[str, Any],
-        read: frozenset[str],
-        *,
-        wildcard: bool,
+        self, source_stream: str, keys: Sequence[str], stream: Stream, its_map: MapInEffect, read: frozenset[str]
     ) -> None:
-        made = set_by([definition])
+        self.stream_map, self._definition, self.by_pattern = its_map
+        made = set_by(self._definition)
         super().__init__(source_stream, keys, stream, made)
-        self.stream_map = stream_map
-        self.expressions = expressions_of([definition])
-        self.wildcard = wildcard
-        """Whether its map is one of a pattern, which many streams share."""
+        self.expressions = expressions_of([self._definition])
         self.passed = self.filtered = self.failed = 0
         """How many records its filter let pass, how many it dropped, and on how many it failed."""
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
-        self._definitions = [definition]
-        self._guard = guard(stream_map, definition, stream.contract.schema)
+        self._guard = guard(self.stream_map, self._definition, stream.contract.schema)
         self._not_sent = stream.conformer.unknown(read - made)
         """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
 
@@ -130,7 +118,7 @@ class MappedRoute(Route):
         stream, read = self._stream, decode(record)
         if not isinstance(read, dict):
             self._add(stream.conformer.conform(read), line, read)
-        elif (made := mapped(self.stream_map, read, self._definitions, stream.contract.key)) is None:
+        elif (made := mapped(self.stream_map, read, self._definition, stream.contract.key)) is None:
             self.filtered += 1
             self._add(Filtered(stream.conformer.is_deleted(read)), line, read)
         elif isinstance(made, Rejection):
@@ -248,7 +236,7 @@ class SourceStream:
                 route.expressions,
                 columns,
                 required=route.required,
-                is_open=self._is_open or route.wildcard,
+                is_open=self._is_open or route.by_pattern,
                 all_dropped=drops_all(route.stream_map, records),
             ):
                 yield each, each.message(self.name, columns, len(records))

@@ -15,7 +15,6 @@ from singer_sdk.exceptions import (
     RecordsWithoutSchemaException,
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
-from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import Client, Connection
@@ -29,7 +28,7 @@ from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
 from target_klar.map_columns import columns_read
-from target_klar.mapping import columns_removed, definitions_by_map, names_of, registered
+from target_klar.mapping import columns_removed, names_of, registered
 from target_klar.reader import LINE, KlarReader, record_message, state_of
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten, shorten_both
@@ -145,23 +144,22 @@ class TargetKlar(Target):
         ):
             self.logger.warning("%s", overridden)
         keys = names_of(message_dict.get("key_properties"))
-        defined = self.mapper.stream_maps_dict
         maps = registered(self.mapper, stream, schema, keys)
-        definitions = definitions_by_map(defined, stream)
         self.dispatcher.rejects.schema(stream, line)
-        kept = [each for each in zip(maps, definitions, strict=True) if not isinstance(each[0], RemoveRecordTransform)]
-        for alias in (each.stream_alias for each, _ in kept if each.stream_alias not in CONTRACTS):
-            self._reject_unknown(stream, alias, properties)
-        read = columns_read(definition for definition, _ in definitions)
-        removed = columns_removed(maps, defined, stream)
+        for alias in (each.stream_map.stream_alias for each in maps):
+            if alias not in CONTRACTS:
+                self._reject_unknown(stream, alias, properties)
+        read = columns_read(each.definition for each in maps)
+        removed = columns_removed(maps[0].definition) if len(maps) == 1 else None
         routes: list[PlainRoute | MappedRoute] = []
-        for each, (definition, wildcard) in (each for each in kept if each[0].stream_alias in CONTRACTS):
-            klar_stream = self.get_sink(each.stream_alias).stream
-            routes.append(
-                MappedRoute(stream, keys, klar_stream, each, definition, read, wildcard=wildcard)
-                if removed is None
-                else PlainRoute(stream, keys, klar_stream, removed)
-            )
+        for each in maps:
+            if each.stream_map.stream_alias in CONTRACTS:
+                klar_stream = self.get_sink(each.stream_map.stream_alias).stream
+                routes.append(
+                    MappedRoute(stream, keys, klar_stream, each, read)
+                    if removed is None
+                    else PlainRoute(stream, keys, klar_stream, removed)
+                )
         source = self.source_streams.setdefault(stream, SourceStream(stream))
         source.update(line, schema, routes)
         self._lookahead.watch(source)

@@ -265,8 +265,8 @@ def _conformed(stream: str, definition: dict[str, str], line: dict[str, Any]) ->
 def _mapped(contract: Contract, definition: dict[str, str], line: dict[str, Any]) -> Any:
     config: dict[str, Any] = {"stream_maps": {"theirs": definition}}
     mapper = PluginMapper(plugin_config=config, logger=logging.getLogger("mapper"))
-    (stream_map,) = registered(mapper, "theirs", {"properties": {column: {} for column in line}}, [])
-    return mapped(stream_map, line, [definition], contract.key)
+    (its_map,) = registered(mapper, "theirs", {"properties": {column: {} for column in line}}, [])
+    return mapped(its_map.stream_map, line, definition, contract.key)
 
 
 @pytest.mark.parametrize(
