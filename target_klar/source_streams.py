@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from target_klar.delivery.stream import Stream
     from target_klar.map_columns import MissingColumns
-    from target_klar.mapping import MapInEffect
+    from target_klar.maps_in_effect import MapInEffect
     from target_klar.records.conform import Outcome
 
 RecordJSON: TypeAlias = msgspec.Raw | bytes

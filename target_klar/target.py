@@ -28,7 +28,8 @@ from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
 from target_klar.map_columns import columns_read
-from target_klar.mapping import columns_removed, names_of, registered
+from target_klar.mapping import columns_removed
+from target_klar.maps_in_effect import names_of, registered
 from target_klar.reader import LINE, KlarReader, record_message, state_of
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten, shorten_both

@@ -18,7 +18,8 @@ from singer_sdk.mapper import PluginMapper
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import mapped, registered
+from target_klar.mapping import mapped
+from target_klar.maps_in_effect import registered
 from target_klar.records.conform import Conformer, Rejection
 from target_klar.records.convert import Conversions
 from target_klar.records.explain import explain
