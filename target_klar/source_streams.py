@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -90,20 +91,34 @@ class PlainRoute(Route):
         self._add(stream.conformer.conform(read, self._removed), line, read)
 
 
+@dataclass
+class _Tally:
+    """How many records filters let pass, how many they dropped, and on how many they failed."""
+
+    passed: int = 0
+    filtered: int = 0
+    failed: int = 0
+
+
 class MappedRoute(Route):
     """Leads to one of Klar's streams through expressions of a stream map."""
 
     def __init__(
-        self, source_stream: str, keys: Sequence[str], stream: Stream, its_map: MapInEffect, read: frozenset[str]
+        self,
+        source_stream: str,
+        keys: Sequence[str],
+        stream: Stream,
+        its_map: MapInEffect,
+        read: frozenset[str],
+        tally: _Tally,
     ) -> None:
         self.stream_map, self._definition, self.by_pattern = its_map
         made = set_by(self._definition)
         super().__init__(source_stream, keys, stream, made)
         self.expressions = expressions_of([self._definition])
-        self.passed = self.filtered = self.failed = 0
-        """How many records its filter let pass, how many it dropped, and on how many it failed."""
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
+        self._tally = tally
         self._guard = guard(self.stream_map, self._definition, stream.contract.schema)
         self._not_sent = stream.conformer.unknown(read - made)
         """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
@@ -119,13 +134,13 @@ class MappedRoute(Route):
         if not isinstance(read, dict):
             self._add(stream.conformer.conform(read), line, read)
         elif (made := mapped(self.stream_map, read, self._definition, stream.contract.key)) is None:
-            self.filtered += 1
+            self._tally.filtered += 1
             self._add(Filtered(stream.conformer.is_deleted(read)), line, read)
         elif isinstance(made, Rejection):
             self._count_failed(read)
             self._add(made, line, read)
         else:
-            self.passed += 1
+            self._tally.passed += 1
             self._add(stream.conformer.conform(self._guard(made), self._not_sent), line, read, made)
 
     def _count_failed(self, record: dict[str, Any]) -> None:
@@ -133,9 +148,9 @@ class MappedRoute(Route):
         try:
             passes = self.stream_map.get_filter_result(record)
         except Exception:  # noqa: BLE001  # an expression of the user's may fail in any way
-            self.failed += 1
+            self._tally.failed += 1
         else:
-            self.passed += bool(passes)
+            self._tally.passed += bool(passes)
 
 
 def _can_cancel(stream: Stream) -> bool:
@@ -150,10 +165,8 @@ class SourceStream:
         self.schema_line = b""
         """The line of its newest SCHEMA."""
         self.routes: Sequence[PlainRoute | MappedRoute] = ()
-        self._passed: Counter[str] = Counter()
-        self._filtered: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
-        """How many records filters let pass, dropped and failed on under former SCHEMAs, by the stream of Klar's."""
+        self.tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+        """What its filters did under all its SCHEMAs, by the stream of Klar's."""
         self._columns: dict[str, None] = {}
         self._seen: dict[str, None] = {}
         """The columns of the SCHEMA, and those of the records that were looked at."""
@@ -162,7 +175,6 @@ class SourceStream:
     def update(self, line: bytes, schema: Mapping[str, Any], routes: Sequence[PlainRoute | MappedRoute]) -> None:
         """Take on what a `schema`, read from a `line`, makes of it."""
         self.schema_line = line
-        self._passed, self._filtered, self._failed = self._tallies()
         self.routes = routes
         self._columns = dict.fromkeys(schema["properties"])
         closed = schema.get("additionalProperties", False) is False and not schema.get("patternProperties")
@@ -200,13 +212,16 @@ class SourceStream:
         return not known and any(route.lacks_mark for route in self.routes)
 
     def filters_that_dropped_all(self) -> Iterator[str]:
-        """Yield a line for each of its filters that let no record pass."""
-        passed, filtered, failed = self._tallies()
-        for name, count in filtered.items():
-            if not passed[name]:
+        """Yield a line for each stream of Klar's to which its filters let no record pass."""
+        for name, tally in self.tallies.items():
+            if tally.filtered and not tally.passed:
                 to = f" to {name}" * (len(self.routes) > 1)
-                records = counted(count, "record")
-                what = f"{records} and failed on {failed[name]}" if failed[name] else f"{'all ' * (count > 1)}{records}"
+                records = counted(tally.filtered, "record")
+                what = (
+                    f"{records} and failed on {tally.failed}"
+                    if tally.failed
+                    else "all " * (tally.filtered > 1) + records
+                )
                 yield (
                     f"The `__filter__` in the stream map of {shorten(self.name)}{to} dropped {what}, so "
                     "nothing of it was loaded. Check the filter."
@@ -215,13 +230,6 @@ class SourceStream:
     @property
     def _mapped_routes(self) -> list[MappedRoute]:
         return [route for route in self.routes if isinstance(route, MappedRoute)]
-
-    def _tallies(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
-        mapped_routes = self._mapped_routes
-        passed = Counter({route.name: route.passed for route in mapped_routes})
-        filtered = Counter({route.name: route.filtered for route in mapped_routes})
-        failed = Counter({route.name: route.failed for route in mapped_routes})
-        return self._passed + passed, self._filtered + filtered, self._failed + failed
 
     def missing(self, first: Iterable[RecordJSON] = ()) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.

@@ -152,16 +152,16 @@ class TargetKlar(Target):
                 self._reject_unknown(stream, alias, properties)
         read = columns_read(each.definition for each in maps)
         removed = columns_removed(maps[0].definition) if len(maps) == 1 else None
+        source = self.source_streams.setdefault(stream, SourceStream(stream))
         routes: list[PlainRoute | MappedRoute] = []
         for each in maps:
             if each.stream_map.stream_alias in CONTRACTS:
                 klar_stream = self.get_sink(each.stream_map.stream_alias).stream
                 routes.append(
-                    MappedRoute(stream, keys, klar_stream, each, read)
+                    MappedRoute(stream, keys, klar_stream, each, read, source.tallies[klar_stream.name])
                     if removed is None
                     else PlainRoute(stream, keys, klar_stream, removed)
                 )
-        source = self.source_streams.setdefault(stream, SourceStream(stream))
         source.update(line, schema, routes)
         self._lookahead.watch(source)
         self._set_record_handlers()
