@@ -30,7 +30,7 @@ from target_klar.lookahead import Lookahead
 from target_klar.map_columns import columns_read
 from target_klar.mapping import columns_removed
 from target_klar.maps_in_effect import names_of, registered
-from target_klar.reader import LINE, KlarReader, record_message, state_of
+from target_klar.reader import LINE, KlarReader, record_message
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten, shorten_both
 from target_klar.records.json_codec import members
@@ -194,7 +194,7 @@ class TargetKlar(Target):
         """Give a STATE, as the tap wrote it, to the ledger."""
         self._assert_line_requires(message_dict, {"value"})
         if not self.config["validate_only"]:
-            self._lookahead.pass_state(state_of(message_dict[LINE]))
+            self._lookahead.pass_state(members(message_dict[LINE])["value"])
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Add the records of the files that a BATCH message names, each as if it had come in its own message."""
