@@ -33,12 +33,11 @@ RecordJSON: TypeAlias = msgspec.Raw | bytes
 _CONVERTED_AFTER_ONE: Final = 100
 """After a record that could not pass through, so many are converted without another try: a tap writes one form."""
 
-_IGNORED: Final = "ACTIVATE_VERSION is ignored, so Klar keeps records that the tap no longer sends."
-VERSION_IGNORED: Final = (
-    _IGNORED,
-    f"{_IGNORED} `hard_delete` cancels only those that come with `{DELETED_AT}`: compare ids to find the others.",
+VERSION_IGNORED: Final = "ACTIVATE_VERSION is ignored, so Klar keeps records that the tap no longer sends."
+ONLY_MARKS_CANCEL: Final = (
+    f"{VERSION_IGNORED} `hard_delete` cancels only those that come with `{DELETED_AT}`: compare ids to find the others."
 )
-"""What is said of an ACTIVATE_VERSION: where nothing else is asked for, and where `hard_delete` is and has no mark."""
+"""These are said of an ACTIVATE_VERSION: the second one where `hard_delete` is set and nothing names the mark."""
 
 
 class Route:

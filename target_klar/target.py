@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from functools import partial
@@ -42,7 +41,7 @@ from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmatched_map
 from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
-from target_klar.source_streams import VERSION_IGNORED, MappedRoute, PlainRoute, SourceStream
+from target_klar.source_streams import ONLY_MARKS_CANCEL, VERSION_IGNORED, MappedRoute, PlainRoute, SourceStream
 from target_klar.suggestions import unknown_stream
 
 if TYPE_CHECKING:
@@ -210,8 +209,10 @@ class TargetKlar(Target):
         if stream not in self._ignored_versions:
             self._ignored_versions.add(stream)
             source = self.source_streams.get(str(message_dict.get("stream")))
-            misses = self.config["hard_delete"] and source is not None and source.lacks_mark
-            self.logger.log(logging.WARNING if misses else logging.INFO, "%s: %s", stream, VERSION_IGNORED[misses])
+            if self.config["hard_delete"] and source is not None and source.lacks_mark:
+                self.logger.warning("%s: %s", stream, ONLY_MARKS_CANCEL)
+            else:
+                self.logger.info("%s: %s", stream, VERSION_IGNORED)
 
     def process_endofpipe(self) -> None:
         """Deliver what the batches still hold, and return once the last STATE is written."""
