@@ -44,15 +44,15 @@ class Route:
     """Leads from a source stream to one of Klar's; `made` are the fields that its map sets."""
 
     def __init__(
-        self, source_stream: str, keys: Sequence[str], stream: Stream, made: frozenset[str] = frozenset()
+        self, source: SourceStream, keys: Sequence[str], stream: Stream, made: frozenset[str] = frozenset()
     ) -> None:
         self.name = stream.name
         """Klar's stream."""
         self.lacks_mark = _can_cancel(stream) and not deletion_fields(dict.fromkeys(made))
         """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
         self._stream = stream
-        self._source_stream = source_stream
-        self._source_key = source_key_reader(source_stream, keys, stream.contract, made)
+        self._source_stream = source.name
+        self._source_key = source_key_reader(source.name, keys, stream.contract, made)
 
     def _add(self, outcome: Outcome, line: bytes, read: Any, made: dict[str, Any] | None = None) -> None:
         """Add what became of a record, as it was `read` from the tap's `line`; `made` is what a map made of it."""
@@ -65,8 +65,8 @@ class Route:
 class PlainRoute(Route):
     """Leads to one of Klar's streams by another name at most, and without some columns."""
 
-    def __init__(self, source_stream: str, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
-        super().__init__(source_stream, keys, stream)
+    def __init__(self, source: SourceStream, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
+        super().__init__(source, keys, stream)
         self._removed = removed
         self._convert_next = 0
 
@@ -103,21 +103,15 @@ class MappedRoute(Route):
     """Leads to one of Klar's streams through expressions of a stream map."""
 
     def __init__(
-        self,
-        source_stream: str,
-        keys: Sequence[str],
-        stream: Stream,
-        its_map: MapInEffect,
-        read: frozenset[str],
-        tally: _Tally,
+        self, source: SourceStream, keys: Sequence[str], stream: Stream, its_map: MapInEffect, read: frozenset[str]
     ) -> None:
         self.stream_map, self._definition, self.by_pattern = its_map
         made = set_by(self._definition)
-        super().__init__(source_stream, keys, stream, made)
+        super().__init__(source, keys, stream, made)
         self.expressions = expressions_of([self._definition])
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
-        self._tally = tally
+        self._tally = source.tallies[stream.name]
         self._guard = guard(self.stream_map, self._definition, stream.contract.schema)
         self._not_sent = stream.conformer.unknown(read - made)
         """The columns that Klar does not know and a map of the source stream has read: they are not reported."""

@@ -157,9 +157,9 @@ class TargetKlar(Target):
             if each.stream_map.stream_alias in CONTRACTS:
                 klar_stream = self.get_sink(each.stream_map.stream_alias).stream
                 routes.append(
-                    MappedRoute(stream, keys, klar_stream, each, read, source.tallies[klar_stream.name])
+                    MappedRoute(source, keys, klar_stream, each, read)
                     if removed is None
-                    else PlainRoute(stream, keys, klar_stream, removed)
+                    else PlainRoute(source, keys, klar_stream, removed)
                 )
         source.update(line, schema, routes)
         self._lookahead.watch(source)
