@@ -29,17 +29,17 @@ _logger = logging.getLogger("target-klar")
 
 
 class _Held(NamedTuple):
-    """A record of a source stream and its line, or a STATE."""
+    """A record of a source stream in the text of its line, or the text of a STATE, which has no source."""
 
     since: float
     source: SourceStream | None
     record: RecordJSON
-    line: bytes
+    text: bytes
 
     @property
     def size(self) -> int:
         """How many bytes it keeps."""
-        return _OVERHEAD + (len(self.line) if self.source is not None else len(bytes(self.record)))
+        return _OVERHEAD + len(self.text)
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Lookahead:
         if self._held:
             if self._held[-1].source is None:
                 self._bytes -= self._held.pop().size
-            self._hold(_Held(time.monotonic(), None, value, b""))
+            self._hold(_Held(time.monotonic(), None, b"", value))
         else:
             self.add_state(value)
 
@@ -149,11 +149,11 @@ class Lookahead:
             held = self._held.popleft()
             self._bytes -= held.size
             if held.source is None:
-                self.add_state(bytes(held.record))
+                self.add_state(held.text)
                 continue
             self._counts[held.source] -= 1
             try:
-                held.source.add(held.record, held.line)
+                held.source.add(held.record, held.text)
             except Exception:
                 self._held.clear()  # the run stops before this record, and nothing behind it leaves
                 raise

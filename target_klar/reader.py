@@ -18,7 +18,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.input_forms import likely_form
 from target_klar.records.formatting import counted
-from target_klar.records.json_codec import NotJSONError, decode, members, quoted
+from target_klar.records.json_codec import NotJSONError, decode, quoted
 from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import MAX_LINE, Input
 
@@ -43,11 +43,6 @@ class _RecordLine(msgspec.Struct, tag_field="type", tag="RECORD", forbid_unknown
     time_extracted: str | None = None
 
 
-class _StateLine(msgspec.Struct):
-    value: msgspec.Raw
-    """The JSON text as the tap wrote it, so that it goes out digit for digit."""
-
-
 class _Envelope(msgspec.Struct):
     """What tells a Singer message from a row that has a `type` of its own, as Stripe's have."""
 
@@ -58,7 +53,6 @@ class _Envelope(msgspec.Struct):
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_record = msgspec.json.Decoder(_RecordLine).decode
-_decode_state = msgspec.json.Decoder(_StateLine).decode
 
 
 class KlarReader(GenericSingerReader[bytes]):
@@ -219,14 +213,6 @@ def _wrong(message: Any) -> str:
     if not isinstance(message, dict):
         return "not a Singer message, which is a JSON object"
     return "a Singer message of an unknown `type`" if "type" in message else "not a Singer message: it has no `type`"
-
-
-def state_of(line: bytes) -> bytes:
-    """Return the value of a STATE as the text that it is; `line` is its message."""
-    try:
-        return bytes(_decode_state(line).value)
-    except (msgspec.MsgspecError, RecursionError):
-        return members(line)["value"]
 
 
 def record_message(stream: str, record: bytes) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -21,10 +22,9 @@ from target_klar.records.json_codec import NotJSONError, decode
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from singer_sdk.mapper import StreamMap
-
     from target_klar.delivery.stream import Stream
     from target_klar.map_columns import MissingColumns
+    from target_klar.maps_in_effect import MapInEffect
     from target_klar.records.conform import Outcome
 
 RecordJSON: TypeAlias = msgspec.Raw | bytes
@@ -33,33 +33,42 @@ RecordJSON: TypeAlias = msgspec.Raw | bytes
 _CONVERTED_AFTER_ONE: Final = 100
 """After a record that could not pass through, so many are converted without another try: a tap writes one form."""
 
-_IGNORED: Final = "ACTIVATE_VERSION is ignored, so Klar keeps records that the tap no longer sends."
-VERSION_IGNORED: Final = (
-    _IGNORED,
-    f"{_IGNORED} `hard_delete` cancels only those that come with `{DELETED_AT}`: compare ids to find the others.",
+VERSION_IGNORED: Final = "ACTIVATE_VERSION is ignored, so Klar keeps records that the tap no longer sends."
+ONLY_MARKS_CANCEL: Final = (
+    f"{VERSION_IGNORED} `hard_delete` cancels only those that come with `{DELETED_AT}`: compare ids to find the others."
 )
-"""What is said of an ACTIVATE_VERSION: where nothing else is asked for, and where `hard_delete` is and has no mark."""
+"""These are said of an ACTIVATE_VERSION: the second one where `hard_delete` is set and nothing names the mark."""
 
 
-class PlainRoute:
+class Route:
+    """Leads from a source stream to one of Klar's; `made` are the fields that its map sets."""
+
+    def __init__(
+        self, source: SourceStream, keys: Sequence[str], stream: Stream, made: frozenset[str] = frozenset()
+    ) -> None:
+        self.name = stream.name
+        """Klar's stream."""
+        self.lacks_mark = _can_cancel(stream) and not deletion_fields(dict.fromkeys(made))
+        """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
+        self._stream = stream
+        self._source_stream = source.name
+        self._source_key = source_key_reader(source.name, keys, stream.contract, made)
+
+    def _add(self, outcome: Outcome, line: bytes, read: Any, made: dict[str, Any] | None = None) -> None:
+        """Add what became of a record, as it was `read` from the tap's `line`; `made` is what a map made of it."""
+        stream = self._stream
+        if isinstance(outcome, Conformed) and not outcome.cancels:
+            stream.other_marks.add(self._source_stream, read, made)
+        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
+
+
+class PlainRoute(Route):
     """Leads to one of Klar's streams by another name at most, and without some columns."""
 
-    def __init__(self, source_stream: str, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
-        self._source_stream = source_stream
-        self._stream = stream
+    def __init__(self, source: SourceStream, keys: Sequence[str], stream: Stream, removed: frozenset[str]) -> None:
+        super().__init__(source, keys, stream)
         self._removed = removed
-        self._source_key = source_key_reader(source_stream, keys, stream.contract)
         self._convert_next = 0
-
-    @property
-    def name(self) -> str:
-        """Klar's stream."""
-        return self._stream.name
-
-    @property
-    def lacks_mark(self) -> bool:
-        """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
-        return _can_cancel(self._stream)
 
     def add(self, record: RecordJSON, line: bytes) -> None:
         """Add a record, JSON in the tap's `line`: in Klar's own form as the bytes that came, any other conformed.
@@ -78,55 +87,34 @@ class PlainRoute:
                 return
             self._convert_next = _CONVERTED_AFTER_ONE
         read = decode(record)
-        outcome = stream.conformer.conform(read, self._removed)
-        if isinstance(outcome, Conformed) and not outcome.cancels:
-            stream.other_marks.add(self._source_stream, read)
-        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
+        self._add(stream.conformer.conform(read, self._removed), line, read)
 
 
-class MappedRoute:
+@dataclass
+class _Tally:
+    """How many records filters let pass, how many they dropped, and on how many they failed."""
+
+    passed: int = 0
+    filtered: int = 0
+    failed: int = 0
+
+
+class MappedRoute(Route):
     """Leads to one of Klar's streams through expressions of a stream map."""
 
     def __init__(
-        self,
-        source_stream: str,
-        keys: Sequence[str],
-        stream: Stream,
-        stream_map: StreamMap,
-        definition: dict[str, Any],
-        read: frozenset[str],
-        *,
-        wildcard: bool,
+        self, source: SourceStream, keys: Sequence[str], stream: Stream, its_map: MapInEffect, read: frozenset[str]
     ) -> None:
-        self.stream_map = stream_map
-        self.expressions = expressions_of([definition])
-        self.wildcard = wildcard
-        """Whether its map is one of a pattern, which many streams share."""
-        self.passed = self.filtered = self.failed = 0
-        """How many records its filter let pass, how many it dropped, and on how many it failed."""
-        self._source_stream = source_stream
-        self._stream = stream
-        self._definitions = definitions = [definition]
-        self._guard = guard(stream_map, definition, stream.contract.schema)
-        self._not_sent = stream.conformer.unknown(read - set_by(definitions))
-        """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
-        self._source_key = source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
-
-    @property
-    def name(self) -> str:
-        """Klar's stream."""
-        return self._stream.name
-
-    @property
-    def lacks_mark(self) -> bool:
-        """Whether Klar can cancel records of its stream, and its map does not set the mark of a deletion."""
-        return _can_cancel(self._stream) and not deletion_fields(dict.fromkeys(set_by(self._definitions)))
-
-    @property
-    def required(self) -> Collection[str]:
+        self.stream_map, self._definition, self.by_pattern = its_map
+        made = set_by(self._definition)
+        super().__init__(source, keys, stream, made)
+        self.expressions = expressions_of([self._definition])
+        self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
-        required: Sequence[str] = self._stream.contract.schema["required"]
-        return required
+        self._tally = source.tallies[stream.name]
+        self._guard = guard(self.stream_map, self._definition, stream.contract.schema)
+        self._not_sent = stream.conformer.unknown(read - made)
+        """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
 
     def add(self, record: RecordJSON, line: bytes) -> None:
         """Add what the map makes of a record, JSON in the tap's `line`.
@@ -136,30 +124,26 @@ class MappedRoute:
             NotJSONError: It is not JSON.
         """
         stream, read = self._stream, decode(record)
-        outcome: Outcome
         if not isinstance(read, dict):
-            outcome = stream.conformer.conform(read)
-        elif (made := mapped(self.stream_map, read, self._definitions, stream.contract.key)) is None:
-            self.filtered += 1
-            outcome = Filtered(stream.conformer.is_deleted(read))
+            self._add(stream.conformer.conform(read), line, read)
+        elif (made := mapped(self.stream_map, read, self._definition, stream.contract.key)) is None:
+            self._tally.filtered += 1
+            self._add(Filtered(stream.conformer.is_deleted(read)), line, read)
         elif isinstance(made, Rejection):
             self._count_failed(read)
-            outcome = made
+            self._add(made, line, read)
         else:
-            self.passed += 1
-            outcome = stream.conformer.conform(self._guard(made), self._not_sent)
-            if isinstance(outcome, Conformed) and not outcome.cancels:
-                stream.other_marks.add(self._source_stream, read, made)
-        stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))
+            self._tally.passed += 1
+            self._add(stream.conformer.conform(self._guard(made), self._not_sent), line, read, made)
 
     def _count_failed(self, record: dict[str, Any]) -> None:
         """Count a record that the map fails on: its filter may have let it pass, or have failed itself."""
         try:
             passes = self.stream_map.get_filter_result(record)
         except Exception:  # noqa: BLE001  # an expression of the user's may fail in any way
-            self.failed += 1
+            self._tally.failed += 1
         else:
-            self.passed += bool(passes)
+            self._tally.passed += bool(passes)
 
 
 def _can_cancel(stream: Stream) -> bool:
@@ -174,10 +158,8 @@ class SourceStream:
         self.schema_line = b""
         """The line of its newest SCHEMA."""
         self.routes: Sequence[PlainRoute | MappedRoute] = ()
-        self._passed: Counter[str] = Counter()
-        self._filtered: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
-        """How many records filters let pass, dropped and failed on under former SCHEMAs, by the stream of Klar's."""
+        self.tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+        """What its filters did under all its SCHEMAs, by the stream of Klar's."""
         self._columns: dict[str, None] = {}
         self._seen: dict[str, None] = {}
         """The columns of the SCHEMA, and those of the records that were looked at."""
@@ -186,7 +168,6 @@ class SourceStream:
     def update(self, line: bytes, schema: Mapping[str, Any], routes: Sequence[PlainRoute | MappedRoute]) -> None:
         """Take on what a `schema`, read from a `line`, makes of it."""
         self.schema_line = line
-        self._passed, self._filtered, self._failed = self._tallies()
         self.routes = routes
         self._columns = dict.fromkeys(schema["properties"])
         closed = schema.get("additionalProperties", False) is False and not schema.get("patternProperties")
@@ -224,13 +205,16 @@ class SourceStream:
         return not known and any(route.lacks_mark for route in self.routes)
 
     def filters_that_dropped_all(self) -> Iterator[str]:
-        """Yield a line for each of its filters that let no record pass."""
-        passed, filtered, failed = self._tallies()
-        for name, count in filtered.items():
-            if not passed[name]:
+        """Yield a line for each stream of Klar's to which its filters let no record pass."""
+        for name, tally in self.tallies.items():
+            if tally.filtered and not tally.passed:
                 to = f" to {name}" * (len(self.routes) > 1)
-                records = counted(count, "record")
-                what = f"{records} and failed on {failed[name]}" if failed[name] else f"{'all ' * (count > 1)}{records}"
+                records = counted(tally.filtered, "record")
+                what = (
+                    f"{records} and failed on {tally.failed}"
+                    if tally.failed
+                    else "all " * (tally.filtered > 1) + records
+                )
                 yield (
                     f"The `__filter__` in the stream map of {shorten(self.name)}{to} dropped {what}, so "
                     "nothing of it was loaded. Check the filter."
@@ -239,13 +223,6 @@ class SourceStream:
     @property
     def _mapped_routes(self) -> list[MappedRoute]:
         return [route for route in self.routes if isinstance(route, MappedRoute)]
-
-    def _tallies(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
-        mapped_routes = self._mapped_routes
-        passed = Counter({route.name: route.passed for route in mapped_routes})
-        filtered = Counter({route.name: route.filtered for route in mapped_routes})
-        failed = Counter({route.name: route.failed for route in mapped_routes})
-        return self._passed + passed, self._filtered + filtered, self._failed + failed
 
     def missing(self, first: Iterable[RecordJSON] = ()) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.
@@ -260,7 +237,7 @@ class SourceStream:
                 route.expressions,
                 columns,
                 required=route.required,
-                is_open=self._is_open or route.wildcard,
+                is_open=self._is_open or route.by_pattern,
                 all_dropped=drops_all(route.stream_map, records),
             ):
                 yield each, each.message(self.name, columns, len(records))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from functools import partial
@@ -15,7 +14,6 @@ from singer_sdk.exceptions import (
     RecordsWithoutSchemaException,
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
-from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.api.client import Client, Connection
@@ -29,8 +27,9 @@ from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
 from target_klar.map_columns import columns_read
-from target_klar.mapping import columns_removed, definitions_by_map, names_of, registered
-from target_klar.reader import LINE, KlarReader, record_message, state_of
+from target_klar.mapping import columns_removed
+from target_klar.maps_in_effect import names_of, registered
+from target_klar.reader import LINE, KlarReader, record_message
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten, shorten_both
 from target_klar.records.json_codec import members
@@ -42,7 +41,7 @@ from target_klar.settings.settings import SETTINGS
 from target_klar.settings.stream_maps import unmatched_map
 from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
-from target_klar.source_streams import VERSION_IGNORED, MappedRoute, PlainRoute, SourceStream
+from target_klar.source_streams import ONLY_MARKS_CANCEL, VERSION_IGNORED, MappedRoute, PlainRoute, SourceStream
 from target_klar.suggestions import unknown_stream
 
 if TYPE_CHECKING:
@@ -144,24 +143,23 @@ class TargetKlar(Target):
         ):
             self.logger.warning("%s", overridden)
         keys = names_of(message_dict.get("key_properties"))
-        defined = self.mapper.stream_maps_dict
         maps = registered(self.mapper, stream, schema, keys)
-        definitions = definitions_by_map(defined, stream)
         self.dispatcher.rejects.schema(stream, line)
-        kept = [each for each in zip(maps, definitions, strict=True) if not isinstance(each[0], RemoveRecordTransform)]
-        for alias in (each.stream_alias for each, _ in kept if each.stream_alias not in CONTRACTS):
-            self._reject_unknown(stream, alias, properties)
-        read = columns_read(definition for definition, _ in definitions)
-        removed = columns_removed(maps, defined, stream)
-        routes: list[PlainRoute | MappedRoute] = []
-        for each, (definition, wildcard) in (each for each in kept if each[0].stream_alias in CONTRACTS):
-            klar_stream = self.get_sink(each.stream_alias).stream
-            routes.append(
-                MappedRoute(stream, keys, klar_stream, each, definition, read, wildcard=wildcard)
-                if removed is None
-                else PlainRoute(stream, keys, klar_stream, removed)
-            )
+        for alias in (each.stream_map.stream_alias for each in maps):
+            if alias not in CONTRACTS:
+                self._reject_unknown(stream, alias, properties)
+        read = columns_read(each.definition for each in maps)
+        removed = columns_removed(maps[0].definition) if len(maps) == 1 else None
         source = self.source_streams.setdefault(stream, SourceStream(stream))
+        routes: list[PlainRoute | MappedRoute] = []
+        for each in maps:
+            if each.stream_map.stream_alias in CONTRACTS:
+                klar_stream = self.get_sink(each.stream_map.stream_alias).stream
+                routes.append(
+                    MappedRoute(source, keys, klar_stream, each, read)
+                    if removed is None
+                    else PlainRoute(source, keys, klar_stream, removed)
+                )
         source.update(line, schema, routes)
         self._lookahead.watch(source)
         self._set_record_handlers()
@@ -194,7 +192,7 @@ class TargetKlar(Target):
         """Give a STATE, as the tap wrote it, to the ledger."""
         self._assert_line_requires(message_dict, {"value"})
         if not self.config["validate_only"]:
-            self._lookahead.pass_state(state_of(message_dict[LINE]))
+            self._lookahead.pass_state(members(message_dict[LINE])["value"])
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Add the records of the files that a BATCH message names, each as if it had come in its own message."""
@@ -210,8 +208,10 @@ class TargetKlar(Target):
         if stream not in self._ignored_versions:
             self._ignored_versions.add(stream)
             source = self.source_streams.get(str(message_dict.get("stream")))
-            misses = self.config["hard_delete"] and source is not None and source.lacks_mark
-            self.logger.log(logging.WARNING if misses else logging.INFO, "%s: %s", stream, VERSION_IGNORED[misses])
+            if self.config["hard_delete"] and source is not None and source.lacks_mark:
+                self.logger.warning("%s: %s", stream, ONLY_MARKS_CANCEL)
+            else:
+                self.logger.info("%s: %s", stream, VERSION_IGNORED)
 
     def process_endofpipe(self) -> None:
         """Deliver what the batches still hold, and return once the last STATE is written."""

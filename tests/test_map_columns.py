@@ -368,6 +368,38 @@ def test_a_filter_that_lets_nothing_pass_and_fails_itself_is_told_with_both_numb
     )
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("id > 0", "id > 10", None),
+        ("id > 10", "id > 0", None),
+        ("id > 10", "id > 20", "dropped all 6 records"),
+        ("id > 10", "id > 20 or parts['no']", "dropped 3 records and failed on 3"),
+        ("id > 20 or parts['no']", "id > 10", "dropped 3 records and failed on 3"),
+    ],
+)
+def test_filters_of_two_maps_to_one_stream_are_told_only_if_both_let_nothing_pass(
+    klar: Sandbox, tmp_path: Path, first: str, second: str, told: str | None
+) -> None:
+    fields = {"lineItems": "[{'lineItemId': 'a', 'refundedQuantity': 1}]"}
+    maps = {
+        "returns": {"__alias__": "refunds", **fields, "__filter__": first},
+        "refunds": {"__source__": "returns", **fields, "__filter__": second},
+    }
+    head = schema("returns", parts={})
+    lines = [record("returns", id=number, createdAt=REFUND_TIME, parts={}) for number in (1, 2, 3)]
+    other_head = schema("returns", parts={}, more={})  # what was counted under the first one still counts
+    ended = run(
+        klar, [head, *lines[:2], other_head, lines[2], state(1)], stream_maps=maps, rejects_path=str(tmp_path / "r")
+    )
+
+    assert (ended.code, ended.states) == (0, [1]), ended.err
+    begins = "The `__filter__` in the stream map of returns to refunds "
+    assert [text.removeprefix(begins) for text in ended.warnings if "The `__filter__`" in text] == (
+        [f"{told}, so nothing of it was loaded. Check the filter."] if told else []
+    )
+
+
 def test_a_filter_that_drops_some_is_counted_and_not_told(klar: Sandbox) -> None:
     maps = {"stream_maps": {"returns": MAPS["stream_maps"]["returns"] | {"__filter__": "id > 1"}}}
     ended = run(klar, [schema("returns"), returned(1), returned(2), state(1)], **maps)

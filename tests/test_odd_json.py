@@ -179,6 +179,21 @@ def test_a_key_of_the_taps_beyond_what_python_calculates_with_is_left_out_with_i
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a", "z"})
 
 
+@pytest.mark.parametrize("odd", [*ODD.values(), "[" * 5000 + "]" * 5000, "1.50"], ids=[*ODD, "too deep", "a number"])
+def test_the_members_of_an_object_are_the_bytes_that_came_and_of_a_name_that_comes_twice_the_last(odd: str) -> None:
+    text = f' {{"a": 1 ,"b":{odd} , "\\u0061" : {odd}\t,"\\"{{":[{odd}]}}\r'
+    assert members(text.encode()) == {"a": odd.encode(), "b": odd.encode(), '"{': f"[{odd}]".encode()}
+
+
+@pytest.mark.parametrize("odd", ["1", "NaN", "[" * 5000 + "]" * 5000], ids=["a number", "NaN", "too deep"])
+def test_what_is_no_object_has_no_members(odd: str) -> None:
+    for text in (odd, f"[{odd}]", f'[{{"a": {odd}}}]', f'"{{a:{odd}}}"', ""):
+        assert members(text.encode()) == {}
+    assert members(b'{"a": 1, "b": NaN') == {}
+    with pytest.raises(NotJSONError, match="not valid JSON"):
+        members(f'{{"a": {"[" * 5000}{"]" * 5000}, b: 1}}'.encode())
+
+
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
 def test_a_state_goes_out_as_the_tap_wrote_it(text: str, klar: Sandbox) -> None:
     written = f'{{"value": 0, "type":"STATE" , "value" :{text} , "x": {text}}}\r'

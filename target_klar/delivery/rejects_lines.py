@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, NotJSONError, decode, encode, members, quoted
 
@@ -24,7 +22,6 @@ DELETED: Final = "deleted"
 """These are a line's `source` where the record is not rejected but the newest version of one that was."""
 
 _SCHEMA_MEMBERS = ("stream", "schema", "key_properties", "bookmark_properties")
-_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Origin(NamedTuple):
@@ -84,7 +81,7 @@ class KeyProperties:
         self._names: dict[str, list[str]] = {}
         self._quoted: dict[str, bytes] = {}
 
-    def schema(self, source_stream: str, members: Mapping[str, bytes | msgspec.Raw]) -> None:
+    def schema(self, source_stream: str, members: Mapping[str, bytes]) -> None:
         """Learn them from the members of a SCHEMA message."""
         names = decode(members.get("key_properties", b"[]"))
         known = isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -102,8 +99,8 @@ class KeyProperties:
             klar = _digest(b"Klar", quoted(stream), quoted(key))
         tap = quoted(stream), self._quoted.get(origin.source_stream, b"")
         if names := self._names.get(origin.source_stream):
-            values = _members(origin.record) or {}
-            own = [bytes(values.get(name, b"null")) for name in names]
+            values = members(origin.record)
+            own = [values.get(name, b"null") for name in names]
             if b"null" not in own:
                 source = _digest(b"tap", *tap)[:8] + _digest(b"tap", *tap, *map(_canonical, own))
         if klar is None and source is None:
@@ -113,11 +110,11 @@ class KeyProperties:
     def read(self, line: bytes) -> SchemaLine | RecordLine | None:
         """Return what a line of the file says, and learn from it; None for any that a run does not write."""
         try:
-            return self._read(_members(line) or {})
-        except NotJSONError:  # `_members` does not look into a text, which may be damaged there
+            return self._read(members(line))
+        except NotJSONError:  # `members` does not look into a text, which may be damaged there
             return None
 
-    def _read(self, fields: Mapping[str, bytes | msgspec.Raw]) -> SchemaLine | RecordLine | None:
+    def _read(self, fields: Mapping[str, bytes]) -> SchemaLine | RecordLine | None:
         kind, stream = (decode(fields.get(name, b"null")) for name in ("type", "stream"))
         if not isinstance(stream, str):
             return None
@@ -126,7 +123,7 @@ class KeyProperties:
             return SchemaLine(stream)
         if kind != "RECORD" or "record" not in fields:
             return None
-        origin = Origin(stream, bytes(fields["record"]), 0)
+        origin = Origin(stream, fields["record"], 0)
         klar = decode(fields.get("klar", b"{}"))
         target, key = (klar.get("stream"), klar.get("key")) if isinstance(klar, dict) else (None, None)
         # Without Klar's stream any record may be another one: the line then stays until somebody takes it out.
@@ -137,8 +134,9 @@ class KeyProperties:
 
 def stream_of(line: bytes) -> str | None:
     """Return the stream of Klar's that a line of the rejects file is for; None for any other line."""
-    fields = _members(line) if b'"klar"' in line else None  # which few lines of a tap have, and reading them takes time
-    klar = decode(fields["klar"]) if fields and "klar" in fields else None
+    if b'"klar"' not in line:  # which few lines of a tap have, and reading them takes time
+        return None
+    klar = decode(members(line).get("klar", b"null"))
     stream = klar.get("stream") if isinstance(klar, dict) else None
     return stream if isinstance(stream, str) else None
 
@@ -174,18 +172,6 @@ def _line(kind: str, fields: dict[str, bytes]) -> bytes:
 
 def _object(members: dict[str, bytes]) -> bytes:
     return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), text) for name, text in members.items())
-
-
-def _members(text: bytes) -> Mapping[str, bytes | msgspec.Raw] | None:
-    """Return the members of an object, each as its JSON text; None if the text is not an object."""
-    try:
-        return _read_members(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        pass  # what Python's `json` reads all the same, or no object
-    try:
-        return members(text) if isinstance(decode(text), dict) else None
-    except NotJSONError:
-        return None
 
 
 def _canonical(value: bytes) -> bytes:

@@ -9,7 +9,7 @@ from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, NULL_STRI
 
 from target_klar import suggestions
 from target_klar.contract.schema import is_time
-from target_klar.mapping import definitions_of
+from target_klar.maps_in_effect import definitions_of
 from target_klar.records.convert import Conversions
 from target_klar.records.decoders import DECODE_ERRORS, decoder_for
 from target_klar.records.formatting import shorten

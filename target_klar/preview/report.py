@@ -20,7 +20,7 @@ from singer_sdk.mapper import RemoveRecordTransform
 
 from target_klar import suggestions
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import definitions_of
+from target_klar.maps_in_effect import definitions_of
 from target_klar.preview.discarding import RECORDS_SHOWN, PreviewTarget
 from target_klar.preview.first_lines import first_lines, samples_of
 from target_klar.preview.kinds import kinds

@@ -58,6 +58,7 @@ Beware: of other types msgspec writes some as text, and a float that is no numbe
 ENCODE_ERRORS: Final = (ValueError, TypeError, RecursionError)
 """What `encode` raises for a value of an unknown type, text that UTF-8 does not have, deep nesting."""
 _decode_fast: Final = msgspec.json.Decoder(float_hook=_exact).decode
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_any: Final = json.JSONDecoder(parse_int=_integer, parse_float=_decimal, parse_constant=float).decode
 # Inside a text a backslash hides what follows it; outside of texts JSON has none.
 _STRUCTURE: Final = re.compile(rb'\\.|["\[\]{}:,]', re.DOTALL)
@@ -139,16 +140,34 @@ def has_two_values(text: str) -> bool:
     return False
 
 
-def members(line: bytes) -> dict[str, bytes]:
-    """Return the members of an object, each as the text that it is; `line` has been read by `decode`.
+def members(text: bytes) -> dict[str, bytes]:
+    """Return the members of an object, each as the text that it is; none of what is no object.
 
-    The values are not parsed, so neither nesting nor numbers matter.
+    Of a name that comes twice it is the last value, as in `decode`.
+
+    Raises:
+        NotJSONError: It is nested too deep to be read whole, and a name in it is not JSON.
     """
+    try:
+        return {name: bytes(value) for name, value in _decode_members(text).items()}
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass  # what Python's `json` reads all the same, or no object
+    try:
+        decode(text)
+    except NestedTooDeepError:
+        pass  # but it may have been read before, where fewer calls were open
+    except NotJSONError:
+        return {}
+    return _members_of(text) if text.lstrip(_BLANKS).startswith(b"{") else {}
+
+
+def _members_of(text: bytes) -> dict[str, bytes]:
+    """Return the members of an object whose values are not parsed, so that neither nesting nor numbers matter."""
     found: dict[str, bytes] = {}
     depth = start = 0
     name = ""
     quoted = False
-    for token in _STRUCTURE.finditer(line):
+    for token in _STRUCTURE.finditer(text):
         match token[0]:
             case b'"':
                 quoted = not quoted
@@ -158,10 +177,10 @@ def members(line: bytes) -> dict[str, bytes]:
                 depth += 1
                 start = token.end() if depth == 1 else start
             case b":" if depth == 1:
-                name = json.loads(line[start : token.start()].decode("utf-8", "surrogatepass"))
+                name = decode(text[start : token.start()])
                 start = token.end()
             case b"}" | b"]" | b",":
-                if depth == 1 and (value := line[start : token.start()].strip(_BLANKS)):
+                if depth == 1 and (value := text[start : token.start()].strip(_BLANKS)):
                     found[name] = value
                     start = token.end()
                 depth -= token[0] != b","

@@ -376,6 +376,28 @@ def test_a_rejected_row_stops_the_run_where_no_map_leads_to_its_stream_any_more(
     )
 
 
+@pytest.mark.parametrize("written", ["Refunds", "transaction_cost", "orders"], ids=["case", "cut", "of Klar's, no map"])
+def test_a_rejected_row_stops_the_run_where_somebody_wrote_another_stream_than_the_maps_lead_to(
+    klar: Sandbox, rejects: Path, written: str
+) -> None:
+    maps = {
+        "refunds": {"lineItems": "[{'lineItemId': '1', 'refundedQuantity': 1}]"},
+        "transaction_costs": {"__source__": "refunds", "orderId": "id", "transactionCosts": "fee"},
+    }
+    load(klar, rejects, schema("refunds", fee={}), refund_record("A", fee="1,0"), stream_maps=maps)
+    klar.clear()
+    before = rejects.read_bytes()
+    rejects.write_bytes(
+        before.replace(b'"klar":{"stream":"transaction_costs"', b'"klar":{"stream":"%b"' % written.encode())
+    )
+    assert rejects.read_bytes() != before
+
+    ended = run(klar, b"", "--input", str(rejects), stream_maps=maps)
+
+    assert (ended.code, klar.posts()) == (1, [])
+    assert f"Line 2 of the input: a record rejected for {written}, where no stream map of refunds leads" in ended.err
+
+
 @pytest.mark.parametrize("rejected", [[], ["B", "C"]], ids=["none before", "others before"])
 def test_a_rejected_record_stays_where_the_limit_keeps_a_newer_one_out_of_the_file(
     klar: Sandbox, rejects: Path, rejected: list[str]

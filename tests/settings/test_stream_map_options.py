@@ -177,6 +177,7 @@ def test_a_map_that_keeps_the_taps_key_or_names_another_passes() -> None:
         message = schema("refunds", "return_id")
         target._process_schema_message(message | {LINE: line(message)})
         unplug(target.dispatcher)
+        assert [route.name for route in target.source_streams["refunds"].routes] == ["refunds"]
 
 
 @pytest.mark.parametrize("expression", ["sum(amounts)", "bool(id) and any(x for x in y)", "id if id else len(rows)"])

@@ -18,7 +18,8 @@ from singer_sdk.mapper import PluginMapper
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import mapped, registered
+from target_klar.mapping import mapped
+from target_klar.maps_in_effect import registered
 from target_klar.records.conform import Conformer, Rejection
 from target_klar.records.convert import Conversions
 from target_klar.records.explain import explain
@@ -265,8 +266,8 @@ def _conformed(stream: str, definition: dict[str, str], line: dict[str, Any]) ->
 def _mapped(contract: Contract, definition: dict[str, str], line: dict[str, Any]) -> Any:
     config: dict[str, Any] = {"stream_maps": {"theirs": definition}}
     mapper = PluginMapper(plugin_config=config, logger=logging.getLogger("mapper"))
-    (stream_map,) = registered(mapper, "theirs", {"properties": {column: {} for column in line}}, [])
-    return mapped(stream_map, line, [definition], contract.key)
+    (its_map,) = registered(mapper, "theirs", {"properties": {column: {} for column in line}}, [])
+    return mapped(its_map.stream_map, line, definition, contract.key)
 
 
 @pytest.mark.parametrize(
