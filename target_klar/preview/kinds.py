@@ -15,7 +15,7 @@ from target_klar.records.formatting import shorten
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from target_klar.preview.first_lines import Sample
+    from target_klar.suggestions import Sample
 
 _MAX_KINDS: Final = 8
 _RECORDS_A_KIND: Final = 5
