@@ -16,7 +16,7 @@ from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
 from target_klar.delivery.stream import Stream
 from target_klar.preview.values import shown, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
-from target_klar.records.formatting import counted, shorten
+from target_klar.records.formatting import Reasons, counted, shorten
 from target_klar.records.json_codec import decode, members
 from target_klar.target import TargetKlar
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 RECORDS_SHOWN: Final = 2
 """How many of a stream are shown, side by side."""
-_MAX_REASONS: Final = 1000
 _REASONS_SHOWN: Final = 5
 
 
@@ -78,7 +77,7 @@ class Tally:
 
     Where a filter drops some, they are the first that it drops and the first that it lets pass.
     """
-    _reasons: Counter[str] = field(default_factory=Counter)
+    _reasons: Reasons = field(default_factory=Reasons)
     _examples: dict[str, str] = field(default_factory=dict)
     """Of each reason an example in a bracket, and behind it what to do."""
 
@@ -93,8 +92,7 @@ class Tally:
             key = _without_key(line, source_key) if outcome.label is None else shown(outcome.label, key_field)
             for problem in outcome.problems:
                 reason, found, advice = shown_problem(problem)
-                if reason in self._reasons or len(self._reasons) < _MAX_REASONS:
-                    self._reasons[reason] += 1
+                if self._reasons.add(reason):
                     self._examples.setdefault(reason, f"(such as {key}{found}){advice}")
 
     def _is_shown(self, outcome: Outcome) -> bool:

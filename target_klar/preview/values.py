@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _MAX_CHARACTERS: Final = 80
 _MAX_ITEMS: Final = 4
 _MAX_DEPTH: Final = 5
-_ITEM: Final = re.compile(r"\[\d+\]")
 _FOUND_TEXT: Final = re.compile(r'(\(found text[^"]*) "(.*)"', re.DOTALL)
 _ISO_DATE: Final = re.compile(r"(?:19|20)\d\d-", re.ASCII)
 # Digits alone may be a phone number or a postal code, and with a leading zero both.
@@ -47,10 +46,10 @@ def shown(value: object, name: str = "") -> str:
 
 def shown_problem(problem: Problem) -> tuple[str, str, str]:
     """Return a problem without its value, the same for every record; after a comma what was found; then the advice."""
-    said = _FOUND_TEXT.sub(_without_text, str(problem._replace(advice="")))
-    reason, _, found = said.partition(" (found ")
+    plain = problem._replace(advice="")
+    _, _, found = _FOUND_TEXT.sub(_without_text, str(plain)).partition(" (found ")
     advice = f"; {problem.advice}" if problem.advice else ""
-    return _ITEM.sub("[]", reason), f", found {found.removesuffix(')')}" if found else "", advice
+    return plain.reason(), f", found {found.removesuffix(')')}" if found else "", advice
 
 
 def _without_text(found: re.Match[str]) -> str:
