@@ -193,7 +193,7 @@ class Stream:
         self.retries += report.retries
         self.answered_at = max(self.answered_at, report.answered_at)
         self.update_status(report.status, report.lag)
-        accepted = report.bisection.accepted
+        accepted = report.accepted
         self.stored += len(accepted)
         entries: Collection[Entry] = batch.entries.values()
         if len(accepted) < len(entries):

@@ -11,7 +11,6 @@ from singer_sdk.exceptions import SingerSDKError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch_delivery import DeliveryReport
-from target_klar.delivery.bisection import Bisection
 from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
 from target_klar.delivery.stream import Stream
 from target_klar.preview.values import shown, shown_problem
@@ -21,14 +20,11 @@ from target_klar.records.json_codec import decode, members
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
     from target_klar.contract.streams import Contract
     from target_klar.delivery.batch import Batch, SourceKey
-    from target_klar.delivery.ledger import Place
-    from target_klar.delivery.rejects_lines import Origin
     from target_klar.records.conform import Outcome
-    from target_klar.records.formatting import Problem
 
 RECORDS_SHOWN: Final = 2
 """How many of a stream are shown, side by side."""
@@ -40,21 +36,10 @@ class DiscardingDispatcher(Dispatcher):
 
     def submit(self, batch: Batch) -> None:
         """Discard a batch, as if Klar had accepted all of it."""
-        bisection = Bisection([], batch.stream.contract.key, remaining=0, verified=True)
-        bisection.accepted.update(range(len(batch.entries)))
-        batch.stream.book(batch, DeliveryReport(bisection))
+        batch.stream.book(batch, DeliveryReport(accepted=set(range(len(batch.entries)))))
         self.ledger.complete(batch.number)
 
-    def reject(
-        self,
-        stream: Stream,
-        key: str | None,  # noqa: ARG002  # the dispatcher's signature
-        problems: Sequence[Problem],  # noqa: ARG002  # the same
-        origin: Origin,  # noqa: ARG002  # the same
-        *,
-        label: str | None,  # noqa: ARG002  # the same
-        place: Place | None = None,  # noqa: ARG002  # the same
-    ) -> None:
+    def reject(self, stream: Stream, *_: Any, **__: Any) -> None:
         """Count a rejection."""
         stream.count_rejected()
 
