@@ -14,7 +14,7 @@ from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
 from target_klar.mapping import expressions
 from target_klar.records.convert import fold
-from target_klar.records.formatting import shorten, shorten_both
+from target_klar.records.formatting import listed, shorten, shorten_both
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 
@@ -27,7 +27,6 @@ _OF_THE_SDK: Final = {*RECORD, "config", "fake", "__stream_name__", "__original_
 _CALLED: Final = (FUNCTIONS | MODULES) - CONTAINERS  # a bare `list` or `set` is a column
 _OF_A_DICT: Final = {name for name in dir(dict) if not name.startswith("__")}
 _OF_SINGER: Final = "_sdc_"
-_MAX_NAMED: Final = 12
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,11 @@ class MissingColumns:
     def message(self, stream: str, seen: Collection[str], looked_at: int) -> str:
         """Say what is missing where, and what the stream has instead."""
         names = ", ".join(_shown(name, seen) for name in sorted(self.columns))
-        has = ", ".join(shorten(name) for name in [*seen][:_MAX_NAMED]) + (", ..." if len(seen) > _MAX_NAMED else "")
         first = f"in the first {looked_at} records" if looked_at > 1 else "in the first record"
         return (
             f"The stream map of {shorten(stream)} reads {names} for `{shorten(self.expression.field)}`, found neither "
-            f"in the SCHEMA nor {first if looked_at else 'in a record'} (found: {has}). Correct it in `stream_maps`."
+            f"in the SCHEMA nor {first if looked_at else 'in a record'} (found: {listed(map(shorten, seen))}). "
+            "Correct it in `stream_maps`."
         )
 
 

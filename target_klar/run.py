@@ -20,7 +20,7 @@ from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.rejects_file import INPUT
 from target_klar.delivery.stream import COUNTS
 from target_klar.progress import Progress, on_terminal
-from target_klar.records.formatting import counted, shorten
+from target_klar.records.formatting import counted, listed, shorten
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from target_klar.target import TargetKlar
 
 _FREQUENT = 3
-_MAX_NAMED = 12
 _Counter = enum.StrEnum("_Counter", {name: f"{name}_records" for name in COUNTS})  # type: ignore[misc]  # not literal
 """Our names among the SDK's metrics, whose enum cannot be extended."""
 
@@ -77,7 +76,7 @@ def load(target: TargetKlar, path: str | None) -> None:
         target.logger.warning(
             "`stream_maps` drops every stream that came (%s), so nothing was loaded. Check its maps of those streams "
             "and its `__else__`.",
-            ", ".join(map(shorten, [*sources][:_MAX_NAMED])) + ", ..." * (len(sources) > _MAX_NAMED),
+            listed(map(shorten, sources)),
         )
     rejected = dispatcher.rejects.count
     if rejected and target.config["validate_only"]:

@@ -28,7 +28,7 @@ from target_klar.preview.values import shown, shown_key, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import DELETED_AT
-from target_klar.records.formatting import counted, shorten
+from target_klar.records.formatting import counted, listed, shorten
 from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
 from target_klar.suggestions import Fits, likely_stream, propose, renaming
@@ -243,8 +243,7 @@ def _cells(
 
 
 def _used(left: Sequence[str]) -> str:
-    names = [shown_key(name) for name in left[:_MAX_LEFT]] + ["..."] * (len(left) > _MAX_LEFT)
-    return f"used by the map{', without ' * bool(names)}{', '.join(names)}"
+    return f"used by the map{', without ' * bool(left)}{listed(map(shown_key, left), _MAX_LEFT)}"
 
 
 def _received(outcome: Outcome | None) -> dict[str, str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from target_klar.contract.schema import UNIX_SECONDS, is_time
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
-from target_klar.records.formatting import MAX_BITS, counted, describe, shorten
+from target_klar.records.formatting import MAX_BITS, counted, describe, listed, shorten
 from target_klar.records.json_codec import read_strictly
 from target_klar.records.times import parse_time
 from target_klar.suggestions.words import word_set, words_of
@@ -66,9 +65,10 @@ def _shown(value: object, name: str, depth: int) -> str:
         case int() | float() | Decimal() as number:
             return _shown_number(number, name)
         case dict() as fields if fields and depth and fold(name) not in _PRIVATE:
-            return f"{{{_joined(f'{shown_key(key)}: {_shown(fields[key], key, depth - 1)}' for key in fields)}}}"
+            members = (f"{shown_key(key)}: {_shown(fields[key], key, depth - 1)}" for key in fields)
+            return f"{{{listed(members, _MAX_ITEMS)}}}"
         case list() as items if items and depth and fold(name) not in _PRIVATE:
-            return f"[{_joined(_shown(item, name, depth - 1) for item in items)}]"
+            return f"[{listed((_shown(item, name, depth - 1) for item in items), _MAX_ITEMS)}]"
         case other:
             return str(other) if other in ([], {}) else describe(other)
 
@@ -110,11 +110,6 @@ def _as_date(seconds: float | Decimal) -> str:
     if not UNIX_SECONDS["minimum"] <= seconds <= UNIX_SECONDS["maximum"]:
         return ""
     return f" ({datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC)"
-
-
-def _joined(parts: Iterator[str]) -> str:
-    first = [*islice(parts, _MAX_ITEMS + 1)]
-    return ", ".join(first[:_MAX_ITEMS]) + ", ..." * (len(first) > _MAX_ITEMS)
 
 
 def _times(node: Node) -> Iterator[str]:

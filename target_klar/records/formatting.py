@@ -10,18 +10,20 @@ import re
 from collections import Counter
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from target_klar.records.json_codec import UnrepresentableNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _MAX_CHARACTERS: Final = 40
 _CONTEXT: Final = 12
 MAX_BITS: Final = 14_000
 """Of integers, about 4,200 digits: Python writes no longer ones."""
 _MAX_REASONS: Final = 1000
+_MAX_LISTED: Final = 12
 _ITEM: Final = re.compile(r"\[\d+\]")
 _JSON_OF_MANY: Final = ("[", "{", '"')  # text in quotes may be JSON once more
 
@@ -123,6 +125,12 @@ def shorten_both(one: str, other: str) -> tuple[str, str]:
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun, in the plural unless it is 1."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def listed(names: Iterable[str], limit: int = _MAX_LISTED) -> str:
+    """Return the first of some names, with commas between them, and dots behind them if there are others."""
+    first = [*islice(names, limit + 1)]
+    return ", ".join(first[:limit]) + ", ..." * (len(first) > limit)
 
 
 def describe(value: object, *, of_many: bool = False) -> str:
