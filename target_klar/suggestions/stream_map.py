@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION
 
 from target_klar.records.convert import fold
-from target_klar.records.deletions import says_deleted
+from target_klar.records.deletions import deleted_expression
 from target_klar.suggestions.choices import lines_of
 from target_klar.suggestions.fields import missing
 
@@ -95,7 +95,8 @@ def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:
     if lines is None:
         return None
     kept = lines.source(columns.read(path))
-    return f"bool({says_deleted(columns.deletion_field)} or {kept})" if columns.deletion_field else f"bool({kept})"
+    deletion = columns.deletion_field
+    return f"bool({deleted_expression(deletion)} or {kept})" if deletion else f"bool({kept})"
 
 
 def _is_named(field: str, path: Path) -> bool:

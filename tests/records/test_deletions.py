@@ -21,9 +21,10 @@ from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.conform import Conformed, Conformer, Deleted, Rejection
-from target_klar.records.deletions import OtherMarks, Skip, says_deleted
+from target_klar.records.deletions import Skip, deleted_expression
 from target_klar.records.formatting import Problem
 from target_klar.records.json_codec import decode
+from target_klar.records.other_marks import OtherMarks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -752,7 +753,7 @@ def test_whatever_stands_in_a_mark_the_advised_expressions_read_it_as_the_target
         assert bool(evaluator.eval(of_map)) is bool(marks.lines())
         evaluator.names["record"] = {MARK: mark}
         if says_alive(mark) or isinstance(Conformer(CONTRACTS["refunds"]).conform(OWN | {MARK: mark}), Deleted):
-            assert evaluator.eval(says_deleted(MARK)) is not says_alive(mark)
+            assert evaluator.eval(deleted_expression(MARK)) is not says_alive(mark)
 
     holds()
 
