@@ -18,24 +18,26 @@ from target_klar.records.values import MISSING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_OF_THE_ROW: Final = "row|record|source|src|sys|system|meta|metadata|header|cdc|dms|hvr|etl|elt|datensatz|zeile"
+"""What a row is called, and what brings it: a mark with such a word is one of the row itself."""
 # A column of a pipeline's own begins with an underscore, and any of them that speaks of a deletion is meant; in another
 # one nothing else may stand: `customer_deleted_at` and `deleted_lines` are of something else.
 _PIPELINES_MARK: Final = re.compile(r"_.*(?:delet(?:ed|ion)|removed).*", re.DOTALL)
 _SOURCES_MARK: Final = re.compile(
-    r"(?:is|was|has|been|soft|hard|row|record|source|src|sys|system|date|time|timestamp|ts)*"
-    r"(?:deleted?|deletion|removed|removal)"
-    r"(?:at|on|date|time|timestamp|ts|utc|flag|ind|indicator|mark|marker|row|record)*"
+    rf"(?:{_OF_THE_ROW}|is|was|has|been|soft|hard|date|time|timestamp|ts|ist|wurde)*"
+    r"(?:deleted?|deletion|removed|removal|gel(?:oe?|ö)scht|l(?:oe?|ö)sch(?:ung)?)"
+    r"(?:at|on|date|time|timestamp|ts|utc|flag|ind|indicator|mark|marker|row|record|am|datum|zeit|kennzeichen|kz)*"
 )
 # What says which change brought the row: `_op`, `Op`, `_change_type`, `METADATA$ACTION`, `header__change_oper`.
 _CHANGE: Final = re.compile(
-    r"(?:cdc|dms|dml|metadata|meta|header|sys|source|row|record|change|event)*"
+    rf"(?:{_OF_THE_ROW}|dml|change|event)*"
     r"(?:op|oper|operation|action|changetype|eventtype|rowkind)(?:type|code|flag)*"
 )
-_NO_LETTER: Final = re.compile(r"[^a-z]")
+_NO_LETTER: Final = re.compile(r"[^a-zö]")
 _DELETES: Final = ["d", "-d", "del", "delete", "deleted", "deletion"]
 """What such a column says of a deletion; nothing else that begins with a d does, such as `delivery`."""
 _FALSE: Final = [
-    *("", "false", "f", "no", "n", "off", "nein", "never", "none", "null", "nan", "nat", "<na>", "n/a"),
+    *("", "false", "f", "no", "n", "off", "nein", "falsch", "never", "none", "null", "nan", "nat", "<na>", "n/a"),
 ]
 """What says in a mark that the record is alive, in small letters and without the signs of a zero date at its ends."""
 _MAX_MARKS: Final = 20
