@@ -49,7 +49,7 @@ def load(target: TargetKlar, path: str | None) -> None:
         SystemExit: A signal ended it.
     """
     dispatcher = target.dispatcher
-    dispatcher.rejects.open(_ends(path))
+    dispatcher.rejects.open(_open_files(path))
     if not target.config["status_timeout_seconds"]:
         target.logger.warning(
             "status_timeout_seconds is 0: Klar's status only has to respond, its counts are not checked."
@@ -145,13 +145,13 @@ def _where(rejects: Rejects) -> str:
     return f", none in {rejects.path}: a newer version of each was accepted or deleted"
 
 
-def _ends(path: str | None) -> dict[str, os.stat_result]:
+def _open_files(path: str | None) -> dict[str, os.stat_result]:
     """Return what the system says of what the run reads, the file at `path` or stdin, and of stdout and stderr."""
-    ends = {}
-    for name, end in ((INPUT, sys.stdin), ("stdout", sys.stdout), ("stderr", sys.stderr)):
+    found = {}
+    for name, file in ((INPUT, sys.stdin), ("stdout", sys.stdout), ("stderr", sys.stderr)):
         with suppress(AttributeError, OSError):  # it is closed, or a file that only this process knows
-            ends[name] = Path(path).stat() if path and name == INPUT else os.fstat(end.fileno())
-    return ends
+            found[name] = Path(path).stat() if path and name == INPUT else os.fstat(file.fileno())
+    return found
 
 
 def _is_known(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch import source_key_reader
 from target_klar.delivery.rejects_lines import stream_of
-from target_klar.joined_text import guard
+from target_klar.joined_text import mark_joined_text
 from target_klar.map_columns import drops_all, expressions_of, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
@@ -107,7 +107,7 @@ class MappedRoute:
         self._source_stream = source_stream
         self._stream = stream
         self._definitions = definitions = [definition]
-        self._guard = guard(stream_map, definition, stream.contract.schema)
+        self._mark_joined_text = mark_joined_text(stream_map, definition, stream.contract.schema)
         self._not_sent = stream.conformer.unknown(read - set_by(definitions))
         """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
         self._source_key = source_key_reader(source_stream, keys, stream.contract, set_by(definitions))
@@ -147,7 +147,7 @@ class MappedRoute:
             outcome = made
         else:
             self.passed += 1
-            outcome = stream.conformer.conform(self._guard(made), self._not_sent)
+            outcome = stream.conformer.conform(self._mark_joined_text(made), self._not_sent)
             if isinstance(outcome, Conformed) and not outcome.cancels:
                 stream.other_marks.add(self._source_stream, read, made)
         stream.add(outcome, self._source_stream, line, self._source_key and self._source_key(read))

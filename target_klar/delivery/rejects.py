@@ -78,8 +78,8 @@ class Rejects:
         """Whether this run has written that a record is settled, or a record again."""
         self._file: RejectsFile | None = None
 
-    def open(self, ends: Mapping[str, os.stat_result] | None = None) -> None:
-        """Lock and read the file before the run starts; `ends` is what the system says of the run's input and outputs.
+    def open(self, open_files: Mapping[str, os.stat_result] | None = None) -> None:
+        """Lock and read the file before the run starts; `open_files` are the run's input and outputs.
 
         Raises:
             ConfigurationError: The file cannot be written, is in use by another run, or is one of those.
@@ -87,7 +87,7 @@ class Rejects:
         if self.path is None or self._file is not None:
             return
         file = RejectsFile(self.path)
-        file.open(ends or {}, anew=self._dry_run)
+        file.open(open_files or {}, anew=self._dry_run)
         try:
             self._index = read_index(file)
         except OSError as error:
