@@ -42,13 +42,7 @@ class Proposal:
 
 
 def propose(
-    name: str,
-    sample: Sample,
-    contract: Contract,
-    theirs: Sequence[dict[str, Any]],
-    fits: Fits,
-    *,
-    by_pattern: bool,
+    name: str, sample: Sample, contract: Contract, theirs: Sequence[dict[str, Any]], fits: Fits, *, by_pattern: bool
 ) -> Proposal:
     """Return what may be made of a source stream for one of Klar's; `theirs` are the user's maps of it.
 
