@@ -26,10 +26,14 @@ class _Joined(str):
     __slots__ = ()
 
 
-def guard(
+def mark_joined_text(
     stream_map: object, definition: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return what puts a `JoinedText` in the place of each joined text of a mapped record where Klar wants a number."""
+    """Return what puts a `JoinedText` in the place of each joined text of a mapped record where Klar wants a number.
+
+    The evaluator of the stream map is changed for it: what it does for an operator such as `+` is replaced by what
+    marks the text that comes of it.
+    """
     computed = [name for name, text in expressions(definition) if any(map(_computes, ast.walk(ast.parse(text))))]
     if not computed or not isinstance(stream_map, CustomStreamMap):
         return lambda made: made

@@ -14,20 +14,19 @@ from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
 from target_klar.mapping import expressions
 from target_klar.records.convert import fold
-from target_klar.records.formatting import shorten, shorten_both
+from target_klar.records.formatting import listed, shorten, shorten_both
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-RECORD: Final = ("record", "_")
+_RECORD: Final = ("record", "_")
 """What an expression calls the record."""
-_OF_THE_SDK: Final = {*RECORD, "config", "fake", "__stream_name__", "__original_stream_name__"}
+_OF_THE_SDK: Final = {*_RECORD, "config", "fake", "__stream_name__", "__original_stream_name__"}
 _CALLED: Final = (FUNCTIONS | MODULES) - CONTAINERS  # a bare `list` or `set` is a column
 _OF_A_DICT: Final = {name for name in dir(dict) if not name.startswith("__")}
 _OF_SINGER: Final = "_sdc_"
-_MAX_NAMED: Final = 12
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,11 @@ class MissingColumns:
     def message(self, stream: str, seen: Collection[str], looked_at: int) -> str:
         """Say what is missing where, and what the stream has instead."""
         names = ", ".join(_shown(name, seen) for name in sorted(self.columns))
-        has = ", ".join(shorten(name) for name in [*seen][:_MAX_NAMED]) + (", ..." if len(seen) > _MAX_NAMED else "")
         first = f"in the first {looked_at} records" if looked_at > 1 else "in the first record"
         return (
             f"The stream map of {shorten(stream)} reads {names} for `{shorten(self.expression.field)}`, found neither "
-            f"in the SCHEMA nor {first if looked_at else 'in a record'} (found: {has}). Correct it in `stream_maps`."
+            f"in the SCHEMA nor {first if looked_at else 'in a record'} (found: {listed(map(shorten, seen))}). "
+            "Correct it in `stream_maps`."
         )
 
 
@@ -104,6 +103,22 @@ def missing_columns(
             yield MissingColumns(each, optional, stops=certain and decides)
 
 
+def column_of(node: ast.AST) -> str | None:
+    """Return the column that a node may be: `name`, `record['name']`, `record.name`, `record.get('name')`."""
+    match node:
+        case ast.Name(id=column, ctx=ast.Load()):
+            return column
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(column))) if name in _RECORD:
+            return column
+        case ast.Attribute(value=ast.Name(id=name), attr=column) if name in _RECORD and column not in _OF_A_DICT:
+            return column
+        case ast.Call(
+            func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=[ast.Constant(value=str(column)), *_]
+        ) if name in _RECORD:
+            return column
+    return None
+
+
 def _expression(field: str, text: str) -> Expression:
     tree = ast.parse(text)
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
@@ -122,39 +137,27 @@ class _Reader(ast.NodeVisitor):
         self._field = field
         self._bound = bound
 
-    def visit_Subscript(self, node: ast.Subscript) -> None:  # ast's own name
-        match node:
-            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(column))) if name in RECORD:
-                self.needed.add(column)
-            case _:
-                self.generic_visit(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # ast's own name
-        match node:
-            case ast.Attribute(value=ast.Name(id=name), attr=column) if name in RECORD and column not in _OF_A_DICT:
-                self.needed.add(column)
-            case _:
-                self.generic_visit(node)
+    def visit(self, node: ast.AST) -> None:
+        """Note the column that a node is, or what the nodes in it read."""
+        column = None if isinstance(node, ast.Name) else column_of(node)
+        if column is None:
+            super().visit(node)
+        elif isinstance(node, ast.Call):
+            self.optional.add(column)
+            for default in node.args[1:]:
+                self.visit(default)
+        else:
+            self.needed.add(column)
 
     def visit_Call(self, node: ast.Call) -> None:  # ast's own name
-        match node:
-            case ast.Call(
-                func=ast.Attribute(value=ast.Name(id=name), attr="get"),
-                args=[ast.Constant(value=str(column)), *others],
-            ) if name in RECORD:
-                self.optional.add(column)
-                for other in others:
-                    self.visit(other)
-            case ast.Call(func=ast.Name(), args=arguments, keywords=keywords):
-                for argument in (*arguments, *(keyword.value for keyword in keywords)):
-                    self.visit(argument)
-            case _:
-                self.generic_visit(node)
+        for part in ast.iter_child_nodes(node):
+            if part is not node.func or not isinstance(part, ast.Name):  # a function's name is no column
+                self.visit(part)
 
     def visit_Name(self, node: ast.Name) -> None:  # ast's own name
         if node.id in self._bound or node.id in _CALLED:
             return
-        if node.id in RECORD:
+        if node.id in _RECORD:
             self.looks = True  # as a whole, or asked what it has
         elif node.id == "self":
             self.needed.add(self._field)

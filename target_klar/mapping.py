@@ -12,7 +12,7 @@ from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION, NULL_ST
 from target_klar.records.conform import Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import deletion_fields
-from target_klar.records.formatting import Problem, shorten
+from target_klar.records.formatting import Problem, listed, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 LONGEST_REASON = 300
 """How many characters of what the SDK says are shown; an expression of the user's for the most part."""
 
-_MAX_COLUMNS = 12
 # What these say of a failed stream map names types and fields; what others say may quote a record.
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError)
 
@@ -74,9 +73,7 @@ def _problem(stream_map: StreamMap, record: dict[str, Any], definition: dict[str
     field, expression = _failing(stream_map, record, definition)
     cause = error.__cause__ if isinstance(error, MapExpressionError) else error
     if isinstance(cause, NameNotDefined):
-        names = [shorten(name) for name in record]
-        more = ", ..." if len(names) > _MAX_COLUMNS else ""
-        reason = f"the record has no {shorten(cause.name)}, only {', '.join(names[:_MAX_COLUMNS])}{more}"
+        reason = f"the record has no {shorten(cause.name)}, only {listed(map(shorten, record))}"
     else:
         reason = type(cause).__name__
         if isinstance(cause, _HARMLESS):

@@ -20,7 +20,7 @@ from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.rejects_file import INPUT
 from target_klar.delivery.stream import COUNTS
 from target_klar.progress import Progress, on_terminal
-from target_klar.records.formatting import counted, shorten
+from target_klar.records.formatting import counted, listed, shorten
 from target_klar.runtime import shutdown
 from target_klar.runtime.endings import StopNowError, StopSendingError
 from target_klar.runtime.pipes import pieces_of
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from target_klar.target import TargetKlar
 
 _FREQUENT = 3
-_MAX_NAMED = 12
 _Counter = enum.StrEnum("_Counter", {name: f"{name}_records" for name in COUNTS})  # type: ignore[misc]  # not literal
 """Our names among the SDK's metrics, whose enum cannot be extended."""
 
@@ -50,7 +49,7 @@ def load(target: TargetKlar, path: str | None) -> None:
         SystemExit: A signal ended it.
     """
     dispatcher = target.dispatcher
-    dispatcher.rejects.open(_ends(path))
+    dispatcher.rejects.open(_open_files(path))
     if not target.config["status_timeout_seconds"]:
         target.logger.warning(
             "status_timeout_seconds is 0: Klar's status only has to respond, its counts are not checked."
@@ -77,7 +76,7 @@ def load(target: TargetKlar, path: str | None) -> None:
         target.logger.warning(
             "`stream_maps` drops every stream that came (%s), so nothing was loaded. Check its maps of those streams "
             "and its `__else__`.",
-            ", ".join(map(shorten, [*sources][:_MAX_NAMED])) + ", ..." * (len(sources) > _MAX_NAMED),
+            listed(map(shorten, sources)),
         )
     rejected = dispatcher.rejects.count
     if rejected and target.config["validate_only"]:
@@ -146,13 +145,13 @@ def _where(rejects: Rejects) -> str:
     return f", none in {rejects.path}: a newer version of each was accepted or deleted"
 
 
-def _ends(path: str | None) -> dict[str, os.stat_result]:
+def _open_files(path: str | None) -> dict[str, os.stat_result]:
     """Return what the system says of what the run reads, the file at `path` or stdin, and of stdout and stderr."""
-    ends = {}
-    for name, end in ((INPUT, sys.stdin), ("stdout", sys.stdout), ("stderr", sys.stderr)):
+    found = {}
+    for name, file in ((INPUT, sys.stdin), ("stdout", sys.stdout), ("stderr", sys.stderr)):
         with suppress(AttributeError, OSError):  # it is closed, or a file that only this process knows
-            ends[name] = Path(path).stat() if path and name == INPUT else os.fstat(end.fileno())
-    return ends
+            found[name] = Path(path).stat() if path and name == INPUT else os.fstat(file.fileno())
+    return found
 
 
 def _is_known(error: Exception) -> bool:

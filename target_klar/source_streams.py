@@ -11,7 +11,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch import source_key_reader
 from target_klar.delivery.rejects_lines import stream_of
-from target_klar.joined_text import guard
+from target_klar.joined_text import mark_joined_text
 from target_klar.map_columns import drops_all, expressions_of, missing_columns
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
@@ -112,7 +112,7 @@ class MappedRoute(Route):
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
         self._tally = source.tallies[stream.name]
-        self._guard = guard(self.stream_map, self._definition, stream.contract.schema)
+        self._mark_joined_text = mark_joined_text(self.stream_map, self._definition, stream.contract.schema)
         self._not_sent = stream.conformer.unknown(read - made)
         """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
 
@@ -134,7 +134,7 @@ class MappedRoute(Route):
             self._add(made, line, read)
         else:
             self._tally.passed += 1
-            self._add(stream.conformer.conform(self._guard(made), self._not_sent), line, read, made)
+            self._add(stream.conformer.conform(self._mark_joined_text(made), self._not_sent), line, read, made)
 
     def _count_failed(self, record: dict[str, Any]) -> None:
         """Count a record that the map fails on: its filter may have let it pass, or have failed itself."""

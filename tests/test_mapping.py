@@ -9,6 +9,7 @@ import pytest
 from forked import run
 from klar_objects import REFUND_TIME
 from messages import REFUNDS_SCHEMA, record, refund_record, schema, state
+from previewed import preview
 from rejects_file import records
 from samples import SAMPLE
 
@@ -153,6 +154,7 @@ def test_the_reasons_of_rejected_records_hold_an_expression_as_it_is_written(kla
     ended = run(klar, lines, stream_maps=maps, rejects_path=str(tmp_path / "rejects.jsonl"))
     assert ended.code == 0
     assert ended.said("2 x lineItems could not be mapped by `[lineItems[5]]`")
+    assert "2 x lineItems could not be mapped by `[lineItems[5]]`" in preview(lines, stream_maps=maps)
 
 
 def test_a_map_that_only_renames_and_removes_gives_what_the_sdk_gives(klar: Sandbox) -> None:

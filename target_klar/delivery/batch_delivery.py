@@ -33,13 +33,16 @@ class StatusReading(NamedTuple):
 class DeliveryReport:
     """How the delivery of one batch ended."""
 
-    bisection: Bisection
+    accepted: set[int]
+    """The positions of the objects that Klar took."""
+    bisection: Bisection | None = None
+    """What else is known of the objects; None if none was sent."""
     status: Status | None = None
     """The newest status that was read on the way."""
     confirmed: bool = True
     """Whether `status` was read after the last request that Klar accepted, and shows a load since."""
     error: KlarError | None = None
-    """What ended it early; then nothing but `bisection.accepted` is known of its records."""
+    """What ended it early; then nothing but `accepted` is known of its records."""
     requests: int = 0
     retries: int = 0
     lag: float = 0.0
@@ -76,7 +79,7 @@ class BatchDelivery:
             dry_run=self.dry_run,
             read=decode,
         )
-        report = DeliveryReport(bisection)
+        report = DeliveryReport(bisection.accepted, bisection)
         requests, retries = client.requests, client.retries
         is_counted = verified or not self.status_timeout
         try:

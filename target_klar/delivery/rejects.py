@@ -7,9 +7,7 @@ again never puts an older version over a newer one. A newer version that Klar ac
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from singer_sdk.exceptions import ConfigurationError
@@ -27,6 +25,7 @@ from target_klar.delivery.rejects_lines import (
     rejects_line,
 )
 from target_klar.delivery.rejects_order import RejectsOrder, WrittenLine
+from target_klar.records.formatting import Reasons
 from target_klar.records.json_codec import members
 from target_klar.runtime.endings import DeliverEarlierError
 
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("target-klar")
 _MAX_PROBLEMS = 3
 _MAX_LOGGED = 20
-_MAX_REASONS = 1000
-_ITEM = re.compile(r"\[\d+\]")
 _Line: TypeAlias = "tuple[LastRejectsLine | None, Keys, bool, str, bytes]"
 """What the index notes of a line, the keys, whether a newer line may be about its record, the tap's stream, text."""
 
@@ -66,7 +63,7 @@ class Rejects:
     def __init__(self, path: str | None, limit: int, *, dry_run: bool = False) -> None:
         self.path = f"{path}.dry-run" if path is not None and dry_run else path
         self.count = 0
-        self.reasons: Counter[str] = Counter()
+        self.reasons = Reasons()
         """How often a field was rejected, and why, without the value."""
         self._limit = limit
         self._dry_run = dry_run
@@ -81,8 +78,8 @@ class Rejects:
         """Whether this run has written that a record is settled, or a record again."""
         self._file: RejectsFile | None = None
 
-    def open(self, ends: Mapping[str, os.stat_result] | None = None) -> None:
-        """Lock and read the file before the run starts; `ends` is what the system says of the run's input and outputs.
+    def open(self, open_files: Mapping[str, os.stat_result] | None = None) -> None:
+        """Lock and read the file before the run starts; `open_files` are the run's input and outputs.
 
         Raises:
             ConfigurationError: The file cannot be written, is in use by another run, or is one of those.
@@ -90,7 +87,7 @@ class Rejects:
         if self.path is None or self._file is not None:
             return
         file = RejectsFile(self.path)
-        file.open(ends or {}, anew=self._dry_run)
+        file.open(open_files or {}, anew=self._dry_run)
         try:
             self._index = read_index(file)
         except OSError as error:
@@ -168,13 +165,7 @@ class Rejects:
         written = f" {self._write_rejected(origin, stream, key, problems, source)}" if self._file is not None else ""
         self.count += 1
         for problem in problems:
-            if source != KLAR:  # whose words hold paths; ours an expression of the user's
-                reason = str(problem._replace(path=_ITEM.sub("[]", problem.path)))
-            else:
-                reason = _ITEM.sub("[]", str(problem))
-            reason = reason.partition(" (found")[0]
-            if reason in self.reasons or len(self.reasons) < _MAX_REASONS:
-                self.reasons[reason] += 1
+            self.reasons.add(problem.reason(of_klar=source == KLAR))
         if self.count <= _MAX_LOGGED:
             _logger.warning("%s%s", message, written)
         if self.count == _MAX_LOGGED:

@@ -51,14 +51,14 @@ class RejectsFile:
         self._failure = ""
         """Why nothing more can be written: the file may end in a part of a line, or the system lost some of it."""
 
-    def open(self, ends: Mapping[str, os.stat_result], *, anew: bool) -> None:
-        """Open it, `anew` as an empty file and without a lock; `ends` are what else the run reads and writes.
+    def open(self, open_files: Mapping[str, os.stat_result], *, anew: bool) -> None:
+        """Open it, `anew` as an empty file and without a lock; `open_files` are what else the run reads and writes.
 
         Raises:
-            ConfigurationError: It cannot be written, is in use by another run, or is one of the run's other ends.
+            ConfigurationError: It cannot be written, is in use by another run, or is one of those.
         """
         try:
-            while not self._open(ends, anew=anew):
+            while not self._open(open_files, anew=anew):
                 os.close(self._file)  # another run has just put a new one in its place
             self._sync_folder()
             if self.locked:
@@ -171,15 +171,15 @@ class RejectsFile:
         path = self.path.resolve()
         return path.with_name(f".{path.name}.target-klar")
 
-    def _open(self, ends: Mapping[str, os.stat_result], *, anew: bool) -> bool:
+    def _open(self, open_files: Mapping[str, os.stat_result], *, anew: bool) -> bool:
         """Open what is at the path now, and tell whether it still is there, locked."""
         # For reading too, so that it does not wait for the other end of a FIFO.
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         opened = os.fstat(self._file)
         if not stat.S_ISREG(opened.st_mode):
             raise self._unusable("not a regular file")
-        for name, end in ends.items():
-            if os.path.samestat(opened, end):
+        for name, other in open_files.items():
+            if os.path.samestat(opened, other):
                 advice = "Move it away before you send it again" if name == INPUT else f"Send {name} to another file"
                 raise ConfigurationError(f"{self.path} is both {name} and `rejects_path`. {advice}.")
         if anew:

@@ -11,9 +11,10 @@ from target_klar.delivery.batch import MAX_BYTES, Batch
 from target_klar.delivery.rejects_lines import Origin
 from target_klar.delivery.unaggregated import UnaggregatedRecords
 from target_klar.records.conform import Conformed, Deleted, Filtered
-from target_klar.records.deletions import DELETED_AT, OtherMarks, Skip, says_deleted
+from target_klar.records.deletions import DELETED_AT, Skip, deleted_expression
 from target_klar.records.formatting import counted, describe_key
 from target_klar.records.json_codec import members
+from target_klar.records.other_marks import OtherMarks
 from target_klar.records.totals import ControlTotals
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Stream:
         self.retries += report.retries
         self.answered_at = max(self.answered_at, report.answered_at)
         self.update_status(report.status, report.lag)
-        accepted = report.bisection.accepted
+        accepted = report.accepted
         self.stored += len(accepted)
         entries: Collection[Entry] = batch.entries.values()
         if len(accepted) < len(entries):
@@ -255,5 +256,5 @@ class Stream:
             why = "they came without lines, and would have replaced the orders with nothing"
             yield f"{self.name}: {counted(self.without_lines, 'deleted record')} skipped: {why}"
         if self.deletions_filtered:
-            advice = f"; to let them pass, begin it with `{says_deleted(DELETED_AT)} or`" if cancels else ""
+            advice = f"; to let them pass, begin it with `{deleted_expression(DELETED_AT)} or`" if cancels else ""
             yield f"{self.name}: {counted(self.deletions_filtered, 'deletion')} dropped by `__filter__`{advice}"

@@ -11,28 +11,23 @@ from singer_sdk.exceptions import SingerSDKError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch_delivery import DeliveryReport
-from target_klar.delivery.bisection import Bisection
 from target_klar.delivery.dispatcher import PROGRESS_SECONDS, Dispatcher
 from target_klar.delivery.stream import Stream
 from target_klar.preview.values import shown, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
-from target_klar.records.formatting import counted, shorten
+from target_klar.records.formatting import Reasons, counted, shorten
 from target_klar.records.json_codec import decode, members
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
     from target_klar.contract.streams import Contract
     from target_klar.delivery.batch import Batch, SourceKey
-    from target_klar.delivery.ledger import Place
-    from target_klar.delivery.rejects_lines import Origin
     from target_klar.records.conform import Outcome
-    from target_klar.records.formatting import Problem
 
 RECORDS_SHOWN: Final = 2
 """How many of a stream are shown, side by side."""
-_MAX_REASONS: Final = 1000
 _REASONS_SHOWN: Final = 5
 
 
@@ -41,21 +36,10 @@ class DiscardingDispatcher(Dispatcher):
 
     def submit(self, batch: Batch) -> None:
         """Discard a batch, as if Klar had accepted all of it."""
-        bisection = Bisection([], batch.stream.contract.key, remaining=0, verified=True)
-        bisection.accepted.update(range(len(batch.entries)))
-        batch.stream.book(batch, DeliveryReport(bisection))
+        batch.stream.book(batch, DeliveryReport(accepted=set(range(len(batch.entries)))))
         self.ledger.complete(batch.number)
 
-    def reject(
-        self,
-        stream: Stream,
-        key: str | None,  # noqa: ARG002  # the dispatcher's signature
-        problems: Sequence[Problem],  # noqa: ARG002  # the same
-        origin: Origin,  # noqa: ARG002  # the same
-        *,
-        label: str | None,  # noqa: ARG002  # the same
-        place: Place | None = None,  # noqa: ARG002  # the same
-    ) -> None:
+    def reject(self, stream: Stream, *_: Any, **__: Any) -> None:
         """Count a rejection."""
         stream.count_rejected()
 
@@ -78,7 +62,7 @@ class Tally:
 
     Where a filter drops some, they are the first that it drops and the first that it lets pass.
     """
-    _reasons: Counter[str] = field(default_factory=Counter)
+    _reasons: Reasons = field(default_factory=Reasons)
     _examples: dict[str, str] = field(default_factory=dict)
     """Of each reason an example in a bracket, and behind it what to do."""
 
@@ -93,8 +77,7 @@ class Tally:
             key = _without_key(line, source_key) if outcome.label is None else shown(outcome.label, key_field)
             for problem in outcome.problems:
                 reason, found, advice = shown_problem(problem)
-                if reason in self._reasons or len(self._reasons) < _MAX_REASONS:
-                    self._reasons[reason] += 1
+                if self._reasons.add(reason):
                     self._examples.setdefault(reason, f"(such as {key}{found}){advice}")
 
     def _is_shown(self, outcome: Outcome) -> bool:

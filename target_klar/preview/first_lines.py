@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,24 +11,14 @@ from singer_sdk.exceptions import FatalSyncError
 
 from target_klar.records.json_codec import NotJSONError, decode
 from target_klar.runtime.pipes import MAX_LINE, NO_INPUT
+from target_klar.suggestions import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_klar.contract.streams import Record
-
 _MAX_LINES: Final = 10_000
 _MAX_BYTES: Final = 64 << 20
 """What is read and held at the most, with the line that passes it."""
-
-
-@dataclass
-class Sample:
-    """A stream of the tap: its columns, and its records among the lines that were read."""
-
-    columns: dict[str, None] = field(default_factory=dict)
-    """Those of its SCHEMA, and others that records bring."""
-    records: list[Record] = field(default_factory=list)
 
 
 def first_lines(path: str | None) -> tuple[list[bytes], bool]:

@@ -10,12 +10,12 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.map_columns import expressions_of
 from target_klar.preview.values import is_plain
 from target_klar.records.convert import fold
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import listed, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from target_klar.preview.first_lines import Sample
+    from target_klar.suggestions import Sample
 
 _MAX_KINDS: Final = 8
 _RECORDS_A_KIND: Final = 5
@@ -41,10 +41,9 @@ def kinds(sample: Sample, definitions: Sequence[Mapping[str, Any]], cancels_by: 
         if count and column not in read and fold(column) not in _FIELDS
     ]
     if named:
-        more = ", ..." if len(named) > _MAX_NAMED else ""
         cancelled = f"; what was loaded and is cancelled later has to come with `{cancels_by}: []`" * bool(cancels_by)
         yield (
-            f"Columns of few different values: {', '.join(named[:_MAX_NAMED])}{more}. If not all records belong at "
+            f"Columns of few different values: {listed(named, _MAX_NAMED)}. If not all records belong at "
             f"Klar, choose with `__filter__`{cancelled}."
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from target_klar.map_columns import RECORD, expressions_of
+from target_klar.map_columns import column_of, expressions_of
 from target_klar.mapping import expressions
 from target_klar.records.json_codec import read_strictly
 from target_klar.settings.stream_maps import MEMBERS_OF_VALUES
@@ -33,7 +33,7 @@ def _of_column(column: str, trees: Iterable[ast.Module]) -> frozenset[str] | Non
     names: set[str] = set()
     for tree in trees:
         parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-        waiting = [node for node in ast.walk(tree) if _is_column(node, column)]
+        waiting = [node for node in ast.walk(tree) if column_of(node) == column]
         while waiting:
             node = waiting.pop()
             around, beyond = parents[node], parents.get(parents[node])
@@ -80,17 +80,6 @@ def _looks_at(node: ast.AST, around: ast.AST) -> bool:
             return True
         case ast.comprehension(iter=source):
             return source is not node
-    return False
-
-
-def _is_column(node: ast.AST, column: str) -> bool:
-    match node:
-        case ast.Name(id=name, ctx=ast.Load()):
-            return name == column
-        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=held)) if name in RECORD:
-            return bool(held == column)
-        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=[ast.Constant(value=held), *_]):
-            return name in RECORD and bool(held == column)
     return False
 
 

@@ -18,30 +18,28 @@ from rich.table import Table
 from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.mapper import RemoveRecordTransform
 
-from target_klar import suggestions
 from target_klar.contract.streams import CONTRACTS
 from target_klar.maps_in_effect import definitions_of
 from target_klar.preview.discarding import RECORDS_SHOWN, PreviewTarget
 from target_klar.preview.first_lines import first_lines, samples_of
 from target_klar.preview.kinds import kinds
 from target_klar.preview.members import members_read, unread
-from target_klar.preview.proposal import Fits, propose
 from target_klar.preview.values import shown, shown_key, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import DELETED_AT
-from target_klar.records.formatting import counted, shorten
+from target_klar.records.formatting import counted, listed, shorten
 from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
+from target_klar.suggestions import Fits, likely_stream, propose, renaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from target_klar.contract.streams import Contract
     from target_klar.preview.discarding import Tally
-    from target_klar.preview.first_lines import Sample
-    from target_klar.preview.proposal import Proposal
     from target_klar.records.conform import Outcome
+    from target_klar.suggestions import Proposal, Sample
 
     MembersRead = Mapping[str, frozenset[str] | None]
     Shown = tuple[int, Any, Outcome | None]
@@ -132,11 +130,12 @@ def _proposals(target: PreviewTarget, samples: dict[str, Sample]) -> dict[str, P
         tallies = target.tallies(name)
         contract: Contract | None = None
         if name in target.unknown:
-            contract = suggestions.likely_stream(name, sample.columns)
+            contract = likely_stream(name, sample.columns)
         elif len(tallies) == 1 and tallies[0][1].counts[Rejection]:
             contract = tallies[0][0]
         if contract is not None:
-            proposals[name] = propose(name, sample, contract, maps, fits)
+            theirs = _definitions(target, name)
+            proposals[name] = propose(name, sample, contract, theirs, fits, by_pattern=name not in maps)
     return proposals
 
 
@@ -150,10 +149,10 @@ def _of_source(
     yield f"{shorten(name)}: {counted(read, 'record') + become if read else 'no RECORD message came'}"
     if name in target.unknown:
         yield f"  Klar has no stream of this name, only {', '.join(CONTRACTS)}."
-        likely = suggestions.likely_stream(name, sample.columns)
+        likely = likely_stream(name, sample.columns)
         if likely is None:
             yield "  Nothing in its name or its columns suggests one. Name it with `__alias__`, or drop it:"
-            yield from (f"{_INDENT}{setting}" for setting in suggestions.renaming(name, None))
+            yield from (f"{_INDENT}{setting}" for setting in renaming(name, None))
         else:
             yield f"  Its name and its columns suggest `{likely.stream}`."
     elif all(isinstance(each, RemoveRecordTransform) for each in target.mapper.stream_maps.get(name, [None])):
@@ -244,8 +243,7 @@ def _cells(
 
 
 def _used(left: Sequence[str]) -> str:
-    names = [shown_key(name) for name in left[:_MAX_LEFT]] + ["..."] * (len(left) > _MAX_LEFT)
-    return f"used by the map{', without ' * bool(names)}{', '.join(names)}"
+    return f"used by the map{', without ' * bool(left)}{listed(map(shown_key, left), _MAX_LEFT)}"
 
 
 def _received(outcome: Outcome | None) -> dict[str, str]:

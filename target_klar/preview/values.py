@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from target_klar.contract.schema import UNIX_SECONDS, is_time
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
-from target_klar.records.formatting import MAX_BITS, counted, describe, shorten
+from target_klar.records.formatting import MAX_BITS, counted, describe, listed, shorten
 from target_klar.records.json_codec import read_strictly
 from target_klar.records.times import parse_time
 from target_klar.suggestions.words import word_set, words_of
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 _MAX_CHARACTERS: Final = 80
 _MAX_ITEMS: Final = 4
 _MAX_DEPTH: Final = 5
-_ITEM: Final = re.compile(r"\[\d+\]")
 _FOUND_TEXT: Final = re.compile(r'(\(found text[^"]*) "(.*)"', re.DOTALL)
 _ISO_DATE: Final = re.compile(r"(?:19|20)\d\d-", re.ASCII)
 # Digits alone may be a phone number or a postal code, and with a leading zero both.
@@ -47,10 +45,10 @@ def shown(value: object, name: str = "") -> str:
 
 def shown_problem(problem: Problem) -> tuple[str, str, str]:
     """Return a problem without its value, the same for every record; after a comma what was found; then the advice."""
-    said = _FOUND_TEXT.sub(_without_text, str(problem._replace(advice="")))
-    reason, _, found = said.partition(" (found ")
+    plain = problem._replace(advice="")
+    _, _, found = _FOUND_TEXT.sub(_without_text, str(plain)).partition(" (found ")
     advice = f"; {problem.advice}" if problem.advice else ""
-    return _ITEM.sub("[]", reason), f", found {found.removesuffix(')')}" if found else "", advice
+    return plain.reason(), f", found {found.removesuffix(')')}" if found else "", advice
 
 
 def _without_text(found: re.Match[str]) -> str:
@@ -67,9 +65,10 @@ def _shown(value: object, name: str, depth: int) -> str:
         case int() | float() | Decimal() as number:
             return _shown_number(number, name)
         case dict() as fields if fields and depth and fold(name) not in _PRIVATE:
-            return f"{{{_joined(f'{shown_key(key)}: {_shown(fields[key], key, depth - 1)}' for key in fields)}}}"
+            members = (f"{shown_key(key)}: {_shown(fields[key], key, depth - 1)}" for key in fields)
+            return f"{{{listed(members, _MAX_ITEMS)}}}"
         case list() as items if items and depth and fold(name) not in _PRIVATE:
-            return f"[{_joined(_shown(item, name, depth - 1) for item in items)}]"
+            return f"[{listed((_shown(item, name, depth - 1) for item in items), _MAX_ITEMS)}]"
         case other:
             return str(other) if other in ([], {}) else describe(other)
 
@@ -111,11 +110,6 @@ def _as_date(seconds: float | Decimal) -> str:
     if not UNIX_SECONDS["minimum"] <= seconds <= UNIX_SECONDS["maximum"]:
         return ""
     return f" ({datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC)"
-
-
-def _joined(parts: Iterator[str]) -> str:
-    first = [*islice(parts, _MAX_ITEMS + 1)]
-    return ", ".join(first[:_MAX_ITEMS]) + ", ..." * (len(first) > _MAX_ITEMS)
 
 
 def _times(node: Node) -> Iterator[str]:

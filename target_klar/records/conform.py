@@ -39,7 +39,7 @@ _NEARLY: Final = 0.9
 """How much of two names is the same, by the standard library's measure: of `customer_id` and `customer` it is 0.89."""
 _DOES_NOT_FIT: Final = (*ENCODE_ERRORS, *DECODE_ERRORS)
 UNEXPLAINED: Final = Problem("record", "cannot be read as Klar would read it")
-"""Where the judge says no and the schema finds nothing; a property test says that this does not happen."""
+"""Where the decoder says no and the schema finds nothing; a property test says that this does not happen."""
 
 
 class Conformed(msgspec.Struct, gc=False):

@@ -1,4 +1,4 @@
-"""The judge: JSON is read as the typed object that Klar wants, or not at all. What it reads is what is sent."""
+"""Decoders that validate what is sent: they read JSON that meets a schema of the contract, and fail on any other."""
 
 from __future__ import annotations
 

@@ -6,19 +6,25 @@ or stands where one of them should, only the size is.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from target_klar.records.json_codec import UnrepresentableNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _MAX_CHARACTERS: Final = 40
 _CONTEXT: Final = 12
 MAX_BITS: Final = 14_000
 """Of integers, about 4,200 digits: Python writes no longer ones."""
+_MAX_REASONS: Final = 1000
+_MAX_LISTED: Final = 12
+_ITEM: Final = re.compile(r"\[\d+\]")
 _JSON_OF_MANY: Final = ("[", "{", '"')  # text in quotes may be JSON once more
 
 
@@ -35,9 +41,26 @@ class Problem(NamedTuple):
         """What is wrong, and what to do about it."""
         return f"{self.message}; {self.advice}" if self.advice else self.message
 
+    def reason(self, *, of_klar: bool = False) -> str:
+        """Return it without the value and without the numbers of items, so that it is the same for many records."""
+        # Klar's words hold paths; ours an expression of the user's.
+        said = _ITEM.sub("[]", str(self)) if of_klar else str(self._replace(path=_ITEM.sub("[]", self.path)))
+        return said.partition(" (found ")[0]
+
     def __str__(self) -> str:
         # Klar's own words begin with the field's name, which is the end of the path.
         return f"{self.path} {self.text.removeprefix(self.path.rpartition('.')[2] + ' ')}".lstrip()
+
+
+class Reasons(Counter[str]):
+    """How often each reason came; of too many different ones only those that came first are counted."""
+
+    def add(self, reason: str) -> bool:
+        """Count a reason, and tell whether it is one of those that are counted."""
+        counts = reason in self or len(self) < _MAX_REASONS
+        if counts:
+            self[reason] += 1
+        return counts
 
 
 class Ambiguous:
@@ -102,6 +125,12 @@ def shorten_both(one: str, other: str) -> tuple[str, str]:
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun, in the plural unless it is 1."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def listed(names: Iterable[str], limit: int = _MAX_LISTED) -> str:
+    """Return the first of some names, with commas between them, and dots behind them if there are others."""
+    first = [*islice(names, limit + 1)]
+    return ", ".join(first[:limit]) + ", ..." * (len(first) > limit)
 
 
 def describe(value: object, *, of_many: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: noted here, acted on where the main thread waits, and a border behind everything that waits.
+"""SIGTERM and SIGINT: noted here, acted on where the main thread waits; a process that does not end in time is killed.
 
 A handler that raises, or that sends what is left, would cut into a half-done step; so a signal only leaves a note.
 A thread takes the same note, from the wake-up descriptor that the kernel's own handler writes to: it hears a signal
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 9.0
 """How long a stopping run may take in all: containers are killed after 10 seconds."""
-_LAST_BORDER = GRACE_SECONDS + 0.6
+_KILLED_AFTER = GRACE_SECONDS + 0.6
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _received: list[tuple[int, float]] = []
@@ -83,7 +83,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
 def _note(number: int, _frame: FrameType | None = None) -> None:
     if not _received:
         _received.append((number, time.monotonic()))
-        signal.setitimer(signal.ITIMER_REAL, _LAST_BORDER)
+        signal.setitimer(signal.ITIMER_REAL, _KILLED_AFTER)
 
 
 def _hear(receiver: int) -> None:
@@ -102,7 +102,7 @@ def _end_now(*_: object) -> None:
     number = signal_received()
     if number is None:
         return  # not our alarm
-    message = f"target-klar had not ended {_LAST_BORDER} s after signal {number}, and was killed.\n"
+    message = f"target-klar had not ended {_KILLED_AFTER} s after signal {number}, and was killed.\n"
     with suppress(OSError):
         poll = select.poll()
         poll.register(2, select.POLLOUT)

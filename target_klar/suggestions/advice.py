@@ -10,26 +10,22 @@ from target_klar.contract.schema import is_time
 from target_klar.records.convert import fold
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.times import parse_time
-from target_klar.suggestions.choices import Columns, lines_of
+from target_klar.suggestions.choices import lines_of
 from target_klar.suggestions.fields import likely, says_no_more
 from target_klar.suggestions.stream_map import lines_expression
-from target_klar.suggestions.values import all_negative, decimal_comma, dotted_date, values_of
+from target_klar.suggestions.values import all_negative, decimal_comma, dotted_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
-    from target_klar.suggestions.choices import Fits
+    from target_klar.suggestions.choices import Columns
     from target_klar.suggestions.values import Path
 
 
-def advice(contract: Contract, records: Sequence[Record], fits: Fits) -> Iterator[str]:
-    """Yield a sentence for each column that is called what Klar requires and cannot be proposed, with what would do.
-
-    `fits` is that of `map_for`.
-    """
-    columns = Columns(contract.stream, records, fits)
+def advice(contract: Contract, columns: Columns) -> Iterator[str]:
+    """Yield a sentence for each column that is called what Klar requires and cannot be proposed, with what would do."""
     for field in contract.schema["required"]:
         node = contract.schema["properties"][field]
         paths = columns.nearest(field, node)
@@ -41,7 +37,7 @@ def advice(contract: Contract, records: Sequence[Record], fits: Fits) -> Iterato
             yield from _of_values(field, node, paths[0], columns, columns.read(paths[0]))
 
 
-def times(contract: Contract, records: Sequence[Record]) -> tuple[list[str], bool]:
+def times(contract: Contract, columns: Columns) -> tuple[list[str], bool]:
     """Return the columns whose values are times, but for Klar's own fields, and whether their names say no more.
 
     Those that only say what the records are (`refunded_at` in refunds) stand alone, where there are such.
@@ -49,7 +45,7 @@ def times(contract: Contract, records: Sequence[Record]) -> tuple[list[str], boo
     ours = {fold(field) for field in contract.schema["properties"]}
     found = [
         column
-        for (column, *members), held in values_of(records).items()
+        for (column, *members), held in columns.values.items()
         if not members and held and fold(column) not in ours and all(map(_is_written_time, held))
     ]
     own = [column for column in found if says_no_more(contract.stream, column)]

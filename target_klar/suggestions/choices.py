@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.contract.schema import is_time
 from target_klar.records.convert import fold
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_klar.contract.schema import Node
+    from target_klar.suggestions.fits import Fits
     from target_klar.suggestions.values import Path, Values
-
-Fits: TypeAlias = Callable[[dict[str, Any], object], bool]
-"""Tells whether a value can be made into what a node of the contract wants."""
 
 _WRAPPERS: Final = ("edges", "nodes")
 """Under which GraphQL has a list: its items, each in a `node`, or as they are."""

@@ -7,26 +7,23 @@ from typing import TYPE_CHECKING
 from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION
 
 from target_klar.records.convert import fold
-from target_klar.records.deletions import says_deleted
-from target_klar.suggestions.choices import Columns, lines_of
+from target_klar.records.deletions import deleted_expression
+from target_klar.suggestions.choices import lines_of
 from target_klar.suggestions.fields import missing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
-    from target_klar.suggestions.choices import Fits, Lines
+    from target_klar.suggestions.choices import Columns, Lines
     from target_klar.suggestions.values import Path
 
 
-def map_for(stream: str, contract: Contract, records: Sequence[Record], fits: Fits) -> Record:
+def map_for(stream: str, contract: Contract, columns: Columns) -> Record:
     """Return the stream map that makes of a tap's records what Klar wants, as far as names and values tell.
 
-    `fits` says whether a value can be made into what a node of the contract wants. The map filters the records that
-    would cancel what Klar holds by an empty array: a source that has no lines for a refund does not say that.
+    It filters the records that would cancel what Klar holds by an empty array: a source that has no lines for a refund
+    does not say that.
     """
-    columns = Columns(contract.stream, records, fits)
     made: Record = {} if stream == contract.stream else {MAPPER_ALIAS_OPTION: contract.stream}
     for field in [*contract.schema["required"], *_alternative(contract.schema, columns)]:
         node = contract.schema["properties"][field]
@@ -98,7 +95,8 @@ def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:
     if lines is None:
         return None
     kept = lines.source(columns.read(path))
-    return f"bool({says_deleted(columns.deletion_field)} or {kept})" if columns.deletion_field else f"bool({kept})"
+    deletion = columns.deletion_field
+    return f"bool({deleted_expression(deletion)} or {kept})" if deletion else f"bool({kept})"
 
 
 def _is_named(field: str, path: Path) -> bool:

@@ -64,7 +64,8 @@ def load(
 def test_after_a_207_klar_may_count_what_was_sent_or_what_it_accepted(counted: str) -> None:
     report, posts = load(counted, ["R-2"])
     assert report.error is None
-    assert (report.bisection.accepted, set(report.bisection.rejected)) == ({0, 2}, {1})
+    assert report.bisection is not None
+    assert (report.accepted, set(report.bisection.rejected)) == ({0, 2}, {1})
     assert posts == [["R-1", "R-2", "R-3"], ["R-2"]]
 
 

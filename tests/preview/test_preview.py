@@ -287,6 +287,8 @@ def test_with_a_filter_it_shows_the_first_record_that_is_dropped_and_the_first_t
          "without shop_line_item_id, refund"),
         ("[{'lineItemId': parts[0]['id'], 'refundedQuantity': 1}] if parts else []",
          "without shop_line_item_id, quantity, refund"),
+        ("[{'lineItemId': line.id, 'refundedQuantity': 1} for line in record.parts]",
+         "without shop_line_item_id, quantity, refund"),
         ("[{'lineItemId': str(line.items()), 'refundedQuantity': 1} for line in record['parts']]", ""),
         ("[{'lineItemId': each, 'refundedQuantity': 1} for line in record.get('parts') for each in line]", ""),
     ],

@@ -21,38 +21,41 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.mapping import mapped
 from target_klar.maps_in_effect import registered
 from target_klar.records.conform import Conformer, Rejection
-from target_klar.records.convert import Conversions
-from target_klar.records.explain import explain
 from target_klar.records.json_codec import decode
 from target_klar.sandbox import Sandbox
 from target_klar.settings.stream_maps import map_mistakes
-from target_klar.suggestions import advice, item_columns, likely, likely_stream, map_for, missing, renaming
+from target_klar.suggestions import Fits, likely_stream, renaming
+from target_klar.suggestions.advice import advice
+from target_klar.suggestions.choices import Columns
+from target_klar.suggestions.fields import item_columns, likely, missing
+from target_klar.suggestions.stream_map import map_for
 
 if TYPE_CHECKING:
-    from target_klar.contract.schema import Node
+    from collections.abc import Sequence
+
     from target_klar.contract.streams import Contract
 
 SHOP = ["id", "created_at", "line_items"]
 """Columns that refunds, orders and carts have alike."""
 PIECES = [{"line_item_id": 1, "qty": 1}]
 WHEN = "2026-05-04T09:30:00Z"
+FITS = Fits()
 
 
-def fits(node: Node, value: object) -> bool:
-    schema = {"type": "object", "properties": {"it": node}, "required": ["it"], "additionalProperties": False}
-    return not explain(schema, Conversions().of_object(schema).convert({"it": value}))
+def columns_of(stream: str, records: Sequence[dict[str, Any]]) -> Columns:
+    return Columns(stream, records, FITS)
 
 
 def suggested(stream: str, *records: dict[str, Any]) -> dict[str, Any]:
     """The map for these records, without the stream's new name."""
-    made = map_for("theirs", CONTRACTS[stream], records, fits)
+    made = map_for("theirs", CONTRACTS[stream], columns_of(stream, records))
     assert list(map_mistakes({"theirs": made})) == []
     assert made.pop("__alias__") == stream
     return made
 
 
 def advised(stream: str, *records: dict[str, Any]) -> str:
-    return "\n".join(advice(CONTRACTS[stream], records, fits))
+    return "\n".join(advice(CONTRACTS[stream], columns_of(stream, records)))
 
 
 def meant(name: str, columns: list[str]) -> str | None:
@@ -487,11 +490,12 @@ _VALUES = st.recursive(
 def test_whatever_records_hold_a_run_accepts_the_map_and_what_it_makes_converts(
     contract: Contract, records: list[dict[str, Any]]
 ) -> None:
-    made = map_for("a stream", contract, records, fits)
+    columns = columns_of(contract.stream, records)
+    made = map_for("a stream", contract, columns)
     conformer = Conformer(contract)
 
     assert list(map_mistakes({"a stream": made})) == []
-    assert all(len(told.splitlines()) == 1 for told in advice(contract, records, fits))
+    assert all(len(told.splitlines()) == 1 for told in advice(contract, columns))
     for each in records:
         result = _mapped(contract, made, each)
         if result is None or conformer.is_deleted(each):

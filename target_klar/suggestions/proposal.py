@@ -1,0 +1,84 @@
+"""Which stream map would help a stream of the tap's, as far as the names and the values of its columns tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, NULL_STRING
+
+from target_klar.contract.schema import is_time
+from target_klar.records.formatting import shorten
+from target_klar.suggestions.advice import advice, advice_on_filter, times
+from target_klar.suggestions.choices import Columns
+from target_klar.suggestions.fields import item_columns, likely, missing
+from target_klar.suggestions.stream_map import map_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from target_klar.contract.schema import Node
+    from target_klar.contract.streams import Contract, Record
+    from target_klar.suggestions.fits import Fits
+
+_MAX_TIMES: Final = 6
+
+
+@dataclass
+class Sample:
+    """A stream of the tap: its columns, and its records among the lines that were read."""
+
+    columns: dict[str, None] = field(default_factory=dict)
+    """Those of its SCHEMA, and others that records bring."""
+    records: list[Record] = field(default_factory=list)
+
+
+@dataclass
+class Proposal:
+    """What is missing, the likely matches, and the proposed stream map, which may be empty."""
+
+    sentences: list[str]
+    stream_map: Record
+
+
+def propose(
+    name: str, sample: Sample, contract: Contract, theirs: Sequence[dict[str, Any]], fits: Fits, *, by_pattern: bool
+) -> Proposal:
+    """Return what may be made of a source stream for one of Klar's; `theirs` are the user's maps of it.
+
+    A map that makes fields already is the user's own, and no other is proposed in its place, nor in that of one that is
+    for other streams as well, `by_pattern`.
+    """
+    columns = Columns(contract.stream, sample.records, fits)
+    sentences = [*_missing(contract, sample.columns, theirs, columns), *advice(contract, columns)]
+    is_plain = not theirs or not (by_pattern or any(each.keys() - {MAPPER_ALIAS_OPTION} for each in theirs))
+    made = map_for(name, contract, columns) if is_plain else {}
+    return Proposal([*sentences, *advice_on_filter(contract, made)], made)
+
+
+def _missing(
+    contract: Contract, names: dict[str, None], theirs: Sequence[dict[str, Any]], columns: Columns
+) -> Iterator[str]:
+    made = {field: expression for definition in theirs for field, expression in definition.items()}
+    own = [*names] if MAPPER_ELSE_OPTION not in made else []
+    have = {*own, *made}.difference(name for name, option in made.items() if option in (None, NULL_STRING))
+    for each in missing(contract.schema, have):
+        near = [shorten(column) for column in likely(f"{contract.stream}.{each}", names)]
+        node = contract.schema["properties"][each]
+        hint = f" It may be {' or '.join(near)}." if near else _hint(contract, node, columns)
+        yield f"Klar wants `{each}` ({node['type']}: {node['description']}), which is missing.{hint}"
+        line = [shorten(column) for column in item_columns(each, contract, names)]
+        if line:
+            yield (
+                f"With {' and '.join(line)} a record looks like one of the {each}. Klar wants all of them in one "
+                "record, and keeps the last record of a key: aggregate them before target-klar."
+            )
+
+
+def _hint(contract: Contract, node: Node, columns: Columns) -> str:
+    """Return which columns a field may be that none is called like: for a time those that hold times."""
+    found, says_no_more = times(contract, columns) if is_time(node) else ([], False)
+    if not found:
+        return " No column looks like it."
+    named = [shorten(column) for column in found[:_MAX_TIMES]]
+    return f" It may be {' or '.join(named)}." if says_no_more else f" Columns that hold times: {', '.join(named)}."
