@@ -53,7 +53,7 @@ class Lookahead:
     add_state: Callable[[bytes], None]
     _watched: set[SourceStream] = field(default_factory=set)
     _known: set[SourceStream] = field(default_factory=set)
-    """Those of which a record went on, or was checked: a column that is missing later in a run is a WARNING."""
+    """Those of which a record went on: a column that is missing later in a run is a WARNING."""
     _warnings: set[str] = field(default_factory=set)
     """Those that were given."""
     _held: deque[_Held] = field(default_factory=deque)
@@ -66,11 +66,8 @@ class Lookahead:
         return not self._held and not self._watched
 
     def watch(self, source: SourceStream) -> None:
-        """Hold the first records of a source stream if its SCHEMA lacks columns that its maps read."""
-        if source in self._known:
-            for _, message in source.missing():
-                self._warn(message)
-        elif any(source.missing()):
+        """Hold the next records of a source stream if its SCHEMA lacks columns that its maps read."""
+        if any(source.missing()):
             self._watched.add(source)
 
     def awaits_first(self, source: SourceStream) -> bool:
@@ -131,10 +128,11 @@ class Lookahead:
 
     def _check_columns(self, source: SourceStream) -> None:
         self._watched.discard(source)
+        is_later = source in self._known
         self._known.add(source)
         first = (each.record for each in self._held if each.source is source)
         for missing, message in source.missing(first):
-            if missing.stops:
+            if missing.stops and not is_later:
                 self._held.clear()  # none of it may be sent, nor a STATE leave that covers it
                 raise StreamMapConfigError(message)
             self._warn(message)

@@ -38,6 +38,9 @@ class Expression:
     """Those without which it fails: `name`, `record['name']`, `record.name`."""
     optional: frozenset[str]
     """Those that it reads by `record.get('name')`."""
+    values: frozenset[str]
+    """Those of both whose values it may make its own of; in a comprehension that is what it goes through, of a field no
+    condition, and of a filter any."""
     looks: bool
     """Whether it inspects the record's columns: `'name' in record`, `record.items()`, or the record as a whole."""
 
@@ -99,8 +102,10 @@ def missing_columns(
         if needed:
             yield MissingColumns(each, needed, stops=certain)
         elif optional and optional.isdisjoint(seen):
+            # With a column that is there the others may be optional, as in `fee + (record.get('extra') or 0)`.
+            alone = each.values.isdisjoint(seen)
             decides = all_dropped if each.field == MAPPER_FILTER_OPTION else fold(each.field) in folded
-            yield MissingColumns(each, optional, stops=certain and decides)
+            yield MissingColumns(each, optional, stops=certain and alone and decides)
 
 
 def column_of(node: ast.AST) -> str | None:
@@ -124,7 +129,9 @@ def _expression(field: str, text: str) -> Expression:
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     reader = _Reader(field, bound)
     reader.visit(tree)
-    return Expression(field, frozenset(reader.needed), frozenset(reader.optional), reader.looks)
+    return Expression(
+        field, frozenset(reader.needed), frozenset(reader.optional), frozenset(reader.values), reader.looks
+    )
 
 
 class _Reader(ast.NodeVisitor):
@@ -133,21 +140,57 @@ class _Reader(ast.NodeVisitor):
     def __init__(self, field: str, bound: Collection[str]) -> None:
         self.needed: set[str] = set()
         self.optional: set[str] = set()
+        self.values: set[str] = set()
         self.looks = False
+        self._is_value = True
         self._field = field
         self._bound = bound
 
     def visit(self, node: ast.AST) -> None:
         """Note the column that a node is, or what the nodes in it read."""
         column = None if isinstance(node, ast.Name) else column_of(node)
-        if column is None:
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+            self._visit_comprehension(node)
+        elif column is None:
             super().visit(node)
         elif isinstance(node, ast.Call):
-            self.optional.add(column)
+            self._note(column, self.optional)
             for default in node.args[1:]:
                 self.visit(default)
         else:
-            self.needed.add(column)
+            self._note(column, self.needed)
+
+    def _note(self, column: str, columns: set[str]) -> None:
+        columns.add(column)
+        if self._is_value:
+            self.values.add(column)
+
+    def _visit_aside(self, nodes: Iterable[ast.AST]) -> None:
+        was, self._is_value = self._is_value, False
+        for node in nodes:
+            self.visit(node)
+        self._is_value = was
+
+    def visit_IfExp(self, node: ast.IfExp) -> None:  # ast's own name
+        self._visit_condition(node.test)
+        self.visit(node.body)
+        self.visit(node.orelse)
+
+    def visit_Compare(self, node: ast.Compare) -> None:  # ast's own name
+        for part in (node.left, *node.comparators):
+            self._visit_condition(part)
+
+    def _visit_condition(self, node: ast.AST) -> None:
+        if self._field == MAPPER_FILTER_OPTION:
+            self.visit(node)
+        else:
+            self._visit_aside([node])
+
+    def _visit_comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
+        first = node.generators[0]
+        self.visit(first.iter)
+        self._visit_aside(each for each in ast.iter_child_nodes(node) if each is not first)
+        self._visit_aside(first.ifs)
 
     def visit_Call(self, node: ast.Call) -> None:  # ast's own name
         for part in ast.iter_child_nodes(node):
@@ -160,9 +203,9 @@ class _Reader(ast.NodeVisitor):
         if node.id in _RECORD:
             self.looks = True  # as a whole, or asked what it has
         elif node.id == "self":
-            self.needed.add(self._field)
+            self._note(self._field, self.needed)
         elif node.id not in _OF_THE_SDK:
-            self.needed.add(node.id)
+            self._note(node.id, self.needed)
 
 
 def drops_all(stream_map: object, records: Iterable[Mapping[str, Any]]) -> bool:

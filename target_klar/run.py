@@ -127,7 +127,7 @@ def _report(target: TargetKlar) -> None:
             point = metrics.Point("counter", metric, getattr(stream, name), {"stream": stream.name})
             metrics.log(target.metrics_logger, point)
     for source in target.source_streams.values():
-        for warning in source.filters_that_dropped_all():
+        for warning in source.warnings():
             target.logger.warning("%s", warning)
     rejects = target.dispatcher.rejects
     rejects.close()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
+from singer_sdk.mapper import MAPPER_FILTER_OPTION
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch import source_key_reader
 from target_klar.delivery.rejects_lines import stream_of
 from target_klar.joined_text import mark_joined_text
 from target_klar.map_columns import drops_all, expressions_of, missing_columns
+from target_klar.map_conditions import Conditions, misread_text
 from target_klar.mapping import mapped, set_by
 from target_klar.records.conform import Conformed, Filtered, Rejection
 from target_klar.records.deletions import DELETED_AT, deletion_fields
@@ -112,6 +114,11 @@ class MappedRoute(Route):
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
         self._tally = source.tallies[stream.name]
+        self._conditions = Conditions(self.stream_map, self._definition, source.misread)
+        self._filter_reads = frozenset(
+            column for each in self.expressions if each.field == MAPPER_FILTER_OPTION for column in each.columns
+        )
+        self._sets_mark = bool(deletion_fields(dict.fromkeys(made)))
         self._mark_joined_text = mark_joined_text(self.stream_map, self._definition, stream.contract.schema)
         self._not_sent = stream.conformer.unknown(read - made)
         """The columns that Klar does not know and a map of the source stream has read: they are not reported."""
@@ -126,8 +133,15 @@ class MappedRoute(Route):
         stream, read = self._stream, decode(record)
         if not isinstance(read, dict):
             self._add(stream.conformer.conform(read), line, read)
-        elif (made := mapped(self.stream_map, read, self._definition, stream.contract.key)) is None:
+            return
+        self._conditions.begin()
+        made = mapped(self.stream_map, read, self._definition, stream.contract.key)
+        self._conditions.count()
+        if made is None:
             self._tally.filtered += 1
+            if not self._sets_mark:  # whoever writes a filter that reads a mark, or a map that sets it, knows of it
+                unread = {name: value for name, value in read.items() if name not in self._filter_reads}
+                stream.other_marks.add(self._source_stream, unread)
             self._add(Filtered(stream.conformer.is_deleted(read)), line, read)
         elif isinstance(made, Rejection):
             self._count_failed(read)
@@ -160,6 +174,8 @@ class SourceStream:
         self.routes: Sequence[PlainRoute | MappedRoute] = ()
         self.tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
         """What its filters did under all its SCHEMAs, by the stream of Klar's."""
+        self.misread: Counter[str] = Counter()
+        """In how many records its maps misread text, by what they misread."""
         self._columns: dict[str, None] = {}
         self._seen: dict[str, None] = {}
         """The columns of the SCHEMA, and those of the records that were looked at."""
@@ -179,21 +195,29 @@ class SourceStream:
         Raises:
             RecordRejectedError: Klar would not take it, and it may not be written to the rejects file.
             NotJSONError: It is not JSON.
-            InvalidInputLine: It was rejected for a stream of Klar's to which no route of several leads.
         """
         routes = self.routes
         if len(routes) > 1 and (stream := stream_of(line)) is not None:
             # Sent again, it is for that stream alone: the others may have a newer version, which no line tells.
             routes = [route for route in routes if route.name == stream]
-            if not routes:
-                raise InvalidInputLine(
-                    f"a record rejected for {shorten(stream)}, where no stream map of {shorten(self.name)} leads. "
-                    "Send it with the maps of the run that rejected it"
-                )
         if len(routes) > 1 and not bytes(record).lstrip().startswith(b"{"):
             routes = routes[:1]  # no map can make anything of it, so it is one bad record
         for route in routes:
             route.add(record, line)
+
+    def require_route(self, line: bytes) -> None:
+        """Check that a record of the rejects file, in its line, can go to the stream that it was rejected for.
+
+        Raises:
+            InvalidInputLine: No route leads there. Another stream may have a newer version.
+        """
+        stream = stream_of(line)
+        if stream is not None and stream not in {route.name for route in self.routes}:
+            raise InvalidInputLine(
+                f"a record rejected for {shorten(stream)}, where no stream map of {shorten(self.name)} leads. Send it "
+                "with the maps of the run that rejected it. If it was meant for another stream, take `klar` out of "
+                "the line"
+            )
 
     @property
     def lacks_mark(self) -> bool:
@@ -204,8 +228,9 @@ class SourceStream:
         known = deletion_fields(self._columns | self._seen | read)
         return not known and any(route.lacks_mark for route in self.routes)
 
-    def filters_that_dropped_all(self) -> Iterator[str]:
-        """Yield a line for each stream of Klar's to which its filters let no record pass."""
+    def warnings(self) -> Iterator[str]:
+        """Yield a line for text that its maps misread, and each stream of Klar's to which a filter let nothing pass."""
+        yield from misread_text(self.name, self.misread)
         for name, tally in self.tallies.items():
             if tally.filtered and not tally.passed:
                 to = f" to {name}" * (len(self.routes) > 1)

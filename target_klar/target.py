@@ -113,7 +113,10 @@ class TargetKlar(Target):
         # and a clock for its counter.
         self._assert_line_requires(message_dict, {"stream", "record"})
         line = message_dict[LINE]
-        self._lookahead.pass_record(self._source_of(message_dict["stream"]), members(line)["record"], line)
+        source = self._source_of(message_dict["stream"])
+        if "klar" in message_dict:
+            source.require_route(line)
+        self._lookahead.pass_record(source, members(line)["record"], line)
 
     def _source_of(self, stream: Any) -> SourceStream:
         if not isinstance(stream, str) or stream not in self.source_streams:

@@ -168,11 +168,11 @@ def wait_until_confirmed(
     while True:
         began = time.monotonic()
         status = client.status(contract)
-        is_over = time.monotonic() + pause > deadline
+        is_over = began + pause > deadline  # a process that was frozen since has read nothing, and reads once more
         is_newer = status.newer_than(baseline)
         may_be_another = counts and status.last_batch_count not in (*counts, "0", None)
         if not timeout or (is_newer and (is_over or not may_be_another)):
-            return StatusReading(status, seen and began - answered_at)
+            return StatusReading(status, seen and min(began - answered_at, timeout))
         _require_readable(status, contract)
         seen = began
         if is_over:

@@ -113,7 +113,7 @@ def _report(
     for each in streams:
         yield from (f"  {line}" for line in (each.summary(zeros=False), *(text for _, text in each.lines())))
     for source in final.source_streams.values():
-        yield from (f"  {line}" for line in source.filters_that_dropped_all())
+        yield from (f"  {line}" for line in source.warnings())
     for name, count in target.batch_messages.items():
         yield f"The files of {counted(count, 'BATCH message')} of {name} were not read."
     missing = unused_maps(final.mapper.stream_maps_dict, final.mapper.stream_maps)

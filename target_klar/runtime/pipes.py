@@ -10,6 +10,7 @@ import io
 import os
 import select
 import socket
+import stat
 import sys
 import threading
 import weakref
@@ -150,9 +151,14 @@ def write_line(line: bytes) -> None:
         sys.stdout.write(line.decode() + "\n")
         sys.stdout.flush()
         return
+    before = None
     try:
+        before = os.fstat(descriptor)
         write(descriptor, line + b"\n", _write_limit)
     except OSError as error:
+        if before is not None and stat.S_ISREG(before.st_mode):
+            with suppress(OSError):  # else the next run would write its first STATE behind a part of this one
+                os.ftruncate(descriptor, before.st_size)
         msg = (
             f"A STATE could not be written to stdout ({error.strerror}). "
             "Its records are stored; run again from the last STATE that was written."

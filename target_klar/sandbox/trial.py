@@ -34,14 +34,19 @@ def run(sandbox: Sandbox, command: Sequence[str]) -> int:
 def load(sandbox: Sandbox, files: Sequence[Path], settings: Mapping[str, Json]) -> tuple[int, str]:
     """Loads Singer files one after the other until one fails; returns the exit code and the last STATE.
 
-    The target gets these settings, but this Klar's address and token: what a configuration for the real Klar says
-    of those is never used.
+    The target gets these settings, but this Klar's address and token, and a rejects file of the trial's own, anew
+    each time: what a configuration for the real Klar says of those is never used. Otherwise what this Klar takes would
+    remove from that file what the real one still has to get.
     """
     code, state = 0, ""
+    own = {"api_url": sandbox.url, "api_token": sandbox.token}
+    if rejects := settings.get("rejects_path"):
+        own["rejects_path"] = f"{rejects}.trial"
+        Path(own["rejects_path"]).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.json"
         config.touch(mode=0o600)
-        config.write_text(json.dumps({**settings, "api_url": sandbox.url, "api_token": sandbox.token}))
+        config.write_text(json.dumps({**settings, **own}))
         for file in files:
             target = [sys.executable, "-m", "target_klar", "--config", str(config), "--input", str(file)]
             code, states = _finish(target, {_LOG_LEVEL: os.environ.get(_LOG_LEVEL, "WARNING")}, stdout=subprocess.PIPE)

@@ -374,6 +374,10 @@ def test_a_rejected_row_stops_the_run_where_no_map_leads_to_its_stream_any_more(
         "Line 2 of the input: a record rejected for transaction_costs, where no stream map of refunds leads"
         in ended.err
     )
+    del maps["logistics_costs"]  # the one that is left, and none at all
+    for left in (maps, {"refunds": "__NULL__"}):
+        ended = run(klar, b"", "--input", str(rejects), stream_maps=left)
+        assert (ended.code, set(klar.refunds)) == (1, {"A"})
 
 
 @pytest.mark.parametrize("written", ["Refunds", "transaction_cost", "orders"], ids=["case", "cut", "of Klar's, no map"])

@@ -26,11 +26,12 @@ LAYERS = {
     "maps_in_effect": "contract mapping records settings",
     "joined_text": "contract mapping records",
     "map_columns": "mapping records settings",
+    "map_conditions": "records",
     "suggestions": "contract records",
     "input_forms": "records",
     "batch_files": "input_forms records runtime",
     "reader": "input_forms records runtime",
-    "source_streams": "delivery joined_text map_columns mapping maps_in_effect records",
+    "source_streams": "delivery joined_text map_columns map_conditions mapping maps_in_effect records",
     "lookahead": "source_streams",
     "sinks": "delivery",
     "target": "api batch_files contract delivery lookahead map_columns mapping maps_in_effect reader records runtime "

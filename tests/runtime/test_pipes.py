@@ -106,6 +106,26 @@ def test_a_pipe_a_file_and_text_without_a_descriptor_are_all_read_to_their_end(w
     thread.join()
 
 
+def test_no_part_of_a_state_stays_in_a_file_that_is_full(klar: Sandbox, tmp_path: Path) -> None:
+    """The next run's first STATE would stand behind it, in one line."""
+    states = tmp_path / "state.jsonl"
+    lines = [REFUNDS_SCHEMA, refund_record("a"), state(1), refund_record("b"), state("x" * 6000)]
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 4; exec {' '.join(COMMAND)} --config=ENV >> {states}"],
+        input=b"".join(map(line, lines)),
+        capture_output=True,
+        # A file of coverage or bytecode would be cut off too.
+        env=ENVIRONMENT
+        | {"TARGET_KLAR_API_URL": klar.url, "TARGET_KLAR_API_TOKEN": klar.token}
+        | {"COVERAGE_PROCESS_START": "", "PYTHONDONTWRITEBYTECODE": "1"},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"A STATE could not be written to stdout (File too large)" in done.stderr
+    assert all(json.loads(each) == 1 for each in states.read_text().splitlines())
+    assert states.read_bytes().endswith(b"\n") or not states.read_bytes()
+
+
 def test_an_stdout_that_is_closed_ends_the_run_with_what_to_do(klar: Sandbox) -> None:
     process = start({"api_token": klar.token, "api_url": klar.url})
     assert process.stdout

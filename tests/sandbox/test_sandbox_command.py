@@ -257,6 +257,26 @@ def test_a_load_takes_the_users_settings_but_never_the_users_klar(tmp_path: Path
     assert "a-real-one" not in done.stdout + done.stderr
 
 
+def test_a_load_removes_nothing_from_the_rejects_file_of_the_real_klar(tmp_path: Path) -> None:
+    """Nor does it write there: what this Klar takes, the real one still has to get."""
+    config, rejects, own = (tmp_path / name for name in ("config.json", "rejects.jsonl", "rejects.jsonl.trial"))
+    config.write_text(json.dumps({"rejects_path": str(rejects)}))
+    head = (
+        '{"type": "SCHEMA", "stream": "transaction_costs", "schema": {"properties": {}}, "key_properties": ["orderId"]}'
+    )
+    text = (
+        '{"type": "RECORD", "stream": "transaction_costs", "record": {"orderId": "%s", "transactionCosts": "%s"}%s}\n'
+    )
+    rejects.write_text(head + "\n" + text % ("1", "1,10", ', "klar": {"stream": "transaction_costs", "key": "1"}'))
+    before = rejects.read_bytes()
+    (tmp_path / "in.jsonl").write_text(head + "\n" + text % ("1", "1.10", "") + text % ("2", "2,20", ""))
+    for _ in range(2):
+        done = finished("--load", str(tmp_path / "in.jsonl"), "--config", str(config))
+        assert done.returncode == 0, done.stderr
+        assert "  transaction_costs: 1\n" in done.stdout
+        assert (rejects.read_bytes(), own.read_text().count("2,20")) == (before, 2)
+
+
 def test_a_command_finds_the_local_klar_in_its_environment() -> None:
     script = 'printenv TARGET_KLAR_API_URL; test -n "$TARGET_KLAR_API_TOKEN" && exit 7'
     done = finished("--run", "--", "sh", "-c", script)
