@@ -106,6 +106,32 @@ def test_optional_columns_stop_the_run_where_nothing_right_can_come_of_it(
     assert missing(text, field, all_dropped=all_dropped) == [({"old", "older"}, stops)]
 
 
+@pytest.mark.parametrize(
+    ("text", "stops"),
+    [
+        ("float(email) + float(record.get('extra') or 0)", False),
+        ("record.get('new') or email", False),
+        ("rows + (record.get('more') or [])", False),
+        ("record.get('email', record.get('new'))", False),
+        ("[line['id'] for line in record.get('gone') or []]", True),
+        ("[{'id': line['id'], 'mail': email} for line in record.get('gone') or [] if amount]", True),
+        ("[x for line in record.get('gone') or [] for x in rows]", True),
+        ("record.get('gone') if email else []", True),
+        ("record.get('gone') if email == 'x' else []", True),
+        ("(email == 'x') and record.get('gone')", True),
+    ],
+)
+def test_a_missing_column_beside_one_that_is_there_stops_the_run_only_where_it_makes_the_value(
+    text: str, *, stops: bool
+) -> None:
+    assert [each for _, each in missing(text, "lineItems")] in ([[True]] if stops else [[], [False]])
+
+
+def test_a_filter_is_not_wrong_because_of_a_column_that_no_record_has_beside_one_that_all_have() -> None:
+    text = "email == 'x' or record.get('new') == 'x'"
+    assert missing(text, "__filter__", all_dropped=True) == [({"new"}, False)]
+
+
 def test_a_column_that_a_map_removes_is_not_read() -> None:
     assert missing("__NULL__", "gone") == []
 
@@ -199,6 +225,12 @@ def test_later_in_a_run_a_missing_column_is_a_warning(klar: Sandbox) -> None:
 
     assert (ended.code, ended.states) == (0, [1]), ended.err
     assert len(ended.said("reads `rows`")) == 1
+
+
+def test_a_column_that_a_later_schema_lacks_and_the_records_have_is_not_missing(klar: Sandbox) -> None:
+    lines = [schema("returns", rows={}), returned(1), schema("returns", id={}), returned(2), state(1)]
+    ended = run(klar, lines, **MAPS)
+    assert (ended.code, ended.states, ended.warnings, set(klar.refunds)) == (0, [1], [], {"1", "2"})
 
 
 @pytest.mark.parametrize("others", [[], [schema("refunds"), refund_record("x")]])

@@ -50,6 +50,21 @@ def test_what_duckdb_writes_arrives_exactly(klar: Sandbox) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"stream_maps": {"transaction_costs": {"orderId": "id", "transactionCosts": "record.get('f') or 1"}}}],
+)
+def test_a_query_that_gives_two_columns_one_name_stops_the_run(klar: Sandbox, options: dict[str, Any]) -> None:
+    """`SELECT r.*, o.*`: the last value would win, and every cost go to another order."""
+    ended = run(klar, ['{"id": 7, "order_id": 7, "transaction_costs": 1, "id": 530}'], *AS_COSTS, **options)
+    assert (ended.code, klar.posts()) == (1, [])
+    assert ended.errors[0].startswith(
+        "Line 1 of the input: two values for id in one record. Give one of the columns another name in the query"
+    )
+    again = run(klar, ['{"order_id": 7, "transaction_costs": 1, "order_id": 7}'], *AS_COSTS)
+    assert (again.code, set(klar.transaction_costs)) == (0, {"7"}), "nothing is lost of what is there twice"
+
+
 def test_the_last_line_of_a_key_wins(klar: Sandbox) -> None:
     lines = [{"orderId": f"O-{n % 3}", "transactionCosts": n} for n in range(50)]
     assert run(klar, lines, *AS_COSTS, batch_size_rows=4, max_parallel_requests=8).code == 0

@@ -126,13 +126,21 @@ _decode_each_once: Final = json.JSONDecoder(
 ).decode
 
 
-def has_two_values(text: str) -> bool:
-    """Tell whether a name comes twice in one object of a JSON text, at any level, with different values.
+def require_each_once(text: str) -> None:
+    """Check that no name comes twice in one object of a JSON text, at any level, with different values.
 
-    Of a text that is nested too deep to tell it is true.
+    Raises:
+        TwoValuesError: One does.
+        RecursionError: It is nested too deep to tell.
+        ValueError: It is not JSON.
     """
+    _decode_each_once(text)
+
+
+def has_two_values(text: str) -> bool:
+    """Tell whether a JSON text may have two values for one name; not if it is no JSON."""
     try:
-        _decode_each_once(text)
+        require_each_once(text)
     except (TwoValuesError, RecursionError):
         return True
     except ValueError:  # no JSON

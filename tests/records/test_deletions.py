@@ -409,6 +409,24 @@ def test_deletions_that_a_filter_drops_are_counted_and_said_at_the_end_and_other
     ).items()
 
 
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [
+        ({"__filter__": "bool(lines)"}, 1),
+        ({"__filter__": "bool(lines) and not record.get('_fivetran_deleted')"}, 0),
+        ({"__filter__": "bool(lines)", MARK: "record.get('_fivetran_deleted')"}, 0),
+    ],
+    ids=["does not know of it", "the filter reads it", "the map reads it"],
+)
+def test_another_mark_that_a_filter_drops_is_told_unless_the_map_knows_of_it(
+    klar: Sandbox, maps: dict[str, str], told: int
+) -> None:
+    lines = [SOURCE, row("1", lines="x"), row("2", lines="", _fivetran_deleted=True), state(1)]
+    ended = run(klar, lines, stream_maps={"returns": {"__alias__": "refunds"} | EXPLICIT | maps}, hard_delete=True)
+    assert (ended.code, set(klar.refunds)) == (0, {"1"})
+    assert len(ended.said("_fivetran_deleted set, which looks like a mark of deletion")) == told
+
+
 def test_what_the_warning_advises_lets_deletions_pass_the_filter_and_nothing_that_is_alive(klar: Sandbox) -> None:
     written: dict[str, object] = {}
     for group, marks in (("alive", ALIVE), ("deleted", TIMES + TRUE)):
