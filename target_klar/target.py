@@ -157,6 +157,7 @@ class TargetKlar(Target):
         routes: list[PlainRoute | MappedRoute] = []
         for each, (definition, wildcard) in (each for each in kept if each[0].stream_alias in CONTRACTS):
             klar_stream = self.get_sink(each.stream_alias).stream
+            klar_stream.unaggregated.note_source(stream, has_key=bool(keys))
             routes.append(
                 MappedRoute(stream, keys, klar_stream, each, definition, read, wildcard=wildcard)
                 if removed is None
