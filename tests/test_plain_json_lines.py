@@ -50,6 +50,15 @@ def test_what_duckdb_writes_arrives_exactly(klar: Sandbox) -> None:
     }
 
 
+@pytest.mark.parametrize("options", [(), ("--preview",)], ids=["a load", "a preview"])
+@pytest.mark.parametrize("name", ["", " "], ids=["an unset variable", "a blank"])
+def test_a_stream_without_a_name_stops_the_run(klar: Sandbox, name: str, options: tuple[str, ...]) -> None:
+    ended = run(klar, ['{"order_id": 1}'], *options, "--stream", name)
+    assert (ended.code, ended.out, klar.requests) == (1, "", [])
+    (told,) = ended.errors
+    assert told.startswith("`--stream` has no name. Name the stream that the lines are records of. ")
+
+
 def test_the_last_line_of_a_key_wins(klar: Sandbox) -> None:
     lines = [{"orderId": f"O-{n % 3}", "transactionCosts": n} for n in range(50)]
     assert run(klar, lines, *AS_COSTS, batch_size_rows=4, max_parallel_requests=8).code == 0
