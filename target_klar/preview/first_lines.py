@@ -65,9 +65,7 @@ def samples_of(lines: Iterable[bytes], stream: str | None) -> dict[str, Sample]:
         match message if stream is None else {"type": "RECORD", "stream": stream, "record": message}:
             case {"type": "SCHEMA", "stream": str(name), "schema": {"properties": dict(columns)}}:
                 samples.setdefault(name, Sample()).columns.update(dict.fromkeys(columns))
-            case {"type": "RECORD", "stream": str(name), "record": dict(record)} if (
-                name in samples or stream is not None
-            ):
+            case {"type": "RECORD", "stream": str(name), "record": dict(record)} if name in samples or stream:
                 sample = samples.setdefault(name, Sample())
                 sample.records.append(record)
                 sample.columns.update(dict.fromkeys(record))
