@@ -112,7 +112,7 @@ class UnaggregatedRecords:
         ]
 
     def _compare(self, key: str, before: Entry, after: Entry) -> None:
-        kind = self._kind(before, after)
+        kind = self._kind(key, before, after)
         if self._contract.per_piece and kind not in (None, _Kind.OTHER_SOURCE):
             kind = _Kind.OTHER_PRICE
         if kind is not None and len(self._counted[kind]) < _MAX_COUNTED:
@@ -120,7 +120,7 @@ class UnaggregatedRecords:
                 self._of_two_sources = key, before.source_stream, after.source_stream
             self._counted[kind].add(hash(key))  # whose size does not depend on the key's
 
-    def _kind(self, before: Entry, after: Entry) -> _Kind | None:
+    def _kind(self, key: str, before: Entry, after: Entry) -> _Kind | None:
         has_keys = self._without_key.isdisjoint((before.source_stream, after.source_stream))
         if has_keys and before.sent == after.sent and before.source_key == after.source_key:
             return None
@@ -129,16 +129,14 @@ class UnaggregatedRecords:
             one, other = (each.get(self._contract.unaggregated) for each in (old, new))
             if one == other is not None:
                 return None
-        kind = None
         if not (self._has_updates and _are_versions(old, new)):
-            kind = self._kind_by_source(before, after, old, new, has_keys=has_keys)
-        return kind or self._kind_by_key(before, after) or self._kind_by_content(old, new)
-
-    def _kind_by_source(self, before: Entry, after: Entry, old: Any, new: Any, *, has_keys: bool) -> _Kind | None:
-        if before.source_stream != after.source_stream:
-            is_repeated = self._is_repeated(before, after, old, new, has_keys=has_keys)
-            return None if is_repeated else _Kind.OTHER_SOURCE
-        return None if has_keys or not _are_other_rows(before, after) else _Kind.OTHER_ROW
+            if before.source_stream != after.source_stream:
+                if not self._is_repeated(before, after, old, new, has_keys=has_keys):
+                    return _Kind.OTHER_SOURCE
+            # What is counted already is not read again: of a file of parts that would be nearly every row.
+            elif not has_keys and (hash(key) in self._counted[_Kind.OTHER_ROW] or _are_other_rows(before, after)):
+                return _Kind.OTHER_ROW
+        return self._kind_by_key(before, after) or self._kind_by_content(old, new)
 
     def _kind_by_key(self, before: Entry, after: Entry) -> _Kind | None:
         old, new = before.source_key, after.source_key
@@ -171,10 +169,9 @@ def _counted_keys(keys: set[int]) -> str:
 
 def _are_other_rows(before: Entry, after: Entry) -> bool:
     """Tell whether two rows differ in any column of the source's, and none of them is marked as deleted."""
-    one, other = before.origin.record, after.origin.record
-    if one == other:
+    if before.line == after.line and (before.line or before.sent == after.sent):
         return False
-    rows = [decode(one), decode(other)]
+    rows = [decode(each.origin.record) for each in (before, after)]
     if any(each.cancels and deletion_fields(row) for each, row in zip((before, after), rows, strict=True)):
         return False
     old, new = ({name: row[name] for name in row if not name.startswith(_TAPS_OWN)} for row in rows)
