@@ -14,7 +14,7 @@ from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from upath import UPath
 
-from target_klar.input_forms import marked_encoding, what_writes_lines
+from target_klar.input_forms import is_packed, marked_encoding, what_writes_lines
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import NotJSONError, decode, quoted
 from target_klar.runtime.pipes import CHUNK, Input
@@ -54,10 +54,10 @@ def records(message: dict[str, Any], lines: Callable[[Input], Iterator[bytes]]) 
     for path in manifest:
         name = f"batch file {address_shown(path)} of {stream}"
         with closing(Input(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as incoming:
-            yield from _records(lines(incoming), name)
+            yield from _records(lines(incoming), name, unpacked=packed)
 
 
-def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
+def _records(lines: Iterator[bytes], name: str, *, unpacked: bool) -> Iterator[bytes]:
     """Yield the JSON of every record.
 
     One of the first two lines has to be a JSON object. A tap may write one bad record first; but an array, CSV, objects
@@ -68,6 +68,8 @@ def _records(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
         row, is_last = line.strip(), after == b"\n"  # which is no line, but stands behind them all
         if not row:
             continue
+        if not (first or is_json_lines) and is_packed(row):
+            raise _packed(name, unpacked=unpacked)
         if not (first or is_json_lines) and (encoding := marked_encoding(row)):
             raise FatalSyncError(
                 f"The {name} begins with a byte order mark ({encoding}). Write it as UTF-8 without one."
@@ -108,6 +110,15 @@ def _as_text(row: bytes, number: int, name: str, *, is_last: bool) -> bytes:
             f"The {name} is truncated: its last line is not JSON and has no line break. Have the tap write it again."
         )
     return quoted(text)
+
+
+def _packed(name: str, *, unpacked: bool) -> FatalSyncError:
+    if unpacked:
+        return FatalSyncError(f"The {name} is packed twice (gzip). Have the tap pack it once.")
+    return FatalSyncError(
+        f"The {name} is packed (gzip), and its BATCH message does not say so. Set `compression: gzip` under `encoding` "
+        "in the tap's `batch_config`."
+    )
 
 
 def _not_json_lines(first: bytes, name: str) -> FatalSyncError:

@@ -136,6 +136,8 @@ class _Command(TargetKlar):
         """Do what the options say."""
         if preview and check:
             raise click.UsageError("`--preview` and `--check` do not go together")
+        if stream is not None and not stream.strip():  # as of an unset variable
+            raise click.UsageError("`--stream` has no name. Name the stream that the lines are records of")
         if about:
             if about_format:
                 TargetKlar.print_about(about_format)  # whose docstring is the description

@@ -11,6 +11,7 @@ from singer_sdk.singerlib import SingerMessageType
 from target_klar.records.json_codec import NotJSONError, decode
 
 _MARKS: Final = ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+_GZIP: Final = b"\x1f\x8b"
 _SEPARATORS: Final = (";", "\t", "|", ",")
 # What a column is called, or a value: a few words, without the punctuation of a sentence.
 _CELL: Final = re.compile(r"\s*(?:\"[^\"]{0,80}\"|[^\"!?{}\[\]<>]{0,80})\s*")
@@ -23,6 +24,8 @@ def likely_form(line: bytes, *, singer: bool) -> str:
 
     `singer` tells whether Singer messages are expected, or else plain JSON lines.
     """
+    if is_packed(line):
+        return f" It is packed (gzip): `zcat FILE | target-klar{' --stream NAME' * (not singer)}` unpacks it."
     if encoding := marked_encoding(line):
         return f" It begins with a byte order mark ({encoding}). Write the input as UTF-8 without one."
     if cure := what_writes_lines(line):
@@ -33,6 +36,11 @@ def likely_form(line: bytes, *, singer: bool) -> str:
 def marked_encoding(line: bytes) -> str:
     """Return the encoding whose byte order mark a first line begins with; empty if there is none."""
     return next((encoding for mark, encoding in _MARKS if line.startswith(mark)), "")
+
+
+def is_packed(line: bytes) -> bool:
+    """Tell whether a first line begins as a gzip file does."""
+    return line.startswith(_GZIP)
 
 
 def what_writes_lines(line: bytes) -> str:

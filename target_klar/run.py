@@ -141,7 +141,8 @@ def _where(rejects: Rejects) -> str:
     if rejects.path is None:
         return ""
     if rejects.has_rejected:
-        return f", see {rejects.path}"
+        holds = "" if rejects.held in (None, rejects.count) else f", which holds {rejects.held}"
+        return f", see {rejects.path}{holds}"
     return f", none in {rejects.path}: a newer version of each was accepted or deleted"
 
 

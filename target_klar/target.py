@@ -158,6 +158,7 @@ class TargetKlar(Target):
         for each in maps:
             if each.stream_map.stream_alias in CONTRACTS:
                 klar_stream = self.get_sink(each.stream_map.stream_alias).stream
+                klar_stream.unaggregated.note_source(stream, has_key=bool(keys))
                 routes.append(
                     MappedRoute(source, keys, klar_stream, each, read)
                     if removed is None

@@ -100,6 +100,16 @@ def test_a_packed_batch_file_that_is_cut_or_has_an_endless_line_stops_with_all_b
         assert "z" not in klar.refunds
 
 
+def test_a_batch_file_that_is_packed_twice_is_not_told_to_be_declared(klar: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl.gz"
+    file.write_bytes(gzip.compress(gzip.compress(b'{"id": "a"}')))
+    ended = run(klar, [REFUNDS_SCHEMA, batch("refunds", file, compression="gzip"), state(1)])
+    assert (ended.code, ended.states) == (1, [])
+    assert ended.errors[0].startswith(
+        f"The batch file {file.as_uri()} of refunds is packed twice (gzip). Have the tap pack it once. "
+    )
+
+
 @pytest.mark.parametrize("cut", [1, 20, 40])
 @pytest.mark.parametrize("maps", [{}, {"refunds": {"note": "str(1)"}}], ids=["no map", "a map"])
 def test_a_batch_file_that_is_cut_in_its_last_line_stops_the_run_and_no_state_behind_it_leaves(
@@ -219,6 +229,10 @@ def test_one_bad_line_at_the_beginning_of_a_batch_file_is_a_bad_record(
         assert (ended.code, ended.states, len(klar.refunds), len(records(rejects))) == (0, [1], len(ROWS), 1), ended.err
 
 
+PACKED = (
+    "The FILE is packed (gzip), and its BATCH message does not say so. Set `compression: gzip` under `encoding` in the "
+    "tap's `batch_config`."
+)
 NOT_UTF8 = {
     "a byte order mark": (
         b"\xef\xbb\xbf" + b"\n".join(ROWS),
@@ -245,9 +259,12 @@ NOT_UTF8 = {
         "The FILE is truncated: its last line is not JSON and has no line break. Have the tap write it again.",
         3,
     ),
-    "gzip": (
-        gzip.compress(b"\n".join(ROWS), mtime=0),
-        "Line 1 of the FILE: not valid JSON (after byte 1: not UTF-8). Have the tap write the file as UTF-8.",
+    "gzip": (gzip.compress(b"\n".join(ROWS), mtime=0), PACKED, 0),
+    "gzip, without a line break": (gzip.compress(b"{}", mtime=0).replace(b"\n", b""), PACKED, 0),
+    "gzip, its second line the third byte": (b"\x1f\x8b\n" + b"\n".join(ROWS), PACKED, 0),
+    "half of what a packed file begins with": (
+        b"\x1f" + b"\n".join(ROWS[:1]),
+        "The FILE is truncated: its last line is not JSON and has no line break. Have the tap write it again.",
         0,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,15 @@ def test_a_query_that_gives_two_columns_one_name_stops_the_run(klar: Sandbox, op
     )
     again = run(klar, ['{"order_id": 7, "transaction_costs": 1, "order_id": 7}'], *AS_COSTS)
     assert (again.code, set(klar.transaction_costs)) == (0, {"7"}), "nothing is lost of what is there twice"
+
+
+@pytest.mark.parametrize("options", [(), ("--preview",)], ids=["a load", "a preview"])
+@pytest.mark.parametrize("name", ["", " "], ids=["an unset variable", "a blank"])
+def test_a_stream_without_a_name_stops_the_run(klar: Sandbox, name: str, options: tuple[str, ...]) -> None:
+    ended = run(klar, ['{"order_id": 1}'], *options, "--stream", name)
+    assert (ended.code, ended.out, klar.requests) == (1, "", [])
+    (told,) = ended.errors
+    assert told.startswith("`--stream` has no name. Name the stream that the lines are records of. ")
 
 
 def test_the_last_line_of_a_key_wins(klar: Sandbox) -> None:
@@ -142,6 +152,22 @@ def test_a_json_array_csv_or_another_form_of_input_is_named_with_what_reads_it(
     assert (ended.code, ended.out, klar.posts()) == (1, "", [])
     assert looks_like in ended.errors[0]
     assert looks_like or "looks like" not in ended.errors[0]
+
+
+@pytest.mark.parametrize("preview", [(), ("--preview",)], ids=["a load", "a preview"])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [((), "`zcat FILE | target-klar` unpacks it."), (AS_COSTS, "`zcat FILE | target-klar --stream NAME` unpacks it.")],
+    ids=["Singer", "plain"],
+)
+def test_a_packed_input_is_named_with_what_unpacks_it(
+    klar: Sandbox, tmp_path: Path, options: tuple[str, ...], told: str, preview: tuple[str, ...]
+) -> None:
+    file = tmp_path / "rows.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"orderId": "1", "transactionCosts": 1}\n' * 100))
+    ended = run(klar, b"", *preview, "--input", str(file), *options)
+    assert (ended.code, ended.out, klar.posts()) == (1, "", [])
+    assert f" It is packed (gzip): {told}" in ended.errors[0]
 
 
 def test_rows_without_an_envelope_are_told_of_the_option(klar: Sandbox) -> None:

@@ -134,6 +134,21 @@ def test_what_klar_is_left_to_judge_is_added_up_with_the_extra_fields_that_it_ha
     assert ended.said("amount 6.25")
 
 
+def test_a_rejects_file_that_holds_fewer_records_than_were_rejected_or_also_earlier_ones_is_told_with_both_numbers(
+    klar: Sandbox, rejects: Path
+) -> None:
+    first = [COSTS_SCHEMA, cost_record("a", "1,10"), cost_record("b", "1,20"), cost_record("a", 1.1), state(1)]
+    ended = run(klar, first, rejects_path=str(rejects), fail_on_rejects=True)
+    assert (ended.code, rejects.read_bytes().count(b'"RECORD"')) == (1, 1)
+    assert ended.said(f"Records rejected: 2, see {rejects}, which holds 1. Most often: ")
+    assert ended.said(f"fail_on_rejects: 2 records rejected, see {rejects}, which holds 1; everything else is loaded ")
+    ended = run(klar, [COSTS_SCHEMA, cost_record("c", "1,30"), state(2)], rejects_path=str(rejects))
+    assert rejects.read_bytes().count(b'"RECORD"') == 2
+    assert ended.said(f"Records rejected: 1, see {rejects}, which holds 2. Most often: ")
+    ended = run(klar, [COSTS_SCHEMA, cost_record("c", "1,30"), cost_record("b", "1,20")], rejects_path=str(rejects))
+    assert ended.said(f"Records rejected: 2, see {rejects}. Most often: ")
+
+
 @pytest.mark.parametrize("fail", [False, True])
 def test_rejected_records_that_a_newer_version_has_replaced_are_not_looked_for_in_the_file(
     klar: Sandbox, rejects: Path, *, fail: bool

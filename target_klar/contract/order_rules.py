@@ -178,6 +178,23 @@ MISSING_CURRENCY: Final = Rule(
     lambda orders: [order for order in orders if not order.currencyCodeIso3Letter],
 )
 
+
+def _refunds_other_lines(order: Any) -> bool:
+    known = {line.id for line in order.lineItems}
+    refunded = {line.lineItemId for line in order.refundedLineItems}
+    if not known or refunded <= known:  # of an order without any line `no_lines` tells
+        return False
+    return not refunded <= known | {each.id for line in order.lineItems for each in line.bundledProducts or ()}
+
+
+REFUND_OF_OTHER_LINE: Final = Rule(
+    "refund_of_other_line",
+    "a refunded line whose `lineItemId` no line of the order has as `id`",
+    "Map the id of the order's line to both, not that of a product or of the refund.",
+    lambda orders: [order for order in orders if order.refundedLineItems and _refunds_other_lines(order)],
+    clean=lambda orders: not any([order.refundedLineItems for order in orders]),  # noqa: C419  # a list is faster
+)
+
 _LARGE_UNITS: Final = "AED, AUD, BGN, BRL, CAD, CHF, EUR, GBP, ILS, MYR, NZD, PLN, QAR, RON, SAR, SGD, USD"
 """Currencies with cents, of which a unit is worth so much that few lines cost a thousand; in any other, such as yen,
 forints and crowns, whole amounts of that size are usual, and of prices such as 495 a tax of 25 % leaves whole ones. An

@@ -23,6 +23,7 @@ from target_klar.contract.order_rules import (
     NO_AMOUNTS,
     NO_LINES,
     NO_PIECES,
+    REFUND_OF_OTHER_LINE,
     TAX_RATE_ABOVE_1,
     ZERO_AMOUNTS,
 )
@@ -165,6 +166,7 @@ ORDER: Final = with_rules(
     NO_LINES,
     MISSING_CURRENCY,
     IN_CENTS,
+    REFUND_OF_OTHER_LINE,
 )
 
 

@@ -57,6 +57,9 @@ class Rule:
     """Whether none of many values can meet it, where that is faster to tell; it may say no to values that do not."""
     disproved: Callable[[Values], bool] | None = None
     """Whether one of many values rules out the rule for the whole run; of a rule that is not `narrowed`."""
+    alike: Callable[[Values], Collection[Any]] | None = None
+    """Returns the different things that many values have, of a rule that two of them in a source stream rule out. It
+    says nothing of source streams together, each of which may have one of its own."""
     asked_of: str = ""
     """Which values alone it asks about, for the documentation; empty: all."""
     least: int = 1

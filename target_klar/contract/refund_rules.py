@@ -122,6 +122,20 @@ FRACTIONAL_QUANTITIES: Final = Rule(
     share=0.5,
 )
 
+ONE_LINE_ITEM_ID: Final = Rule(
+    "one_line_item_id",
+    "the same `lineItemId`",
+    "A refund names no order, so Klar can tell the line by it alone: map the id of the order's line, not that of a "
+    "product.",
+    lambda refunds: refunds,
+    among=_not_cancelled,
+    counts_among=True,
+    alike=lambda refunds: {line.lineItemId for lines in refunds for line in lines},
+    least=20,
+    share=1,
+    or_equal=True,
+)
+
 # The whole refund
 
 OWN_ID: Final = Rule(

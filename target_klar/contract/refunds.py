@@ -13,6 +13,7 @@ from target_klar.contract.quality import IMPLAUSIBLE_TIME, limited, with_rules
 from target_klar.contract.refund_rules import (
     FRACTIONAL_QUANTITIES,
     MOSTLY_CANCELLED,
+    ONE_LINE_ITEM_ID,
     ORDER_NAME,
     OWN_ID,
     REPEATED_LINE_ITEM_ID,
@@ -55,6 +56,7 @@ REFUND: Final = with_rules(
             REPEATED_LINE_ITEM_ID,
             SAME_LINE_ITEM_ID,
             FRACTIONAL_QUANTITIES,
+            ONE_LINE_ITEM_ID,
         ),
     ),
     OWN_ID,

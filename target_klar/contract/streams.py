@@ -54,6 +54,8 @@ class Contract:
     """Returns what an object, read as its type, adds to it, or to them."""
     part_id: str | None = None
     """The field that tells the items of that array apart; None where it is a number."""
+    per_piece: bool = False
+    """Whether that number is for one piece, so that those of several rows are never added up."""
     envelope: str | None = None
     """The name of the array in the body; None where the body is the array itself."""
     validates: bool = True
@@ -201,6 +203,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 also_key=("lineItemId", "sku"),
                 version="12.2022",
                 unaggregated="productCogs",
+                per_piece=True,
                 amounts_of=attrgetter("productCogs"),
                 schema=COGS,
             ),

@@ -121,6 +121,11 @@ class Rejects:
         """Whether the file may have a rejected record that was neither accepted nor deleted since."""
         return self._file is not None and (self._index.has_rejected or not self._index.complete)
 
+    @property
+    def held(self) -> int | None:
+        """How many rejected records the file has, of earlier runs too; None if it is too large to tell."""
+        return self._index.rejected if self._index.complete else None
+
     def may_have(self, origin: Origin, stream: str, key: str) -> bool:
         """Whether the file may have a version of a record when `accept` is told of it, which it then is to be."""
         if not self.may_have_keys or not self._index.complete:
@@ -183,8 +188,7 @@ class Rejects:
         if not self.may_have_keys:
             return
         in_order = sorted(records, key=lambda each: each[0].number)
-        lines = (self._settled(origin, stream, key, ACCEPTED) for origin, key in in_order)
-        self._write(filter(None, lines))
+        self._write(filter(None, (self._settled(origin, stream, key, ACCEPTED) for origin, key in in_order)))
 
     def delete(self, origin: Origin, stream: str, key: str | None) -> None:
         """Write a skipped deletion if the file has its record.

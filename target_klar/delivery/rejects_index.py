@@ -72,6 +72,8 @@ class RejectsIndex:
         """How many lines of the file no run writes."""
         self.first_unread = 0
         """The number of the first of them."""
+        self.rejected = 0
+        """How many lines of the file have a rejected record."""
         self._keys = 0
         self._has_keyless = False
 
@@ -118,6 +120,7 @@ class RejectsIndex:
 
         None: it has no key. Where it begins is told later, if `start` is below 0.
         """
+        self.rejected += source not in (ACCEPTED, DELETED)
         if keys == Keys():
             self._has_keyless = True
             return None

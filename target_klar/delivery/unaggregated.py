@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
+from target_klar.records.deletions import deletion_fields
 from target_klar.records.formatting import counted, shorten, shorten_both
-from target_klar.records.json_codec import read_strictly
+from target_klar.records.json_codec import decode, read_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,8 @@ _MAX_BYTES: Final = 8_000_000
 _MAX_COUNTED: Final = 100_000
 _CREATED_AT: Final = "createdAt"
 _UPDATED_AT: Final = "updatedAt"
+_TAPS_OWN: Final = "_sdc_"
+"""How the columns begin by which a tap says when it read a row: they differ in two readings of one."""
 
 
 class _Kind(enum.Enum):
@@ -30,8 +33,12 @@ class _Kind(enum.Enum):
     """The tap itself tells the two apart."""
     STALE = enum.auto()
     """It is older than the one that it replaced."""
+    OTHER_ROW = enum.auto()
+    """It is another row of a tap without a key: a file, or a query's result, is no list of updates."""
     PERHAPS_PART = enum.auto()
     """It has another amount, or other lines."""
+    OTHER_PRICE = enum.auto()
+    """It has another amount for one piece, where nothing is to be added up."""
 
 
 class UnaggregatedRecords:
@@ -49,10 +56,16 @@ class UnaggregatedRecords:
         self._newer: dict[str, Entry] = {}
         self._older: dict[str, Entry] = {}
         self._bytes = 0
+        self._without_key: set[str] = set()
+        """The source streams whose tap declares no key."""
         self._counted: dict[_Kind, set[int]] = {kind: set() for kind in _Kind}
         self._columns: tuple[str, ...] = ()
         self._of_two_sources = "", "", ""
         """The first key that two source streams have, and these."""
+
+    def note_source(self, source_stream: str, *, has_key: bool) -> None:
+        """Note whether the newest SCHEMA of a source stream declares a key."""
+        (self._without_key.discard if has_key else self._without_key.add)(source_stream)
 
     def compare(self, entries: Mapping[str, Entry], size: int) -> None:
         """Compare records, by their keys, with those last sent under the same keys, and remember them: `size` bytes."""
@@ -76,16 +89,20 @@ class UnaggregatedRecords:
         key, *sources = self._of_two_sources
         first, then = shorten_both(*sources)
         two = f"such as {shorten(contract.readable_key(key))} of {first} and then of {then}" if key else ""
+        parts = "" if contract.per_piece else "If they are parts of one, aggregate them before target-klar. "
         what = {
             _Kind.OTHER_SOURCE: f"from another source stream, {two}, {keeps}. If they are of different shops, tell "
             "their ids apart by a prefix in a stream map, the same one for all data of a shop, or load each shop into "
-            "a data source of its own. If they are parts of one, aggregate them before target-klar. Ignore this if "
-            "they are updates.",
+            f"a data source of its own. {parts}Ignore this if they are updates.",
             _Kind.PART: f"with different values of the tap's own key ({', '.join(self._columns)}), {keeps}. They look "
             "like parts of one: aggregate them before target-klar. Ignore this if they are updates.",
             _Kind.STALE: f"with an older `{_UPDATED_AT}`, {keeps}, here the older one. Sort the source by it.",
+            _Kind.OTHER_ROW: f"in other rows, without a key of the tap, {keeps}. Aggregate rows that are parts of one "
+            "before target-klar, and check the key of others. Ignore this if they are updates.",
             _Kind.PERHAPS_PART: f"with other {contract.unaggregated}{apart}, {keeps}. If rows are parts of one, "
             "aggregate them before target-klar. Ignore this if they are updates.",
+            _Kind.OTHER_PRICE: f"with other {contract.unaggregated}, {keeps}. It is the cost of one piece: name the "
+            "line by `lineItemId`, or send one row a product. Ignore this if they are updates.",
         }
         names = ", ".join((contract.key, *contract.also_key))
         return [
@@ -95,40 +112,70 @@ class UnaggregatedRecords:
         ]
 
     def _compare(self, key: str, before: Entry, after: Entry) -> None:
-        same = before.sent == after.sent and before.source_key == after.source_key
-        kind = None if same else self._kind(before, after)
+        kind = self._kind(key, before, after)
+        if self._contract.per_piece and kind not in (None, _Kind.OTHER_SOURCE):
+            kind = _Kind.OTHER_PRICE
         if kind is not None and len(self._counted[kind]) < _MAX_COUNTED:
             if kind is _Kind.OTHER_SOURCE and not self._counted[kind]:
                 self._of_two_sources = key, before.source_stream, after.source_stream
             self._counted[kind].add(hash(key))  # whose size does not depend on the key's
 
-    def _kind(self, before: Entry, after: Entry) -> _Kind | None:
-        old_key, new_key = before.source_key, after.source_key
-        if old_key and new_key and old_key[:2] == new_key[:2] and old_key.values != new_key.values:
-            self._columns = new_key.columns
-            return _Kind.PART
+    def _kind(self, key: str, before: Entry, after: Entry) -> _Kind | None:
+        has_keys = self._without_key.isdisjoint((before.source_stream, after.source_stream))
+        if has_keys and before.sent == after.sent and before.source_key == after.source_key:
+            return None
         old, new = read_strictly(before.sent) or {}, read_strictly(after.sent) or {}
-        if before.source_stream != after.source_stream and not (
-            self._is_repeated(before, after, old, new) or (self._has_updates and _are_versions(old, new))
-        ):
-            return _Kind.OTHER_SOURCE
+        if self._contract.per_piece:
+            one, other = (each.get(self._contract.unaggregated) for each in (old, new))
+            if one == other is not None:
+                return None
+        if not (self._has_updates and _are_versions(old, new)):
+            if before.source_stream != after.source_stream:
+                if not self._is_repeated(before, after, old, new, has_keys=has_keys):
+                    return _Kind.OTHER_SOURCE
+            # What is counted already is not read again: of a file of parts that would be nearly every row.
+            elif not has_keys and (hash(key) in self._counted[_Kind.OTHER_ROW] or _are_other_rows(before, after)):
+                return _Kind.OTHER_ROW
+        return self._kind_by_key(before, after) or self._kind_by_content(old, new)
+
+    def _kind_by_key(self, before: Entry, after: Entry) -> _Kind | None:
+        old, new = before.source_key, after.source_key
+        if old and new and old[:2] == new[:2] and old.values != new.values:
+            self._columns = new.columns
+            return _Kind.PART
+        return None
+
+    def _kind_by_content(self, old: Any, new: Any) -> _Kind | None:
         if self._has_updates and _is_older(new.get(_UPDATED_AT), old.get(_UPDATED_AT)):
             return _Kind.STALE
-        one, other = old.get(self._contract.unaggregated), new.get(self._contract.unaggregated)
         part_id = self._contract.part_id
+        one, other = (each.get(self._contract.unaggregated) for each in (old, new))
         return _Kind.PERHAPS_PART if (_share_nothing(one, other, part_id) if part_id else one != other) else None
 
-    def _is_repeated(self, before: Entry, after: Entry, old: Any, new: Any) -> bool:
+    def _is_repeated(self, before: Entry, after: Entry, old: Any, new: Any, *, has_keys: bool) -> bool:
         """Tell whether two source streams have one record, as read: then nothing is lost."""
         if before.sent != after.sent and not (old and old == new):
             return False
-        old_key, new_key = before.source_key, after.source_key
         # Two payments may have one amount by chance; two refunds or orders not also one time and the same lines.
-        return bool(self._contract.part_id or not old_key or not new_key or old_key[1:] == new_key[1:])
+        if self._contract.part_id:
+            return True
+        old_key, new_key = before.source_key, after.source_key
+        return has_keys and (not old_key or not new_key or old_key[1:] == new_key[1:])
 
 
 def _counted_keys(keys: set[int]) -> str:
     return "more than " * (len(keys) == _MAX_COUNTED) + counted(len(keys), "key")
+
+
+def _are_other_rows(before: Entry, after: Entry) -> bool:
+    """Tell whether two rows differ in any column of the source's, and none of them is marked as deleted."""
+    if before.line == after.line and (before.line or before.sent == after.sent):
+        return False
+    rows = [decode(each.origin.record) for each in (before, after)]
+    if any(each.cancels and deletion_fields(row) for each, row in zip((before, after), rows, strict=True)):
+        return False
+    old, new = ({name: row[name] for name in row if not name.startswith(_TAPS_OWN)} for row in rows)
+    return bool(old != new)
 
 
 def _are_versions(old: Any, new: Any) -> bool:

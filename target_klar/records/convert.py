@@ -145,8 +145,9 @@ class ObjectConverter:
         extra: Mapping[str, Convert],
         drop: Callable[[str, Iterable[str]], None],
     ) -> None:
-        self._fields = {**extra, **fields}
         self._folded = {fold(name): name for name in fields}
+        # An extra field that is another spelling of one of Klar's is that one, and converted.
+        self._fields = {name: each for name, each in extra.items() if fold(name) not in self._folded} | {**fields}
         self._required = frozenset(required)
         self._drop = drop
         self._shapes: dict[tuple[object, ...], list[_Column]] = {}

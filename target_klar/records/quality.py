@@ -58,6 +58,16 @@ class _Source:
     counts: dict[Rule, _Count] = field(default_factory=dict)
     """Of the rules of which there is something to say: with many source streams, this keeps them small."""
     disproved: set[Rule] = field(default_factory=set)
+    alike: dict[Rule, set[Any]] = field(default_factory=dict)
+    """What the values have of which all have to have the same, of the rules that are not disproved."""
+
+    def disproves(self, rule: Rule, values: Values) -> bool:
+        """Tell whether values rule out a rule, by themselves or beside those before them."""
+        if rule.alike is not None:
+            seen = self.alike.setdefault(rule, set())
+            seen.update(rule.alike(values))
+            return len(seen) > 1
+        return rule.disproved is not None and rule.disproved(values)
 
 
 class _Tally(NamedTuple):
@@ -132,9 +142,10 @@ class QualityReport:
         for rule in rules:
             if rule in source.disproved:
                 continue
-            if rule.disproved is not None and rule.disproved(columns.of(rule, read)):
+            if (rule.disproved or rule.alike) and source.disproves(rule, columns.of(rule, read)):
                 source.disproved.add(rule)
                 source.counts.pop(rule, None)
+                source.alike.pop(rule, None)
                 continue
             if rule.counts_among and (not_among := len(objects) - len(columns.of(rule, read))):
                 source.counts.setdefault(rule, _Count()).not_among += not_among
@@ -161,7 +172,8 @@ class QualityReport:
         ]
         holding = [each for each in tallies if rule.holds(each.met, each.of)]
         rest = _together([each for each in tallies if not rule.holds(each.met, each.of)])
-        if rule.holds(rest.met, rest.of) and not any(rule in each.disproved for each in self._sources.values()):
+        is_open = rule.alike is None and not any(rule in each.disproved for each in self._sources.values())
+        if is_open and rule.holds(rest.met, rest.of):
             holding.append(rest)
         holding.sort(key=lambda tally: (tally.level, tally.met), reverse=True)
         for tally in holding[:_MAX_LINES]:

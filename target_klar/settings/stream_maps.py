@@ -22,6 +22,7 @@ from singer_sdk.mapper import (
     NULL_STRING,
 )
 
+from target_klar.contract.streams import CONTRACTS
 from target_klar.records.formatting import shorten, shorten_both
 from target_klar.settings.patterns import meets, patterns_without_effect, source_of
 from target_klar.settings.spelling import closest_match
@@ -138,8 +139,19 @@ def _wrong_option(place: str, option: str, value: object, config: Collection[str
     elif option == MAPPER_KEY_PROPERTIES_OPTION:
         if value is not None and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
             yield f"`{place}` must be a list of names."
-    elif not (isinstance(value, str) and value):
-        yield f"`{place}` must be the name of a stream."
+    elif not (isinstance(value, str) and value and (option == MAPPER_SOURCE_OPTION or _may_be_name(value))):
+        *others, last = CONTRACTS
+        known = f" Klar has {', '.join(others)} and {last}." * (option == MAPPER_ALIAS_OPTION)
+        yield f"`{place}` must be the name of a stream.{known}"
+
+
+def _may_be_name(alias: str) -> bool:
+    """Tell whether the SDK can read an alias, of which it takes a name for one that is not defined."""
+    try:
+        (statement,) = _parse(alias.strip())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return isinstance(statement, ast.Expr)
 
 
 def _wrong_expression(place: str, value: object, meaning: str, config: Collection[str]) -> Iterator[str]:

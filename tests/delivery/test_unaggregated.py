@@ -414,6 +414,149 @@ def test_what_klar_is_left_to_judge_and_cannot_be_read_is_not_taken_for_one() ->
     assert unaggregated.lines() == [from_two("1 key", "A", "a", "b", "transaction_costs", "orderId")]
 
 
+# A tap without a key
+
+
+def other_rows(number: str, stream: str, name: str) -> str:
+    """The warning about rows of a tap without a key."""
+    return (
+        f"{stream}: {number} ({name}) came again in other rows, without a key of the tap, and Klar keeps the last "
+        "record of a key. Aggregate rows that are parts of one before target-klar, and check the key of others. Ignore "
+        "this if they are updates."
+    )
+
+
+def without_key(stream: str, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """The SCHEMA of a source stream whose tap declares no key, and its records."""
+    columns: dict[str, Any] = {name: {} for row in rows for name in row}
+    return [schema(stream, **columns) | {"key_properties": []}, *(record(stream, **row) for row in rows)]
+
+
+_ROW = {"orderId": "a", "totalLogisticsCosts": 4.9}
+# Two rows of one order of a tap without a key, and whether they are told.
+ROWS_OF_ONE_KEY: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "equal in all columns": (_ROW | {"parcel": 1}, _ROW | {"parcel": 1}, False),
+    "equal, in another order of the columns": ({"parcel": 1} | _ROW, _ROW | {"parcel": 1}, False),
+    "equal, in Klar's form": (_ROW, _ROW, False),
+    "another amount": (_ROW, _ROW | {"totalLogisticsCosts": 5.9}, True),
+    "another parcel of one price": (_ROW | {"parcel": 1}, _ROW | {"parcel": 2}, True),
+    "another parcel in a list": (_ROW | {"parcels": [1]}, _ROW | {"parcels": [2]}, True),
+    "a column that the other lacks": (_ROW, _ROW | {"parcel": 2}, True),
+    "read at another time": (_ROW | {"_sdc_extracted_at": "1"}, _ROW | {"_sdc_extracted_at": "2"}, False),
+}
+
+
+@pytest.mark.parametrize("batch_size", [1, 1000])
+@pytest.mark.parametrize("name", ROWS_OF_ONE_KEY)
+def test_rows_of_one_key_that_differ_in_any_column_are_told_where_the_tap_has_no_key(
+    klar: Sandbox, name: str, batch_size: int
+) -> None:
+    first, second, told = ROWS_OF_ONE_KEY[name]
+    ended = run(klar, without_key("logistics_costs", first, second), batch_size_rows=batch_size)
+    assert ended.code == 0
+    expected = other_rows("1 key", "logistics_costs", "orderId")
+    assert [each for each in ended.warnings if "came again" in each] == [expected] * told
+
+
+def test_every_key_that_lost_a_row_is_counted_and_not_only_those_with_another_amount(klar: Sandbox) -> None:
+    parcels = [
+        _ROW | {"orderId": str(n % 15), "parcel": n, "totalLogisticsCosts": 5.9 if n == 20 else 4.9} for n in range(30)
+    ]
+    text = b"".join(encode(each) + b"\n" for each in parcels)
+    ended = run(klar, [text], "--stream", "logistics_costs")
+    assert [each for each in ended.warnings if "came again" in each] == [
+        other_rows("15 keys", "logistics_costs", "orderId")
+    ]
+
+
+# Two rows of one refund of a tap without a key, and whether they are told.
+REFUNDS_OF_ONE_KEY: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "another time": ({}, {"createdAt": REFUND_TIME + 9}, True),
+    "another row of the source": ({"row": 1}, {"row": 2}, True),
+    "a later version, by its times": ({"updatedAt": REFUND_TIME}, {"updatedAt": REFUND_TIME + 1}, False),
+    "cancelled": ({}, {"lineItems": []}, True),
+    "marked as deleted": ({}, {"_sdc_deleted_at": "2026-05-04"}, False),
+    "marked as deleted, the key alone": ({}, {"_sdc_deleted_at": "2026-05-04", "lineItems": None, "note": "x"}, False),
+}
+
+
+@pytest.mark.parametrize("name", REFUNDS_OF_ONE_KEY)
+def test_refunds_of_one_key_of_a_tap_without_a_key_are_told_unless_they_say_that_they_are_versions(
+    klar: Sandbox, name: str
+) -> None:
+    first, second, told = REFUNDS_OF_ONE_KEY[name]
+    one, other = (refund_record("a")["record"] | each for each in (first, second))
+    ended = run(klar, without_key("refunds", one, other), hard_delete=True)
+    assert ended.code == 0
+    assert [each for each in ended.warnings if "came again" in each] == [other_rows("1 key", "refunds", "id")] * told
+
+
+def test_a_newer_schema_says_whether_the_tap_has_a_key(klar: Sandbox) -> None:
+    rows = [_ROW | {"parcel": number} for number in (1, 2, 3)]
+    keyed = schema("logistics_costs", key="orderId", totalLogisticsCosts={}, parcel={})
+    unkeyed = without_key("logistics_costs", *rows[:2])
+    ended = run(klar, [keyed, record("logistics_costs", **rows[0]), record("logistics_costs", **rows[1])])
+    assert not ended.said("came again")
+    ended = run(klar, [keyed, record("logistics_costs", **rows[0]), *unkeyed])
+    assert ended.said("came again in other rows")
+    ended = run(klar, [unkeyed[0], record("logistics_costs", **rows[0]), keyed, record("logistics_costs", **rows[1])])
+    assert not ended.said("came again")
+
+
+@pytest.mark.parametrize(("keys", "told"), [((), 1), (("a",), 1), (("a", "b"), 0)])
+def test_one_flat_fee_in_two_source_streams_is_two_facts_unless_both_taps_have_a_key(
+    klar: Sandbox, keys: tuple[str, ...], told: int
+) -> None:
+    fee = {"orderId": "A", "transactionCosts": 0.35}
+    both = [
+        message
+        for name in "ab"
+        for message in (
+            [schema(name, key="orderId", transactionCosts={}), record(name, **fee)]
+            if name in keys
+            else without_key(name, fee)
+        )
+    ]
+    ended = run(klar, both, stream_maps={name: {"__alias__": "transaction_costs"} for name in "ab"})
+    assert (ended.code, ended.warnings) == (
+        0,
+        [from_two("1 key", "A", "a", "b", "transaction_costs", "orderId")] * told,
+    )
+
+
+# Costs of one piece
+
+
+@pytest.mark.parametrize("keys", [["id"], ["orderId", "sku"], []])
+@pytest.mark.parametrize(("second", "told"), [(4.9, 0), (5.1, 1)])
+def test_costs_of_one_piece_are_no_parts_and_are_never_said_to_be_aggregated(
+    klar: Sandbox, second: float, told: int, keys: list[str]
+) -> None:
+    rows = [{"id": n, "orderId": "5", "sku": "A", "productCogs": each} for n, each in enumerate((4.9, second))]
+    head, *rest = without_key("cogs", *rows)
+    ended = run(klar, [head | {"key_properties": keys}, *rest])
+    expected = (
+        "cogs: 1 key (orderId, lineItemId, sku) came again with other productCogs, and Klar keeps the last record of a "
+        "key. It is the cost of one piece: name the line by `lineItemId`, or send one row a product. Ignore this if "
+        "they are updates."
+    )
+    assert ended.code == 0
+    assert [each for each in ended.warnings if "came again" in each] == [expected] * told
+
+
+@pytest.mark.parametrize(("second", "told"), [(4.9, 0), (5.1, 1)])
+def test_costs_of_one_piece_of_two_source_streams_are_told_if_they_differ(
+    klar: Sandbox, second: float, told: int
+) -> None:
+    both = [
+        message
+        for name, each in (("a", 4.9), ("b", second))
+        for message in without_key(name, {"orderId": "5", "sku": "A", "productCogs": each})
+    ]
+    ended = run(klar, both, stream_maps={name: {"__alias__": "cogs"} for name in "ab"})
+    assert (ended.code, len(ended.said("from another source stream")), len(ended.said("aggregate"))) == (0, told, 0)
+
+
 # The whole program
 
 

@@ -291,6 +291,19 @@ def test_extra_fields_are_sent_as_they_are_at_any_level_by_their_exact_names(kla
     )
 
 
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("name", ["created_at", "CREATEDAT", "createdAt"])
+def test_an_extra_field_that_is_a_field_of_klars_in_any_spelling_is_converted_as_that_one(
+    klar: Sandbox, name: str, *, validate: bool
+) -> None:
+    at_noon = {name: "2024-01-01T12:00:00Z"}
+    refund = record("refunds", id="a", line_items=item(**at_noon)["lineItems"], **at_noon)
+    extra = [name, "line_items"]
+    ended = run(klar, [REFUNDS_SCHEMA, refund], extra_fields=extra, validate_records=validate)
+    assert ended.code == 0
+    assert klar.refunds["a"] == {"id": "a", "createdAt": NOON} | item(createdAt=NOON)
+
+
 def test_without_validation_klar_judges_but_what_cannot_be_sent_is_still_refused(klar: Sandbox, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.jsonl"
     lines = [

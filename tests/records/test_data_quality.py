@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 import pytest
 from forked import run
@@ -44,7 +45,10 @@ LINE = {"lineItemId": "L-1", "refundedQuantity": 1}
 
 
 def refunded(key: object = "R-1", *quantities: object, **fields: Any) -> Record:
-    lines = [LINE | {"refundedQuantity": each, "lineItemId": f"L-{at}"} for at, each in enumerate(quantities or (1,))]
+    name = f"L-{crc32(repr(key).encode())}"
+    lines = [
+        LINE | {"refundedQuantity": each, "lineItemId": f"{name}-{at}"} for at, each in enumerate(quantities or (1,))
+    ]
     return {"id": key, "createdAt": 1_777_887_000, "lineItems": lines} | fields
 
 
@@ -80,6 +84,11 @@ def sold(key: object = "1", *, gross: object = 11.9, net: object = 10.0, **field
 def purchase(key: object = "5300000123", *lines: Record, **fields: Any) -> Record:
     usual = {"id": key, "createdAt": 1_777_887_000, "currencyCodeIso3Letter": "EUR"}
     return usual | {"lineItems": list(lines or [sold()])} | fields
+
+
+def refunds_of(*ids: str, pieces: object = 1) -> list[Record]:
+    """Return the refunded lines of an order, of these of its lines."""
+    return [{"lineItemId": each, "refundedQuantity": pieces} for each in ids]
 
 
 def many(number: int, make: Callable[[int], Record]) -> list[Record]:
@@ -260,7 +269,32 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         many(40, lambda n: lines_of("1", "1" if n % 2 else "2", "1", own="abc", key=n)),
         "",
     ),
-    "one line each, all of them the same": ("refunds", many(40, lambda n: lines_of("1", own="a", key=n)), ""),
+    "one line item in all refunds": (
+        "refunds",
+        many(20, lambda n: lines_of("555", own="a", key=n)),
+        "one_line_item_id",
+    ),
+    "one line item in 19 refunds": ("refunds", many(19, lambda n: lines_of("555", key=n)), ""),
+    "one line item in all refunds but one": (
+        "refunds",
+        many(40, lambda n: lines_of("556" if n == 39 else "555", key=n)),
+        "",
+    ),
+    "one line item in all refunds, a second in one of them": (
+        "refunds",
+        many(40, lambda n: lines_of("555", *["556"] * (n == 0), key=n)),
+        "",
+    ),
+    "line item 0 in all refunds that are not cancelled": (
+        "refunds",
+        many(40, lambda n: refunded(n, lineItems=[LINE | {"lineItemId": 0}] * (n % 2))),
+        "one_line_item_id",
+    ),
+    "line item 0 in 19 refunds beside cancelled ones": (
+        "refunds",
+        many(38, lambda n: refunded(n, lineItems=[LINE | {"lineItemId": 0}] * (n % 2))),
+        "",
+    ),
     "the refund's own id": ("refunds", many(3, lambda n: lines_of(f"{n}", key=n)), "line_item_id_is_refund_id"),
     "the refund's own id, twice": ("refunds", many(2, lambda n: lines_of(f"{n}", key=n)), ""),
     "line item ids that begin with the refund's own id": ("refunds", many(9, lambda n: lines_of(f"{n}-1", key=n)), ""),
@@ -618,16 +652,57 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a tax amount of 0.3": ("orders", [purchase("A", sold(taxes=[{"taxAmount": 0.3}]))], ""),
     "an order's refund of -1": (
         "orders",
-        [purchase(refundedLineItems=[LINE | {"refundedQuantity": -1}])],
+        [purchase(refundedLineItems=refunds_of("1", pieces=-1))],
         "(negative_quantity)",
     ),
-    "an order's refund of 0": ("orders", [purchase(refundedLineItems=[LINE | {"refundedQuantity": 0}])], ""),
+    "an order's refund of 0": ("orders", [purchase(refundedLineItems=refunds_of("1", pieces=0))], ""),
     "an order's refund of no line": (
         "orders",
-        [purchase(refundedLineItems=[LINE | {"lineItemId": ""}])],
+        [purchase(refundedLineItems=refunds_of(""))],
         "(empty_line_item_id)",
     ),
-    "an order's refund of line 0": ("orders", [purchase(refundedLineItems=[LINE | {"lineItemId": "0"}])], ""),
+    "an order's refund of line 0": ("orders", [purchase("A", sold("0"), refundedLineItems=refunds_of("0"))], ""),
+    "an order's refund of a line that it has not": (
+        "orders",
+        [purchase("A", sold("11"), refundedLineItems=refunds_of("999"))],
+        "refund_of_other_line",
+    ),
+    "an order's refund of its line, and of one that it has not": (
+        "orders",
+        [purchase("A", sold("11"), refundedLineItems=refunds_of("11", "1"))],
+        "refund_of_other_line",
+    ),
+    "an order's refunds of its lines": (
+        "orders",
+        [purchase("A", sold("11"), sold("12"), refundedLineItems=refunds_of("12", "11", "12"))],
+        "",
+    ),
+    "an order's refund of a line that has its number as a number": (
+        "orders",
+        [purchase("A", sold(11), refundedLineItems=refunds_of("11"))],
+        "",
+    ),
+    "an order's refund of a product of a bundle": (
+        "orders",
+        [purchase("A", sold("11", bundledProducts=[sold("12")]), refundedLineItems=refunds_of("12"))],
+        "",
+    ),
+    "no refund of an order": ("orders", [purchase("A", sold("11"), refundedLineItems=[])], ""),
+    "an order's refund of another order's line": (
+        "orders",
+        [purchase("A", sold("11"), refundedLineItems=refunds_of("12")), purchase("B", sold("12"))],
+        "refund_of_other_line",
+    ),
+    "a refund of an order that comes without its lines": (
+        "orders",
+        [purchase("A", lineItems=[], refundedLineItems=refunds_of("11"))],
+        "no_lines",
+    ),
+    "a refund of a cancelled order that comes without its lines": (
+        "orders",
+        [purchase("A", lineItems=[], cancelledAt=NOW, refundedLineItems=refunds_of("11"))],
+        "",
+    ),
     "a bundle with a product of 0 pieces": (
         "orders",
         [purchase("A", sold(bundledProducts=[sold("2", gross=None, net=None, quantity=0)]))],
@@ -759,6 +834,7 @@ def _right_order(chance: random.Random) -> Record:
         "cancelled_at": chance.choice([None, 0, "0000-00-00 00:00:00", _time(chance)]),
         "currency_code_iso3_letter": currency,
         "line_items": chance.choice([lines, json.dumps(lines, default=float)]),
+        "refunded_line_items": chance.choice([None, [], [{"line_item_id": len(lines) - 1, "refunded_quantity": 1}]]),
         "shipping": chance.choice([None, [], "", {"city": "Hof", "total_logistics_costs": "4.90"}]),
         "customer": {"id": 7, "email": "anna@customer.example"},
     }
@@ -794,7 +870,7 @@ def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of
 
 FOR_THE_WHOLE_RUN = {
     *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units", "mostly_cancelled", "zero_amounts"),
-    *("same_line_item_id", "line_item_id_is_refund_id", "fractional_quantities"),
+    *("same_line_item_id", "line_item_id_is_refund_id", "fractional_quantities", "one_line_item_id"),
 }
 """Rules that a few records among many others do not meet."""
 OF_FEW = [
@@ -836,6 +912,7 @@ def test_a_mistake_of_a_whole_column_is_found_in_any_number_of_records(rule: str
             "refunds",
             lambda _: lines_of(key := f"{chance.random()}", key=key),
         ),
+        "one_line_item_id": ("refunds", lambda _: lines_of("555", key=f"{chance.random()}")),
         "fractional_quantities": ("refunds", lambda _: refunded(f"{chance.random()}", _cents(chance))),
         "negative_costs": ("transaction_costs", lambda each: each | {"transaction_costs": -_cents(chance)}),
         "amounts_in_cents": ("transaction_costs", lambda each: each | {"transaction_costs": int(_cents(chance) * 100)}),
@@ -1033,6 +1110,29 @@ def test_records_of_two_source_streams_bring_the_lines_that_each_brings_alone(st
                 report.add(judged, source)
         rules = {_rule(text): level for level, text in report.lines()}
         assert rules == alone[0].warned | alone[1].warned, name
+
+
+def _of_sources(sources: int, ids: Callable[[int], str], records: int = 1) -> list[tuple[str, Record]]:
+    """Return refunds of so many source streams with one line each; `ids` names its line item by the refund's number."""
+    return [(f"shop{n % sources}", lines_of(ids(n), key=f"{n}")) for n in range(sources * records)]
+
+
+def test_all_line_items_are_one_only_within_a_source_stream() -> None:
+    assert said(_of_sources(40, lambda n: f"L-{n}"), "refunds") == []
+    assert said(_of_sources(40, lambda _: "555"), "refunds") == []
+    (line,) = said([*_of_sources(1, lambda _: "555", 20), ("other", lines_of("1"))], "refunds")
+    assert line.startswith("refunds: 20 of 20 records of shop0 (100 %) with the same `lineItemId`, such as 0 [")
+    lines = said(_of_sources(2, lambda n: f"{n % 2}", 20), "refunds")
+    assert [line.partition(" (")[0] for line in lines] == [f"refunds: 20 of 20 records of shop{n}" for n in (0, 1)]
+
+
+def test_all_line_items_are_not_one_also_where_each_record_is_looked_at_by_itself() -> None:
+    long = {"reasonDescriptor": "x" * 70_000}
+    refunds = [refunded(n, lineItems=[LINE | {"lineItemId": f"L-{n}"} | long]) for n in range(25)]
+    assert judge("refunds", refunds).lines == []
+    alike = [refunded(n, lineItems=[LINE | long]) for n in range(25)]
+    assert set(judge("refunds", alike).warned) == {"one_line_item_id"}
+    assert judge("refunds", [*alike, refund_of("L-2")]).lines == []
 
 
 def test_what_waits_does_not_grow_with_the_source_streams() -> None:

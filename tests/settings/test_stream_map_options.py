@@ -36,6 +36,7 @@ EXPRESSION = "`stream_maps.refunds.{}` must be one expression as text, {}"
 FIELD = "or __NULL__ to leave the field out"
 FILTER = "that is true for the records to keep"
 STREAM = "`stream_maps.refunds.{}` must be the name of a stream."
+KLAR_HAS = "Klar has refunds, transaction_costs, logistics_costs, cogs and orders."
 LINES = [REFUNDS_SCHEMA, refund_record("a"), state(1)]
 
 WRONG: list[tuple[Any, str]] = [
@@ -65,8 +66,10 @@ WRONG: list[tuple[Any, str]] = [
     ({"refunds": {"id": "a; b"}}, f"{EXPRESSION.format('id', FIELD)}."),
     ({"refunds": {"id": "x = 1"}}, f"{EXPRESSION.format('id', FIELD)}."),
     ({"refunds": {"id": "((("}}, f"{EXPRESSION.format('id', FIELD)} ('(' was never closed)."),
-    ({"refunds": {"__alias__": None}}, STREAM.format("__alias__")),
-    ({"refunds": {"__alias__": ""}}, STREAM.format("__alias__")),
+    *(
+        ({"refunds": {"__alias__": alias}}, f"{STREAM.format('__alias__')} {KLAR_HAS}")
+        for alias in (None, "", "transaction costs", "<one of these>", "refunds; x", "a = b", "[", "\0")
+    ),
     ({"refunds": {"__source__": ["rows"]}}, STREAM.format("__source__")),
     (
         {"refunds": {"__source__": "rows", "__alias__": "refunds"}},
@@ -100,6 +103,7 @@ def test_every_option_that_the_sdk_has_passes() -> None:
             "__key_properties__": ["id"],
             "__else__": "__NULL__",
         },
+        **{f"rows{number}": {"__alias__": alias} for number, alias in enumerate(["shop-de", " refunds ", "'a b'"])},
         "refunds": {"__source__": "*_refunds", "__filter__": None, "__key_properties__": None, "__else__": None},
         "junk_*": "__NULL__",
         "more": None,
