@@ -31,8 +31,8 @@ WAITING = ("test_client.py", "test_tls.py")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three workers a core: most tests wait most of their time."""
-    return 3 * (os.cpu_count() or 1)
+    """Four workers a core: most tests wait most of their time."""
+    return 4 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

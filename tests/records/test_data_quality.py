@@ -11,6 +11,7 @@ import re
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
@@ -105,10 +106,16 @@ class Judged(NamedTuple):
     lines: list[str]
 
 
+@cache
+def conformer_of(stream: str, rules: frozenset[str], validate: bool) -> Conformer:  # noqa: FBT001  # only `judge` calls it
+    """The conformer of a stream: making one of orders takes longer than judging them."""
+    return Conformer(CONTRACTS[stream], validate=validate, ignored_rules=rules)
+
+
 def judge(stream: str, records: Iterable[object], *, ignored: Iterable[str] = (), validate: bool = True) -> Judged:
     """Let records go through the conformer and the quality report, as a load does."""
     contract, rules = CONTRACTS[stream], frozenset(ignored) if validate else QUALITY_RULES
-    conformer = Conformer(contract, validate=validate, ignored_rules=rules)
+    conformer = conformer_of(stream, rules, validate)
     report = QualityReport(contract, rules)
     arrived, rejected = [], []
     for each in records:
