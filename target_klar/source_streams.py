@@ -15,6 +15,7 @@ from target_klar.delivery.rejects_lines import stream_of
 from target_klar.joined_text import mark_joined_text
 from target_klar.map_columns import drops_all, expressions_of, missing_columns
 from target_klar.map_conditions import Conditions, misread_text
+from target_klar.map_members import MisspelledMembers
 from target_klar.mapping import mapped, set_by
 from target_klar.records import json_codec
 from target_klar.records.conform import Conformed, Filtered, Rejection
@@ -116,6 +117,7 @@ class MappedRoute(Route):
         """The fields that Klar requires."""
         self._tally = source.tallies[stream.name]
         self._conditions = Conditions(self.stream_map, self._definition, source.misread)
+        self._members = source.members.setdefault(str(self._definition), MisspelledMembers(self._definition))
         self._filter_reads = frozenset(
             column for each in self.expressions if each.field == MAPPER_FILTER_OPTION for column in each.columns
         )
@@ -135,6 +137,7 @@ class MappedRoute(Route):
         if not isinstance(read, dict):
             self._add(stream.conformer.conform(read), line, read)
             return
+        self._members.look(read)
         self._conditions.begin()
         made = mapped(self.stream_map, read, self._definition, stream.contract.key)
         self._conditions.count()
@@ -177,6 +180,8 @@ class SourceStream:
         """What its filters did under all its SCHEMAs, by the stream of Klar's."""
         self.misread: Counter[str] = Counter()
         """In how many records its maps misread text, by what they misread."""
+        self.members: dict[str, MisspelledMembers] = {}
+        """What they may misspell in objects, by the map as text."""
         self._columns: dict[str, None] = {}
         self._seen: dict[str, None] = {}
         """The columns of the SCHEMA, and those of the records that were looked at."""
@@ -230,8 +235,10 @@ class SourceStream:
         return not known and any(route.lacks_mark for route in self.routes)
 
     def warnings(self) -> Iterator[str]:
-        """Yield a line for text that its maps misread, and each stream of Klar's to which a filter let nothing pass."""
+        """Yield a line for what its maps misread, and each stream of Klar's to which a filter let nothing pass."""
         yield from misread_text(self.name, self.misread)
+        for members in self.members.values():
+            yield from members.lines(self.name)
         for name, tally in self.tallies.items():
             if tally.filtered and not tally.passed:
                 to = f" to {name}" * (len(self.routes) > 1)

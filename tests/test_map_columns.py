@@ -227,6 +227,29 @@ def test_later_in_a_run_a_missing_column_is_a_warning(klar: Sandbox) -> None:
     assert len(ended.said("reads `rows`")) == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{'lineItemId': line['id'], 'refundedQuantity': line.get('qtty', 1)} for line in rows", ("qtty", "qty")),
+        (
+            "{'lineItemId': line['id'], 'refundedQuantity': 1} for line in rows if line.get('kinds') == 'x'",
+            ("kinds", "kind"),
+        ),
+        ("{'lineItemId': line['id'], 'refundedQuantity': line.get('qty', 1)} for line in rows", None),
+        ("{'lineItemId': line['id'], 'refundedQuantity': line.get('pieces') or line['qty']} for line in rows", None),
+        ("{'lineItemId': line['id'], 'refundedQuantity': line.get('qtty') or line['qty']} for line in rows", None),
+    ],
+    ids=["a value", "a condition", "right", "another name", "a fallback"],
+)
+def test_a_member_that_is_misspelled_is_said(klar: Sandbox, line: str, told: tuple[str, str] | None) -> None:
+    lines = [record("returns", id=n, created_at=REFUND_TIME, rows=[{"id": 1, "qty": 2, "kind": "x"}]) for n in range(3)]
+    maps = {"returns": {"__alias__": "refunds", "lineItems": f"[{line}]"}}
+    ended = run(klar, [schema("returns", rows={}), *lines, state(1)], stream_maps=maps)
+    message = "The stream map of returns reads `{}` of `rows`, found in none of the first records. Did you mean `{}`?"
+    assert ended.code == 0, ended.err
+    assert [each for each in ended.warnings if "found in none of" in each] == ([message.format(*told)] if told else [])
+
+
 def test_a_column_that_a_later_schema_lacks_and_the_records_have_is_not_missing(klar: Sandbox) -> None:
     lines = [schema("returns", rows={}), returned(1), schema("returns", id={}), returned(2), state(1)]
     ended = run(klar, lines, **MAPS)

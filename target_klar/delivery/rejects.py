@@ -118,8 +118,8 @@ class Rejects:
 
     @property
     def has_rejected(self) -> bool:
-        """Whether the file may have a rejected record that was neither accepted nor deleted since."""
-        return self._file is not None and (self._index.has_rejected or not self._index.complete)
+        """Whether the file may have a rejected record."""
+        return self._file is not None and self.held != 0
 
     @property
     def held(self) -> int | None:

@@ -66,8 +66,6 @@ class RejectsIndex:
         """Whether it knows every key of the file. If not, any key may be there."""
         self._by_klar: dict[bytes | None, LastRejectsLine] = {}
         self._by_source: dict[bytes | None, LastRejectsLine] = {}
-        self._unmapped: set[bytes | None] = set()
-        """The tap's keys of rejected records of which Klar's is not known."""
         self.unread = 0
         """How many lines of the file no run writes."""
         self.first_unread = 0
@@ -75,7 +73,6 @@ class RejectsIndex:
         self.rejected = 0
         """How many lines of the file have a rejected record."""
         self._keys = 0
-        self._has_keyless = False
 
     def __bool__(self) -> bool:
         """Whether a record may have to be looked up."""
@@ -85,13 +82,6 @@ class RejectsIndex:
     def full(self) -> bool:
         """Whether it knows more keys than a file may have."""
         return self._keys > MAX_KEYS or len(self._by_klar) + len(self._by_source) > 2 * MAX_KEYS
-
-    @property
-    def has_rejected(self) -> bool:
-        """Whether a record is rejected and nothing newer known of it."""
-        return bool(self._has_keyless or self._unmapped) or any(
-            line.rejected for lines in (self._by_klar, self._by_source) for line in lines.values()
-        )
 
     def last(self, keys: Keys) -> LastRejectsLine | None:
         """Return the last line about a record, by either key."""
@@ -122,7 +112,6 @@ class RejectsIndex:
         """
         self.rejected += source not in (ACCEPTED, DELETED)
         if keys == Keys():
-            self._has_keyless = True
             return None
         about = self._about(keys)
         self._keys += not about
@@ -133,10 +122,6 @@ class RejectsIndex:
         for key, lines in ((keys.klar, self._by_klar), (keys.source, self._by_source)):
             if key is not None and (key not in lines or lines[key].number <= new.number):
                 lines[key] = new
-        if keys.klar is None and new.rejected:
-            self._unmapped.add(keys.source)
-        elif keys.klar is None:
-            self._unmapped.discard(keys.source)
         return new
 
     def _about(self, keys: Keys) -> list[LastRejectsLine]:

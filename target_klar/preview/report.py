@@ -19,11 +19,11 @@ from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.mapper import RemoveRecordTransform
 
 from target_klar.contract.streams import CONTRACTS
+from target_klar.map_members import members_read, unread
 from target_klar.maps_in_effect import definitions_of
 from target_klar.preview.discarding import RECORDS_SHOWN, PreviewTarget
 from target_klar.preview.first_lines import first_lines, samples_of
 from target_klar.preview.kinds import kinds
-from target_klar.preview.members import members_read, unread
 from target_klar.preview.values import shown, shown_key, shown_problem
 from target_klar.records.conform import Conformed, Deleted, Filtered, Rejection
 from target_klar.records.convert import fold

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.map_columns import column_of, expressions_of
 from target_klar.mapping import expressions
+from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import read_strictly
+from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import MEMBERS_OF_VALUES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+_LOOKED_AT: Final = 1000
+"""How many records of a source stream are looked at."""
 
 
 def members_read(definitions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str] | None]:
@@ -23,10 +28,45 @@ def members_read(definitions: Sequence[Mapping[str, Any]]) -> dict[str, frozense
 
 def unread(value: object, read: frozenset[str] | None) -> list[str]:
     """Return the members of an object, or of those in a list, that are not among those read."""
+    return [] if read is None else [name for name in _members(value) if name not in read]
+
+
+class MisspelledMembers:
+    """Notes the members of the objects in the columns that a stream map reads, in the first records of a stream.
+
+    One that the map reads by `line.get('quantiy', 1)` would be missing without a word.
+    """
+
+    def __init__(self, definition: Mapping[str, Any]) -> None:
+        self._read = {column: names for column, names in members_read([definition]).items() if names}
+        self._seen: dict[str, dict[str, None]] = {column: {} for column in self._read}
+        self._left = _LOOKED_AT if self._read else 0
+
+    def look(self, record: Mapping[str, Any]) -> None:
+        """Note the members of a record, if it is one of the first."""
+        if not self._left:
+            return
+        self._left -= 1
+        for column, seen in self._seen.items():
+            seen.update(_members(record.get(column)))
+
+    def lines(self, source_stream: str) -> Iterator[str]:
+        """Yield a warning for each member that none of them has, if they have one of nearly its name."""
+        for column, read in self._read.items():
+            seen = self._seen[column]
+            for name in sorted(read.difference(seen)):
+                if right := closest_match(name, seen.keys() - read):
+                    member, of = f"`{shorten(name)}` of `{shorten(column)}`", shorten(source_stream)
+                    yield (
+                        f"The stream map of {of} reads {member}, found in none of the first records. Did you mean "
+                        f"`{shorten(right)}`?"
+                    )
+
+
+def _members(value: object) -> dict[str, None]:
     held = read_strictly(value) if isinstance(value, str) else value
     objects = [each for each in (held if isinstance(held, list) else [held]) if isinstance(each, dict)]
-    names = dict.fromkeys(name for each in objects for name in each)
-    return [] if read is None else [name for name in names if name not in read]
+    return dict.fromkeys(name for each in objects for name in each)
 
 
 def _of_column(column: str, trees: Iterable[ast.Module]) -> frozenset[str] | None:
