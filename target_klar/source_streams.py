@@ -12,24 +12,24 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch import source_key_reader
 from target_klar.delivery.rejects_lines import stream_of
-from target_klar.joined_text import mark_joined_text
-from target_klar.map_columns import drops_all, expressions_of, missing_columns
-from target_klar.map_conditions import Conditions, misread_text
-from target_klar.map_members import MisspelledMembers
-from target_klar.mapping import mapped, set_by
 from target_klar.records import json_codec
 from target_klar.records.conform import Conformed, Filtered, Rejection
 from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, TwoValuesError, decode
+from target_klar.stream_maps.columns import drops_all, expressions_of, missing_columns
+from target_klar.stream_maps.conditions import Conditions, misread_text
+from target_klar.stream_maps.joined_text import mark_joined_text
+from target_klar.stream_maps.mapping import mapped, set_by
+from target_klar.stream_maps.members import MisspelledMembers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from target_klar.delivery.stream import Stream
-    from target_klar.map_columns import MissingColumns
-    from target_klar.maps_in_effect import MapInEffect
     from target_klar.records.conform import Outcome
+    from target_klar.stream_maps.columns import MissingColumns
+    from target_klar.stream_maps.in_effect import MapInEffect
 
 RecordJSON: TypeAlias = msgspec.Raw | bytes
 """A record, as the JSON that the tap wrote."""

@@ -26,9 +26,6 @@ from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
-from target_klar.map_columns import columns_read
-from target_klar.mapping import columns_removed
-from target_klar.maps_in_effect import names_of, registered
 from target_klar.reader import LINE, KlarReader, record_message
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten, shorten_both
@@ -42,6 +39,9 @@ from target_klar.settings.stream_maps import unmatched_map
 from target_klar.settings.validation import checked
 from target_klar.sinks import KlarSink
 from target_klar.source_streams import ONLY_MARKS_CANCEL, VERSION_IGNORED, MappedRoute, PlainRoute, SourceStream
+from target_klar.stream_maps.columns import columns_read
+from target_klar.stream_maps.in_effect import names_of, registered
+from target_klar.stream_maps.mapping import columns_removed
 from target_klar.suggestions import unknown_stream
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from singer_sdk.mapper import MAPPER_FILTER_OPTION
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.map_columns import expressions_of
 from target_klar.preview.values import is_plain
 from target_klar.records.convert import fold
 from target_klar.records.formatting import listed, shorten
+from target_klar.stream_maps.columns import expressions_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -19,8 +19,6 @@ from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.mapper import RemoveRecordTransform
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.map_members import members_read, unread
-from target_klar.maps_in_effect import definitions_of
 from target_klar.preview.discarding import RECORDS_SHOWN, PreviewTarget
 from target_klar.preview.first_lines import first_lines, samples_of
 from target_klar.preview.kinds import kinds
@@ -31,6 +29,8 @@ from target_klar.records.deletions import DELETED_AT
 from target_klar.records.formatting import counted, listed, shorten
 from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
+from target_klar.stream_maps.in_effect import definitions_of
+from target_klar.stream_maps.members import members_read, unread
 from target_klar.suggestions import Fits, likely_stream, propose, renaming
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from singer_sdk.mapper import PluginMapper
 from thoroughness import size
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import mapped
-from target_klar.maps_in_effect import registered
 from target_klar.records.conform import Conformer, Rejection
 from target_klar.records.json_codec import decode
 from target_klar.sandbox import Sandbox
 from target_klar.settings.stream_maps import map_mistakes
+from target_klar.stream_maps.in_effect import registered
+from target_klar.stream_maps.mapping import mapped
 from target_klar.suggestions import Fits, likely_stream, renaming
 from target_klar.suggestions.advice import advice
 from target_klar.suggestions.choices import Columns

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from messages import record, schema
 from singer_sdk.mapper import CustomStreamMap
 
-from target_klar.map_conditions import Conditions, misread_text
+from target_klar.stream_maps.conditions import Conditions, misread_text
 
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox

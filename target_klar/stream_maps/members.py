@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.map_columns import column_of, expressions_of
-from target_klar.mapping import expressions
 from target_klar.records.formatting import shorten
 from target_klar.records.json_codec import read_strictly
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import MEMBERS_OF_VALUES
+from target_klar.stream_maps.columns import column_of, expressions_of
+from target_klar.stream_maps.mapping import expressions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from singer_sdk.mapper import CustomStreamMap
 
 from target_klar.contract.schema import is_time
-from target_klar.mapping import expressions
 from target_klar.records.convert import fold
 from target_klar.records.formatting import JoinedText
+from target_klar.stream_maps.mapping import expressions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ from messages import record, refund_record, schema, state
 from rejects_file import records
 from watched import Watched
 
-from target_klar.map_columns import expressions_of, missing_columns
+from target_klar.stream_maps.columns import expressions_of, missing_columns
 
 if TYPE_CHECKING:
     from pathlib import Path

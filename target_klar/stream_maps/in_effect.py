@@ -16,10 +16,10 @@ from singer_sdk.mapper import (
 )
 
 from target_klar.contract.streams import CONTRACTS
-from target_klar.mapping import LONGEST_REASON, removed_by, set_by
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
 from target_klar.settings.patterns import has_source, meets, source_of
+from target_klar.stream_maps.mapping import LONGEST_REASON, removed_by, set_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
