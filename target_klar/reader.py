@@ -155,7 +155,9 @@ class KlarReader(GenericSingerReader[bytes]):
             properties: dict[str, Any] = {name: {} for name in decode(line)}
             schema = {"properties": properties}
             message = {"type": "SCHEMA", "stream": self.stream, "schema": schema, "key_properties": []}
-            callbacks["SCHEMA"](message | {LINE: json.dumps(message).encode()})
+            # In the rejects file it is to be open to columns that only other records have.
+            written = message | {"schema": schema | {"additionalProperties": True}}
+            callbacks["SCHEMA"](message | {LINE: json.dumps(written).encode()})
         row = line.strip(_BLANKS)  # or the same row with another end would be another rejected record
         self.record_handlers[self.stream](row, record_message(self.stream, row))
         return "RECORD"

@@ -75,6 +75,16 @@ def test_a_stream_without_a_name_stops_the_run(klar: Sandbox, name: str, options
     assert told.startswith("`--stream` has no name. Name the stream that the lines are records of. ")
 
 
+def test_a_rejected_row_that_lacks_a_column_of_the_map_can_be_sent_again(klar: Sandbox, rejects: Path) -> None:
+    """Neither it nor the first row has the column, which the stream may have."""
+    maps = {"rows": {"__alias__": "transaction_costs", "orderId": "id", "transactionCosts": "record.get('fee') or 0"}}
+    rows = [{"id": 1}, {"id": [2]}, {"id": 3, "fee": 1}]
+    loaded = run(klar, rows, "--stream", "rows", stream_maps=maps, rejects_path=str(rejects))
+    again = run(klar, b"", "--input", str(rejects), stream_maps=maps | {"rows": maps["rows"] | {"orderId": "str(id)"}})
+    assert (loaded.code, again.code) == (0, 0), again.err
+    assert set(klar.transaction_costs) == {"1", "3", "[2]"}
+
+
 def test_the_last_line_of_a_key_wins(klar: Sandbox) -> None:
     lines = [{"orderId": f"O-{n % 3}", "transactionCosts": n} for n in range(50)]
     assert run(klar, lines, *AS_COSTS, batch_size_rows=4, max_parallel_requests=8).code == 0

@@ -242,8 +242,8 @@ def _rewrite_without(unneeded: set[int], file: RejectsFile) -> None:
         file.replace(_lines_without(unneeded, file))
     except OSError as error:
         _logger.warning(
-            "The rejects file %s cannot be replaced (%s), so it keeps records that Klar has accepted since. Check the "
-            "permissions of its folder.",
+            "The rejects file %s cannot be replaced (%s), so it keeps records that Klar has accepted since. Its "
+            "folder has to be writable, and in a container mounted as a whole.",
             file.path,
             error.strerror,
         )
