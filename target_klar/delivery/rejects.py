@@ -21,7 +21,6 @@ from target_klar.delivery.rejects_lines import (
     KeyProperties,
     Keys,
     Origin,
-    record_digest,
     rejects_line,
 )
 from target_klar.delivery.rejects_order import RejectsOrder, WrittenLine
@@ -228,7 +227,7 @@ class Rejects:
         """Write a rejected record unless the file has it, and return a sentence that says what was done."""
         keys = self._key_properties.keys(origin, stream, key)
         last = self._index.last(keys)
-        if last is not None and last.digest == record_digest(origin):
+        if last is not None and last.has(origin, keys):
             self._read_again(last, keys, origin)
             if last.rejected:
                 return f"It is in {self.path} already."
@@ -246,7 +245,7 @@ class Rejects:
             if keys == Keys() or self._index.complete:
                 return None
             keys = Keys()
-        elif last.digest == record_digest(origin):
+        elif last.has(origin, keys):
             self._read_again(last, keys, origin)
             return None
         elif self._index.newer(keys, origin.number) and not (

@@ -6,6 +6,7 @@ Either time what is settled is removed, and of lines with the same record all bu
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
@@ -56,6 +57,11 @@ class LastRejectsLine(msgspec.Struct, gc=False):
     def rejected(self) -> bool:
         """Whether its record is rejected; else it was accepted, or its source has deleted it."""
         return self.source not in (ACCEPTED, DELETED)
+
+    def has(self, origin: Origin, keys: Keys) -> bool:
+        """Tell whether it has this very record, and is not of another one of Klar's that maps make of the same row."""
+        is_other = None not in (keys.klar, self.keys.klar) and keys.klar != self.keys.klar
+        return not is_other and self.digest == record_digest(origin)
 
 
 class RejectsIndex:
@@ -162,11 +168,14 @@ class _Unneeded:
 
     def __init__(self) -> None:
         self._lines: list[tuple[int, Keys, str, bytes]] = []
+        self._shared: dict[Keys, Keys] = {}
+        """Of a key there may be many lines, and its digests take most of the memory."""
 
     def note(self, line: RecordLine, start: int) -> None:
         """Note a line that begins at `start`, behind all others."""
         if line.keys != Keys():  # else nothing tells which of Klar's streams it is for
-            self._lines.append((start, line.keys, line.source, record_digest(line.origin)))
+            keys = self._shared.setdefault(line.keys, line.keys)
+            self._lines.append((start, keys, sys.intern(line.source), record_digest(line.origin)))
 
     def starts(self) -> set[int]:
         """Return where the lines begin that may go, of all that were noted."""
