@@ -130,7 +130,7 @@ class Rejects:
         if not self.may_have_keys or not self._index.complete:
             return self.may_have_keys
         keys = self._key_properties.keys(origin, stream, key)
-        if keys.klar not in self._awaited and self._index.last(keys) is None:
+        if keys.klar not in self._awaited and not self._index.knows(keys):
             return False
         self._awaited.add(keys.klar)
         return True
@@ -226,10 +226,10 @@ class Rejects:
     ) -> str:
         """Write a rejected record unless the file has it, and return a sentence that says what was done."""
         keys = self._key_properties.keys(origin, stream, key)
-        last = self._index.last(keys)
-        if last is not None and last.has(origin, keys):
-            self._read_again(last, keys, origin)
-            if last.rejected:
+        own = self._index.line_of(origin, keys)
+        if own is not None:
+            self._read_again(own, keys, origin)
+            if own.rejected:
                 return f"It is in {self.path} already."
         elif self._index.newest_is_known(keys, origin.number):
             return f"{self.path} has a newer version of it."
@@ -240,13 +240,12 @@ class Rejects:
     def _settled(self, origin: Origin, stream: str, key: str | None, source: str) -> _Line | None:
         """Return the line that says of a record that it is accepted or deleted, if the file needs it."""
         keys = self._key_properties.keys(origin, stream, key)
-        last = self._index.last(keys)
-        if last is None:
+        if not self._index.knows(keys):
             if keys == Keys() or self._index.complete:
                 return None
             keys = Keys()
-        elif last.has(origin, keys):
-            self._read_again(last, keys, origin)
+        elif own := self._index.line_of(origin, keys):
+            self._read_again(own, keys, origin)
             return None
         elif self._index.newer(keys, origin.number) and not (
             source == ACCEPTED and self._index.has_older(keys, origin.number)
@@ -260,9 +259,9 @@ class Rejects:
         has_newer = bool(self._index.newer(keys, origin.number))
         return self._index.note_line(keys, origin, source, len(text)), keys, has_newer, origin.source_stream, text
 
-    def _read_again(self, last: LastRejectsLine, keys: Keys, origin: Origin) -> None:
-        if origin.number > last.number:
-            written = WrittenLine(last, keys, origin.source_stream, self._schemas[origin.source_stream])
+    def _read_again(self, line: LastRejectsLine, keys: Keys, origin: Origin) -> None:
+        if origin.number > line.number:
+            written = WrittenLine(line, keys, origin.source_stream, self._schemas[origin.source_stream])
             self._order.read_again(written, origin.number)
 
     def _write(self, lines: Iterable[_Line]) -> None:

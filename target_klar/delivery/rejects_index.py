@@ -54,14 +54,14 @@ class LastRejectsLine(msgspec.Struct, gc=False):
     length: int
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Its place among the lines of a file."""
+        return self.number, self.start
+
+    @property
     def rejected(self) -> bool:
         """Whether its record is rejected; else it was accepted, or its source has deleted it."""
         return self.source not in (ACCEPTED, DELETED)
-
-    def has(self, origin: Origin, keys: Keys) -> bool:
-        """Tell whether it has this very record, and is not of another one of Klar's that maps make of the same row."""
-        is_other = None not in (keys.klar, self.keys.klar) and keys.klar != self.keys.klar
-        return not is_other and self.digest == record_digest(origin)
 
 
 class RejectsIndex:
@@ -89,9 +89,19 @@ class RejectsIndex:
         """Whether it knows more keys than a file may have."""
         return self._keys > MAX_KEYS or len(self._by_klar) + len(self._by_source) > 2 * MAX_KEYS
 
-    def last(self, keys: Keys) -> LastRejectsLine | None:
-        """Return the last line about a record, by either key."""
-        return max(self._about(keys), key=lambda line: (line.number, line.start), default=None)
+    def knows(self, keys: Keys) -> bool:
+        """Whether there is a line about a record, by either key."""
+        return bool(self._about(keys))
+
+    def line_of(self, origin: Origin, keys: Keys) -> LastRejectsLine | None:
+        """Return the last line about a record if that is this very record."""
+        digest, last = record_digest(origin), None
+        for line in self._about(keys):
+            # A map may make other records of Klar's of the same row: those are no versions of this one.
+            is_other = line.digest == digest and None not in (keys.klar, line.keys.klar) and keys.klar != line.keys.klar
+            if line.keys.is_same_row(keys) and not is_other and (last is None or line.order > last.order):
+                last = line
+        return last if last is not None and last.digest == digest else None
 
     def newer(self, keys: Keys, number: int) -> list[LastRejectsLine]:
         """Return the last lines about a record, by either key, that were read later than it."""
