@@ -58,12 +58,11 @@ class Keys(NamedTuple):
     klar: bytes | None = None
     """Klar's key."""
     source: bytes | None = None
-    """The tap's stream, in the first eight bytes, with the tap's own key, which several of Klar's records may share."""
+    """The tap's stream with the tap's own key, which several of Klar's records may share."""
 
     def is_same_row(self, other: Keys) -> bool:
-        """Tell whether two records may be versions of one: not if the tap's own key tells them apart."""
-        one, two = self.source, other.source
-        return one is None or two is None or one == two or one[:8] != two[:8]
+        """Tell whether two records may be versions of one: not if the tap's stream or own key tells them apart."""
+        return None in (self.source, other.source) or self.source == other.source
 
 
 class RecordLine(NamedTuple):
@@ -102,7 +101,7 @@ class KeyProperties:
             values = members(origin.record)
             own = [values.get(name, b"null") for name in names]
             if b"null" not in own:
-                source = _digest(b"tap", *tap)[:8] + _digest(b"tap", *tap, *map(_canonical, own))
+                source = _digest(b"tap", *tap, *map(_canonical, own))
         if klar is None and source is None:
             source = _digest(b"record", *tap, origin.record)
         return Keys(klar, source)

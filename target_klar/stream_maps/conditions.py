@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-_FALSE: Final = frozenset(
-    {"false", "f", "no", "n", "off", "nein", "falsch", "null", "none", "nil", "nan", "[]", "{}", '""'}
-)
+_FALSE: Final = ["", "false", "f", "no", "n", "off", "nein", "falsch", "null", "none", "nil", "nan", "[]", "{}"]
+"""What text says that is false, in small letters, without blanks around it, and without zeros and points."""
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "ja", "wahr", "1"})
-_ZERO: Final = re.compile(r"[+-]?0+(?:\.0*)?")
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 _COMPARISONS: Final = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _EQUALITY: Final = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
 _MAX_COUNTED: Final = 5
 """How many conditions and comparisons of the maps of a source stream are warned of."""
-_LONGEST: Final = 80
+_LONGEST: Final = 200
+_RECORDS: Final = "N records"
+"""Stands for the number, which is not known until the end."""
 
 
 class Conditions:
@@ -45,6 +45,8 @@ class Conditions:
     def __init__(self, stream_map: object, definition: Mapping[str, Any], counts: Counter[str]) -> None:
         self._counts = counts
         self._noted: set[str] = set()
+        self._examples: dict[str, str] = {}
+        """Of each condition, the first text that it misread."""
         self._expression: ast.AST = ast.Module([], [])
         """The whole one that is being evaluated."""
         self._then: list[ast.AST] = []
@@ -118,10 +120,9 @@ class Conditions:
         """Return the value of a condition; what is evaluated `then`, if it is true, may read it: `float(x) if x`."""
         before, self._then = self._then, [*self._then, *then]
         value = self._evaluate(node)
-        if type(value) is str and _says_false(value):
-            dumped = ast.dump(node)
-            if not any(ast.dump(inner) == dumped for each in self._then for inner in ast.walk(each)):
-                self._note_true(node, value)
+        misread = type(value) is str and _says_false(value)
+        if misread and not any(_uses(each, ast.dump(node), value) for each in self._then):
+            self._note_true(node, value)
         self._then = before
         return value
 
@@ -132,7 +133,7 @@ class Conditions:
             if isinstance(operation, _EQUALITY) and _never_equal(left, right) and not self._is_compared_with_both(node):
                 shown = _shown(node)
                 self._noted.add(
-                    f"compares text with a number or a boolean, which it never equals: `{shown}`, in {{records}}. "
+                    f"compares text with a number or a boolean, which it never equals: `{shown}`, in {_RECORDS}. "
                     "Write the value in quotes, or read the text first, as by `float()`."
                 )
             result = self._operators[type(operation)](left, right)
@@ -154,30 +155,41 @@ class Conditions:
         return len(texts) > 1
 
     def _note_true(self, node: ast.AST, value: str) -> None:
-        shown, text = _shown(node), value.strip()
-        self._noted.add(
-            f"takes text for true that says the opposite: `{shown}` is {_quoted(text)} in {{records}}. Write "
-            f"`bool({shown}) and {shown} != {_quoted(text)}`."
-        )
+        shown = _shown(node)
+        example = self._examples.setdefault(shown, repr(value.strip()))
+        part = shown if isinstance(node, ast.Name | ast.Call | ast.Subscript | ast.Attribute) else f"({shown})"
+        advice = f"(str({part} or '').strip().lower().strip('0.') not in {_FALSE})"
+        what = f"takes text for true that says the opposite: `{shown}` is {example} or the like in {_RECORDS}. "
+        self._noted.add(f"{what}Write `{advice}`.")
 
 
 def misread_text(source_stream: str, counts: Counter[str]) -> Iterator[str]:
     """Yield a warning for each condition or comparison that misread text: what, in how many records, what to do."""
     for what, count in counts.items():
-        yield f"The stream map of {shorten(source_stream)} {what.format(records=counted(count, 'record'))}"
+        yield f"The stream map of {shorten(source_stream)} {what.replace(_RECORDS, counted(count, 'record'))}"
 
 
 def _shown(node: ast.AST) -> str:
-    return shorten(ast.unparse(node), _LONGEST).replace("{", "{{").replace("}", "}}")
+    return shorten(ast.unparse(node), _LONGEST)
 
 
-def _quoted(text: str) -> str:
-    return repr(text).replace("{", "{{").replace("}", "}}")
+def _uses(part: ast.AST, dumped: str, value: str) -> bool:
+    """Tell whether a part of an expression reads a value, as `float(x)` does, or compares it with this text."""
+    nodes = [*ast.walk(part)]
+    compared = [node for node in nodes if isinstance(node, ast.Compare) and ast.dump(node.left) == dumped]
+    left = {id(node.left) for node in compared}
+    texts = {
+        str(inner.value).lower()
+        for node in compared
+        for operand in node.comparators
+        for inner in ast.walk(operand)
+        if isinstance(inner, ast.Constant)
+    }
+    return value.lower() in texts or any(ast.dump(node) == dumped and id(node) not in left for node in nodes)
 
 
 def _says_false(text: str) -> bool:
-    text = text.strip().lower()
-    return text in _FALSE or _ZERO.fullmatch(text) is not None
+    return text != "" and text.strip().lower().strip("0.") in _FALSE
 
 
 def _never_equal(left: Any, right: Any) -> bool:
@@ -207,6 +219,6 @@ def _decimal_beside(other: Any, value: Any) -> Any:
 
 def _is_among(expected: bool, item: Any, held: Any) -> bool:  # noqa: FBT001  # the SDK's evaluator calls it
     found = item in held
-    if not found and type(item) in (Decimal, float) and isinstance(held, list | tuple | set):
+    if not found and type(item) in (Decimal, float) and isinstance(held, list | tuple | set | dict):
         found = any(_decimal_beside(each, item) == _decimal_beside(item, each) for each in held)
     return found is expected

@@ -216,6 +216,20 @@ def test_another_row_of_an_order_settles_nothing(klar: Sandbox, rejects: Path, m
     assert words(rejects)[0] == ("contract", "1,10")
 
 
+@pytest.mark.parametrize("batch_size", [1, 1000])
+@pytest.mark.parametrize("more", [{}, {"_sdc_deleted_at": "2024-01-01"}], ids=["stored", "deleted"])
+def test_a_row_of_another_source_stream_settles_nothing(
+    klar: Sandbox, rejects: Path, more: dict[str, Any], batch_size: int
+) -> None:
+    """Two shops may have the same ids."""
+    names = ("north", "south")
+    heads = [schema(name) | {"key_properties": ["orderId"]} for name in names]
+    rows = [record("north", **cost("A", "1,10")), record("south", **cost("A", 2, **more))]
+    maps = {name: {"__alias__": "transaction_costs"} for name in names}
+    load(klar, rejects, *heads, *rows, stream_maps=maps, batch_size_rows=batch_size)
+    assert words(rejects)[0] == ("contract", "1,10")
+
+
 def test_a_newer_version_stays_behind_a_record_whose_klars_key_was_mapped_wrong(klar: Sandbox, rejects: Path) -> None:
     """Sent again with the right map, the older one would otherwise be put over it."""
     head = schema("transaction_costs", row={}, name={}, number={}, fee={}) | {"key_properties": ["row"]}

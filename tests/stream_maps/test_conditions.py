@@ -38,26 +38,85 @@ def mapped(definition: dict[str, Any], *rows: dict[str, Any], watched: bool = Tr
     return made, list(misread_text("s", counts))
 
 
-TRUE = "takes text for true that says the opposite: `{}` is {!r} in {}. Write `bool({}) and {} != {!r}`."
+TRUE = re.compile(
+    r"The stream map of s takes text for true that says the opposite: `(.*)` is (.*) or the like in (.*)\. "
+    r"Write `(.*)`\."
+)
 
 
 @pytest.mark.parametrize(
     ("definition", "rows", "told"),
     [
-        ({"__filter__": "paid"}, [{"paid": "false"}, {"paid": "true"}], ("paid", "false", "1 record")),
-        ({"__filter__": "bool(lines)"}, [{"lines": "[]"}, {"lines": None}], ("lines", "[]", "1 record")),
-        ({"__filter__": "not test"}, [{"test": "0"}, {"test": "0"}], ("test", "0", "2 records")),
-        ({"__filter__": "paid and fee > 0"}, [{"paid": "No", "fee": 1}], ("paid", "No", "1 record")),
-        ({"x": "updated if gone else None"}, [{"gone": "f", "updated": "now"}], ("gone", "f", "1 record")),
-        ({"x": "[] if record.get('off') else 1"}, [{"off": "0.00"}], ("record.get('off')", "0.00", "1 record")),
-        ({"x": "bool(record['a']['b'])"}, [{"a": {"b": "null"}}], ("record['a']['b']", "null", "1 record")),
+        ({"__filter__": "paid"}, [{"paid": "false"}, {"paid": "true"}], ("paid", "'false'", "1 record")),
+        ({"__filter__": "bool(lines)"}, [{"lines": "[]"}, {"lines": None}], ("lines", "'[]'", "1 record")),
+        ({"__filter__": "not test"}, [{"test": "0"}, {"test": "No"}], ("test", "'0'", "2 records")),
+        ({"__filter__": "paid and fee > 0"}, [{"paid": "No", "fee": 1}], ("paid", "'No'", "1 record")),
+        ({"__filter__": "paid and paid != 'false'"}, [{"paid": "0"}], ("paid", "'0'", "1 record")),
+        ({"__filter__": "paid or settled"}, [{"paid": "", "settled": "f "}], ("paid or settled", "'f'", "1 record")),
+        ({"x": "updated if gone else None"}, [{"gone": "f", "updated": "now"}], ("gone", "'f'", "1 record")),
+        ({"x": "[] if record.get('off') else 1"}, [{"off": "0.00"}], ("record.get('off')", "'0.00'", "1 record")),
+        ({"x": "bool(record['a']['b'])"}, [{"a": {"b": "null"}}], ("record['a']['b']", "'null'", "1 record")),
     ],
 )
 def test_text_that_says_false_and_counts_as_true_is_warned_of(
     definition: dict[str, str], rows: list[Any], told: tuple[str, str, str]
 ) -> None:
-    node, text, records = told
-    assert mapped(definition, *rows)[1] == ["The stream map of s " + TRUE.format(node, text, records, node, node, text)]
+    (warning,) = mapped(definition, *rows)[1]
+    found = TRUE.fullmatch(warning)
+    assert found
+    assert found.groups()[:3] == told
+
+
+SAID = [
+    "false",
+    "False ",
+    "0",
+    "0.00",
+    "no",
+    "N",
+    "[]",
+    "{}",
+    "null",
+    " ",
+    "",
+    None,
+    False,
+    0,
+    "true",
+    "1",
+    "yes",
+    True,
+    1,
+]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "not {}",
+        "{} and b",
+        "not b or not {}",
+        "bool({})",
+        "1.5 if not {} else 2.5",
+        "2.5 if {} and b else 1.5",
+        "[1 for x in [1] if {}]",
+    ],
+)
+def test_what_the_warning_advises_takes_each_text_for_what_it_says(condition: str) -> None:
+    plain = [{"a": value, "b": True} for value in SAID]
+    meant = [each | {"a": each["a"] in ("true", "1", "yes", True, 1)} for each in plain]
+    warnings = mapped({"__filter__": condition.format("bool(a)")}, *plain)[1]
+    advised = [found.group(4) for each in warnings if (found := TRUE.fullmatch(each))]
+    assert len(advised) == 1
+
+    right = {"x": condition.format(advised[0])}
+    assert mapped(right, *plain) == (
+        [
+            each | {"x": made["x"]}
+            for each, made in zip(plain, mapped({"x": condition.format("a")}, *meant)[0], strict=True)
+        ],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,6 +143,7 @@ def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(expressio
         ("bool(fee) and float(fee)", {"fee": "0"}),
         ("paid and paid != 'false'", {"paid": "false"}),
         ("bool(lines) and lines != '[]'", {"lines": "[]"}),
+        ("paid and paid.lower() != 'false'", {"paid": "False"}),
         ("fee or 0", {"fee": "0"}),
         ("json.loads(lines) if lines else []", {"lines": "[]"}),
         ("test != 1 and test != '1'", {"test": "1"}),
@@ -156,7 +216,9 @@ def test_a_run_says_it_at_its_end_and_a_preview_too(klar: Sandbox) -> None:
     lines = [schema("fees", orderId={}, transactionCosts={}, paid={}), *rows]
     loaded, shown = run(klar, lines, stream_maps=maps), run(klar, lines, "--preview", stream_maps=maps)
 
-    told = "The stream map of fees takes text for true that says the opposite: `paid` is 'false' in 1 record."
+    told = (
+        "The stream map of fees takes text for true that says the opposite: `paid` is 'false' or the like in 1 record."
+    )
     assert (loaded.code, set(klar.transaction_costs)) == (0, {"1", "2"})
     assert [each for each in loaded.warnings if each.startswith(told)]
     assert re.search(re.escape(told), shown.out)
