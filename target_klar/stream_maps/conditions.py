@@ -127,15 +127,12 @@ class Conditions:
         return value
 
     def _comparison(self, node: ast.Compare) -> Any:
-        right, result = self._evaluate(node.left), True
+        right, result, before = self._evaluate(node.left), True, node.left
         for operation, each in zip(node.ops, node.comparators, strict=True):
             left, right = right, self._evaluate(each)
             if isinstance(operation, _EQUALITY) and _never_equal(left, right) and not self._is_compared_with_both(node):
-                shown = _shown(node)
-                self._noted.add(
-                    f"compares text with a number or a boolean, which it never equals: `{shown}`, in {_RECORDS}. "
-                    "Write the value in quotes, or read the text first, as by `float()`."
-                )
+                self._note_unequal(node, *((before, left, right) if type(left) is str else (each, right, left)))
+            before = each
             result = self._operators[type(operation)](left, right)
             if not result:
                 break
@@ -161,6 +158,19 @@ class Conditions:
         advice = f"(str({part} or '').strip().lower().strip('0.') not in {_FALSE})"
         what = f"takes text for true that says the opposite: `{shown}` is {example} or the like in {_RECORDS}. "
         self._noted.add(f"{what}Write `{advice}`.")
+
+    def _note_unequal(self, node: ast.Compare, part: ast.AST, text: str, other: object) -> None:
+        """Note that text, the value of a part, is compared with what it never equals."""
+        shown = _shown(node)
+        if isinstance(part, ast.Constant):
+            advice = "take the quotes off"
+        elif type(other) is bool:
+            example = self._examples.setdefault(shown, repr(text.strip()))
+            advice = f"compare it with such text as it holds, {example}"
+        else:
+            advice = f"read it as a number, `float({_shown(part)})`"
+        what = f"compares text with a number or a boolean, which it never equals: `{shown}`, in {_RECORDS}. "
+        self._noted.add(f"{what}If it is meant to, {advice}.")
 
 
 def misread_text(source_stream: str, counts: Counter[str]) -> Iterator[str]:

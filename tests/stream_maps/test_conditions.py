@@ -120,20 +120,24 @@ def test_what_the_warning_advises_takes_each_text_for_what_it_says(condition: st
 
 
 @pytest.mark.parametrize(
-    ("expression", "row"),
+    ("expression", "row", "advice"),
     [
-        ("test != 1", {"test": "1"}),
-        ("test == 1.5", {"test": " 1.5 "}),
-        ("test in (1, 2)", {"test": "3"}),
-        ("test not in [1, 2]", {"test": "1"}),
-        ("test == True", {"test": "true"}),
-        ("fee == '1'", {"fee": Decimal(1)}),
+        ("test != 1", {"test": "1"}, "read it as a number, `float(test)`"),
+        ("1 == test", {"test": "1"}, "read it as a number, `float(test)`"),
+        ("test == 1.5", {"test": " 1.5 "}, "read it as a number, `float(test)`"),
+        ("test in (1, 2)", {"test": "3"}, "read it as a number, `float(test)`"),
+        ("test not in [1, 2]", {"test": "1"}, "read it as a number, `float(test)`"),
+        ("test == True", {"test": "true"}, "compare it with such text as it holds, 'true'"),
+        ("fee == '1'", {"fee": Decimal(1)}, "take the quotes off"),
+        ("paid != 'true'", {"paid": True}, "take the quotes off"),
     ],
 )
-def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(expression: str, row: dict[str, Any]) -> None:
+def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(
+    expression: str, row: dict[str, Any], advice: str
+) -> None:
     (told,) = mapped({"x": expression}, row)[1]
     assert told.startswith("The stream map of s compares text with a number or a boolean, which it never equals: ")
-    assert f"`{ast.unparse(ast.parse(expression))}`, in 1 record. " in told
+    assert told.endswith(f"`{ast.unparse(ast.parse(expression))}`, in 1 record. If it is meant to, {advice}.")
 
 
 @pytest.mark.parametrize(
