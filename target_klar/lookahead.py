@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from singer_sdk.exceptions import StreamMapConfigError
 
-from target_klar.source_streams import require_each_once
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -82,10 +80,7 @@ class Lookahead:
         Raises:
             StreamMapConfigError: A map reads columns that are not there, and its records would load wrong.
             RecordRejectedError: A record that was held is rejected, and may not be written to the rejects file.
-            InvalidInputLine: One of the first records has two values under one name.
         """
-        if source not in self._known:
-            require_each_once(record)
         if source not in self._watched:
             self._known.add(source)
             if not self._held:

@@ -17,8 +17,8 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.input_forms import likely_form
-from target_klar.records.formatting import counted
-from target_klar.records.json_codec import NotJSONError, decode, quoted
+from target_klar.records.formatting import counted, shorten
+from target_klar.records.json_codec import NotJSONError, TwoValuesError, decode, quoted, require_each_once
 from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import MAX_LINE, Input
 
@@ -151,6 +151,7 @@ class KlarReader(GenericSingerReader[bytes]):
                     "a Singer message: under `--stream` each line has to be a record. Leave out `--stream`"
                 )
         if self.stream not in self.record_handlers:
+            _require_each_once(line)
             # The columns of the first record stand for a schema, of which stream maps want the names.
             properties: dict[str, Any] = {name: {} for name in decode(line)}
             schema = {"properties": properties}
@@ -196,6 +197,23 @@ class KlarReader(GenericSingerReader[bytes]):
             if not chunk:
                 yield b"".join(beginning)
                 return
+
+
+def _require_each_once(row: bytes) -> None:
+    """Check that a row has each column once, as a query's result may not: `SELECT r.*, o.*`.
+
+    Raises:
+        InvalidInputLine: Two values stand under one name.
+    """
+    try:
+        require_each_once(row.decode())
+    except TwoValuesError as error:
+        raise InvalidInputLine(
+            f"two values for {shorten(error.name)} in one record. Give one of the columns another name in the query, "
+            "such as `o.id AS order_id`"
+        ) from error
+    except (ValueError, RecursionError):
+        pass  # another error tells
 
 
 def _message(line: bytes, types: Collection[str]) -> dict[str, Any]:

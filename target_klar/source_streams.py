@@ -12,11 +12,10 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch import source_key_reader
 from target_klar.delivery.rejects_lines import stream_of
-from target_klar.records import json_codec
 from target_klar.records.conform import Conformed, Filtered, Rejection
 from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
-from target_klar.records.json_codec import NotJSONError, TwoValuesError, decode
+from target_klar.records.json_codec import NotJSONError, decode
 from target_klar.stream_maps.columns import drops_all, expressions_of, missing_columns
 from target_klar.stream_maps.conditions import Conditions, misread_text
 from target_klar.stream_maps.joined_text import mark_joined_text
@@ -274,23 +273,6 @@ class SourceStream:
                 all_dropped=drops_all(route.stream_map, records),
             ):
                 yield each, each.message(self.name, columns, len(records))
-
-
-def require_each_once(record: RecordJSON) -> None:
-    """Check that a record has each column once, as a query's result may not: `SELECT r.*, o.*`.
-
-    Raises:
-        InvalidInputLine: Two values stand under one name.
-    """
-    try:
-        json_codec.require_each_once(bytes(record).decode())
-    except TwoValuesError as error:
-        raise InvalidInputLine(
-            f"two values for {shorten(error.name)} in one record. Give one of the columns another name in the query, "
-            "such as `o.id AS order_id`"
-        ) from error
-    except (ValueError, RecursionError):
-        pass  # another error tells
 
 
 def _decoded(record: RecordJSON) -> object:
