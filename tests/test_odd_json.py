@@ -190,8 +190,15 @@ def test_what_is_no_object_has_no_members(odd: str) -> None:
     for text in (odd, f"[{odd}]", f'[{{"a": {odd}}}]', f'"{{a:{odd}}}"', ""):
         assert members(text.encode()) == {}
     assert members(b'{"a": 1, "b": NaN') == {}
-    with pytest.raises(NotJSONError, match="not valid JSON"):
-        members(f'{{"a": {"[" * 5000}{"]" * 5000}, b: 1}}'.encode())
+    deep = "[" * 5000 + "]" * 5000
+    broken = f'{{"a": {deep}, b: 1}}'.encode()
+    try:
+        decode(deep)
+    except NotJSONError:
+        with pytest.raises(NotJSONError, match="not valid JSON"):
+            members(broken)
+    else:  # as in Python 3.13, which sees where it is broken
+        assert members(broken) == {}
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
