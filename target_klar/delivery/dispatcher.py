@@ -236,7 +236,7 @@ class Dispatcher:
                 key, entry = entries[position]
                 place, label = Place(entry.earliest, batch.number), shorten(stream.contract.readable_key(key))
                 self.reject(stream, key, bisection.rejected[position], entry.origin, label=label, place=place)
-                # Not before: what it replaced settles older versions, and it may not be written itself.
+                # Not before: what it replaced supersedes older versions, and it may not be written itself.
                 self.rejects.accept([(each.origin, key) for each in entry.replaced], stream.name)
         if stopped is not None:
             key, entry = entries[end]

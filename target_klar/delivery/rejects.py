@@ -74,7 +74,7 @@ class Rejects:
         self._awaited: set[bytes | None] = set()
         """Klar's keys of records that `accept` is to be told of."""
         self._has_unneeded = False
-        """Whether this run has written that a record is settled, or a record again."""
+        """Whether this run has written what supersedes a record, or a record again."""
         self._file: RejectsFile | None = None
 
     def open(self, open_files: Mapping[str, os.stat_result] | None = None) -> None:
@@ -187,7 +187,7 @@ class Rejects:
         if not self.may_have_keys:
             return
         in_order = sorted(records, key=lambda each: each[0].number)
-        self._write(filter(None, (self._settled(origin, stream, key, ACCEPTED) for origin, key in in_order)))
+        self._write(filter(None, (self._superseding_line(origin, stream, key, ACCEPTED) for origin, key in in_order)))
 
     def delete(self, origin: Origin, stream: str, key: str | None) -> None:
         """Write a skipped deletion if the file has its record.
@@ -195,7 +195,7 @@ class Rejects:
         Raises:
             DeliverEarlierError: The file cannot be written any more.
         """
-        if self.may_have_keys and (line := self._settled(origin, stream, key, DELETED)) is not None:
+        if self.may_have_keys and (line := self._superseding_line(origin, stream, key, DELETED)) is not None:
             self._write([line])
 
     def sync(self) -> None:
@@ -237,7 +237,7 @@ class Rejects:
         self._write([self._line(origin, keys, rejects_line(origin, stream, key, problems, source), source)])
         return f"Written to {self.path}."
 
-    def _settled(self, origin: Origin, stream: str, key: str | None, source: str) -> _Line | None:
+    def _superseding_line(self, origin: Origin, stream: str, key: str | None, source: str) -> _Line | None:
         """Return the line that says of a record that it is accepted or deleted, if the file needs it."""
         keys = self._key_properties.keys(origin, stream, key)
         if not self._index.knows(keys):

@@ -1,6 +1,6 @@
 """What the rejects file says last about each key: read at the start of a run, and at its end if there is a need.
 
-Either time what is settled is removed, and of lines with the same record all but the last.
+Either time what is superseded is removed, and of lines with the same record all but the last.
 """
 
 from __future__ import annotations
@@ -189,12 +189,12 @@ class _Unneeded:
 
     def starts(self) -> set[int]:
         """Return where the lines begin that may go, of all that were noted."""
-        settled = self._settled()
-        return settled | self._unused(settled)
+        superseded = self._superseded()
+        return superseded | self._unused(superseded)
 
-    def _settled(self) -> set[int]:
+    def _superseded(self) -> set[int]:
         """Return those of rejected records that a later line makes unneeded."""
-        settled: set[int] = set()
+        superseded: set[int] = set()
         rows: dict[bytes, set[bytes | None]] = defaultdict(set)
         """By Klar's key, the tap's keys of what was accepted or deleted later."""
         whole_rows: set[bytes | None] = set()
@@ -213,11 +213,11 @@ class _Unneeded:
             is_again = keys.klar in same or None in same or (keys.klar is None and same)
             own = rows.get(keys.klar, ()) if keys.klar is not None else ()
             if is_again or keys.source in whole_rows or any(keys.is_same_row(Keys(None, row)) for row in own):
-                settled.add(start)
+                superseded.add(start)
             same.add(keys.klar)
-        return settled
+        return superseded
 
-    def _unused(self, settled: set[int]) -> set[int]:
+    def _unused(self, superseded: set[int]) -> set[int]:
         """Return those of accepted and deleted records that no line before them needs."""
         # A skipped deletion does not take back at Klar what an older record has replaced there meanwhile.
         last: dict[object, dict[str, int]] = defaultdict(dict)
@@ -234,7 +234,7 @@ class _Unneeded:
                 or (keys.source in open_source and start in last[keys].values())
             ):
                 unused.add(start)
-            elif start not in settled:
+            elif start not in superseded:
                 open_klar.update({keys.klar} - {None})
                 open_source.update({keys.source} - {None})
         return unused

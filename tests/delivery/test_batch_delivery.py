@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,15 +30,23 @@ def load(
     status_timeout: float = 5,
     time: str = "2026-01-01T00:00:0{}Z",
     before: dict[str, str] | None = None,
+    frozen: float = 0,
 ) -> tuple[DeliveryReport, list[list[str]]]:
-    """Load three refunds into a Klar that answers 207 where it refuses some, and then counts as it is told."""
+    """Load three refunds into a Klar that answers 207 where it refuses some, and then counts as it is told.
+
+    For so many seconds the first reading of the load is `frozen`, and shows what was before.
+    """
     posts: list[list[str]] = []
+    pauses = [frozen] if frozen else []
 
     def reply(request: Request) -> Reply:
         if request.head.startswith(b"GET"):
             figures: Mapping[str, str] = {"lastBatchCount": counted, "lastSuccess": time.format(len(posts))}
             if before is not None and not posts:
                 figures = before
+            if posts and pauses:
+                sleep(pauses.pop())
+                figures = {"lastBatchCount": counted, "lastSuccess": time.format(0)}
             return Reply(answer("200 OK", json.dumps(figures).encode()))
         ids = [sent["id"] for sent in json.loads(request.body)]
         posts.append(ids)
@@ -58,6 +66,14 @@ def load(
     )
     with serve(choose=reply) as (url, _):
         return delivery.run(client_of(url)), posts
+
+
+def test_a_reading_that_took_longer_than_the_timeout_is_followed_by_one_more_and_is_no_longer_lag() -> None:
+    """As where the process stood still: Klar's status has had all the time."""
+    report, _ = load("3", [], status_timeout=0.5, frozen=1.5)
+    assert report.error is None
+    assert report.confirmed
+    assert 0 < report.lag <= 0.5
 
 
 @pytest.mark.parametrize("counted", ["2", "3"])
