@@ -49,8 +49,8 @@ def patterns_without_effect(maps: Mapping[str, Any]) -> Iterator[str]:
         shown = ", ".join(f"`stream_maps.{shorten(name)}`" for name in names)
         them = "them" if len(names) > 1 else "it"
         yield (
-            f"{shown} can never have an effect: of patterns the last one that matches a stream decides, and "
-            f"`{shorten(decides)}` comes after {them} and matches all the same streams. Write it before {them}."
+            f"{shown} can never have an effect: of patterns the last one that matches a stream is used, and "
+            f"`{shorten(decides)}`, further down, matches all the same streams. Write it before {them}."
         )
 
 
@@ -65,8 +65,8 @@ def overridden_patterns(maps: Mapping[str, Any], stream: str) -> str | None:
         return None
     shown, last = ", ".join(f"`{shorten(name)}`" for name in others), f"`{shorten(decides)}`"
     return (
-        f"{shorten(stream)} matches the stream maps {shown} and {last}. The last pattern decides, which is {last}, and "
-        f"not {shown}. To choose, write a map of the stream's own name."
+        f"{shorten(stream)} matches the stream maps {shown} and {last}. The last one is used, which is {last}, and not "
+        f"{shown}. To choose, write a map of the stream's own name."
     )
 
 

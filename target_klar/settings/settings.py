@@ -48,7 +48,10 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
             th.StringType(pattern=_VERSION),
             default=contract.version,
             title=f"API version of {contract.named}",
-            description=f"The version in the path of the {contract.named} endpoint, MM.YYYY.",
+            description=(
+                f"The version in the path of the {contract.named} endpoint, MM.YYYY; leave it unless Klar names "
+                "another."
+            ),
         )
         for contract in CONTRACTS.values()
     ),
@@ -71,7 +74,7 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         _whole(1, 16),
         default=4,
         title="Requests in parallel",
-        description="How many requests are in flight at once, 1 to 16.",
+        description="How many requests are in flight at once, 1 to 16; of COGS one at most.",
     ),
     th.Property(
         "request_timeout_seconds",
@@ -93,8 +96,8 @@ SETTINGS: dict[str, Any] = th.PropertiesList(
         default=60,
         title="Status timeout",
         description=(
-            "How long Klar's status may take to show a load, in seconds. 0: the status must answer, counts are not "
-            "checked."
+            "How long Klar's status may take to show a load, in seconds. 0: the status only has to answer, and need "
+            "not show it."
         ),
     ),
     th.Property(

@@ -24,6 +24,7 @@ from singer_sdk.mapper import (
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.formatting import shorten, shorten_both
+from target_klar.settings.map_conditions import senseless_conditions
 from target_klar.settings.patterns import meets, patterns_without_effect, source_of
 from target_klar.settings.spelling import closest_match
 
@@ -110,7 +111,7 @@ def _wrong_entry(place: str, entry: dict[str, Any], config: Collection[str]) -> 
         elif _word(name) in _WORDS:  # a field that Klar does not know: a filter would let everything pass
             yield _unknown(within, name, _OF_A_MAP)
         else:
-            yield from _wrong_expression(within, value, f"or {NULL_STRING} to leave the field out", config)
+            yield from _wrong_expression(within, name, value, config)
 
 
 def _looks_like_option(name: str, options: Iterable[str]) -> bool:
@@ -134,8 +135,7 @@ def _wrong_option(place: str, option: str, value: object, config: Collection[str
         if value not in (None, NULL_STRING):
             yield f"`{place}` must be {NULL_STRING}."
     elif option == MAPPER_FILTER_OPTION:
-        if value is not None:
-            yield from _wrong_expression(place, value, "that is true for the records to keep", config)
+        yield from _wrong_expression(place, option, value, config)
     elif option == MAPPER_KEY_PROPERTIES_OPTION:
         if value is not None and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
             yield f"`{place}` must be a list of names."
@@ -154,7 +154,9 @@ def _may_be_name(alias: str) -> bool:
     return isinstance(statement, ast.Expr)
 
 
-def _wrong_expression(place: str, value: object, meaning: str, config: Collection[str]) -> Iterator[str]:
+def _wrong_expression(place: str, name: str, value: object, config: Collection[str]) -> Iterator[str]:
+    is_filter = name == MAPPER_FILTER_OPTION
+    meaning = "that is true for the records to keep" if is_filter else f"or {NULL_STRING} to leave the field out"
     wanted = f"`{place}` must be one expression as text, {meaning}"
     if not isinstance(value, str):
         yield f"{wanted}."
@@ -177,12 +179,13 @@ def _wrong_expression(place: str, value: object, meaning: str, config: Collectio
         if isinstance(node, ast.Call)
         if isinstance(node.func, ast.Name)
     }
-    for name in sorted(called - FUNCTIONS - MODULES):
+    for function in sorted(called - FUNCTIONS - MODULES):
         yield (
-            f"`{place}` calls {shorten(name)}(), which stream maps do not have. The functions are "
+            f"`{place}` calls {shorten(function)}(), which stream maps do not have. The functions are "
             f"{', '.join(sorted(FUNCTIONS))}, and those of {' and '.join(sorted(MODULES))}."
         )
-    for wrong in dict.fromkeys(_unusable_names(statements[0], config)):
+    names, conditions = _unusable_names(statements[0], config), senseless_conditions(statements[0], is_filter=is_filter)
+    for wrong in dict.fromkeys([*names, *conditions]):
         yield f"`{place}` {wrong}"
 
 

@@ -7,13 +7,16 @@ import re
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import ConfigurationError
 
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import listed, shorten
 from target_klar.records.json_codec import TwoValuesError, each_once
 from target_klar.settings.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _CONFIG_NAME = re.compile(r"[\w ./~-]{1,300}\.json", re.ASCII)  # no JSON text looks like that, and no token
@@ -45,6 +48,28 @@ def read_file(path: str) -> dict[str, Any]:
         f"The configuration {shown_argument(path)} cannot be read ({why}). `--config` takes the path of a file with a "
         "JSON object, or ENV."
     )
+
+
+def require_no_map_lost(earlier: Mapping[str, Any], later: Mapping[str, Any], name: str) -> None:
+    """Check that `stream_maps` of a `later` configuration, called by its `name`, has a map for all that had one.
+
+    Raises:
+        ConfigurationError: It has not. As any setting it takes the place of the `earlier` one whole, filters too.
+    """
+    if "stream_maps" not in later:
+        return
+    if lost := [stream for stream in _maps(earlier) if stream not in _maps(later)]:
+        raise ConfigurationError(
+            f"`stream_maps` of {name} takes the place of the one before it whole, without the map of "
+            f"{listed(map(shorten, lost))}. Write all maps into one of the two."
+        )
+
+
+def _maps(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    maps = config.get("stream_maps")
+    with suppress(ValueError):
+        maps = _read_json(maps) if isinstance(maps, str) else maps
+    return maps if isinstance(maps, dict) else {}
 
 
 def shown_argument(argument: str) -> str:

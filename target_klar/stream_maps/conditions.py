@@ -9,56 +9,78 @@ from __future__ import annotations
 
 import ast
 import math
-import re
+from copy import copy
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
-from target_klar.records.formatting import counted, shorten
+from target_klar.stream_maps.columns import column_of
+from target_klar.stream_maps.spelled import (
+    is_other_nothing,
+    is_same_nothing,
+    never_equal,
+    numbers_or_dates,
+    says_false,
+    spelling_of_nothing,
+)
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-_FALSE: Final = ["", "false", "f", "no", "n", "off", "nein", "falsch", "null", "none", "nil", "nan", "[]", "{}"]
-"""What text says that is false, in small letters, without blanks around it, and without zeros and points."""
-_TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "ja", "wahr", "1"})
-_NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
-_COMPARISONS: Final = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+    from target_klar.stream_maps.misread_text import MisreadText
+
 _EQUALITY: Final = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
-_MAX_COUNTED: Final = 5
-"""How many conditions and comparisons of the maps of a source stream are warned of."""
-_LONGEST: Final = 200
-_RECORDS: Final = "N records"
-"""Stands for the number, which is not known until the end."""
+_ORDER: Final = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_SAMENESS: Final = (*_EQUALITY, ast.Is, ast.IsNot)
+_LITERALS: Final = (ast.Constant, ast.List, ast.Dict)
+_COMPREHENSIONS: Final = (ast.ListComp, ast.GeneratorExp, ast.DictComp)
+
+_Operand = tuple[ast.AST, Any]
+"""A part of a comparison, with its value."""
+
+
+class _If(ast.expr):
+    """A condition of a comprehension, with what is evaluated if it is true."""
+
+    def __init__(self, test: ast.expr, then: Sequence[ast.AST]) -> None:
+        super().__init__()
+        self.test, self.then = test, then
+
+
+class _Iterated(ast.expr):
+    """What a comprehension makes objects of: a column, as in `lines` or `lines or []`."""
+
+    def __init__(self, source: ast.expr, column: ast.expr) -> None:
+        super().__init__()
+        self.source, self.column = source, column
 
 
 class Conditions:
-    """Counts the records in which a stream map misreads text, and compares numbers as they are written.
+    """Notes the text that a stream map misreads in a record, and compares numbers as they are written."""
 
-    It takes the place of what the SDK's evaluator of the map does with conditions and comparisons. `counts` are by what
-    is misread, as a part of a sentence.
-    """
-
-    def __init__(self, stream_map: object, definition: Mapping[str, Any], counts: Counter[str]) -> None:
-        self._counts = counts
-        self._noted: set[str] = set()
-        self._examples: dict[str, str] = {}
-        """Of each condition, the first text that it misread."""
+    def __init__(self, definition: Mapping[str, Any], misread: MisreadText) -> None:
+        self._misread = misread
         self._expression: ast.AST = ast.Module([], [])
         """The whole one that is being evaluated."""
-        self._then: list[ast.AST] = []
-        """What is evaluated if the condition that is being evaluated is true."""
-        if not isinstance(stream_map, CustomStreamMap):
-            return
+        self._next: list[tuple[Sequence[ast.AST], Sequence[ast.AST]]] = []
+        """What is evaluated if a condition that is being evaluated is true, and what if it is not."""
+        self._comprehensions: dict[ast.AST, ast.AST] = {}
+        """By each comprehension its copy of which the conditions are watched."""
+        self._harmless: dict[tuple[ast.AST, str], bool] = {}
+        """By a part of a comparison, and how it spells nothing, whether it does no harm that this is misread."""
         text = definition.get(MAPPER_FILTER_OPTION)
         self._filter = ast.dump(ast.parse(text).body[0]) if isinstance(text, str) else ""
+
+    def watch(self, stream_map: object) -> None:
+        """Take the place of what the evaluator of a stream map does with conditions and comparisons."""
+        if not isinstance(stream_map, CustomStreamMap):
+            return
         evaluator = stream_map.expr_evaluator
         self._evaluate: Callable[[ast.AST], Any] = evaluator._eval  # noqa: SLF001  # no other way leads to a part of an expression
         self._operators = operators = evaluator.operators
-        for comparison in _COMPARISONS:
+        for comparison in (ast.Eq, ast.NotEq, *_ORDER):
             operators[comparison] = partial(_compared, operators[comparison])
         for membership in (ast.In, ast.NotIn):
             operators[membership] = partial(_is_among, membership is ast.In)
@@ -70,39 +92,36 @@ class Conditions:
             ast.UnaryOp: self._negated,
             ast.Call: self._called,
             ast.Compare: self._comparison,
+            **dict.fromkeys(_COMPREHENSIONS, self._comprehension),
+            _If: self._if,
+            _Iterated: self._iterated,
         }
 
-    def begin(self) -> None:
-        """Forget what was noted of a record that does not count."""
-        self._noted.clear()
-
-    def count(self) -> None:
-        """Count what was noted of a record."""
-        for what in self._noted:
-            if what in self._counts or len(self._counts) < _MAX_COUNTED:
-                self._counts[what] += 1
-        self._noted.clear()
-
     def _top(self, node: ast.Expr) -> Any:
-        self._expression, self._then = node, []
+        self._expression, self._next = node, []
         value = self._evaluate(node.value)
-        if type(value) is str and _says_false(value) and ast.dump(node) == self._filter:
-            self._note_true(node.value, value)
+        if type(value) is str and says_false(value) and ast.dump(node) == self._filter:
+            self._misread.true(node.value, value)
         return value
 
     def _if_else(self, node: ast.IfExp) -> Any:
-        value = self._condition(node.test, [node.body])
+        value = self._condition(node.test, [node.body], [node.orelse])
         return self._evaluate(node.body if value else node.orelse)
 
     def _both(self, node: ast.BoolOp) -> Any:
-        if isinstance(node.op, ast.Or):
-            return self._of_the_sdk[ast.BoolOp](node)
-        value: Any = True
-        for number, each in enumerate(node.values, start=1):
+        is_or = isinstance(node.op, ast.Or)
+        *others, last = node.values
+        for number, each in enumerate(others, start=1):
             rest = node.values[number:]
-            value = self._condition(each, rest) if rest else self._evaluate(each)
-            if not value:
-                break
+            value = self._one_of(each, rest) if is_or else self._condition(each, rest)
+            if bool(value) is is_or:
+                return value
+        return self._evaluate(last)
+
+    def _one_of(self, node: ast.AST, otherwise: Sequence[ast.AST]) -> Any:
+        self._next.append(((), otherwise))
+        value = self._evaluate(node)
+        self._next.pop()
         return value
 
     def _negated(self, node: ast.UnaryOp) -> Any:
@@ -116,71 +135,113 @@ class Conditions:
                 return bool(self._condition(asked))
         return self._of_the_sdk[ast.Call](node)
 
-    def _condition(self, node: ast.AST, then: Sequence[ast.AST] = ()) -> Any:
+    def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> Any:
+        watched = self._comprehensions.get(node)
+        if watched is None:
+            watched = self._comprehensions[node] = _watched(node)
+        return self._of_the_sdk[type(node)](watched)
+
+    def _if(self, node: _If) -> Any:
+        return self._condition(node.test, node.then)
+
+    def _iterated(self, node: _Iterated) -> Any:
+        value = self._evaluate(node.source)
+        if type(value) is str and value:
+            self._misread.letters(node.column)
+        return value
+
+    def _condition(self, node: ast.AST, then: Sequence[ast.AST] = (), otherwise: Sequence[ast.AST] = ()) -> Any:
         """Return the value of a condition; what is evaluated `then`, if it is true, may read it: `float(x) if x`."""
-        before, self._then = self._then, [*self._then, *then]
+        self._next.append((then, otherwise))
         value = self._evaluate(node)
-        misread = type(value) is str and _says_false(value)
-        if misread and not any(_uses(each, ast.dump(node), value) for each in self._then):
-            self._note_true(node, value)
-        self._then = before
+        self._next.pop()  # after an error the next expression begins anew
+        if type(value) is str and says_false(value):
+            following = [*then, *(each for parts, _ in self._next for each in parts)]
+            if not any(_uses(each, ast.dump(node), value) for each in following):
+                self._misread.true(node, value)
         return value
 
     def _comparison(self, node: ast.Compare) -> Any:
         right, result, before = self._evaluate(node.left), True, node.left
         for operation, each in zip(node.ops, node.comparators, strict=True):
             left, right = right, self._evaluate(each)
-            if isinstance(operation, _EQUALITY) and _never_equal(left, right) and not self._is_compared_with_both(node):
-                self._note_unequal(node, *((before, left, right) if type(left) is str else (each, right, left)))
+            if (type(left) is str) is not (type(right) is str):
+                self._read_beside_another(node, operation, (before, left), (each, right))
+            elif type(left) is str and isinstance(operation, _ORDER):
+                self._read_ordered(node, operation, (before, left), (each, right))
             before = each
             result = self._operators[type(operation)](left, right)
             if not result:
                 break
         return result
 
+    def _read_beside_another(self, node: ast.Compare, operation: ast.cmpop, left: _Operand, right: _Operand) -> None:
+        """Note text that is compared with what it never equals."""
+        (part, text), (_, value) = (left, right) if type(left[1]) is str else (right, left)
+        if isinstance(operation, _EQUALITY) and never_equal(left[1], right[1]):
+            if not self._is_compared_with_both(node):
+                self._misread.unequal(node, part, text, value)
+        elif isinstance(operation, _SAMENESS) and is_other_nothing(left[1], _compared_by(operation, right[1])):
+            asked, held = right if isinstance(left[0], _LITERALS) else left
+            spelled = spelling_of_nothing(held)
+            if (asked, spelled) not in self._harmless:
+                self._harmless[asked, spelled] = self._is_harmless(asked, held, text)
+            if not self._harmless[asked, spelled]:
+                self._misread.nothing(node, operation, asked, spelled)
+
+    def _is_harmless(self, part: ast.AST, held: object, text: str) -> bool:
+        """Tell whether a part that is nothing is compared with its own spelling too, or is nothing to what reads it."""
+        following = (each for both in self._next for parts in both for each in parts)
+        return self._is_compared_with(part, held) or any(_uses(each, ast.dump(part), text) for each in following)
+
+    def _read_ordered(self, node: ast.Compare, operation: ast.cmpop, left: _Operand, right: _Operand) -> None:
+        """Note text that is ordered otherwise than what it spells."""
+        meant, order = numbers_or_dates(left[1], right[1]), self._operators[type(operation)]
+        if meant and order(*meant) is not order(left[1], right[1]):
+            self._misread.order(node, right[0] if isinstance(left[0], _LITERALS) else left[0], meant)
+
     def _is_compared_with_both(self, node: ast.Compare) -> bool:
         """Tell whether an expression compares something with text and with what is none: `x == 1 or x == '1'`."""
-        left = ast.dump(node.left)
-        texts = {
-            type(inner.value) is str
+        operands = self._operands_beside(node.left)
+        return len({type(each.value) is str for each in operands if isinstance(each, ast.Constant)}) > 1
+
+    def _is_compared_with(self, part: ast.AST, held: object) -> bool:
+        """Tell whether an expression compares a part with the nothing that it holds: `x is None or x == ''`."""
+        return any(
+            is_same_nothing(held, ast.literal_eval(each))
+            for each in self._operands_beside(part)
+            if isinstance(each, ast.Constant) or ast.unparse(each) in ("[]", "{}")
+        )
+
+    def _operands_beside(self, part: ast.AST) -> list[ast.AST]:
+        """Return what an expression compares a part with, and all in it."""
+        left = ast.dump(part)
+        return [
+            inner
             for each in ast.walk(self._expression)
             if isinstance(each, ast.Compare) and ast.dump(each.left) == left
             for operand in each.comparators
             for inner in ast.walk(operand)
-            if isinstance(inner, ast.Constant)
-        }
-        return len(texts) > 1
-
-    def _note_true(self, node: ast.AST, value: str) -> None:
-        shown = _shown(node)
-        example = self._examples.setdefault(shown, repr(value.strip()))
-        part = shown if isinstance(node, ast.Name | ast.Call | ast.Subscript | ast.Attribute) else f"({shown})"
-        advice = f"(str({part} or '').strip().lower().strip('0.') not in {_FALSE})"
-        what = f"takes text for true that says the opposite: `{shown}` is {example} or the like in {_RECORDS}. "
-        self._noted.add(f"{what}Write `{advice}`.")
-
-    def _note_unequal(self, node: ast.Compare, part: ast.AST, text: str, other: object) -> None:
-        """Note that text, the value of a part, is compared with what it never equals."""
-        shown = _shown(node)
-        if isinstance(part, ast.Constant):
-            advice = "take the quotes off"
-        elif type(other) is bool:
-            example = self._examples.setdefault(shown, repr(text.strip()))
-            advice = f"compare it with such text as it holds, {example}"
-        else:
-            advice = f"read it as a number, `float({_shown(part)})`"
-        what = f"compares text with a number or a boolean, which it never equals: `{shown}`, in {_RECORDS}. "
-        self._noted.add(f"{what}If it is meant to, {advice}.")
+        ]
 
 
-def misread_text(source_stream: str, counts: Counter[str]) -> Iterator[str]:
-    """Yield a warning for each condition or comparison that misread text: what, in how many records, what to do."""
-    for what, count in counts.items():
-        yield f"The stream map of {shorten(source_stream)} {what.replace(_RECORDS, counted(count, 'record'))}"
-
-
-def _shown(node: ast.AST) -> str:
-    return shorten(ast.unparse(node), _LONGEST)
+def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
+    """Return a copy of a comprehension whose conditions are an `_If` each, and columns an `_Iterated`."""
+    then = [each for each in ast.iter_child_nodes(node) if not isinstance(each, ast.comprehension)]
+    watched = copy(node)
+    watched.generators = []
+    for each in reversed(node.generators):
+        ifs: list[ast.expr] = []
+        for test in reversed(each.ifs):
+            ifs.insert(0, _If(test, then))
+            then = [test, *then]
+        column = each.iter.values[0] if isinstance(each.iter, ast.BoolOp) else each.iter
+        # Of anything else than objects the letters may be meant.
+        makes_objects = not isinstance(node, ast.DictComp) and isinstance(node.elt, ast.Dict)
+        source = _Iterated(each.iter, column) if makes_objects and column_of(column) else each.iter
+        watched.generators.insert(0, ast.comprehension(each.target, source, ifs, each.is_async))
+        then = [each.iter, *then]
+    return watched
 
 
 def _uses(part: ast.AST, dumped: str, value: str) -> bool:
@@ -198,23 +259,10 @@ def _uses(part: ast.AST, dumped: str, value: str) -> bool:
     return value.lower() in texts or any(ast.dump(node) == dumped and id(node) not in left for node in nodes)
 
 
-def _says_false(text: str) -> bool:
-    return text != "" and text.strip().lower().strip("0.") in _FALSE
-
-
-def _never_equal(left: Any, right: Any) -> bool:
-    """Tell whether one is text that spells a number or a boolean, and the other is one, or an array of those."""
-    if isinstance(right, list | tuple | set):
-        return not any(type(each) is str for each in right) and any(_never_equal(left, each) for each in right)
-    return _spells(left, right) or _spells(right, left)
-
-
-def _spells(text: Any, value: Any) -> bool:
-    if type(text) is not str:
-        return False
-    if type(value) is bool:
-        return text.strip().lower() in _TRUE or _says_false(text)
-    return isinstance(value, int | float | Decimal) and _NUMBER.fullmatch(text.strip()) is not None
+def _compared_by(operation: ast.cmpop, right: Any) -> Collection[Any]:
+    if not isinstance(operation, ast.In | ast.NotIn):
+        return [right]
+    return right if isinstance(right, list | tuple | set) else ()
 
 
 def _compared(compare: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:

@@ -106,7 +106,8 @@ def _lost_keys(definition: Mapping[str, Any], stream: str, columns: set[str], ke
     if contract and len(lost) == 1 and fold(contract.key) not in map(fold, made):
         plain = lost[0].isidentifier() and not iskeyword(lost[0])
         add[contract.key] = lost[0] if plain else f"record[{lost[0]!r}]"
-    what = f"The stream map of {shorten(stream)} drops {', '.join(map(shorten, lost))}, which is the tap's key."
+    names = ", ".join(map(shorten, lost))
+    what = f"The stream map of {shorten(stream)} drops {names}, the tap's key, and a map has to have one."
     if not add.keys() >= set(lost):
         fields = sorted(name for name in made | add.keys() if fold(name) in map(fold, ours))
         if not fields:

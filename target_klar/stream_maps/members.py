@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.records.formatting import shorten
+from target_klar.records.formatting import listed, shorten
 from target_klar.records.json_codec import read_strictly
 from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import MEMBERS_OF_VALUES
@@ -13,20 +13,25 @@ from target_klar.stream_maps.columns import column_of, expressions_of
 from target_klar.stream_maps.mapping import expressions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 _LOOKED_AT: Final = 1000
 """How many records of a source stream are looked at."""
+_MIN_OBJECTS: Final = 20
+"""In how many records a column has objects before a default is said to stand for a member that none of them has."""
 
 
-def members_read(definitions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str] | None]:
-    """Return the columns that maps read, each with the members read of the objects in it; None where all may be."""
+def members_read(definitions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, bool] | None]:
+    """Return the columns that maps read, each with the members read of the objects in it; None where all may be.
+
+    Of a member that is whether nothing but a default of its own is there in its place: `line.get('quantity', 1)`.
+    """
     columns = {column for each in expressions_of(definitions) for column in each.columns}
     trees = [ast.parse(text) for definition in definitions for _, text in expressions(definition)]
     return {column: _of_column(column, trees) for column in columns}
 
 
-def unread(value: object, read: frozenset[str] | None) -> list[str]:
+def unread(value: object, read: Collection[str] | None) -> list[str]:
     """Return the members of an object, or of those in a list, that are not among those read."""
     return [] if read is None else [name for name in _members(value) if name not in read]
 
@@ -40,6 +45,7 @@ class MisspelledMembers:
     def __init__(self, definition: Mapping[str, Any]) -> None:
         self._read = {column: names for column, names in members_read([definition]).items() if names}
         self._seen: dict[str, dict[str, None]] = {column: {} for column in self._read}
+        self._with_objects = dict.fromkeys(self._read, 0)
         self._left = _LOOKED_AT if self._read else 0
 
     def look(self, record: Mapping[str, Any]) -> None:
@@ -48,19 +54,22 @@ class MisspelledMembers:
             return
         self._left -= 1
         for column, seen in self._seen.items():
-            seen.update(_members(record.get(column)))
+            members = _members(record.get(column))
+            seen.update(members)
+            self._with_objects[column] += bool(members)
 
     def lines(self, source_stream: str) -> Iterator[str]:
-        """Yield a warning for each member that none of them has, if they have one of nearly its name."""
+        """Yield a warning for each member that none of them has, if they have one of nearly its name, or a default."""
         for column, read in self._read.items():
             seen = self._seen[column]
-            for name in sorted(read.difference(seen)):
-                if right := closest_match(name, seen.keys() - read):
-                    member, of = f"`{shorten(name)}` of `{shorten(column)}`", shorten(source_stream)
-                    yield (
-                        f"The stream map of {of} reads {member}, found in none of the first records. Did you mean "
-                        f"`{shorten(right)}`?"
-                    )
+            for name in sorted(read.keys() - seen.keys()):
+                member, of = f"`{shorten(name)}` of `{shorten(column)}`", shorten(source_stream)
+                what = f"The stream map of {of} reads {member}, found in none of the first records"
+                if right := closest_match(name, seen.keys() - read.keys()):
+                    yield f"{what}. Did you mean `{shorten(right)}`?"
+                elif read[name] and self._with_objects[column] >= _MIN_OBJECTS:
+                    found = listed(map(shorten, seen))
+                    yield f"{what}, so the default stands for it. If that is not meant, correct it (found: {found})."
 
 
 def _members(value: object) -> dict[str, None]:
@@ -69,8 +78,8 @@ def _members(value: object) -> dict[str, None]:
     return dict.fromkeys(name for each in objects for name in each)
 
 
-def _of_column(column: str, trees: Iterable[ast.Module]) -> frozenset[str] | None:
-    names: set[str] = set()
+def _of_column(column: str, trees: Iterable[ast.Module]) -> dict[str, bool] | None:
+    names: dict[str, bool] = {}
     for tree in trees:
         parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         waiting = [node for node in ast.walk(tree) if column_of(node) == column]
@@ -79,14 +88,14 @@ def _of_column(column: str, trees: Iterable[ast.Module]) -> frozenset[str] | Non
             around, beyond = parents[node], parents.get(parents[node])
             member = _member(around, beyond)
             if member is not None:
-                names.add(member)
+                names[member] = names.get(member, True) and _has_default_alone(beyond, parents)
             elif isinstance(around, ast.comprehension) and around.iter is node and isinstance(around.target, ast.Name):
                 waiting += _named(beyond, around.target.id)
             elif _is_same(around):
                 waiting.append(around)
             elif not _looks_at(node, around):
                 return None
-    return frozenset(names)
+    return names
 
 
 def _member(around: ast.AST, beyond: ast.AST | None) -> str | None:
@@ -99,6 +108,20 @@ def _member(around: ast.AST, beyond: ast.AST | None) -> str | None:
         case ast.Attribute(attr=name), _ if name not in MEMBERS_OF_VALUES:
             return name
     return None
+
+
+def _has_default_alone(read: ast.AST | None, parents: Mapping[ast.AST, ast.AST]) -> bool:
+    """Tell whether a member is read with a default that is a value, and no other value may come in its place."""
+    match read:
+        case ast.Call(func=ast.Attribute(attr="get"), args=[_, ast.Constant(value=default)]) if default:
+            around = parents[read]
+            while not isinstance(around, ast.Dict | ast.ListComp | ast.GeneratorExp | ast.DictComp | ast.Module):
+                match around:
+                    case ast.BoolOp() | ast.IfExp() | ast.Compare() | ast.Call(func=ast.Attribute(attr="get")):
+                        return False
+                around = parents[around]
+            return True
+    return False
 
 
 def _is_same(around: ast.AST) -> bool:

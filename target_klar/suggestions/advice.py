@@ -103,7 +103,10 @@ def _of_values(field: str, node: Node, path: Path, columns: Columns, read: str) 
         number = f"float({read})" if isinstance(below[0], str) else read
         example = shorten(str(below[0]))
         if all_negative(held):
-            yield f"{may_be}, and is negative ({example}). If it counts pieces, `-{number}` makes it positive."
+            yield (
+                f"{may_be}, and none of its values is above 0 (such as {example}). If it counts pieces, `-{number}` "
+                "makes it positive."
+            )
         else:
             yield (
                 f"{may_be}, with {len(below):,} of {counted(len(held), 'value')} below 0 ({example}). Check what its "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import run
@@ -226,6 +227,11 @@ def test_foreign_variables_and_settings_are_one_warning_without_values_and_those
         ),
         (b"TARGET_KLAR_REJECTS_PATH=a\0b", "`rejects_path` must not have a NUL or half a surrogate pair in its text."),
         (b"TARGET_KLAR_API_TOKEN=\xff", "{}/.env cannot be read ("),
+        ('A=1\nTARGET_KLAR_VALIDATE_ONLY="true\n', "{}/.env cannot be read from line 2 on: it is not `NAME=value`, or"),
+        ("TARGET_KLAR_VALIDATE_ONLY: true", "{}/.env cannot be read from line 1 on: "),
+        ("set TARGET_KLAR_VALIDATE_ONLY=true", "{}/.env cannot be read from line 1 on: "),
+        ("""TARGET_KLAR_STREAM_MAPS='{"a": {"__filter__": "b == 'c'"}}'""", "{}/.env cannot be read from line 1 on: "),
+        ("A='b\nTARGET_KLAR_VALIDATE_ONLY='true'", "{}/.env cannot be read from line 1 on: "),
     ],
 )
 def test_an_env_file_is_checked_as_the_environment_is(
@@ -254,8 +260,29 @@ def test_an_env_file_is_read_in_the_working_directory_alone_and_only_if_the_envi
     below.mkdir()
     (tmp_path / ".env").write_text(f"TARGET_KLAR_API_TOKEN={TOKEN}\n")
     stopped(invoke("--config=ENV", lines=LINES, folder=below), "`api_token` is not set.")
-    ended = with_env_file(tmp_path, "TARGET_KLAR_VALIDATE_ONLY=true\n", "--config", own(klar, tmp_path))
+    ended = with_env_file(tmp_path, f"TARGET_KLAR_API_TOKEN={TOKEN}\n", "--config", own(klar, tmp_path))
     assert (ended.code, ended.states, ended.said(".env")) == (0, [1], [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("VALIDATE_ONLY=true", "VALIDATE_ONLY"),
+        ("API_URL=http://127.0.0.1:9", "API_URL"),
+        ("DRY_RUN=1", "DRY_RUN (its name is TARGET_KLAR_VALIDATE_ONLY)"),
+    ],
+)
+def test_an_env_file_that_nothing_reads_and_that_asks_for_a_dry_run_or_another_address_stops_the_run(
+    asked: str, named: str, klar: Sandbox, tmp_path: Path
+) -> None:
+    config = own(klar, tmp_path)
+    ended = with_env_file(tmp_path, f"TARGET_KLAR_{asked}\n", "--config", config)
+    stopped(
+        ended, f"TARGET_KLAR_{named} of .env would be ignored: this run does not read variables. Add `--config=ENV`"
+    )
+    assert klar.posts() == []
+    same = f"TARGET_KLAR_VALIDATE_ONLY=no\nTARGET_KLAR_API_URL={klar.url}/\n"
+    assert with_env_file(tmp_path, same, "--config", config).code == 0
 
 
 def test_a_folder_named_env_is_no_file_of_variables(klar: Sandbox, tmp_path: Path) -> None:
@@ -310,3 +337,22 @@ def test_dry_run_in_a_variable_that_nothing_reads_stops_a_run_that_would_load(
         config = own(klar, tmp_path, validate_only=validate_only)
         ended = invoke("--config", config, lines=LINES, env={variable: text})
         assert (ended.code, ended.states, ended.warnings) == (0, [] if validate_only else [1], ended.warnings[:1])
+
+
+@pytest.mark.parametrize("place", ["a file", "the environment"])
+def test_stream_maps_of_two_configurations_stop_the_run_where_the_later_ones_lose_a_map(
+    place: str, klar: Sandbox, tmp_path: Path
+) -> None:
+    def loaded(maps: dict[str, Any]) -> Ended:
+        first = own(klar, tmp_path, stream_maps={"refunds": {"__filter__": "id != 'a'"}})
+        if place == "the environment":
+            env = {"TARGET_KLAR_STREAM_MAPS": json.dumps(maps)}
+            return invoke("--config", first, "--config=ENV", lines=LINES, env=env, folder=tmp_path)
+        (tmp_path / "shop.json").write_text(json.dumps({"stream_maps": maps}))
+        return invoke("--config", first, "--config", "shop.json", lines=LINES, folder=tmp_path)
+
+    name = "shop.json" if place == "a file" else place
+    told = f"`stream_maps` of {name} takes the place of the one before it whole, without the map of refunds. Write all"
+    stopped(loaded({"fees": {"__alias__": "transaction_costs"}}), told)
+    assert klar.posts() == []
+    assert (loaded({"refunds": {}}).code, set(klar.refunds)) == (0, {"a"}), "it is overridden, as asked for"

@@ -27,8 +27,8 @@ def lines(stream: str) -> list[Any]:
 
 
 NEVER = (
-    "{} can never have an effect: of patterns the last one that matches a stream decides, and `{}` comes after {them} "
-    "and matches all the same streams. Write it before {them}."
+    "{} can never have an effect: of patterns the last one that matches a stream is used, and `{}`, further down, "
+    "matches all the same streams. Write it before {them}."
 )
 THREE = "`stream_maps.refund*`, `stream_maps.fee*`, `stream_maps.re*`"
 
@@ -90,7 +90,7 @@ def test_a_pattern_of_which_a_later_one_leaves_something_passes(maps: dict[str, 
 
 
 @given(*[st.text("ab*?[]!", max_size=6)] * 2, st.lists(st.text("ab*?[]!", max_size=5), min_size=30, max_size=30))
-@settings(max_examples=size(300, 20_000), derandomize=True, deadline=None, database=None)
+@settings(max_examples=size(150, 6_000), derandomize=True, deadline=None, database=None)
 def test_a_pattern_that_is_said_to_cover_another_matches_all_that_it_matches(
     broad: str, narrow: str, names: list[str]
 ) -> None:
@@ -106,8 +106,8 @@ def test_of_two_patterns_that_both_match_a_stream_the_one_that_decides_is_named_
     assert (ended.code, ended.states, set(klar.refunds)) == (0, [1], {"a"})
     (warning,) = ended.warnings
     assert warning == (
-        "public-refunds matches the stream maps `public-*` and `*-refunds`. The last pattern decides, which is "
+        "public-refunds matches the stream maps `public-*` and `*-refunds`. The last one is used, which is "
         "`*-refunds`, and not `public-*`. To choose, write a map of the stream's own name."
     )
     choice = run(klar, lines("public-refunds"), stream_maps={"public-refunds": ONLY, **maps})
-    assert (choice.code, choice.said("decides")) == (0, [])
+    assert (choice.code, choice.said("is used")) == (0, [])

@@ -60,6 +60,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"refunds": {"__else__": ["x"]}}, "`stream_maps.refunds.__else__` must be __NULL__."),
     ({"refunds": {"__filter__": True}}, f"{EXPRESSION.format('__filter__', FILTER)}."),
     ({"refunds": {"__filter__": ""}}, f"{EXPRESSION.format('__filter__', FILTER)}."),
+    ({"refunds": {"__filter__": None}}, f"{EXPRESSION.format('__filter__', FILTER)}."),
     ({"refunds": {"__filter__": "id = 'b'"}}, f"{EXPRESSION.format('__filter__', FILTER)}."),
     ({"refunds": {"id": ["x"]}}, f"{EXPRESSION.format('id', FIELD)}."),
     ({"refunds": {"id": 5}}, f"{EXPRESSION.format('id', FIELD)}."),
@@ -104,7 +105,7 @@ def test_every_option_that_the_sdk_has_passes() -> None:
             "__else__": "__NULL__",
         },
         **{f"rows{number}": {"__alias__": alias} for number, alias in enumerate(["shop-de", " refunds ", "'a b'"])},
-        "refunds": {"__source__": "*_refunds", "__filter__": None, "__key_properties__": None, "__else__": None},
+        "refunds": {"__source__": "*_refunds", "__key_properties__": None, "__else__": None},
         "junk_*": "__NULL__",
         "more": None,
         "costs": {"id": "str(id)", "note": None, "_source": "__NULL__", "filter": None, "_sdc_deleted_at": "None"},
@@ -163,7 +164,7 @@ def test_a_map_that_drops_the_taps_key_is_told_with_what_to_add(
     )
     assert (ended.code, ended.out, klar.posts()) == (1, "", [])
     assert ended.errors == [
-        f"The stream map of returns drops {lost}, which is the tap's key. {add} No STATE was written."
+        f"The stream map of returns drops {lost}, the tap's key, and a map has to have one. {add} No STATE was written."
     ]
     if '"id"' in told:  # what it says is enough
         again = run(klar, lines, stream_maps={"returns": fields | of_map | json.loads(f"{{{told}}}")})
@@ -238,6 +239,100 @@ def test_a_name_that_cannot_work_whatever_a_record_holds_stops_the_run_at_its_st
 ) -> None:
     maps = {"refunds": {field: expression}}
     assert list(map_mistakes(maps, {"rate": 2})) == [f"`stream_maps.refunds.{field}` {told}"]
+
+
+ALWAYS = (
+    "is true whatever a record holds, so it drops nothing. Leave it out, or ask for a column, which has no quotes "
+    "around it."
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'status'",
+        "bool('lines')",
+        "True or status == 'paid'",
+        "status or 'unknown'",
+        "status == 'paid',",
+        "[status == 'paid']",
+        "'yes' if paid else 'no'",
+        "not (status and None)",
+        "not 0",
+        "1 == 1",
+        "'status' != 'failed'",
+        "'status' not in ('failed', 'open')",
+        "1 and 'a' or status",
+        "bool(" * 90 + "1" + ")" * 90,
+    ],
+)
+def test_a_filter_that_is_true_whatever_a_record_holds_stops_the_run_at_its_start(text: str) -> None:
+    assert list(map_mistakes({"refunds": {"__filter__": text}})) == [f"`stream_maps.refunds.__filter__` {ALWAYS}"]
+    assert list(map_mistakes({"refunds": {"note": text}})) == []
+
+
+BESIDE = "has {} beside `{}`, which alone is true whatever a record holds. {}."
+PART = "asks for any part of the text {0}. Write ({0},) for the text itself, or leave the parentheses out: `{1}`."
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("x == 'a' or 'b'", BESIDE.format("'b'", "x == 'a'", "Write `x in ('a', 'b')`")),
+        ("y or x == 'a' or 'b' or 'c'", BESIDE.format("'b', 'c'", "x == 'a'", "Write `x in ('a', 'b', 'c')`")),
+        ("y and (x != 1 and 2)", BESIDE.format("2", "x != 1", "Write `x not in (1, 2)`")),
+        ("x > 5 or 'b'", BESIDE.format("'b'", "x > 5", "Compare each with its column")),
+        ("x in ('a')", PART.format("'a'", "x in 'a'")),
+        ("x.lower() not in (\n'\u00e4')", PART.format("'\u00e4'", "x.lower() not in '\u00e4'")),
+    ],
+)
+def test_a_condition_that_cannot_mean_what_it_says_stops_the_run_at_its_start(condition: str, told: str) -> None:
+    for field, text in (
+        ("__filter__", condition),
+        ("__filter__", f"bool({condition})"),
+        ("note", f"1 if {condition} else 2"),
+        ("note", f"[x for x in y if ({condition})]"),
+        ("note", f"not ({condition})"),
+        ("note", f"bool({condition})"),
+    ):
+        assert list(map_mistakes({"refunds": {field: text}})) == [f"`stream_maps.refunds.{field}` {told}"]
+
+
+@pytest.mark.parametrize("field", ["__filter__", "note"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "True",
+        "status in ('paid', 'captured')",
+        "status in ('paid',)",
+        "size in 'SML'",
+        "bool(size in 'SML')",
+        "'@' in email",
+        "'@' in (email)",
+        "status == 'paid' or captured",
+        "status == (name or 'unknown')",
+        "name and 'unknown'",
+        "status == 'paid' or ''",
+        "status == 'paid' or True and paid",
+        "'yes' if paid else None",
+        "bool(lines or record.get('_sdc_deleted_at'))",
+        "config['all'] or status == 'paid'",
+        "[*lines]",
+        "not " * 290 + "id",
+    ],
+)
+def test_a_condition_that_depends_on_the_record_passes(field: str, text: str) -> None:
+    assert list(map_mistakes({"refunds": {field: text}}, {"all": 1})) == []
+
+
+def test_a_value_with_a_default_is_no_condition() -> None:
+    values = [
+        "name or 'unknown'",
+        "status == 'paid' and 'a' or 'b'",
+        "[x or 'a' for x in y]",
+        "z if y else x == 1 or 2",
+    ]
+    assert list(map_mistakes({"refunds": {f"f{at}": text for at, text in enumerate(values)}})) == []
 
 
 FAKED = {"refunds": {"note": "fake.name() + fake.name()"}}

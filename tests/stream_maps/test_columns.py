@@ -12,6 +12,7 @@ from rejects_file import records
 from watched import Watched
 
 from target_klar.stream_maps.columns import expressions_of, missing_columns
+from target_klar.stream_maps.members import MisspelledMembers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -248,6 +249,38 @@ def test_a_member_that_is_misspelled_is_said(klar: Sandbox, line: str, told: tup
     message = "The stream map of returns reads `{}` of `rows`, found in none of the first records. Did you mean `{}`?"
     assert ended.code == 0, ended.err
     assert [each for each in ended.warnings if "found in none of" in each] == ([message.format(*told)] if told else [])
+
+
+DEFAULT = (
+    "The stream map of s reads `qty` of `rows`, found in none of the first records, so the default stands for it. "
+    "If that is not meant, correct it (found: id, quantity)."
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "records_with_objects", "told"),
+    [
+        ("[{'a': row.get('qty', 1)} for row in rows]", 20, True),
+        ("[{'a': float(row.get('qty', '1'))} for row in rows or []]", 20, True),
+        ("rows[0].get('qty', 1)", 20, True),
+        ("[{'a': row.get('qty', 1)} for row in rows]", 19, False),
+        ("[{'a': row.get('qty', 0)} for row in rows]", 20, False),
+        ("[{'a': row.get('qty')} for row in rows]", 20, False),
+        ("[{'a': row.get('qty') or 1} for row in rows]", 20, False),
+        ("[{'a': row.get('quantity', row.get('qty', 1))} for row in rows]", 20, False),
+        ("[{'a': row.get('quantity') or float(row.get('qty', 1))} for row in rows]", 20, False),
+        ("[{'a': 1} for row in rows if row.get('qty', 1) == 1]", 20, False),
+        ("[{'a': row.get('quantity', 1)} for row in rows]", 20, False),
+        ("[{'a': row.get('qty', 1), 'b': row['qty']} for row in rows]", 20, False),
+    ],
+)
+def test_a_member_that_no_object_has_and_a_default_stands_for_is_said(
+    expression: str, records_with_objects: int, *, told: bool
+) -> None:
+    members = MisspelledMembers({"x": expression})
+    for number in range(30):
+        members.look({"rows": [{"id": 1, "quantity": 2}] if number < records_with_objects else []})
+    assert list(members.lines("s")) == ([DEFAULT] if told else [])
 
 
 def test_a_column_that_a_later_schema_lacks_and_the_records_have_is_not_missing(klar: Sandbox) -> None:

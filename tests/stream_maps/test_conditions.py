@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from messages import record, schema
 from singer_sdk.mapper import CustomStreamMap
 
-from target_klar.stream_maps.conditions import Conditions, misread_text
+from target_klar.stream_maps.conditions import Conditions
+from target_klar.stream_maps.misread_text import MisreadText, misread_text
 
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
@@ -26,15 +27,17 @@ def mapped(definition: dict[str, Any], *rows: dict[str, Any], watched: bool = Tr
     columns: dict[str, Any] = {name: {} for row in rows for name in row}
     stream_map = CustomStreamMap("s", {}, {}, {"type": "object", "properties": columns}, None, definition, None)
     counts: Counter[str] = Counter()
-    conditions = Conditions(stream_map if watched else None, definition, counts)
+    misread = MisreadText(counts)
+    if watched:
+        Conditions(definition, misread).watch(stream_map)
     made: list[Any] = []
     for row in rows:
-        conditions.begin()
+        misread.begin()
         try:
             made.append(stream_map.transform(dict(row)))
         except Exception as error:  # noqa: BLE001 - an expression may fail in any way
             made.append(type(error.__cause__ or error))
-        conditions.count()
+        misread.count()
     return made, list(misread_text("s", counts))
 
 
@@ -55,6 +58,10 @@ TRUE = re.compile(
         ({"__filter__": "paid or settled"}, [{"paid": "", "settled": "f "}], ("paid or settled", "'f'", "1 record")),
         ({"x": "updated if gone else None"}, [{"gone": "f", "updated": "now"}], ("gone", "'f'", "1 record")),
         ({"x": "[] if record.get('off') else 1"}, [{"off": "0.00"}], ("record.get('off')", "'0.00'", "1 record")),
+        ({"x": "[1 for l in lines if l['back']]"}, [{"lines": [{"back": "no"}]}], ("l['back']", "'no'", "1 record")),
+        ({"x": "{1: x for x in ids if x if on}"}, [{"ids": [1], "on": "0"}], ("on", "'0'", "1 record")),
+        ({"x": "list(1 for x in ids for y in x if y)"}, [{"ids": [["f"], ["t"]]}], ("y", "'f'", "1 record")),
+        ({"x": "[1 for x in ids if x and x['a']]"}, [{"ids": [{"a": "f"}]}], ("x and x['a']", "'f'", "1 record")),
         ({"x": "bool(record['a']['b'])"}, [{"a": {"b": "null"}}], ("record['a']['b']", "'null'", "1 record")),
     ],
 )
@@ -127,7 +134,7 @@ def test_what_the_warning_advises_takes_each_text_for_what_it_says(condition: st
         ("test == 1.5", {"test": " 1.5 "}, "read it as a number, `float(test)`"),
         ("test in (1, 2)", {"test": "3"}, "read it as a number, `float(test)`"),
         ("test not in [1, 2]", {"test": "1"}, "read it as a number, `float(test)`"),
-        ("test == True", {"test": "true"}, "compare it with such text as it holds, 'true'"),
+        ("test == True", {"test": "true"}, "compare it with the text that it holds, such as 'true'"),
         ("fee == '1'", {"fee": Decimal(1)}, "take the quotes off"),
         ("paid != 'true'", {"paid": True}, "take the quotes off"),
     ],
@@ -138,6 +145,143 @@ def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(
     (told,) = mapped({"x": expression}, row)[1]
     assert told.startswith("The stream map of s compares text with a number or a boolean, which it never equals: ")
     assert told.endswith(f"`{ast.unparse(ast.parse(expression))}`, in 1 record. If it is meant to, {advice}.")
+
+
+NOTHING = re.compile(
+    r"The stream map of s compares one spelling of nothing with another, which it never equals: `(.*)`, of (.*) or "
+    r"the like, in (.*)\. If it is meant to, write `(.*)`\."
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "rows", "told"),
+    [
+        ("updated if gone is not None else None", [{"gone": "", "updated": "now"}], ("gone is not None", "''")),
+        ("updated if not gone is None else None", [{"gone": " ", "updated": "now"}], ("gone is None", "''")),
+        ("gone is None", [{"gone": "0000-00-00 00:00:00"}], ("gone is None", "'0000-00-00'")),
+        ("gone == None", [{"gone": "NULL"}], ("gone == None", "'NULL'")),
+        ("gone not in (None, 'paid')", [{"gone": "none"}], ("gone not in (None, 'paid')", "'none'")),
+        ("lines != []", [{"lines": "[]"}], ("lines != []", "'[]'")),
+        ("[] == lines", [{"lines": ""}], ("[] == lines", "''")),
+        ("lines != '[]'", [{"lines": []}], ("lines != '[]'", "[]")),
+        ("about != {}", [{"about": "{}"}], ("about != {}", "'{}'")),
+        ("[1 for x in ids if x['end'] is None]", [{"ids": [{"end": ""}]}], ("x['end'] is None", "''")),
+        ("gone is None or gone == 'no'", [{"gone": ""}], ("gone is None", "''")),
+        ("gone is None or gone == ''", [{"gone": "0000-00-00"}], ("gone is None", "'0000-00-00'")),
+    ],
+)
+def test_nothing_that_is_compared_with_nothing_in_another_spelling_is_warned_of(
+    expression: str, rows: list[Any], told: tuple[str, str]
+) -> None:
+    (warning,) = mapped({"x": expression}, *rows)[1]
+    found = NOTHING.fullmatch(warning)
+    assert found
+    assert found.groups()[:3] == (*told, "1 record")
+
+
+@pytest.mark.parametrize("condition", ["{} is not None", "{} != []", "{} != ''", "{} not in (None, [])"])
+def test_what_that_warning_advises_takes_each_spelling_of_nothing_for_nothing(condition: str) -> None:
+    nothing: list[Any] = [None, [], {}, "", "null", "[]", "{}", "NaN", "0000-00-00T00:00:00Z"]
+    rows = [{"a": value} for value in [*nothing, 0, "0", False, "false", "2026-05-04", [None]]]
+    advised = {
+        found.group(4) for each in mapped({"x": condition.format("a")}, *rows)[1] if (found := NOTHING.match(each))
+    }
+    assert len(advised) == 1
+    made, warnings = mapped({"x": advised.pop()}, *rows)
+    assert ([each["x"] for each in made], warnings) == ([False] * len(nothing) + [True] * 6, [])
+
+
+@pytest.mark.parametrize(
+    ("expression", "row"),
+    [
+        ("gone if gone is not None else None", {"gone": ""}),  # which is nothing to what reads it
+        ("None if gone is None else gone", {"gone": "0000-00-00"}),
+        ("json.loads(lines) if lines is not None else []", {"lines": "[]"}),
+        ("gone is not None and gone != ''", {"gone": ""}),
+        ("gone != '' and gone is not None", {"gone": None}),
+        ("gone is None or gone == ''", {"gone": ""}),
+        ("gone in (None, '')", {"gone": ""}),
+        ("gone is None or not gone", {"gone": ""}),
+        ("lines != '[]' and bool(lines)", {"lines": []}),
+        ("lines == [] or lines == '[]'", {"lines": "[]"}),
+        ("lines == '{}' or lines in ([], {})", {"lines": {}}),
+        ("gone is not None and gone.strip() != ''", {"gone": " "}),
+        ("gone is not None", {"gone": "2026-05-04"}),
+        ("gone is not None", {"gone": "0"}),
+        ("gone is None", {"gone": None}),
+        ("name == ''", {"name": ""}),
+        ("sku in skus", {"sku": "", "skus": []}),
+        ("key in about", {"key": "", "about": {}}),
+        ("part in name", {"part": "", "name": "a"}),
+        ("status in ('paid', None)", {"status": "open"}),
+    ],
+)
+def test_nothing_that_is_compared_as_it_is_spelled_is_not_warned_of(expression: str, row: dict[str, Any]) -> None:
+    assert mapped({"x": expression}, row)[1] == []
+
+
+NUMBERS = "orders numbers as text, which puts them otherwise: `{}`, in 1 record. Read both as numbers, `float(a)`."
+DATES = (
+    "orders dates as text, which puts them otherwise: `{}`, in 1 record. Read both as dates, "
+    "`datetime.datetime.strptime(a.split()[0], '%d.%m.%Y')`."
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "held", "told"),
+    [
+        ("a > '50'", "9.90", NUMBERS),
+        ("a > '50'", "100.00", NUMBERS),
+        ("'50' <= a", "100", NUMBERS),
+        ("a < '-5'", "-1", NUMBERS),
+        ("a <= '1'", " 1.0", None),
+        ("a <= '1'", "1.0", NUMBERS),
+        ("'10' <= a < '2000'", "300", NUMBERS),
+        ("a > '50'", "60", None),
+        ("a > '50'", "7,00", None),
+        ("a > '50'", "n/a", None),
+        ("a > '2026-05-01'", "2026-04-30T10:00:00Z", None),
+        ("a >= '20260501'", "20260430", None),
+        ("a >= '01000'", "00999", None),
+        ("float(a) > 50", "9.90", None),
+        ("a >= '01.05.2026'", "30.04.2026", DATES),
+        ("a > '01.05.2026'", "01.04.2027", DATES),
+        ("a < '01.05.2026 12:00'", "30.04.2026 09:00", DATES),
+        ("a >= '01.05.2026'", "02.05.2026", None),
+        ("a >= '01.05.2026'", "30.04.26", None),
+    ],
+)
+def test_text_whose_order_is_not_that_of_what_it_spells_is_warned_of(
+    expression: str, held: str, told: str | None
+) -> None:
+    warnings = mapped({"x": expression}, {"a": held})[1]
+    assert warnings == ([f"The stream map of s {told.format(expression)}"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("expression", "row", "shown"),
+    [
+        ("[{'id': c} for c in ids]", {"ids": "8125"}, "ids"),
+        ("list({'id': c} for c in record['ids'] if c)", {"ids": "8125"}, "record['ids']"),
+        ("[{'id': c} for c in record.get('ids') or []]", {"ids": "8125"}, "record.get('ids')"),
+        ("[{'id': c} for x in rows for c in ids]", {"ids": "8", "rows": [1]}, "ids"),
+        ("[{'id': c} for c in ids]", {"ids": ["8125"]}, None),
+        ("[{'id': c} for c in ids]", {"ids": ""}, None),
+        ("[{'id': c} for c in ids]", {"ids": None}, None),
+        ("[{'id': c} for c in ids.split(',')]", {"ids": "8,1"}, None),
+        ("[{'id': c} for c in json.loads(ids)]", {"ids": "[8, 1]"}, None),
+        ("''.join([c for c in fee if c in '0123456789'])", {"fee": "EUR 5"}, None),
+        ("[{'id': id, 'size': c} for c in 'SML']", {"id": 1}, None),
+    ],
+)
+def test_objects_made_of_the_letters_of_text_are_warned_of(
+    expression: str, row: dict[str, Any], shown: str | None
+) -> None:
+    told = (
+        f"The stream map of s makes an object of each letter of text: `{shown}`, in 1 record. `json.loads({shown})` "
+        f"reads JSON, `{shown}.split(',')` splits text at commas."
+    )
+    assert mapped({"x": expression}, row)[1] == ([told] if shown else [])
 
 
 @pytest.mark.parametrize(
@@ -158,7 +302,10 @@ def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(
         ("bool(paid)", {"paid": ""}),
         ("bool(paid)", {"paid": False}),
         ("note", {"note": "no"}),  # a field, and no condition
-        ("[line for line in lines if line.get('sku')]", {"lines": [{"sku": "0"}]}),
+        ("[line for line in lines if line.get('sku')]", {"lines": [{"sku": "A0"}, {"sku": ""}]}),
+        ("[{'id': line['id']} for line in lines if line['id']]", {"lines": [{"id": "0"}]}),
+        ("[1 for line in lines if line['paid'] if line['paid'] != 'no']", {"lines": [{"paid": "no"}]}),
+        ("[float(x) for line in lines if line['a'] for x in line['a']]", {"lines": [{"a": "0"}]}),
         ("bool(code)", {"code": "N-17"}),
     ],
 )

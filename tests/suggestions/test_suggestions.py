@@ -276,10 +276,22 @@ def _mapped(contract: Contract, definition: dict[str, str], line: dict[str, Any]
 @pytest.mark.parametrize(
     ("quantities", "told"),
     [
-        ([-1, -2], "and is negative (-1). If it counts pieces, `-line['quantity']` makes it positive."),
-        ([0, -1, Decimal("-0.5"), 0.0], "and is negative (-1). If it counts pieces, `-line['quantity']` makes it"),
-        (["-1", "0.00", "-2.00"], "and is negative (-1). If it counts pieces, `-float(line['quantity'])` makes it"),
-        (["-1", "-0", "-2"], "and is negative (-1). If it counts pieces, `-float(line['quantity'])` makes it"),
+        (
+            [-1, -2],
+            "and none of its values is above 0 (such as -1). If it counts pieces, `-line['quantity']` makes it",
+        ),
+        (
+            [0, -1, Decimal("-0.5"), 0.0],
+            "and none of its values is above 0 (such as -1). If it counts pieces, `-line['quantity']` makes it",
+        ),
+        (
+            ["-1", "0.00", "-2.00"],
+            "and none of its values is above 0 (such as -1). If it counts pieces, `-float(line['quantity'])` makes it",
+        ),
+        (
+            ["-1", "-0", "-2"],
+            "and none of its values is above 0 (such as -1). If it counts pieces, `-float(line['quantity'])` makes it",
+        ),
         ([-1], "with 1 of 1 value below 0 (-1). Check what its sign means before you map it."),
         ([0, -1, 0], "with 1 of 3 values below 0 (-1). Check what its sign means"),
         ([-1, -1, 1], "with 2 of 3 values below 0 (-1). Check what its sign means"),

@@ -1,0 +1,98 @@
+"""What text the expressions of a stream map misread, in how many records, and what is said of it."""
+
+from __future__ import annotations
+
+import ast
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from target_klar.records.formatting import counted, shorten
+from target_klar.stream_maps.spelled import FALSE, NOTHING
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+_MAX_COUNTED: Final = 5
+"""How many conditions and comparisons of the maps of a source stream are warned of."""
+_LONGEST: Final = 200
+_RECORDS: Final = "N records"
+"""Stands for the number, which is not known until the end."""
+
+
+class MisreadText:
+    """Counts the records in which a stream map misreads text, by what is misread as a part of a sentence."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self._counts = counts
+        self._noted: set[str] = set()
+        self._examples: dict[str, str] = {}
+        """Of each condition, the first text that it misread."""
+
+    def begin(self) -> None:
+        """Forget what was noted of a record that does not count."""
+        self._noted.clear()
+
+    def count(self) -> None:
+        """Count what was noted of a record."""
+        for what in self._noted:
+            if what in self._counts or len(self._counts) < _MAX_COUNTED:
+                self._counts[what] += 1
+        self._noted.clear()
+
+    def true(self, node: ast.AST, value: str) -> None:
+        """Note a condition whose value is text that says false."""
+        shown = _shown(node)
+        example = self._examples.setdefault(shown, repr(value.strip()))
+        part = shown if isinstance(node, ast.Name | ast.Call | ast.Subscript | ast.Attribute) else f"({shown})"
+        advice = f"(str({part} or '').strip().lower().strip('0.') not in {FALSE})"
+        what = f"takes text for true that says the opposite: `{shown}` is {example} or the like in {_RECORDS}. "
+        self._noted.add(f"{what}Write `{advice}`.")
+
+    def unequal(self, node: ast.Compare, part: ast.AST, text: str, other: object) -> None:
+        """Note that text, the value of a part, is compared with what it never equals."""
+        shown = _shown(node)
+        if isinstance(part, ast.Constant):
+            advice = "take the quotes off"
+        elif type(other) is bool:
+            example = self._examples.setdefault(shown, repr(text.strip()))
+            advice = f"compare it with the text that it holds, such as {example}"
+        else:
+            advice = f"read it as a number, `float({_shown(part)})`"
+        what = f"compares text with a number or a boolean, which it never equals: `{shown}`, in {_RECORDS}. "
+        self._noted.add(f"{what}If it is meant to, {advice}.")
+
+    def nothing(self, node: ast.Compare, operation: ast.cmpop, part: ast.AST, spelled: str) -> None:
+        """Note that a part whose value is nothing, `spelled` so, is compared with nothing in another spelling."""
+        shown = _shown(node)
+        example = self._examples.setdefault(shown, spelled)
+        among = "not in" if isinstance(operation, ast.NotEq | ast.IsNot | ast.NotIn) else "in"
+        advice = f"(str({_shown(part)}).strip().lower()[:{len(NOTHING[-1])}] {among} {NOTHING})"
+        what = f"compares one spelling of nothing with another, which it never equals: `{shown}`, "
+        self._noted.add(f"{what}of {example} or the like, in {_RECORDS}. If it is meant to, write `{advice}`.")
+
+    def order(self, node: ast.Compare, part: ast.AST, meant: tuple[object, object]) -> None:
+        """Note that texts are ordered otherwise than what they spell, which is `meant`."""
+        shown, asked = _shown(node), _shown(part)
+        if isinstance(meant[0], Decimal):
+            spelled, advice = "numbers", f"float({asked})"
+        else:
+            spelled, advice = "dates", f"datetime.datetime.strptime({asked}.split()[0], '%d.%m.%Y')"
+        what = f"orders {spelled} as text, which puts them otherwise: `{shown}`, in {_RECORDS}. "
+        self._noted.add(f"{what}Read both as {spelled}, `{advice}`.")
+
+    def letters(self, part: ast.AST) -> None:
+        """Note that objects are made of the letters of text."""
+        shown = _shown(part)
+        what = f"makes an object of each letter of text: `{shown}`, in {_RECORDS}. "
+        self._noted.add(f"{what}`json.loads({shown})` reads JSON, `{shown}.split(',')` splits text at commas.")
+
+
+def misread_text(source_stream: str, counts: Counter[str]) -> Iterator[str]:
+    """Yield a warning for each condition or comparison that misread text: what, in how many records, what to do."""
+    for what, count in counts.items():
+        yield f"The stream map of {shorten(source_stream)} {what.replace(_RECORDS, counted(count, 'record'))}"
+
+
+def _shown(node: ast.AST) -> str:
+    return shorten(ast.unparse(node), _LONGEST)
