@@ -1,4 +1,7 @@
-"""The SDK's sink, as thin as can be: it flushes the batch of one of Klar's streams when the SDK drains it."""
+"""The SDK's sink, as thin as can be: it flushes the batch of one of Klar's streams when the SDK drains it.
+
+The SDK does so at the end of the input, as `TargetKlar.process_endofpipe` has it.
+"""
 
 from __future__ import annotations
 

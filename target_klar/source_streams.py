@@ -17,10 +17,11 @@ from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, decode
 from target_klar.stream_maps.columns import drops_all, expressions_of, missing_columns
-from target_klar.stream_maps.conditions import Conditions, misread_text
+from target_klar.stream_maps.conditions import Conditions
 from target_klar.stream_maps.joined_text import mark_joined_text
 from target_klar.stream_maps.mapping import mapped, set_by
 from target_klar.stream_maps.members import MisspelledMembers
+from target_klar.stream_maps.misread_text import MisreadText, misread_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -56,6 +57,10 @@ class Route:
         self._stream = stream
         self._source_stream = source.name
         self._source_key = source_key_reader(source.name, keys, stream.contract, made)
+
+    def is_deleted(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether a record of the tap's bears the mark of deletion."""
+        return self._stream.conformer.is_deleted(record)
 
     def _add(self, outcome: Outcome, line: bytes, read: Any, made: dict[str, Any] | None = None) -> None:
         """Add what became of a record, as it was `read` from the tap's `line`; `made` is what a map made of it."""
@@ -115,7 +120,8 @@ class MappedRoute(Route):
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
         self._tally = source.tallies[stream.name]
-        self._conditions = Conditions(self.stream_map, self._definition, source.misread)
+        self._misread = MisreadText(source.misread)
+        Conditions(self._definition, self._misread).watch(self.stream_map)
         self._members = source.members.setdefault(str(self._definition), MisspelledMembers(self._definition))
         self._filter_reads = frozenset(
             column for each in self.expressions if each.field == MAPPER_FILTER_OPTION for column in each.columns
@@ -137,9 +143,9 @@ class MappedRoute(Route):
             self._add(stream.conformer.conform(read), line, read)
             return
         self._members.look(read)
-        self._conditions.begin()
+        self._misread.begin()
         made = mapped(self.stream_map, read, self._definition, stream.contract.key)
-        self._conditions.count()
+        self._misread.count()
         if made is None:
             self._tally.filtered += 1
             if not self._sets_mark:  # whoever writes a filter that reads a mark, or a map that sets it, knows of it
@@ -259,7 +265,8 @@ class SourceStream:
     def missing(self, first: Iterable[RecordJSON] = ()) -> Iterator[tuple[MissingColumns, str]]:
         """Yield the columns that its maps read and neither its SCHEMA nor its `first` records have, with a message.
 
-        The columns of the records are known from then on. Each map is judged by itself; that of a pattern stops no run.
+        The columns of the records are known from then on. Each map is judged by itself; that of a pattern stops no run,
+        nor does any where all records are deletions: those need not have more than a key.
         """
         records = [each for record in first if isinstance(each := _decoded(record), dict)]
         self._seen |= dict.fromkeys(column for record in records for column in record)
@@ -269,7 +276,7 @@ class SourceStream:
                 route.expressions,
                 columns,
                 required=route.required,
-                is_open=self._is_open or route.by_pattern,
+                is_open=self._is_open or route.by_pattern or (bool(records) and all(map(route.is_deleted, records))),
                 all_dropped=drops_all(route.stream_map, records),
             ):
                 yield each, each.message(self.name, columns, len(records))

@@ -21,7 +21,7 @@ def _order_id(description: str, *rules: Rule) -> Node:
     return with_rules(not_a_placeholder(key(description)), UNMATCHABLE_ID, *rules)
 
 
-TRANSACTION_COSTS: Final = closed(
+TRANSACTION_COST: Final = closed(
     "What the merchant paid the payment providers for one order.",
     ["orderId", "transactionCosts"],
     orderId=_order_id(
@@ -30,7 +30,7 @@ TRANSACTION_COSTS: Final = closed(
     transactionCosts=only_cost(number("all fees of the order, as one amount")),
 )
 
-LOGISTICS_COSTS: Final = closed(
+LOGISTICS_COST: Final = closed(
     "What the merchant paid to ship one order.",
     ["orderId", "totalLogisticsCosts"],
     orderId=_order_id("the order's id at Klar; sent again, the costs replace those that Klar has"),

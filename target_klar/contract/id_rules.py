@@ -30,6 +30,10 @@ PLACEHOLDERS: Final = frozenset(
 ) | {"NaT", "<NA>", "<null>", "(null)", "<nil>", "N/A", "n/a", "#N/A", *_EXCEL_ERRORS}
 """How programs write that there is nothing, where text is wanted."""
 _NO_IDS: Final = PLACEHOLDERS | {"nil", "Nil", "NIL"}  # which may be meant as a SKU, or as a refund's own key
+_NOTHING_BEHIND_A_PREFIX: Final = tuple(
+    sign + word for sign in "-_:/#" for word in ("None", "nan", "NaN", "null", "undefined")
+)
+"""What a map makes of a prefix and of nothing: `'DE-' + str(order_id)`."""
 _WRAPPED: Final = re.compile(r"""=?["'\[{]|gid://""")
 """How text begins that is a formula, quoted, JSON, or an object that was made text."""
 _EXPONENT: Final = re.compile(r"\d[eE]\+\d", re.ASCII)
@@ -63,7 +67,12 @@ def _is_mangled(text: str) -> bool:
 
 
 def _is_unmatchable(text: str) -> bool:
-    return _is_mangled(text) or text in _NO_IDS or text.endswith(".0") or _ZERO_DECIMALS.fullmatch(text) is not None
+    return (
+        _is_mangled(text)
+        or text in _NO_IDS
+        or text.endswith((".0", *_NOTHING_BEHIND_A_PREFIX))
+        or _ZERO_DECIMALS.fullmatch(text) is not None
+    )
 
 
 def _none_is_unmatchable(ids: Values) -> bool:
@@ -71,7 +80,9 @@ def _none_is_unmatchable(ids: Values) -> bool:
     if _HARMLESS.fullmatch(text) is None:
         return False
     # Those of harmless signs have an n each; to look for one takes a tenth of the time that looking each id up takes.
-    return ("n" not in text and "N" not in text) or _NO_IDS.isdisjoint(ids)
+    if "n" not in text and "N" not in text:
+        return True
+    return _NO_IDS.isdisjoint(ids) and not any([each.endswith(_NOTHING_BEHIND_A_PREFIX) for each in ids])  # noqa: C419  # a list is faster
 
 
 UNMATCHABLE_ID: Final = Rule(

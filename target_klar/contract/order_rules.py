@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from target_klar.contract.quality import SMALLEST, Rule, amounts_in_cents, with_field_limits, zero_amounts
+from target_klar.contract.quality import (
+    SMALLEST,
+    Rule,
+    amounts_in_cents,
+    fractional_quantities,
+    with_field_limits,
+    zero_amounts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +76,7 @@ _ROUNDING: Final = 0.01
 NET_ABOVE_GROSS: Final = Rule(
     "net_above_gross",
     "a line whose total after taxes and discounts is above the one before them",
-    "Check which column is which; both are for the whole line.",
+    "Check which column is which; both amounts are for the whole line, not for a piece.",
     lambda lines: [
         line
         for line in lines
@@ -162,6 +169,8 @@ MIXED_UNITS: Final = Rule(
     share=0.5,
 )
 
+FRACTIONAL_QUANTITIES: Final = fractional_quantities("quantity")
+
 # The whole order
 
 NO_LINES: Final = Rule(
@@ -170,6 +179,18 @@ NO_LINES: Final = Rule(
     "Check the column of `lineItems`; `cancelledAt` cancels an order.",
     lambda orders: [order for order in orders if not order.lineItems and not order.cancelledAt],
     narrowed=lambda node: with_field_limits(node, "lineItems", minItems=1),
+)
+_CANCELLED: Final = frozenset(
+    spelled
+    for word in ("cancelled", "canceled", "wc-cancelled", "voided", "storniert")
+    for spelled in (word, word.upper(), word.capitalize())
+)
+CANCELLED_STATUS: Final = Rule(
+    "cancelled_status",
+    "a `financialStatus` that says cancelled, and no `cancelledAt`",
+    "Klar is told by `cancelledAt` that an order is cancelled: set it in a stream map, such as "
+    "`updated_at if status == 'cancelled' else None`.",
+    lambda orders: [order for order in orders if order.financialStatus in _CANCELLED and not order.cancelledAt],
 )
 MISSING_CURRENCY: Final = Rule(
     "missing_currency",
@@ -190,7 +211,7 @@ def _refunds_other_lines(order: Any) -> bool:
 REFUND_OF_OTHER_LINE: Final = Rule(
     "refund_of_other_line",
     "a refunded line whose `lineItemId` no line of the order has as `id`",
-    "Map the id of the order's line to both, not that of a product or of the refund.",
+    "Map the id of the order's line to both fields, not that of a product or of the refund.",
     lambda orders: [order for order in orders if order.refundedLineItems and _refunds_other_lines(order)],
     clean=lambda orders: not any([order.refundedLineItems for order in orders]),  # noqa: C419  # a list is faster
 )

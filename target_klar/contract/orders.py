@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from target_klar.contract.id_rules import UNMATCHABLE_ID, not_a_placeholder
 from target_klar.contract.order_rules import (
+    CANCELLED_STATUS,
     CURRENCY,
     DUPLICATE_LINE_IDS,
+    FRACTIONAL_QUANTITIES,
     IN_CENTS,
     MALFORMED_CURRENCY,
     MISSING_CURRENCY,
@@ -157,13 +159,21 @@ ORDER: Final = with_rules(
         orderName=text("such as #1001 [M]"),
         orderNumber=text("such as 1001 [M]"),
         tags=text("tags of the order [M]"),
-        lineItems=with_rules(array(LINE_ITEM, "its lines"), DUPLICATE_LINE_IDS, NO_AMOUNTS, ZERO_AMOUNTS, MIXED_UNITS),
+        lineItems=with_rules(
+            array(LINE_ITEM, "its lines"),
+            DUPLICATE_LINE_IDS,
+            NO_AMOUNTS,
+            ZERO_AMOUNTS,
+            MIXED_UNITS,
+            FRACTIONAL_QUANTITIES,
+        ),
         refundedLineItems=array(REFUNDED_LINE_ITEM, "what of them was refunded"),
         shipping=SHIPPING,
         customer=personal(CUSTOMER),
         optionalIdentifiers=OPTIONAL_IDENTIFIERS,
     ),
     NO_LINES,
+    CANCELLED_STATUS,
     MISSING_CURRENCY,
     IN_CENTS,
     REFUND_OF_OTHER_LINE,

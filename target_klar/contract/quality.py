@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from target_klar.contract.schema import with_children
@@ -223,6 +224,28 @@ def amounts_in_cents(
         lambda values: [each for each in values if (largest(each) or 0) >= usual],
         disproved=any_fraction,
         least=20,
+        share=0.5,
+    )
+
+
+def not_empty(arrays: Values) -> list[Any]:
+    """Return the arrays that have items."""
+    return [items for items in arrays if items]
+
+
+def fractional_quantities(field: str) -> Rule:
+    """Return the rule that most items of an array have fractions of pieces in a field."""
+    pieces = attrgetter(field)
+    return Rule(
+        "fractional_quantities",
+        "fractions of pieces on most lines",
+        f"They look like amounts: map the column that counts pieces to `{field}`. If you sell by weight or length, "
+        "ignore the rule (`ignore_quality_rules`).",
+        lambda arrays: [items for items in arrays if len([1 for item in items if pieces(item) % 1]) * 2 > len(items)],
+        narrowed=lambda node: node | {"minItems": 1, "items": with_field_limits(node["items"], field, multipleOf=1)},
+        among=not_empty,
+        counts_among=True,
+        least=20,  # a few that are sold by weight or length are no mistake
         share=0.5,
     )
 

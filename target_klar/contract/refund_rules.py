@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.contract.quality import SMALLEST, Rule, with_field_limits
+from target_klar.contract.quality import SMALLEST, Rule, fractional_quantities, not_empty, with_field_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,10 +73,6 @@ SAME_LINE_ITEM_ID: Final = Rule(
 )
 
 
-def _not_cancelled(refunds: Values) -> list[Any]:
-    return [lines for lines in refunds if lines]
-
-
 MOSTLY_CANCELLED: Final = Rule(
     "mostly_cancelled",
     "empty `lineItems`, which cancel the refund",
@@ -96,39 +92,22 @@ ZERO_QUANTITIES: Final = Rule(
     narrowed=lambda node: (
         node | {"minItems": 1, "items": with_field_limits(node["items"], "refundedQuantity", minimum=SMALLEST)}
     ),
-    among=_not_cancelled,
+    among=not_empty,
     counts_among=True,
     share=0.5,
     or_equal=True,
 )
 
 
-def _are_mostly_fractions(lines: Sequence[Any]) -> bool:
-    return len([line for line in lines if line.refundedQuantity % 1]) * 2 > len(lines)
-
-
-FRACTIONAL_QUANTITIES: Final = Rule(
-    "fractional_quantities",
-    "fractions of pieces on most lines",
-    "They look like amounts: map the column that counts pieces. If you sell by weight or length, ignore the rule "
-    "(`ignore_quality_rules`).",
-    lambda refunds: [lines for lines in refunds if _are_mostly_fractions(lines)],
-    narrowed=lambda node: (
-        node | {"minItems": 1, "items": with_field_limits(node["items"], "refundedQuantity", multipleOf=1)}
-    ),
-    among=_not_cancelled,
-    counts_among=True,
-    least=20,  # a few that are sold by weight or length are no mistake
-    share=0.5,
-)
+FRACTIONAL_QUANTITIES: Final = fractional_quantities("refundedQuantity")
 
 ONE_LINE_ITEM_ID: Final = Rule(
     "one_line_item_id",
     "the same `lineItemId`",
-    "A refund names no order, so Klar can tell the line by it alone: map the id of the order's line, not that of a "
+    "A refund names no order, so Klar finds the line by this id alone: map the id of the order's line, not that of a "
     "product.",
     lambda refunds: refunds,
-    among=_not_cancelled,
+    among=not_empty,
     counts_among=True,
     alike=lambda refunds: {line.lineItemId for lines in refunds for line in lines},
     least=20,

@@ -101,21 +101,21 @@ def with_children(node: Node, change: Callable[[Node], Node]) -> Node:
     return node
 
 
-def private_names(node: Node) -> frozenset[str]:
+def personal_names(node: Node) -> frozenset[str]:
     """Return the names of fields that are personal data, or below it, wherever they stand."""
-    private, public = _names(node, private=False)
-    return frozenset(private - public)
+    personal, others = _names(node, is_personal=False)
+    return frozenset(personal - others)
 
 
-def _names(node: Node, *, private: bool) -> tuple[set[str], set[str]]:
+def _names(node: Node, *, is_personal: bool) -> tuple[set[str], set[str]]:
     found: tuple[set[str], set[str]] = set(), set()
     for name, field in node.get("properties", {}).items():
-        below = private or field.get("personal", False)
+        below = is_personal or field.get("personal", False)
         found[not below].add(name)
-        for names, others in zip(found, _names(field, private=below), strict=True):
+        for names, others in zip(found, _names(field, is_personal=below), strict=True):
             names.update(others)
     if "items" in node:
-        return _names(node["items"], private=private)
+        return _names(node["items"], is_personal=is_personal)
     return found
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from msgspec import UNSET, defstruct
 from msgspec.json import Decoder
 
-from target_klar.contract.costs import COGS, LOGISTICS_COSTS, TRANSACTION_COSTS
+from target_klar.contract.costs import COGS, LOGISTICS_COST, TRANSACTION_COST
 from target_klar.contract.orders import ORDER, pieces_and_net_of
 from target_klar.contract.quality import rule_names
 from target_klar.contract.refunds import REFUND, pieces_of
-from target_klar.contract.schema import private_names
+from target_klar.contract.schema import personal_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -90,9 +90,9 @@ class Contract:
         return self.cancels_by or self.cancelled_at
 
     @cached_property
-    def private(self) -> frozenset[str]:
+    def personal(self) -> frozenset[str]:
         """The fields, at any level, of which no message shows a value."""
-        return private_names(self.schema)
+        return personal_names(self.schema)
 
     @property
     def named(self) -> str:
@@ -189,14 +189,14 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
                 validates=False,
                 unaggregated="transactionCosts",
                 amounts_of=attrgetter("transactionCosts"),
-                schema=TRANSACTION_COSTS,
+                schema=TRANSACTION_COST,
             ),
             _costs(
                 stream="logistics_costs",
                 version="04.2024",
                 unaggregated="totalLogisticsCosts",
                 amounts_of=attrgetter("totalLogisticsCosts"),
-                schema=LOGISTICS_COSTS,
+                schema=LOGISTICS_COST,
             ),
             _costs(
                 stream="cogs",

@@ -34,18 +34,18 @@ from target_klar.stream_maps.members import members_read, unread
 from target_klar.suggestions import Fits, likely_stream, propose, renaming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from target_klar.contract.streams import Contract
     from target_klar.preview.discarding import Tally
     from target_klar.records.conform import Outcome
     from target_klar.suggestions import Proposal, Sample
 
-    MembersRead = Mapping[str, frozenset[str] | None]
+    MembersRead = Mapping[str, Collection[str] | None]
     Shown = tuple[int, Any, Outcome | None]
     """The number of a record in its stream, the record as the tap wrote it, and what it becomes, if something."""
 
-_WIDE: Final = 120
+_WIDTH_FOR_TWO: Final = 120
 """The columns of a terminal that hold two records side by side; in fewer they stand below each other."""
 _PIPED: Final = 1000
 _INDENT: Final = 4 * " "
@@ -196,7 +196,7 @@ def _tables(
     records: Sequence[Shown], contract: Contract | None = None, reads: MembersRead = MappingProxyType({})
 ) -> Iterator[Table]:
     """Lay out the columns of some records; beside each what Klar gets, and below what a stream map makes."""
-    size = len(records) if _width() >= _WIDE else 1
+    size = len(records) if _width() >= _WIDTH_FOR_TWO else 1
     for at in range(0, len(records), size):
         yield _table(records[at : at + size], contract, reads)
 

@@ -46,12 +46,12 @@ def shown(value: object, name: str = "") -> str:
 def shown_problem(problem: Problem) -> tuple[str, str, str]:
     """Return a problem without its value, the same for every record; after a comma what was found; then the advice."""
     plain = problem._replace(advice="")
-    _, _, found = _FOUND_TEXT.sub(_without_text, str(plain)).partition(" (found ")
+    _, _, found = _FOUND_TEXT.sub(_hide_text, str(plain)).partition(" (found ")
     advice = f"; {problem.advice}" if problem.advice else ""
     return plain.reason(), f", found {found.removesuffix(')')}" if found else "", advice
 
 
-def _without_text(found: re.Match[str]) -> str:
+def _hide_text(found: re.Match[str]) -> str:
     return found[0] if is_plain(found[2]) else found[1]
 
 
@@ -64,10 +64,10 @@ def _shown(value: object, name: str, depth: int) -> str:
             return str(true).lower()
         case int() | float() | Decimal() as number:
             return _shown_number(number, name)
-        case dict() as fields if fields and depth and fold(name) not in _PRIVATE:
+        case dict() as fields if fields and depth and fold(name) not in _PERSONAL:
             members = (f"{shown_key(key)}: {_shown(fields[key], key, depth - 1)}" for key in fields)
             return f"{{{listed(members, _MAX_ITEMS)}}}"
-        case list() as items if items and depth and fold(name) not in _PRIVATE:
+        case list() as items if items and depth and fold(name) not in _PERSONAL:
             return f"[{listed((_shown(item, name, depth - 1) for item in items), _MAX_ITEMS)}]"
         case other:
             return str(other) if other in ([], {}) else describe(other)
@@ -79,7 +79,7 @@ def shown_key(key: str) -> str:
 
 
 def _shown_number(number: float | Decimal, name: str) -> str:
-    if fold(name) in _PRIVATE:
+    if fold(name) in _PERSONAL:
         return "a number"
     if isinstance(number, int) and number.bit_length() > MAX_BITS:
         return describe(number)
@@ -87,7 +87,7 @@ def _shown_number(number: float | Decimal, name: str) -> str:
 
 
 def _shown_text(text: str, name: str) -> str:
-    if fold(name) not in _PRIVATE and (is_plain(text) or (_says_id(name) and _ID.fullmatch(text))):
+    if fold(name) not in _PERSONAL and (is_plain(text) or (_says_id(name) and _ID.fullmatch(text))):
         return shorten(text)
     return _length(text) if text else "empty text"
 
@@ -121,5 +121,5 @@ def _times(node: Node) -> Iterator[str]:
         yield from _times(node["items"])
 
 
-_PRIVATE: Final = {fold(name) for contract in CONTRACTS.values() for name in contract.private}
+_PERSONAL: Final = {fold(name) for contract in CONTRACTS.values() for name in contract.personal}
 _TIMES: Final = {fold(name) for contract in CONTRACTS.values() for name in _times(contract.schema)}

@@ -25,7 +25,7 @@ MAX_BITS: Final = 14_000
 _MAX_REASONS: Final = 1000
 _MAX_LISTED: Final = 12
 _ITEM: Final = re.compile(r"\[\d+\]")
-_JSON_OF_MANY: Final = ("[", "{", '"')  # text in quotes may be JSON once more
+_JSON_STARTS: Final = ("[", "{", '"')  # text in quotes may be JSON once more
 
 
 class Problem(NamedTuple):
@@ -168,7 +168,7 @@ def describe_key(values: Mapping[str, object]) -> str:
 
 def _describe_text(text: str, *, of_many: bool) -> str:
     broken = "" if is_text(text) else " with a broken character"
-    is_json = text.lstrip().startswith(_JSON_OF_MANY)
+    is_json = text.lstrip().startswith(_JSON_STARTS)
     if not of_many and _is_shown(text):
         return f'text{broken} "{shorten(text)}"'
     return (
@@ -179,7 +179,7 @@ def _describe_text(text: str, *, of_many: bool) -> str:
 
 
 def _is_shown(text: str) -> bool:
-    return not text.lstrip().startswith(_JSON_OF_MANY) and "@" not in text and any(map(str.isdigit, text))
+    return not text.lstrip().startswith(_JSON_STARTS) and "@" not in text and any(map(str.isdigit, text))
 
 
 def is_text(text: str) -> bool:

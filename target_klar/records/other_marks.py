@@ -139,8 +139,10 @@ class OtherMarks:
         if _names_change(column):
             return " or ".join([f"{text} in {_DELETES}", *own])
         if (source_stream, column) in self._unreadable:
-            deleted = f"text[:10].strip('0.-/') not in {_FALSE} and (text[4:5] != '-' or '1970' < text[:4] != '9999')"
-            return " or ".join([f"[{deleted} for text in [{text}]][0]", *own])
+            says_deleted = (
+                f"text[:10].strip('0.-/') not in {_FALSE} and (text[4:5] != '-' or '1970' < text[:4] != '9999')"
+            )
+            return " or ".join([f"[{says_deleted} for text in [{text}]][0]", *own])
         # Text that says false is true in Python, and would hide the other mark.
         told = [f"{deleted_expression(name)} and {read}" for name, read in zip(seen, own, strict=True)] if seen else own
         return " or ".join([*told, f"record.get({column!r})"])

@@ -32,7 +32,7 @@ its values are clean."""
 
 _OBJECTS: Final = 0
 """The place of the objects themselves among columns."""
-_TOGETHER: Final = 65_536
+_LOOK_BYTES: Final = 65_536
 """Bytes of JSON: typed objects take several times as much, and are fast to read while the processor still has them."""
 _ONE_IN: Final = 20
 """A rule is warned of if it is met by one record in so many, or if there are fewer."""
@@ -109,11 +109,11 @@ class QualityReport:
         """The records that are looked at next, by source stream; there is one limit for all of them together."""
         self._bytes = 0
 
-    def add(self, conformed: Conformed, source_stream: str) -> None:
+    def ask_about(self, conformed: Conformed, source_stream: str) -> None:
         """Ask the rules about a record of the tap's stream `source_stream` that is going to be sent."""
         self._waiting[source_stream].append(conformed)
         self._bytes += len(conformed.sent)
-        if self._bytes > _TOGETHER:
+        if self._bytes > _LOOK_BYTES:
             self._look()
 
     def lines(self) -> list[tuple[int, str]]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from klar_objects import COSTS, REFUNDS
 from msgspec import Raw
-from thoroughness import size
+from thoroughness import THOROUGH, size
 
 from target_klar.contract.schema import is_time
 from target_klar.contract.streams import CONTRACTS
@@ -481,38 +481,39 @@ def test_typed_objects_and_the_schema_give_the_same_verdict_on_the_json_of_a_rec
         verdicts[typed is not None] += 1
 
     agree()
-    assert min(verdicts[True], verdicts[False]) >= size(1, 40), verdicts
+    assert not THOROUGH or min(verdicts[True], verdicts[False]) >= 40, verdicts  # few draws may all be of one kind
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("stream", CONTRACTS)
-def test_what_is_sent_meets_the_schema_and_the_schema_tells_why_anything_else_is_not(stream: str, mode: str) -> None:
+def test_what_is_sent_meets_the_schema_and_the_schema_tells_why_anything_else_is_not(stream: str) -> None:
     contract = CONTRACTS[stream]
-    conformer = Conformer(contract, **MODES[mode])
-    results: Counter[str] = Counter()
+    conformers = {mode: Conformer(contract, **options) for mode, options in MODES.items()}
+    results = {mode: Counter[str]() for mode in MODES}
 
     @settings(max_examples=size(100, 2_000), deadline=None)
     @given(records[stream])
     def holds(record: object) -> None:
         before = repr(record)
-        conformed = conformer.conform(record)
-        assert repr(record) == before
-        if isinstance(conformed, Rejection):
-            results["refused"] += 1
-            assert conformed.problems
-            assert UNEXPLAINED not in conformed.problems
-            assert all(len(problem.message) < 200 for problem in conformed.problems)
-            assert all(str(problem).isprintable() for problem in conformed.problems)
-        else:
-            assert isinstance(conformed, Conformed)
-            results["sent"] += 1
-            read = json.loads(contract.body([conformed.sent]), parse_constant=pytest.fail)
-            assert len(read if contract.envelope is None else read[contract.envelope]) == 1
-            again = decode(conformed.sent)
-            assert conformer.explain(again) == []
-            if mode != "loosened":  # there a float that is left as it is may be read again as the number of an id
-                assert sent(again, conformer) == again
-            assert_key(conformed.key, again, stream)
+        for mode, conformer in conformers.items():
+            conformed = conformer.conform(record)
+            assert repr(record) == before
+            if isinstance(conformed, Rejection):
+                results[mode]["refused"] += 1
+                assert conformed.problems
+                assert UNEXPLAINED not in conformed.problems
+                assert all(len(problem.message) < 200 for problem in conformed.problems)
+                assert all(str(problem).isprintable() for problem in conformed.problems)
+            else:
+                assert isinstance(conformed, Conformed)
+                results[mode]["sent"] += 1
+                read = json.loads(contract.body([conformed.sent]), parse_constant=pytest.fail)
+                assert len(read if contract.envelope is None else read[contract.envelope]) == 1
+                again = decode(conformed.sent)
+                assert conformer.explain(again) == []
+                if mode != "loosened":  # there a float that is left as it is may be read again as the number of an id
+                    assert sent(again, conformer) == again
+                assert_key(conformed.key, again, stream)
 
     holds()
-    assert min(results["refused"], results["sent"]) >= size(1, 20), results
+    for mode, result in results.items():
+        assert not THOROUGH or min(result["refused"], result["sent"]) >= 20, (mode, result)

@@ -121,7 +121,7 @@ def judge(stream: str, records: Iterable[object], *, ignored: Iterable[str] = ()
     for each in records:
         judged = conformer.pass_through(Raw(encode(each))) or conformer.conform(each)
         if isinstance(judged, Conformed):
-            report.add(judged, stream)
+            report.ask_about(judged, stream)
             arrived.append(decode(judged.sent))
         else:
             assert isinstance(judged, Rejection)
@@ -333,6 +333,9 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a fee": ("transaction_costs", [fee()], ""),
     "an order's name": ("transaction_costs", [fee("#1001")], "order_name"),
     "an order's id with a prefix": ("transaction_costs", [fee("DE#1001")], ""),
+    "a prefix and None": ("transaction_costs", [fee("DE-None"), fee("DE-7")], "unmatchable_id"),
+    "a prefix and nan": ("logistics_costs", [freight("shop:nan")], "unmatchable_id"),
+    "a prefix and a word that begins like nan": ("logistics_costs", [freight("DE-nano"), freight("DE-Nonet")], ""),
     "an order id None": ("transaction_costs", [fee("None")], "(placeholder_key)"),
     "an order id as text that ends in .0": ("transaction_costs", [fee("5301.0")], "unmatchable_id"),
     "an order id as the number 5301.0": ("transaction_costs", [fee(5301.0)], ""),
@@ -443,6 +446,20 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         many(30, lambda n: purchase(n, cancelledAt="2026-05-04" if n < 28 else "")),
         "mostly_cancelled",
     ),
+    "a status that says cancelled": ("orders", [purchase(financialStatus="cancelled")], "cancelled_status"),
+    "a status that says so in capitals": ("orders", [purchase(financialStatus="VOIDED")], "cancelled_status"),
+    "a status that says so beside the time": (
+        "orders",
+        [purchase(financialStatus="Cancelled", cancelledAt=1_777_887_001)],
+        "",
+    ),
+    "another status": ("orders", [purchase(financialStatus="refunded", shipmentStatus="cancelled")], ""),
+    "ordered pieces that are amounts": (
+        "orders",
+        many(20, lambda n: purchase(n, sold(quantity=19.99))),
+        "fractional_quantities",
+    ),
+    "a few orders by weight": ("orders", many(40, lambda n: purchase(n, sold(quantity=1.5 if n < 20 else 2))), ""),
     "two lines of one id": ("orders", [purchase("A", sold("1"), sold("1"))], "duplicate_line_ids"),
     "two lines": ("orders", [purchase("A", sold("1"), sold("2"))], ""),
     "one line id in two orders": ("orders", [purchase("A"), purchase("B")], ""),
@@ -769,7 +786,7 @@ def test_each_rule_has_a_row_and_no_row_names_another() -> None:
 
 
 @pytest.mark.parametrize("rule", [UNMATCHABLE_ID, UNMATCHABLE_SKU])
-@settings(max_examples=size(300, 30_000))
+@settings(max_examples=size(300, 15_000))
 @given(ids=strategies.lists(strategies.text("019.,eE+-#!?:/'\"[{=nNiIlLaA ü\u200b", max_size=6), max_size=4))
 def test_ids_that_are_told_at_a_glance_are_those_that_match(rule: Rule, ids: list[str]) -> None:
     for some in (ids, [*ids, *random.Random(0).sample(sorted(PLACEHOLDERS), 1)]):
@@ -967,7 +984,7 @@ def test_the_key_of_cogs_is_the_whole_one() -> None:
 @pytest.mark.parametrize("stream", CONTRACTS)
 def test_asking_about_records_within_the_limits_of_the_rules_as_well_brings_the_same_lines(stream: str) -> None:
     conformer, chance = Conformer(CONTRACTS[stream]), random.Random(f"limits {stream}")
-    right = [RIGHT[stream](chance) for _ in range(50)]
+    right = [RIGHT[stream](chance) for _ in range(60)]
     usual = sum(judged.is_narrow for each in right if isinstance(judged := conformer.conform(each), Conformed))
     assert usual > 10
     for name in [name for name, row in ROWS.items() if row[0] == stream]:
@@ -975,8 +992,8 @@ def test_asking_about_records_within_the_limits_of_the_rules_as_well_brings_the_
         for each in [*right, *ROWS[name][1]]:
             judged = conformer.conform(each)
             if isinstance(judged, Conformed):
-                report.add(judged, stream)
-                of_all.add(replace(judged, is_narrow=False), stream)
+                report.ask_about(judged, stream)
+                of_all.ask_about(replace(judged, is_narrow=False), stream)
         assert report.lines() == of_all.lines(), name
 
 
@@ -995,7 +1012,7 @@ def test_large_records_do_not_wait_for_others() -> None:
         conformed = conformer.conform(purchase(number, *(sold(str(each)) for each in range(1_000))))
         assert isinstance(conformed, Conformed)
         assert len(conformed.sent) > 65_536
-        report.add(conformed, "orders")
+        report.ask_about(conformed, "orders")
         assert report._waiting == {}
 
 
@@ -1012,7 +1029,7 @@ def said(records: Iterable[tuple[str, Record]], stream: str = "transaction_costs
     for source, each in records:
         judged = conformer.conform(each)
         assert isinstance(judged, Conformed)
-        report.add(judged, source)
+        report.ask_about(judged, source)
     return [text.partition("]")[0] + "]" for _, text in report.lines()]
 
 
@@ -1082,7 +1099,7 @@ def test_the_line_of_those_beyond_ten_is_a_warning_if_one_of_them_has_one() -> N
         for number in range(1_000 if shop == 11 else 1):
             judged = conformer.conform(refunded(number, createdAt=NOW if number else 2**31))
             assert isinstance(judged, Conformed)
-            report.add(judged, f"shop-{shop}")
+            report.ask_about(judged, f"shop-{shop}")
     lines = report.lines()
     assert [level for level, _ in lines] == [logging.WARNING] * 11
     assert lines[10][1].startswith("refunds: 2 of 1,001 records of 2 more source streams (0.2 %) with ")
@@ -1094,7 +1111,7 @@ def test_ten_source_streams_have_a_line_each_and_the_level_is_that_of_each() -> 
         for number in range(21 if shop else 20):
             judged = conformer.conform(refunded(number, createdAt=2**31 if number == 1 else NOW))
             assert isinstance(judged, Conformed)
-            report.add(judged, f"shop-{shop}")
+            report.ask_about(judged, f"shop-{shop}")
     lines = report.lines()
     assert [level for level, _ in lines] == [logging.WARNING, *[logging.INFO] * 9]
     assert lines[0][1].startswith("refunds: 1 of 20 records of shop-0 (5 %) with ")
@@ -1103,20 +1120,22 @@ def test_ten_source_streams_have_a_line_each_and_the_level_is_that_of_each() -> 
 @pytest.mark.parametrize("stream", CONTRACTS)
 def test_records_of_two_source_streams_bring_the_lines_that_each_brings_alone(stream: str) -> None:
     chance = random.Random(f"two sources {stream}")
+    conformer = Conformer(CONTRACTS[stream])
+    right = [("right", each) for each in right_records(stream, 30)]
+    right_alone = judge(stream, [each for _, each in right])
     for name in [name for name, row in ROWS.items() if row[0] == stream]:
         spoiled = [("spoiled", each) for each in ROWS[name][1]]
-        right = [("right", each) for each in right_records(stream, 30)]
-        alone = [judge(stream, [each for _, each in some]) for some in (spoiled, right)]
-        report, conformer = QualityReport(CONTRACTS[stream]), Conformer(CONTRACTS[stream])
+        spoiled_alone = judge(stream, [each for _, each in spoiled])
+        report = QualityReport(CONTRACTS[stream])
         mixed = list(right)
         for spoiled_one in spoiled:
             mixed.insert(chance.randrange(len(mixed) + 1), spoiled_one)
         for source, each in mixed:
             judged = conformer.conform(each)
             if isinstance(judged, Conformed):
-                report.add(judged, source)
+                report.ask_about(judged, source)
         rules = {_rule(text): level for level, text in report.lines()}
-        assert rules == alone[0].warned | alone[1].warned, name
+        assert rules == spoiled_alone.warned | right_alone.warned, name
 
 
 def _of_sources(sources: int, ids: Callable[[int], str], records: int = 1) -> list[tuple[str, Record]]:
@@ -1145,10 +1164,10 @@ def test_all_line_items_are_not_one_also_where_each_record_is_looked_at_by_itsel
 def test_what_waits_does_not_grow_with_the_source_streams() -> None:
     report, conformer = QualityReport(CONTRACTS["transaction_costs"]), Conformer(CONTRACTS["transaction_costs"])
     most = 0
-    for number in range(20_000):
+    for number in range(8_000):
         judged = conformer.conform(fee(number))
         assert isinstance(judged, Conformed)
-        report.add(judged, f"shop-{number % 500}")
+        report.ask_about(judged, f"shop-{number % 500}")
         most = max(most, sum(len(each.sent) for waiting in report._waiting.values() for each in waiting))
     assert 60_000 < most <= 65_536
 
@@ -1164,7 +1183,7 @@ def test_clean_values_are_not_asked_one_by_one_where_another_field_of_the_rule_h
     report = QualityReport(dataclasses.replace(orders, schema=schema))
     conformed = Conformer(orders).conform(purchase())
     assert isinstance(conformed, Conformed)
-    report.add(conformed, "orders")
+    report.ask_about(conformed, "orders")
     assert report.lines() == []
 
 
