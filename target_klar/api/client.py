@@ -113,7 +113,6 @@ class Client:
         self._mask = TokenMask(connection.token)
         self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
         self._session = requests.Session()
-        self._session.auth = _Bearer(connection.token)  # an auth object, or a .netrc would take its place
         # No proxy sees loopback traffic; of the environment the certificates count there too.
         proxies = dict.fromkeys(("http", "https"), "") if is_loopback(connection.url) else {}
         # Read once: requests would go through the whole environment before every call.
@@ -121,7 +120,12 @@ class Client:
         self._session.proxies, self._session.verify = environment["proxies"], environment["verify"]
         self._session.trust_env = False
         self._session.headers.update(
-            {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": connection.user_agent}
+            {
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "Authorization": f"Bearer {connection.token}",
+                "User-Agent": connection.user_agent,
+            }
         )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, WatchedAdapter())
@@ -244,15 +248,6 @@ class Client:
         finally:
             request.body = None  # of which there may be 16 MB
         return _Response(response.status_code, response.headers, self._mask(response.content))
-
-
-class _Bearer(requests.auth.AuthBase):
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
 
 def is_loopback(url: str) -> bool:

@@ -51,19 +51,19 @@ def attribute_errors(
     sent: Sequence[Any],
     key: str,
     *,
-    private: Collection[str] = (),
+    personal: Collection[str] = (),
     read: Callable[[Any], Mapping[str, Any]] = dict,
 ) -> Attribution:
     """Attribute the errors in `content`, the JSON of an answer, to the objects sent.
 
     `read` makes an object out of what was sent. That is done only where an error names one, and for one at a time. Of
-    fields that are `private`, and of those below them, neither the value nor Klar's words are shown.
+    fields that are `personal`, and of those below them, neither the value nor Klar's words are shown.
     """
     result = Attribution({}, {}, [], is_whole=False)
     try:
-        faults = [_hidden(each, private) for each in _faults(content)]
+        faults = [_hidden(each, personal) for each in _faults(content)]
         if not faults:
-            result.unknown.extend(_hidden(_Fault(problem), private).problem for problem in _reasons_in(content))
+            result.unknown.extend(_hidden(_Fault(problem), personal).problem for problem in _reasons_in(content))
         result = result._replace(is_whole=_is_whole(content))
     except (RecursionError, ValueError):  # nested too deep, or with a number for text that Python cannot write
         return result
@@ -85,9 +85,9 @@ def attribute_errors(
     return result
 
 
-def _hidden(fault: _Fault, private: Collection[str]) -> _Fault:
+def _hidden(fault: _Fault, personal: Collection[str]) -> _Fault:
     path = fault.problem.path
-    if not any(step in private for step in _STEP.findall(path)):
+    if not any(step in personal for step in _STEP.findall(path)):
         return fault
     return fault._replace(problem=Problem(path, "was rejected; Klar's reason is not shown: personal data"))
 

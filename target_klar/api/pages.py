@@ -12,7 +12,7 @@ from typing import Final
 from target_klar.records.formatting import shorten
 
 _KLARS: Final = re.compile(rb"\s*[{\[]")
-_TITLE: Final = re.compile(rb"<title\b[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+_TITLE: Final = re.compile(rb"<title\b[^<>]*+>([^<]*+)</title", re.IGNORECASE)  # nothing of a page is read twice
 _MAX_QUOTED: Final = 120
 _MAX_TITLE: Final = 60
 

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 _PIECE: Final = 8
 """Characters in a row that give the token away; a shorter token is not masked: any answer may hold its letters."""
 _MASK: Final = b"***"
-# One character as JSON (also as JSON within JSON), as in an address, or as HTML writes it.
+# One character as JSON (also as JSON within JSON), as in an address, or as HTML writes it. Of several backslashes only
+# the first begins one: a megabyte of them would else take for ever.
 _ESCAPE: Final = re.compile(
-    rb"\\+u00([0-9a-f]{2})|%(?:25)*([0-9a-f]{2})|&#x0*([0-9a-f]{2});|&#0*([0-9]{2,3});|\\+/", re.IGNORECASE
+    rb"(?<!\\)\\++(?:u00([0-9a-f]{2})|/)|%(?:25)*([0-9a-f]{2})|&#x0*([0-9a-f]{2});|&#0*([0-9]{2,3});", re.IGNORECASE
 )
 _NEVER_UNESCAPED: Final = b'"\\'  # it would end a text of JSON
 

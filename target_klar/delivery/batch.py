@@ -115,7 +115,7 @@ class Batch:
         """The bytes of its entries."""
         self.entries: dict[str, Entry] = {}
 
-    def add(
+    def put(
         self,
         number: int,
         conformed: Conformed,
@@ -123,7 +123,7 @@ class Batch:
         line: bytes | None,
         source_key: SourceKey | None = None,
     ) -> Entry | None:
-        """Add a record in the place of an earlier one with the same key, which is returned.
+        """Put a record in the place of an earlier one with the same key, which is returned.
 
         `line` is the one that it came in; None if its record there is the JSON that Klar gets.
         """

@@ -75,7 +75,7 @@ class BatchDelivery:
             self.contract.key,
             remaining=self.remaining,
             verified=verified,
-            private=self.contract.private,
+            personal=self.contract.personal,
             dry_run=self.dry_run,
             read=decode,
         )
@@ -179,8 +179,8 @@ def wait_until_confirmed(
             newer = f" newer than {baseline.last_success}" if baseline and baseline.last_success else ""
             raise KlarError(
                 f"{contract.stream}: Klar accepted records, but {timeout:g} s later its status shows no load{newer} "
-                f"(last batch: {status.last_batch_count or 'none'}). Run again, or raise `status_timeout_seconds` (0: "
-                "the status only has to respond)."
+                f"(last batch: {status.last_batch_count or 'none'}). Run again, which loads nothing twice, or raise "
+                "`status_timeout_seconds` (0: the status only has to answer)."
             )
         time.sleep(pause)
         pause = min(pause * 2, _MAX_PAUSE)

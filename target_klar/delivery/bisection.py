@@ -56,7 +56,7 @@ class Bisection:
     Objects that Klar names by index are rejected, and the rest is sent again. One that it only hints at is sent alone,
     and rejected if that is. Where nothing tells, the objects are halved. Once more than `remaining` are rejected, the
     run stops before the first one too many: the objects before it are still sent, and none after it but the samples of
-    a first batch. In a `dry_run`, where a wrong guess costs nothing, a hint counts as a name. Of `private` fields no
+    a first batch. In a `dry_run`, where a wrong guess costs nothing, a hint counts as a name. Of `personal` fields no
     value is shown. `read` makes an object out of what is sent.
     """
 
@@ -67,7 +67,7 @@ class Bisection:
         *,
         remaining: int,
         verified: bool,
-        private: Collection[str] = (),
+        personal: Collection[str] = (),
         dry_run: bool = False,
         read: Callable[[Any], dict[str, Any]] = dict,
     ) -> None:
@@ -89,7 +89,7 @@ class Bisection:
         self._key = key
         self._read = read
         self._remaining = remaining
-        self._private = private
+        self._personal = personal
         self._dry_run = dry_run
         self._may_reject_all = not verified and len(sent) >= _SAMPLES
         self._sampled = False
@@ -137,7 +137,7 @@ class Bisection:
 
     def _attribute(self, level: int, segment: list[int], answer: Answer) -> None:
         sent = [self._sent[position] for position in segment]
-        errors = attribute_errors(answer.content, sent, self._key, private=self._private, read=self._read)
+        errors = attribute_errors(answer.content, sent, self._key, personal=self._personal, read=self._read)
         if self.reason is _NO_REASON:
             self.reason = next(chain(*errors.certain.values(), *errors.hinted.values(), errors.unknown), _NO_REASON)
         certain = {segment[index]: problems for index, problems in (errors.hinted if self._dry_run else {}).items()}

@@ -1,8 +1,11 @@
 """The way of a STATE: covered by the ledger, confirmed by Klar's status, written.
 
-A check of the status stands between what was sent before it and what is sent after it. It begins when no request of
-the streams that it is about is in flight, and until it ends nothing new of them is sent; so a reading that shows a load
-newer than the baseline, which was read before those requests, is about them. That reading is the next baseline.
+A check of a stream's status stands between what was sent before it and what is sent after it:
+
+1. The baseline is a reading of the status from before the requests.
+2. The requests are sent and answered. Until the check ends nothing new of the stream is sent: it is held.
+3. Readings follow until one shows a load newer than the baseline. No other request was there, so it is of these.
+4. That reading is the next baseline.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from target_klar.api.client import Client
 from target_klar.delivery.batch_delivery import wait_until_confirmed
-from target_klar.runtime.endings import DeliverEarlierError
+from target_klar.runtime.endings import StopHereError
 from target_klar.runtime.pipes import write_line
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ class Checkpoints:
     # One at a time: a hold, then a check, or new baselines where a request still hangs.
     _hold: _Hold | None = None
     _check: _StatusCheck | None = None
-    _baselines: set[Stream] = field(default_factory=set)
+    _reading_baseline_of: set[Stream] = field(default_factory=set)
     """The streams whose status is being read to be their next baseline."""
     _next_hold: float = 0.0
     _booked_since_hold: bool = False
@@ -151,13 +154,13 @@ class Checkpoints:
             self.workers.start(wait, partial(self._confirmed, stream))
         self._write_if_confirmed()
 
-    def pauses(self, stream: Stream) -> bool:
+    def holds(self, stream: Stream) -> bool:
         """Tell whether a new request of a stream has to wait: nothing of it is sent until its check has ended."""
         if not self.status_timeout:
             return False
         if self._hold is not None:
             return stream in self._unconfirmed
-        return stream in self._baselines or (self._check is not None and stream in self._check.unconfirmed)
+        return stream in self._reading_baseline_of or (self._check is not None and stream in self._check.unconfirmed)
 
     @property
     def is_busy(self) -> bool:
@@ -171,7 +174,7 @@ class Checkpoints:
 
     @property
     def _is_reading(self) -> bool:
-        return bool(self._check or self._baselines)
+        return bool(self._check or self._reading_baseline_of)
 
     def _space_holds(self, held: float) -> None:
         self._next_hold = max(self._next_hold, time.monotonic() + _SPACING * held)
@@ -191,7 +194,7 @@ class Checkpoints:
         confirmed = self._check.unconfirmed.pop(stream)
         try:
             self.rejects.accept(confirmed.newer, stream.name)
-        except DeliverEarlierError:
+        except StopHereError:
             self.failed = True
             raise
         self._write_if_confirmed()
@@ -207,7 +210,7 @@ class Checkpoints:
     def _read_baselines(self) -> None:
         assert self._hold is not None
         began, self._hold = self._hold.began, None
-        self._baselines = set(self._unconfirmed)
+        self._reading_baseline_of = set(self._unconfirmed)
         for stream in self._unconfirmed:
             read = partial(Client.status, contract=stream.contract)
             self.workers.start(read, partial(self._have_baseline, stream, began))
@@ -217,7 +220,7 @@ class Checkpoints:
             self.failed = True
             raise status
         stream.update_status(status, 0)
-        self._baselines.remove(stream)
+        self._reading_baseline_of.remove(stream)
         self._space_holds(time.monotonic() - began)
 
     def _write(self, state: State) -> None:

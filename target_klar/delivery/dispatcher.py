@@ -19,7 +19,7 @@ from target_klar.delivery.rejects import RecordRejectedError
 from target_klar.delivery.rejects_lines import CONTRACT, KLAR
 from target_klar.records.formatting import counted, shorten
 from target_klar.runtime import shutdown
-from target_klar.runtime.endings import DeliverEarlierError, StopSendingError
+from target_klar.runtime.endings import StopHereError, StopSendingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,11 +116,11 @@ class Dispatcher:
         Messages call it by its `label`.
 
         Raises:
-            DeliverEarlierError: It may not be written there, or cannot be; no STATE from it on leaves.
+            StopHereError: It may not be written there, or cannot be; no STATE from it on leaves.
         """
         try:
             self.rejects.reject(origin, stream.name, key, problems, CONTRACT if place is None else KLAR, label=label)
-        except DeliverEarlierError as error:
+        except StopHereError as error:
             place = place or Place(origin.number)
             if isinstance(error, RecordRejectedError):
                 error.number = place.number
@@ -157,7 +157,7 @@ class Dispatcher:
         """End early: send nothing new, let what is in flight end, acknowledge what is then covered and confirmed.
 
         Raises:
-            DeliverEarlierError: A record in flight was rejected: to be called again, as after any unexpected error.
+            StopHereError: A record in flight was rejected: to be called again, as after any unexpected error.
             StopNowError: Nothing can be acknowledged any more.
         """
         self.workers.stop.set()
@@ -180,15 +180,17 @@ class Dispatcher:
 
     def _may_start(self, batch: Batch) -> bool:
         stream = batch.stream
-        if self.checkpoints.pauses(stream) or len(self._in_flight) >= self.max_parallel:
+        if self.checkpoints.holds(stream) or len(self._in_flight) >= self.max_parallel:
             return False
         size = batch.bytes + sum(other.bytes for other in self._in_flight)
         if self._in_flight and size > MAX_BYTES_IN_FLIGHT:
             return False
         beside = [other for other in self._in_flight if other.stream is stream]
-        return not beside or (
-            stream.verified and all(batch.entries.keys().isdisjoint(other.entries) for other in beside)
-        )
+        if not beside:
+            return True
+        # That a key of several fields is all of them is our reading: two versions of a line may name it by other ones.
+        one_at_a_time = not stream.verified or bool(stream.contract.also_key)
+        return not one_at_a_time and all(batch.entries.keys().isdisjoint(other.entries) for other in beside)
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
         while True:

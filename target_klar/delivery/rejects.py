@@ -26,7 +26,7 @@ from target_klar.delivery.rejects_lines import (
 from target_klar.delivery.rejects_order import RejectsOrder, WrittenLine
 from target_klar.records.formatting import Reasons
 from target_klar.records.json_codec import members
-from target_klar.runtime.endings import DeliverEarlierError
+from target_klar.runtime.endings import StopHereError
 
 if TYPE_CHECKING:
     import os
@@ -42,7 +42,7 @@ _Line: TypeAlias = "tuple[LastRejectsLine | None, Keys, bool, str, bytes]"
 """What the index notes of a line, the keys, whether a newer line may be about its record, the tap's stream, text."""
 
 
-class RecordRejectedError(DeliverEarlierError):
+class RecordRejectedError(StopHereError):
     """A record was rejected and may not be written to the rejects file: the run stops before it."""
 
     def __init__(self, rejection: str, advice: str, number: int) -> None:
@@ -158,7 +158,7 @@ class Rejects:
 
         Raises:
             RecordRejectedError: The limit is reached. From then on no other one may be rejected.
-            DeliverEarlierError: The file cannot be written any more.
+            StopHereError: The file cannot be written any more.
         """
         who = "Klar" if source == KLAR else "target-klar"
         named = origin.describe(stream, label)
@@ -182,7 +182,7 @@ class Rejects:
         newer record has replaced before it was sent needs no confirmation.
 
         Raises:
-            DeliverEarlierError: The file cannot be written any more.
+            StopHereError: The file cannot be written any more.
         """
         if not self.may_have_keys:
             return
@@ -193,7 +193,7 @@ class Rejects:
         """Write a skipped deletion if the file has its record.
 
         Raises:
-            DeliverEarlierError: The file cannot be written any more.
+            StopHereError: The file cannot be written any more.
         """
         if self.may_have_keys and (line := self._superseding_line(origin, stream, key, DELETED)) is not None:
             self._write([line])
@@ -256,6 +256,8 @@ class Rejects:
         return self._line(origin, keys, rejects_line(origin, stream, key, None, source), source)
 
     def _line(self, origin: Origin, keys: Keys, text: bytes, source: str) -> _Line:
+        if self._dry_run and self._index.full:  # it has no limit; the file then has some bad records twice
+            self._index, self._order = RejectsIndex(), RejectsOrder()
         has_newer = bool(self._index.newer(keys, origin.number))
         return self._index.note_line(keys, origin, source, len(text)), keys, has_newer, origin.source_stream, text
 
@@ -284,4 +286,7 @@ class Rejects:
     def _advice(self) -> str:
         if self.path is None:
             return "Set `rejects_path` to write rejected records to a file and continue."
-        return f"`rejects_limit` ({self._limit}) is reached: look for a mistake in the mapping."
+        return (
+            f"`rejects_limit` ({self._limit}) is reached: correct the mapping, or raise the limit if the records "
+            "themselves are bad."
+        )

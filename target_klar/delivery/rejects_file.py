@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import logging
 import os
 import stat
@@ -13,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from singer_sdk.exceptions import ConfigurationError
 
-from target_klar.records.json_codec import NotJSONError, decode
-from target_klar.runtime.endings import DeliverEarlierError, StopNowError
+from target_klar.runtime.endings import StopHereError, StopNowError
 from target_klar.runtime.pipes import MAX_LINE
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ INPUT: Final = "the input"
 
 _logger = logging.getLogger("target-klar")
 _OUR_LINES = b'{"type":"'
+_LONGEST_WORD = len("-Infinity")
 _BLOCK = 1 << 16
 
 
@@ -69,6 +70,8 @@ class RejectsFile:
             self._size = os.fstat(self._file).st_size
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
+        except UnicodeEncodeError as error:
+            raise self._unusable("this locale has not all of its letters; LC_ALL=C.UTF-8 has") from error
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield every line with the place where it begins.
@@ -95,15 +98,15 @@ class RejectsFile:
         """Write whole lines behind its last one, all or none of them, and return the place where they begin.
 
         Raises:
-            DeliverEarlierError: They cannot be written, or another program has changed the file.
+            StopHereError: They cannot be written, or another program has changed the file.
         """
         if self._failure:
-            raise DeliverEarlierError(self._broken(self._failure))
+            raise StopHereError(self._broken(self._failure))
         left = memoryview(lines)
         self._synced = False
         try:
             if self.locked and os.fstat(self._file).st_size != self._size:
-                raise DeliverEarlierError(self._replaced())
+                raise StopHereError(self._replaced())
             while left:
                 left = left[os.write(self._file, left) :]
             self._size = os.lseek(self._file, 0, os.SEEK_CUR)
@@ -113,7 +116,7 @@ class RejectsFile:
                 if self.locked:  # else what is behind it may be another run's
                     os.ftruncate(self._file, self._size)
                     self._failure = ""
-            raise DeliverEarlierError(self._broken(error.strerror)) from error
+            raise StopHereError(self._broken(error.strerror)) from error
         return self._size - len(lines)
 
     def sync(self) -> None:
@@ -229,14 +232,17 @@ class RejectsFile:
             os.close(folder)
 
     def _repair_last_line(self) -> None:
-        """Make it end with a whole line: what a crash or a full disk cut off was never acknowledged."""
+        """Make it end with a whole line: what a crash or a full disk cut off was never acknowledged.
+
+        What somebody has corrected by hand stays, also with a mistake in it.
+        """
         size = os.fstat(self._file).st_size
         start = self._start_of_last_line(size)
         if start == size:
             return
         last = os.pread(self._file, min(size - start, _MAX_LINE), start)
         ours = _OUR_LINES.startswith(last[: len(_OUR_LINES)]) and len(last) == size - start
-        if self.locked and ours and not _is_json(last):
+        if self.locked and ours and _is_cut_off(last):
             os.ftruncate(self._file, start)
         else:
             os.write(self._file, b"\n")
@@ -268,9 +274,13 @@ class RejectsFile:
         )
 
 
-def _is_json(line: bytes) -> bool:
+def _is_cut_off(line: bytes) -> bool:
+    """Tell whether nothing is wrong with a line of JSON but that it ends too early."""
+    text = line.decode(errors="replace")
     try:
-        decode(line)
-    except NotJSONError:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.msg.startswith("Unterminated string") or error.pos >= len(text) - _LONGEST_WORD
+    except (ValueError, RecursionError):  # a number too long, nested too deep
         return False
-    return True
+    return False

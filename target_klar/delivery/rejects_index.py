@@ -200,15 +200,16 @@ class _Unneeded:
         whole_rows: set[bytes | None] = set()
         """The tap's keys of those of which Klar's is not known: they are about every record of the row."""
         again: dict[tuple[bytes | None, bytes], set[bytes | None]] = defaultdict(set)
-        """By what tells a record from others, Klar's keys where it is rejected later."""
+        """By what tells a record from others, Klar's keys where it comes later."""
         for start, keys, source, digest in reversed(self._lines):
+            same = again[keys.source or keys.klar, digest]
             if source in (ACCEPTED, DELETED):
+                same.add(keys.klar)
                 if keys.klar is not None:
                     rows[keys.klar].add(keys.source)
                 else:
                     whole_rows.add(keys.source)
                 continue
-            same = again[keys.source or keys.klar, digest]
             # Klar's key may be known in one of two lines of the same record, after a map was mended.
             is_again = keys.klar in same or None in same or (keys.klar is None and same)
             own = rows.get(keys.klar, ()) if keys.klar is not None else ()

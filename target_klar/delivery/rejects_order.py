@@ -54,7 +54,7 @@ class RejectsOrder:
         """Write a line that no other one has to follow.
 
         Raises:
-            DeliverEarlierError: The file cannot be written any more.
+            StopHereError: The file cannot be written any more.
         """
         before = b"" if self._schemas.get(source_stream) == schema else schema_line(schema)
         file.append(before + text)
@@ -66,7 +66,7 @@ class RejectsOrder:
         That may only be where one of them `has_newer` ones, read later, that may be about the same record.
 
         Raises:
-            DeliverEarlierError: The file cannot be written any more.
+            StopHereError: The file cannot be written any more.
         """
         texts = sorted(new, key=lambda each: each[0].number)
         behind = self._newer([each for each, _ in texts]) if has_newer else []

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from target_klar.delivery.batch import MAX_BYTES, Batch
+from target_klar.delivery.batch import MAX_BYTES, Batch, Entry
 from target_klar.delivery.rejects_lines import Origin
 from target_klar.delivery.unaggregated import UnaggregatedRecords
 from target_klar.records.conform import Conformed, Deleted, Filtered
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from target_klar.api.answers import Status
     from target_klar.contract.streams import Contract
-    from target_klar.delivery.batch import Entry, SourceKey
+    from target_klar.delivery.batch import SourceKey
     from target_klar.delivery.batch_delivery import DeliveryReport
     from target_klar.delivery.dispatcher import Dispatcher
     from target_klar.records.conform import Conformer, Outcome, Rejection
@@ -113,12 +113,12 @@ class Stream:
             batch = self.batch = Batch(self, number)
         else:
             number = self._ledger.extend_batch(batch.number)
-        replaced = batch.add(number, outcome, source_stream, line, source_key)
+        replaced = batch.put(number, outcome, source_stream, line, source_key)
         if replaced is not None:
             self.merged += 1
             self.unaggregated.compare({outcome.key: replaced}, replaced.size)
             self._keep_replaced(replaced, batch.entries[outcome.key], outcome.key)
-        self.quality.add(outcome, source_stream)
+        self.quality.ask_about(outcome, source_stream)
         if batch.read >= self._max_records or batch.bytes >= MAX_BYTES:
             self.flush()
 
@@ -146,6 +146,13 @@ class Stream:
             named = describe_key(source_key.read_again(record)) if source_key and outcome.label is None else ""
             origin = Origin(source_stream, record, number, named)
             self._dispatcher.reject(self, outcome.key, outcome.problems, origin, label=outcome.label)
+            if outcome.key is not None:
+                unsent = self.batch.entries.get(outcome.key) if self.batch is not None else None
+                nothing = self.contract.no_amounts
+                rejected = Entry(
+                    number, number, b"", source_stream, line, cancels=False, amounts=nothing, source_key=source_key
+                )
+                self.unaggregated.compare_rejected(outcome.key, rejected, unsent)
 
     def _skip_deleted(
         self, deleted: Deleted, number: int, source_stream: str, line: bytes, source_key: SourceKey | None
@@ -155,8 +162,8 @@ class Stream:
             self._dispatcher.wait_for(self, deleted.key)
         self.deleted += 1
         self.without_lines += deleted.reason is Skip.WITHOUT_LINES
-        if deleted.key is not None and self.batch is not None:
-            self.merged += self.batch.remove(deleted.key, source_stream, source_key)
+        if deleted.key is not None and self.batch is not None and self.unaggregated.has_key(source_stream):
+            self.merged += self.batch.remove(deleted.key, source_stream, source_key)  # else it may be another row's
         if rejects.may_have_keys:
             rejects.delete(Origin(source_stream, members(line)["record"], number), self.name, deleted.key)
 

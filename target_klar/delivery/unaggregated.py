@@ -67,6 +67,10 @@ class UnaggregatedRecords:
         """Note whether the newest SCHEMA of a source stream declares a key."""
         (self._without_key.discard if has_key else self._without_key.add)(source_stream)
 
+    def has_key(self, source_stream: str) -> bool:
+        """Tell whether the newest SCHEMA of a source stream declares a key, which tells its rows apart."""
+        return source_stream not in self._without_key
+
     def compare(self, entries: Mapping[str, Entry], size: int) -> None:
         """Compare records, by their keys, with those last sent under the same keys, and remember them: `size` bytes."""
         for known in (self._newer, self._older):
@@ -80,6 +84,15 @@ class UnaggregatedRecords:
         self._bytes += size
         if len(self._newer) >= _MAX_KEYS or self._bytes >= _MAX_BYTES:
             self._newer, self._older, self._bytes = {}, self._newer, 0
+
+    def compare_rejected(self, key: str, rejected: Entry, unsent: Entry | None) -> None:
+        """Compare a record that is not sent, with nothing as its JSON, with that of its key in the batch, and the last.
+
+        It may be a part as well: sent again once it is corrected, it would take the place of the others.
+        """
+        if unsent is not None:
+            self._compare(key, unsent, rejected)
+        self.compare({key: rejected}, rejected.size)
 
     def lines(self) -> list[str]:
         """Return a warning for each kind that was counted: the number of keys, what happened, and what to do."""
@@ -124,6 +137,8 @@ class UnaggregatedRecords:
         has_keys = self._without_key.isdisjoint((before.source_stream, after.source_stream))
         if has_keys and before.sent == after.sent and before.source_key == after.source_key:
             return None
+        if not (before.sent and after.sent):
+            return None if self._contract.per_piece else self._kind_of_rows(before, after, has_keys=has_keys)
         old, new = read_strictly(before.sent) or {}, read_strictly(after.sent) or {}
         if self._contract.per_piece:
             one, other = (each.get(self._contract.unaggregated) for each in (old, new))
@@ -137,6 +152,12 @@ class UnaggregatedRecords:
             elif not has_keys and (hash(key) in self._counted[_Kind.OTHER_ROW] or _are_other_rows(before, after)):
                 return _Kind.OTHER_ROW
         return self._kind_by_key(before, after) or self._kind_by_content(old, new)
+
+    def _kind_of_rows(self, before: Entry, after: Entry, *, has_keys: bool) -> _Kind | None:
+        """Return what one of them is to the other as rows, where one is rejected, so that its fields say nothing."""
+        if not has_keys and before.source_stream == after.source_stream and _are_other_rows(before, after):
+            return _Kind.OTHER_ROW
+        return self._kind_by_key(before, after)
 
     def _kind_by_key(self, before: Entry, after: Entry) -> _Kind | None:
         old, new = before.source_key, after.source_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from singer_sdk.exceptions import FatalSyncError
 
 
-class DeliverEarlierError(FatalSyncError):
+class StopHereError(FatalSyncError):
     """End the run here: everything before this point is still sent, confirmed and acknowledged."""
 
 

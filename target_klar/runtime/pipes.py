@@ -154,7 +154,7 @@ def write_line(line: bytes) -> None:
     before = None
     try:
         before = os.fstat(descriptor)
-        write(descriptor, line + b"\n", _write_limit)
+        write(descriptor, b"\n" * _ends_in_part_of_a_line(descriptor, before) + line + b"\n", _write_limit)
     except OSError as error:
         if before is not None and stat.S_ISREG(before.st_mode):
             with suppress(OSError):  # else the next run would write its first STATE behind a part of this one
@@ -164,6 +164,18 @@ def write_line(line: bytes) -> None:
             "Its records are stored; run again from the last STATE that was written."
         )
         raise OutputLostError(msg) from error
+
+
+def _ends_in_part_of_a_line(descriptor: int, before: os.stat_result) -> bool:
+    """Tell whether a file to which a STATE is appended ends in what a killed run has left of one."""
+    if not stat.S_ISREG(before.st_mode) or not before.st_size:
+        return False
+    try:
+        with Path(f"/proc/self/fd/{descriptor}").open("rb") as file:  # stdout itself can only be written
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except OSError:
+        return False
 
 
 def _write_limit(last: float) -> float:

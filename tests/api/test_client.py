@@ -231,6 +231,15 @@ def test_an_answer_that_will_not_change_stops_at_once_and_says_what_to_check(raw
         assert len(received) == 1
 
 
+@pytest.mark.parametrize("repeated", [b"<title ", b"<title>", b"\\"])
+def test_a_page_is_described_in_no_time_whatever_it_repeats(repeated: bytes) -> None:
+    began = time.monotonic()
+    page = answer("409 Conflict", b"<p>" + repeated * 300_000)
+    with serve(page) as (url, _), pytest.raises(KlarError, match=r"\(HTTP 409\): an HTML page\. Check"):
+        submit(client_of(url))
+    assert time.monotonic() - began < 20, "an hour, were each place in it looked at from each other one"
+
+
 def test_no_coding_of_the_answer_is_asked_for() -> None:
     with serve(ACCEPTED) as (url, received):
         submit(client_of(url))

@@ -98,7 +98,7 @@ def test_a_klar_that_refuses_everything_stops_the_run_in_one_line_after_a_few_re
     with Sandbox(refuse=lambda _: "no, thank you", refuse_style=style) as klar:
         ended = run(
             klar,
-            [REFUNDS_SCHEMA, *(refund_record(f"R{number}") for number in range(2500)), state("end")],
+            [REFUNDS_SCHEMA, *(refund_record(f"R{number}") for number in range(1200)), state("end")],
             rejects_path=str(rejects) if aside else None,
         )
 

@@ -198,6 +198,20 @@ def test_wherever_a_crash_cuts_the_file_off_whole_lines_remain_and_every_one_tha
         assert path.read_bytes() == b"".join(line + b"\n" for line in whole)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(b"1", b"1.,"), (b'"source"', b'"source'), (b'"b"', b'b"'), (b"},", b"]")]
+)
+def test_a_last_line_with_a_mistake_by_hand_and_no_line_break_stays_and_is_warned_of(
+    right: bytes, wrong: bytes, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = SCHEMA + b"\n" + bad("a", 1)
+    edited = bad("b", 1).rstrip().replace(right, wrong, 1)
+    path.write_bytes(begun + edited)
+    release(opened(path))
+    assert path.read_bytes() == begun + edited + b"\n"
+    assert f"Lines of the rejects file {path} that no run of target-klar writes: 1, the first is line 3" in caplog.text
+
+
 def test_a_line_of_any_length_that_a_crash_cut_off_goes_and_the_one_before_it_stays(path: Path) -> None:
     begun = SCHEMA + b"\n" + rejected_line("a" * 150_000, 1)
     for length in (150_000, 65_536, 65_535, 70_000):
@@ -324,7 +338,7 @@ rejects.close()
     first, second, third = done.stdout.splitlines()
     assert first == second
     assert first.startswith(f"StopNowError The rejects file {path} cannot be written (Input/output error).")
-    assert third.startswith("DeliverEarlierError")
+    assert third.startswith("StopHereError")
     assert versions(path) == [("a", 1), ("a", 2)]
 
 
@@ -344,7 +358,7 @@ print(Path({str(path)!r}).stat().st_size - size)
 """
     done = traced(path, "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK", then=then)
     *said, more = done.stdout.splitlines()
-    assert [each.split()[0] for each in said] == ["DeliverEarlierError", "DeliverEarlierError", "StopNowError"]
+    assert [each.split()[0] for each in said] == ["StopHereError", "StopHereError", "StopNowError"]
     assert all("cannot be written (File too large)" in each for each in said)
     assert more == "20"
 

@@ -304,6 +304,16 @@ def test_accepted_versions_stand_in_the_order_of_reading_before_a_record_that_wa
     assert words(rejects)[-1] == ("contract", None)
 
 
+def test_a_record_whose_klars_key_is_not_known_goes_when_it_is_accepted_itself(klar: Sandbox, rejects: Path) -> None:
+    """Though another of the same tap's key is accepted before it, which may be its older version."""
+    fees = schema("transaction_costs", key="page")
+    other, bad = (record("transaction_costs", page=0, **{name: name}, transactionCosts=1) for name in ("orderId", "no"))
+    load(klar, rejects, fees, bad)
+    assert len(records(rejects)) == 1
+    load(klar, rejects, fees, other, bad, stream_maps={"transaction_costs": {"orderId": "record.get('orderId') or no"}})
+    assert (records(rejects), set(klar.transaction_costs)) == ([], {"orderId", "no"})
+
+
 def test_a_cost_of_goods_without_its_line_item_is_one_whose_klars_key_is_not_known(
     klar: Sandbox, rejects: Path
 ) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from forked import start
@@ -106,24 +106,40 @@ def test_a_pipe_a_file_and_text_without_a_descriptor_are_all_read_to_their_end(w
     thread.join()
 
 
+def appended(
+    states: Path, klar: Sandbox, lines: list[Any], before: str = "", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """A run whose STATEs a shell appends to a file."""
+    return subprocess.run(
+        ["bash", "-c", f"{before} exec {' '.join(COMMAND)} --config=ENV >> {states}"],
+        input=b"".join(map(line, lines)),
+        capture_output=True,
+        env=ENVIRONMENT | {"TARGET_KLAR_API_URL": klar.url, "TARGET_KLAR_API_TOKEN": klar.token} | environment,
+        check=False,
+    )
+
+
 def test_no_part_of_a_state_stays_in_a_file_that_is_full(klar: Sandbox, tmp_path: Path) -> None:
     """The next run's first STATE would stand behind it, in one line."""
     states = tmp_path / "state.jsonl"
     lines = [REFUNDS_SCHEMA, refund_record("a"), state(1), refund_record("b"), state("x" * 6000)]
-    done = subprocess.run(
-        ["bash", "-c", f"ulimit -f 4; exec {' '.join(COMMAND)} --config=ENV >> {states}"],
-        input=b"".join(map(line, lines)),
-        capture_output=True,
-        # A file of coverage or bytecode would be cut off too.
-        env=ENVIRONMENT
-        | {"TARGET_KLAR_API_URL": klar.url, "TARGET_KLAR_API_TOKEN": klar.token}
-        | {"COVERAGE_PROCESS_START": "", "PYTHONDONTWRITEBYTECODE": "1"},
-        check=False,
-    )
+    # A file of coverage or bytecode would be cut off too.
+    no_files = {"COVERAGE_PROCESS_START": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = appended(states, klar, lines, "ulimit -f 4;", **no_files)
     assert done.returncode == 1
     assert b"A STATE could not be written to stdout (File too large)" in done.stderr
     assert all(json.loads(each) == 1 for each in states.read_text().splitlines())
     assert states.read_bytes().endswith(b"\n") or not states.read_bytes()
+
+
+def test_a_state_stands_on_a_line_of_its_own_behind_what_a_killed_run_has_left(klar: Sandbox, tmp_path: Path) -> None:
+    states = tmp_path / "state.jsonl"
+    states.write_text('1\n{"bookmarks": {"refu')
+    lines = [REFUNDS_SCHEMA, refund_record("a"), state(2), refund_record("b"), state(3)]
+    settings = {"TARGET_KLAR_BATCH_SIZE_ROWS": "1", "TARGET_KLAR_CHECKPOINT_INTERVAL_SECONDS": "0"}
+    done = appended(states, klar, lines, **settings)
+    assert done.returncode == 0, done.stderr
+    assert states.read_text() == '1\n{"bookmarks": {"refu\n2\n3\n'
 
 
 def test_an_stdout_that_is_closed_ends_the_run_with_what_to_do(klar: Sandbox) -> None:
@@ -208,7 +224,7 @@ def test_what_no_longer_fits_into_an_stderr_that_nobody_reads_is_left_out_and_no
     assert 10 < len(numbers) < 1000
     # Text and line end are written one by one, and each only as a whole.
     left_out = sum(len(f"{number:0>999}\n") for number in range(1000)) - len(kept)
-    assert note == f"({left_out} bytes are missing here: stderr was not read)\nlast\n"
+    assert note == f"({left_out} bytes of log lines are missing here: nothing read stderr)\nlast\n"
 
 
 def test_nothing_is_lost_of_an_stderr_that_is_read_late(klar: Sandbox) -> None:
