@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import re
 from contextlib import closing
 from functools import partial
@@ -22,6 +23,7 @@ from target_klar.runtime.pipes import CHUNK, Input
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_logger = logging.getLogger("target-klar")
 _DEEP = 100
 """Where a line opens fewer objects and arrays, no Python finds it too deep to read."""
 _MAX_PATH = 300  # characters of it in a message
@@ -51,6 +53,8 @@ def records(message: dict[str, Any], lines: Callable[[Input], Iterator[bytes]]) 
             f"The batch files of {stream} are not JSON lines, plain or gzip. Set `format: jsonl` and `compression: "
             "none` or `gzip` under `encoding` in the tap's `batch_config`."
         )
+    if not manifest:
+        _logger.warning("A BATCH message of %s names no file. Check what writes it.", stream)
     for path in manifest:
         name = f"batch file {address_shown(path)} of {stream}"
         with closing(Input(_pieces(path, packed=packed), name, hidden=secrets_in(path))) as incoming:
@@ -88,6 +92,8 @@ def _records(lines: Iterator[bytes], name: str, *, unpacked: bool) -> Iterator[b
         yield record
     if first:
         raise _not_json_lines(first, name)
+    if not is_json_lines:
+        _logger.warning("The %s has no record. Check what writes it.", name)
 
 
 def _as_text(row: bytes, number: int, name: str, *, is_last: bool) -> bytes:

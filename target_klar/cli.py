@@ -22,7 +22,7 @@ from target_klar.runtime import shutdown
 from target_klar.settings.environment import how_to_read_variables, substitute_log_level, unread_variables
 from target_klar.settings.settings import SETTINGS
 from target_klar.settings.token_claims import TokenClaims
-from target_klar.settings.values import read_file, shown_argument
+from target_klar.settings.values import read_file, require_no_map_lost, shown_argument
 from target_klar.target import TargetKlar
 
 if TYPE_CHECKING:
@@ -38,6 +38,15 @@ _HELP = {
     "config": "A JSON file with the settings, or ENV for variables named TARGET_KLAR_... . May be given several times.",
     "file_input": "Read this file in place of stdin.",
 }
+
+
+def _only_one(_context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Take one value, where click would take the last and drop the others without a word."""
+    if len(values) > 1:
+        raise click.UsageError(f"`{parameter.opts[0]}` is given {len(values)} times. Run once for each")
+    return values[0] if values else None
+
+
 _OWN_OPTIONS = (
     click.Option(
         ["--preview"],
@@ -52,6 +61,8 @@ _OWN_OPTIONS = (
     click.Option(
         ["--stream"],
         metavar="NAME",
+        multiple=True,
+        callback=_only_one,
         help="Read plain JSON lines in place of Singer messages: each one is a record of this stream.",
     ),
 )
@@ -107,6 +118,7 @@ class _Command(TargetKlar):
             option.help = _HELP.get(str(option.name), option.help)
             if option.name == "file_input":
                 option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
+                option.multiple, option.callback = True, _only_one
         command.params.extend(_OWN_OPTIONS)
         others = click.Argument(["others"], nargs=-1, expose_value=False, metavar="", callback=_reject_others)
         command.params.append(others)
@@ -118,7 +130,9 @@ class _Command(TargetKlar):
         given = super().cb_config(ctx, param, tuple(each for each in value if each == _ENVIRONMENT))
         for path in value:
             if path != _ENVIRONMENT:
-                given.config.update(read_file(path))
+                read = read_file(path)
+                require_no_map_lost(given.config, read, shown_argument(path))
+                given.config.update(read)
         return given
 
     @classmethod
@@ -137,7 +151,7 @@ class _Command(TargetKlar):
         if preview and check:
             raise click.UsageError("`--preview` and `--check` do not go together")
         if stream is not None and not stream.strip():  # as of an unset variable
-            raise click.UsageError("`--stream` has no name. Name the stream that the lines are records of")
+            raise click.UsageError("`--stream` is empty. Name the stream that the lines are records of")
         if about:
             if about_format:
                 TargetKlar.print_about(about_format)  # whose docstring is the description
@@ -147,12 +161,13 @@ class _Command(TargetKlar):
         cls.print_version(print_fn=_logger.info)
         path = None if file_input == "-" else file_input
         try:
-            target = (PreviewTarget if preview else cls)(config=config.config, parse_env_config=config.parse_env)
+            target = (PreviewTarget if preview else cls)(config={**config.config}, parse_env_config=config.parse_env)
         except ConfigValidationError as error:
             *others, last = error.errors
             for each in others:
                 _logger.error("%s", each)
             raise ConfigurationError(last) from None
+        require_no_map_lost(config.config, target.config, "the environment")
         target.message_reader.stream = stream
         if isinstance(target, PreviewTarget):
             _preview(target, path)

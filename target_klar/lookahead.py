@@ -1,7 +1,8 @@
 """Holds the first records of a mapped stream until the columns that its maps read are known to be there.
 
-With `record.get('lines') or []` a renamed column makes no record fail: nothing is loaded, or everything is cancelled.
-So the first records of a mapped source stream are checked before one is sent or rejected, or a STATE is written.
+A renamed column may fail in silence: with `record.get('lines') or []` every array is empty, and nothing is loaded or
+everything is cancelled. So the first records of a mapped source stream are checked before one is sent or rejected, or a
+STATE is written.
 """
 
 from __future__ import annotations

@@ -23,13 +23,14 @@ from target_klar.runtime import shutdown
 from target_klar.runtime.pipes import MAX_LINE, Input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from target_klar.runtime.pipes import Wakeup
 
 LINE: Final = "line"
 """Under this name a message carries the bytes that it was read from."""
 _BLANKS: Final = b" \t\r"
+_LOOKED_AT: Final = 1000  # rows of which each column has to come once
 _LINES_PER_LOOK = 20  # with a slow stream map they take a second
 _logger = logging.getLogger("target-klar")
 
@@ -72,6 +73,7 @@ class KlarReader(GenericSingerReader[bytes]):
         """Whether the input had a record, or files of them."""
         self._wakeup = wakeup
         self._poll = poll
+        self._left_to_look_at = _LOOKED_AT
 
     @property
     def default_input(self) -> IO[bytes]:
@@ -125,6 +127,7 @@ class KlarReader(GenericSingerReader[bytes]):
             plain = _decode_record(line)
             add = self.record_handlers[plain.stream]
         except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError):
+            # Any other message, and a record whose stream has no handler yet.
             message = _message(line, callbacks)
             kind: str = message["type"]
             callbacks[kind](message)
@@ -150,15 +153,12 @@ class KlarReader(GenericSingerReader[bytes]):
                 raise InvalidInputLine(
                     "a Singer message: under `--stream` each line has to be a record. Leave out `--stream`"
                 )
-        if self.stream not in self.record_handlers:
+        if self._left_to_look_at:
+            self._left_to_look_at -= 1
             _require_each_once(line)
+        if self.stream not in self.record_handlers:
             # The columns of the first record stand for a schema, of which stream maps want the names.
-            properties: dict[str, Any] = {name: {} for name in decode(line)}
-            schema = {"properties": properties}
-            message = {"type": "SCHEMA", "stream": self.stream, "schema": schema, "key_properties": []}
-            # In the rejects file it is to be open to columns that only other records have.
-            written = message | {"schema": schema | {"additionalProperties": True}}
-            callbacks["SCHEMA"](message | {LINE: json.dumps(written).encode()})
+            callbacks["SCHEMA"](schema_message(self.stream, decode(line)))
         row = line.strip(_BLANKS)  # or the same row with another end would be another rejected record
         self.record_handlers[self.stream](row, record_message(self.stream, row))
         return "RECORD"
@@ -173,7 +173,8 @@ class KlarReader(GenericSingerReader[bytes]):
         length = 0
         number = 1
         while True:
-            if not self._wakeup.wait(self._poll(), incoming):
+            patience = self._poll()
+            if not self._wakeup.wait(patience, incoming):
                 continue
             chunk = incoming.read()
             self.bytes_read += len(chunk)
@@ -233,6 +234,13 @@ def _wrong(message: Any) -> str:
     if not isinstance(message, dict):
         return "not a Singer message, which is a JSON object"
     return "a Singer message of an unknown `type`" if "type" in message else "not a Singer message: it has no `type`"
+
+
+def schema_message(stream: str, columns: Iterable[str]) -> dict[str, Any]:
+    """Return the SCHEMA message of rows with these columns, with its line; they have no key."""
+    properties: dict[str, Any] = {name: {} for name in columns}
+    message = {"type": "SCHEMA", "stream": stream, "schema": {"properties": properties}, "key_properties": []}
+    return message | {LINE: json.dumps(message).encode()}
 
 
 def record_message(stream: str, record: bytes) -> bytes:

@@ -52,7 +52,7 @@ def load(target: TargetKlar, path: str | None) -> None:
     dispatcher.rejects.open(_open_files(path))
     if not target.config["status_timeout_seconds"]:
         target.logger.warning(
-            "status_timeout_seconds is 0: Klar's status only has to respond, its counts are not checked."
+            "status_timeout_seconds is 0: Klar's status only has to answer, and need not show a load."
         )
     shutdown.call_on_signal(dispatcher.workers.stop.set, dispatcher.workers.wakeup.set)
     if path is None and sys.stdin is not None and sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""Where Singer messages become calls of ours, and the one place that puts the parts together."""
+"""Where Singer messages become calls of ours, and the parts are put together: `.github/CONTRIBUTING.md` has a map."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from target_klar.delivery.rejects import Rejects
 from target_klar.delivery.stream import Stream
 from target_klar.delivery.workers import Workers
 from target_klar.lookahead import Lookahead
-from target_klar.reader import LINE, KlarReader, record_message
+from target_klar.reader import LINE, KlarReader, record_message, schema_message
 from target_klar.records.conform import Conformer
 from target_klar.records.formatting import describe, shorten, shorten_both
 from target_klar.records.json_codec import members
@@ -104,7 +104,7 @@ class TargetKlar(Target):
         )
         return Client(connection, self._stop, tell)
 
-    # Singer messages. A RECORD in the usual form does not come here: the reader gives it to its handler.
+    # Singer messages. A RECORD in the usual form does not come here: see `_set_record_handlers`.
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         """Add a record whose message has unusual members to its stream."""
@@ -114,7 +114,7 @@ class TargetKlar(Target):
         self._assert_line_requires(message_dict, {"stream", "record"})
         line = message_dict[LINE]
         source = self._source_of(message_dict["stream"])
-        if "klar" in message_dict:
+        if "klar" in message_dict:  # a line of the rejects file, sent again
             source.require_route(line)
         self._lookahead.pass_record(source, members(line)["record"], line)
 
@@ -141,17 +141,18 @@ class TargetKlar(Target):
                 "%s has no stream map. If the map of %s is meant for it, rename the map.",
                 *shorten_both(stream, other),
             )
-        if stream not in self.source_streams and (
-            overridden := overridden_patterns(self.mapper.stream_maps_dict, stream)
-        ):
+        overridden = overridden_patterns(self.mapper.stream_maps_dict, stream)
+        if overridden and stream not in self.source_streams:
             self.logger.warning("%s", overridden)
         keys = names_of(message_dict.get("key_properties"))
         maps = registered(self.mapper, stream, schema, keys)
-        self.dispatcher.rejects.schema(stream, line)
-        for alias in (each.stream_map.stream_alias for each in maps):
-            if alias not in CONTRACTS:
-                self._reject_unknown(stream, alias, properties)
         read = columns_read(each.definition for each in maps)
+        if self.message_reader.stream is not None:  # the rejects file's rows may lack columns that others have
+            line = schema_message(stream, properties | dict.fromkeys(sorted(read)))[LINE]
+        self.dispatcher.rejects.schema(stream, line)
+        for each in maps:
+            if each.stream_map.stream_alias not in CONTRACTS:
+                self._reject_unknown(stream, each.stream_map.stream_alias, properties)
         removed = columns_removed(maps[0].definition) if len(maps) == 1 else None
         source = self.source_streams.setdefault(stream, SourceStream(stream))
         routes: list[PlainRoute | MappedRoute] = []
@@ -177,7 +178,7 @@ class TargetKlar(Target):
         raise FatalSyncError(unknown_stream(stream, alias, columns))
 
     def _set_record_handlers(self) -> None:
-        """Set the reader's record handlers: the lookahead while it holds or watches something, else the streams."""
+        """Have the reader give records to the lookahead while it holds or watches something, else to the streams."""
         self._through_lookahead = not self._lookahead.is_idle
         for name, source in self.source_streams.items():
             handler = source.routes[0].add if len(source.routes) == 1 else source.add

@@ -45,16 +45,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def waits(item: pytest.Item) -> bool:
         return item.path.name in WAITING and not is_long(item)
 
+    for item in items:
+        _name_the_group(item)
     others = [item for item in items if not waits(item)]
     others.sort(key=is_long, reverse=True)
     # Tests that wait stand between the files of the others, some after each: one after another, they would leave the
     # processor idle. None stands inside of a file, which may have a fixture of its own.
-    files = [list(file) for _, file in groupby(others, key=lambda item: item.path)]
+    files = [list(file) for _, file in groupby(others, key=lambda item: item.path)] or [[]]
     waiting = [item for item in items if waits(item)]
     items.clear()
     for number, file in enumerate(files):
         items += file
         items += waiting[len(waiting) * number // len(files) : len(waiting) * (number + 1) // len(files)]
+
+
+def _name_the_group(item: pytest.Item) -> None:
+    """Put a test's `xdist_group` behind its id, where the scheduler of xdist looks for it.
+
+    xdist 3.8 writes it into a field that pytest 9.2 no longer reads, and each worker would have a server, a browser and
+    the whole table of signals of its own.
+    """
+    group = item.get_closest_marker("xdist_group")
+    if group and "PYTEST_XDIST_WORKER" in os.environ and hasattr(item, "_id"):
+        item._id = type(item._id).parse(f"{item.nodeid}@{group.args[0]}")
 
 
 @pytest.fixture

@@ -277,3 +277,16 @@ def test_a_batch_file_in_another_encoding_stops_the_run_before_a_byte_is_lost(
     said, held = stopped(klar, rejects, tmp_path / "rows.jsonl", content)
     assert said == message
     assert len(held) == rows
+
+
+@pytest.mark.parametrize("files", [0, 1])
+def test_a_batch_without_a_record_is_warned_of(files: int, klar: Sandbox, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    ended = run(klar, [REFUNDS_SCHEMA, batch("refunds", *[empty] * files), state(1)])
+    told = (
+        f"The batch file {empty.as_uri()} of refunds has no record."
+        if files
+        else "A BATCH message of refunds names no file."
+    )
+    assert (ended.code, ended.states, ended.warnings) == (0, [1], [f"{told} Check what writes it."])

@@ -29,7 +29,10 @@ NOTHING_KEPT = "No STATE was written."
 KEPT = "The last STATE written covers 1 of the {} records read."
 KEPT_ALL = "The last STATE written covers 1 of the 1 record read."
 STOPS = "The run stops before this record. Set `rejects_path` to write rejected records to a file and continue."
-LIMIT = "The run stops before this record. `rejects_limit` ({}) is reached: look for a mistake in the mapping."
+LIMIT = (
+    "The run stops before this record. `rejects_limit` ({}) is reached: correct the mapping, or raise the limit if the "
+    "records themselves are bad."
+)
 WHERE_TO_GET_ONE = (
     "Check `api_token`: Klar shows it under Settings, Store Configurator, the store, Data Sources, the data source, "
     "tab Access Token."
@@ -118,8 +121,8 @@ FAILURES: dict[str, Failure] = {
     ),
     "status frozen": Failure(
         "refunds: Klar accepted records, but 1 s later its status "
-        "shows no load (last batch: 0). Run again, or raise "
-        "`status_timeout_seconds` (0: the status only has to respond). It was the first request of refunds in this "
+        "shows no load (last batch: 0). Run again, which loads nothing twice, or raise "
+        "`status_timeout_seconds` (0: the status only has to answer). It was the first request of refunds in this "
         "run, with 1 record. "
         f"{NOTHING_KEPT}",
         settings={"status_timeout_seconds": 1},

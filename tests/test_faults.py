@@ -1,6 +1,8 @@
 """Every fault that the local Klar knows, at the first, a middle and the last request, one and four at a time.
 
-Each case is a run of its own against a Klar of its own; whatever happens, Klar holds what a written STATE covers.
+Each case is a run of its own against a Klar of its own; whatever happens, Klar holds what a written STATE covers. What
+strikes once meets the streams in turns, so that each fault meets each stream at each position; a thorough search takes
+every combination.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import forked
 import pytest
 from messages import BY_STREAM, COSTS_SCHEMA, REFUNDS_SCHEMA, cost_record, refund_record, schema, state
+from thoroughness import THOROUGH
 from watched import Watched, numbered
 
 from target_klar.sandbox import FAULTS, Misbehaviour, Sandbox
@@ -32,7 +35,7 @@ POSITIONS = {"first": 1, "middle": 3, "last": REQUESTS}
 AT_ONCE = 4
 """Cases at a time: most of a case is waiting."""
 START = partial(forked.start, cleans_up=False)
-"""There are 600 of them, and how a process ends is tested elsewhere."""
+"""There are hundreds of them, and how a process ends is tested elsewhere."""
 
 of_each_stream = pytest.mark.parametrize("stream", BY_STREAM)
 QUICK: dict[str, Any] = {
@@ -114,6 +117,11 @@ def expected_code(fault: Misbehaviour, position: str) -> int:
     return {"retry": 0, "accept": 0, "refusal": 0, "stop": 1}[fault.kind]
 
 
+def met_by(stream: str, turn: int = 0) -> list[Misbehaviour]:
+    """The faults that a stream meets in this turn: every second one, while the other stream meets the others."""
+    return ONE_ANSWER if THOROUGH else ONE_ANSWER[([*BY_STREAM].index(stream) + turn) % 2 :: 2]
+
+
 @pytest.mark.slow
 @of_each_stream
 @pytest.mark.parametrize("parallel", [1, 4])
@@ -121,15 +129,17 @@ def expected_code(fault: Misbehaviour, position: str) -> int:
 def test_a_fault_that_strikes_once_loses_nothing_and_ends_as_promised(
     position: str, parallel: int, stream: str, tmp_path: Path
 ) -> None:
+    faults = met_by(stream, turn=parallel // 4 + [*POSITIONS].index(position))
+
     def strike(fault: Misbehaviour) -> Outcome:
         case = f"{fault.name} at the {position} request, {parallel} in flight"
         rejects = tmp_path / f"{fault.name}.jsonl" if parallel == 4 else None
         return outcome(stream, f"{fault.name}@{POSITIONS[position]}", case, rejects, max_parallel_requests=parallel)
 
     with ThreadPoolExecutor(AT_ONCE) as cases:
-        ended = list(cases.map(strike, ONE_ANSWER))
+        ended = list(cases.map(strike, faults))
 
-    for fault, end in zip(ONE_ANSWER, ended, strict=True):
+    for fault, end in zip(faults, ended, strict=True):
         assert end.code == expected_code(fault, position), f"{end.case}: {end.err}"
         assert not end.rejected, f"{end.case}: rejected although Klar took it at the next try"
         if fault.name == "counts-nothing":
@@ -145,13 +155,15 @@ def test_a_fault_that_strikes_once_loses_nothing_and_ends_as_promised(
 @pytest.mark.slow
 @of_each_stream
 def test_a_status_read_that_fails_once_lets_no_state_out_early_and_loses_nothing(stream: str) -> None:
+    faults = met_by(stream)
+
     def strike(fault: Misbehaviour) -> Outcome:
         return outcome(stream, f"status:{fault.name}@3", f"{fault.name} at a status read", max_parallel_requests=1)
 
     with ThreadPoolExecutor(AT_ONCE) as cases:
-        ended = list(cases.map(strike, ONE_ANSWER))
+        ended = list(cases.map(strike, faults))
 
-    for fault, end in zip(ONE_ANSWER, ended, strict=True):
+    for fault, end in zip(faults, ended, strict=True):
         end_early = fault.kind == "stop" and fault.books is None
         settled = fault.kind in ("refusal", "accept")
         nothing = fault.reply is not None and fault.reply.status < 300 and not fault.reply.body  # tried again

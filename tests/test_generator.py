@@ -28,7 +28,7 @@ FAILURES = Path(__file__).parents[1] / ".cache" / "generator"
 NAMED = {
     "renamed, Klar's form, refused by Klar",
     "... and another source is renamed to it",
-    "lag longer than the pause, never booked",
+    "lag longer than the hold, never booked",
     "never booked, slow",
     "two runs on one file",
     "several sources of one stream",

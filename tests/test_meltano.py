@@ -12,7 +12,7 @@ from pipelines import ROOT, Project, recipe
 
 from target_klar.sandbox import Sandbox
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("Meltano")]  # one worker imports it, and forks it
 
 STATE = "dev:tap-jsonfile-to-target-klar"
 REFUNDS_OF_ROWS = {

@@ -62,8 +62,21 @@ def test_a_query_that_gives_two_columns_one_name_stops_the_run(klar: Sandbox, op
     assert ended.errors[0].startswith(
         "Line 1 of the input: two values for id in one record. Give one of the columns another name in the query"
     )
-    again = run(klar, ['{"order_id": 7, "transaction_costs": 1, "order_id": 7}'], *AS_COSTS)
-    assert (again.code, set(klar.transaction_costs)) == (0, {"7"}), "nothing is lost of what is there twice"
+    equal = '{"order_id": 7, "transaction_costs": 1, "order_id": 7}'
+    again = run(klar, [equal, '{"order_id": 8, "transaction_costs": 1, "order_id": 9}'], *AS_COSTS)
+    assert (again.code, set(klar.transaction_costs)) == (1, {"7"}), "nothing is lost of what is there twice"
+    assert again.errors[0].startswith("Line 2 of the input: two values for order_id in one record.")
+
+
+@pytest.mark.parametrize("option", ["--stream", "--input"])
+def test_an_option_with_one_value_that_is_given_twice_is_an_error(option: str, klar: Sandbox, tmp_path: Path) -> None:
+    """The last one would count, and the other input be dropped without a word."""
+    files = [tmp_path / name for name in ("one.jsonl", "other.jsonl")]
+    for file in files:
+        file.write_text('{"order_id": 7, "transaction_costs": 1}\n')
+    ended = run(klar, [], *(word for file in files for word in (option, str(file))))
+    assert (ended.code, klar.requests) == (1, [])
+    assert ended.errors[0].startswith(f"`{option}` is given 2 times. Run once for each. ")
 
 
 @pytest.mark.parametrize("options", [(), ("--preview",)], ids=["a load", "a preview"])
@@ -72,7 +85,7 @@ def test_a_stream_without_a_name_stops_the_run(klar: Sandbox, name: str, options
     ended = run(klar, ['{"order_id": 1}'], *options, "--stream", name)
     assert (ended.code, ended.out, klar.requests) == (1, "", [])
     (told,) = ended.errors
-    assert told.startswith("`--stream` has no name. Name the stream that the lines are records of. ")
+    assert told.startswith("`--stream` is empty. Name the stream that the lines are records of. ")
 
 
 def test_a_rejected_row_that_lacks_a_column_of_the_map_can_be_sent_again(klar: Sandbox, rejects: Path) -> None:
@@ -83,6 +96,16 @@ def test_a_rejected_row_that_lacks_a_column_of_the_map_can_be_sent_again(klar: S
     again = run(klar, b"", "--input", str(rejects), stream_maps=maps | {"rows": maps["rows"] | {"orderId": "str(id)"}})
     assert (loaded.code, again.code) == (0, 0), again.err
     assert set(klar.transaction_costs) == {"1", "3", "[2]"}
+
+
+def test_a_misspelled_column_stops_rejected_rows_that_are_sent_again(klar: Sandbox, rejects: Path) -> None:
+    maps = {"rows": {"__alias__": "refunds", "lineItems": "record.get('lines') or []"}}
+    row = {"id": 1, "created_at": "none", "lines": [{"line_item_id": 1, "refunded_quantity": 1}]}
+    assert run(klar, [row], "--stream", "rows", stream_maps=maps, rejects_path=str(rejects)).code == 0
+    wrong = maps["rows"] | {"createdAt": "1777887000", "lineItems": "record.get('line') or []"}
+    again = run(klar, b"", "--input", str(rejects), stream_maps={"rows": wrong})
+    assert (again.code, klar.posts()) == (1, [])
+    assert "reads `line` (did you mean `lines`?) for `lineItems`" in again.errors[0]
 
 
 def test_the_last_line_of_a_key_wins(klar: Sandbox) -> None:
@@ -213,3 +236,18 @@ def test_a_stream_that_klar_does_not_have_is_an_error_with_the_likely_one(klar: 
     ended = run(klar, [json.dumps({"order_id": 1})], "--stream", "order_fees")
     assert ended.code == 1
     assert '{"stream_maps": {"order_fees": {"__alias__": "transaction_costs"}}}' in ended.errors[0]
+
+
+def test_deletions_alone_need_no_column_but_the_key(klar: Sandbox) -> None:
+    """As on a night on which a source of changes has nothing else."""
+    kept = "bool(record.get('_sdc_deleted_at') or record.get('rows'))"
+    rows = "[{'lineItemId': row['id'], 'refundedQuantity': row['pieces']} for row in record.get('rows') or []]"
+    maps = {"returns": {"__alias__": "refunds", "__filter__": kept, "lineItems": rows}}
+    deleted = {"id": 1, "created_at": "2026-05-04", "_sdc_deleted_at": "2026-05-05T00:00:00Z"}
+    ended = run(klar, [deleted], "--stream", "returns", hard_delete=True, stream_maps=maps)
+    assert (ended.code, ended.errors, ended.counts("refunds")["cancelled"]) == (0, [], 1)
+    klar.clear()
+    alive = deleted | {"_sdc_deleted_at": None}
+    ended = run(klar, [alive, deleted], "--stream", "returns", hard_delete=True, stream_maps=maps)
+    assert (ended.code, klar.posts()) == (1, [])
+    assert "reads `rows` for `lineItems`" in ended.errors[0]

@@ -456,6 +456,25 @@ def test_a_booking_of_a_booking_of_a_payment_belongs_to_the_order(shop: Followed
     assert listed(ended) == {("Chargeback", "no order, nor has its payment one"): "C1"}
 
 
+def test_a_late_booking_whose_payment_is_in_no_file_does_not_replace_what_its_order_has_cost(shop: Followed) -> None:
+    """As in the first month of files: it names its order, and alone it would be all that the order costs."""
+    reads(shop, "stripe")
+    late = [
+        stripe("txn_1", "refund", "-9.00", "-0.20", order="1", source_id="re_1", charge_id="ch_1"),
+        stripe("txn_2", "dispute", "-9.00", "15.00", order="2", source_id="dp_2", charge_id="ch_2"),
+        stripe("txn_3", "charge", "9.00", "1.00", order="3", source_id="ch_3", charge_id="ch_3"),
+    ]
+    write(shop.folder / "stripe" / "may.csv", late)
+    ended = run(shop)
+    assert costs(ended) == {"3": Decimal("1.00")}
+    why = "its payment is in no file"
+    assert listed(ended) == {("refund", why): "1", ("dispute", why): "2"}
+
+    paid = [stripe("txn_0", "charge", "9.00", "1.00", order="1", source_id="ch_1", charge_id="ch_1")]
+    write(shop.folder / "stripe" / "april.csv", paid)
+    assert costs(run(shop)) == {"1": Decimal("0.80"), "3": Decimal("1.00")}
+
+
 def test_a_booking_that_belongs_to_two_orders_stops_the_run(shop: Followed) -> None:
     reads(shop, "stripe")
     rows = [stripe(f"txn_{each}", "charge", "9.00", "1.00", order=f"{each}", source_id="ch_1") for each in (1, 2)]

@@ -148,6 +148,7 @@ def test_a_platform_shop_gets_four_streams_from_postgresql(tmp_path: Path, datab
     four_streams(tmp_path, "Costs for a platform shop", "tap-postgres", database.tap_settings, wanted)
 
 
+@pytest.mark.xdist_group("Meltano")
 def test_a_platform_shop_gets_four_streams_from_mariadb(tmp_path: Path, mariadb_server: Server) -> None:
     heading = "The same in MySQL or MariaDB"
     mariadb_server.execute(ERP + recipe(heading, "sql"))

@@ -242,6 +242,7 @@ def test_costs_and_refunds_go_to_two_data_sources_with_a_token_each(tmp_path: Pa
         assert shop.state("prod:tap-postgres-refunds-to-target-klar-returns") is not None
 
 
+@pytest.mark.xdist_group("Meltano")
 def test_shopify_refunds_arrive_with_the_ids_that_klar_knows(tmp_path: Path) -> None:
     with Sandbox() as klar:
         shop = sql_project(

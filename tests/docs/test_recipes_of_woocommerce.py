@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("WooCommerce")]  # one server
 
 SHOP = Shop(
     orders=(
@@ -61,6 +61,7 @@ SHOP = Shop(
         Refund(205, 104, "2026-05-08 06:00:00", ((2051, "-1", 1041),), status="trash"),
     ),
 )
+GOOD = Shop(SHOP.orders[:2], SHOP.refunds[:2])
 STORAGES = pytest.mark.parametrize("storage", [HPOS, POSTS], ids=["hpos", "posts"])
 
 
@@ -86,11 +87,9 @@ def woocommerce(tmp_path: Path, mariadb_server: Server) -> Followed:
 
 
 def opened(woocommerce: Followed, mariadb_server: Server, tables: str, views: str = "shop.sql") -> None:
-    """Make the shop's tables, and the views as the recipe says, which may be repeated without the user."""
+    """Make the shop's tables, and the views as the recipe says."""
     mariadb_server.execute(tables)
-    install = woocommerce.command("cat shop.sql klar.sql").replace("shop.sql", views)
-    done(woocommerce, install)
-    done(woocommerce, install.replace("reader.sql", ""))
+    done(woocommerce, woocommerce.command("cat shop.sql klar.sql").replace("shop.sql", views))
 
 
 def done(woocommerce: Followed, command: str) -> str:
@@ -155,6 +154,8 @@ def test_refunds_and_fees_of_both_storages_arrive_to_the_last_digit(
 ) -> None:
     opened(woocommerce, mariadb_server, storage.write(SHOP), storage.views)
     told(woocommerce)
+    again = woocommerce.command("cat shop.sql klar.sql").replace("shop.sql", storage.views).replace("reader.sql", "")
+    done(woocommerce, again)  # the views alone, which keep what was said
     woocommerce.configure(klar)
 
     shown = woocommerce.run(woocommerce.command("--trial ENV"))
@@ -317,61 +318,46 @@ def test_more_than_five_losses_stop_the_load_before_anything_is_sent_until_they_
     loaded(woocommerce)
 
 
-@pytest.mark.parametrize(
-    ("order", "refund", "problem"),
-    [
-        (None, Refund(301, 101, "2026-05-09 06:00:00", ((3011, "2", 1011),)), "a quantity is not a negative number"),
-        (
-            None,
-            Refund(301, 101, "2026-05-09 06:00:00", ((3011, "-2", None),)),
-            "a line names no line item of its order",
-        ),
-        (
-            None,
-            Refund(301, 101, "2026-05-09 06:00:00", ((3011, "-2", 1021),)),
-            "a line names no line item of its order",
-        ),
-        (None, Refund(301, 101, "2026-05-09 06:00:00", ((3011, "-2", 1011),), "draft"), "its status is draft"),
-        (None, Refund(301, 101, "1970-01-01 00:00:00", ((3011, "-2", 1011),)), "it has no time"),
-        (
-            Order(109, meta={"_stripe_fee": "1,10", "_stripe_currency": "EUR"}),
-            None,
-            "_stripe_fee that is not an amount",
-        ),
-        (Order(109, meta={"_stripe_fee": "1.10"}), None, "_stripe_fee without a currency"),
-        (
-            Order(109, meta={"_stripe_fee": "1.10", "_stripe_currency": "GBP"}),
-            None,
-            "no rate from GBP to EUR that is valid on its day",
-        ),
-        (Order(109, meta={"_ppcp_paypal_fees": "a:0:{}"}), None, "_ppcp_paypal_fees that is not an amount"),
-        (
-            Order(109, meta={"_ppcp_paypal_refund_fees": array(paypal_fee=("EUR", "0.00"))}),
-            None,
-            "_ppcp_paypal_refund_fees without the fee of a payment",
-        ),
-        (Order(109, meta={"PayPal Transaction Fee": "-1.10"}), None, "costs below zero"),
-    ],
-)
+PROBLEMS: list[tuple[Order | Refund, str]] = [
+    (Refund(301, 101, "2026-05-09 06:00:00", ((3011, "2", 1011),)), "a quantity is not a negative number"),
+    (Refund(302, 101, "2026-05-09 06:00:00", ((3021, "-2", None),)), "a line names no line item of its order"),
+    (Refund(303, 101, "2026-05-09 06:00:00", ((3031, "-2", 1021),)), "a line names no line item of its order"),
+    (Refund(304, 101, "2026-05-09 06:00:00", ((3041, "-2", 1011),), "draft"), "its status is draft"),
+    (Refund(305, 101, "1970-01-01 00:00:00", ((3051, "-2", 1011),)), "it has no time"),
+    (Order(109, meta={"_stripe_fee": "1,10", "_stripe_currency": "EUR"}), "_stripe_fee that is not an amount"),
+    (Order(901, meta={"_stripe_fee": "1.10"}), "_stripe_fee without a currency"),
+    (
+        Order(902, meta={"_stripe_fee": "1.10", "_stripe_currency": "GBP"}),
+        "no rate from GBP to EUR that is valid on its day",
+    ),
+    (Order(903, meta={"_ppcp_paypal_fees": "a:0:{}"}), "_ppcp_paypal_fees that is not an amount"),
+    (
+        Order(904, meta={"_ppcp_paypal_refund_fees": array(paypal_fee=("EUR", "0.00"))}),
+        "_ppcp_paypal_refund_fees without the fee of a payment",
+    ),
+    (Order(905, meta={"PayPal Transaction Fee": "-1.10"}), "costs below zero"),
+]
+
+
 def test_what_is_not_known_to_be_right_is_said_and_holds_back_nothing_else(
-    woocommerce: Followed,
-    mariadb_server: Server,
-    klar: Sandbox,
-    order: Order | None,
-    refund: Refund | None,
-    problem: str,
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
-    good = Shop(SHOP.orders[:2], SHOP.refunds[:2])
-    bad = Shop((*good.orders, *([order] if order else [])), (*good.refunds, *([refund] if refund else [])))
-    opened(woocommerce, mariadb_server, bad.hpos())
+    orders = tuple(each for each, _ in PROBLEMS if isinstance(each, Order))
+    refunds = tuple(each for each, _ in PROBLEMS if isinstance(each, Refund))
+    shop = Shop((*GOOD.orders, *orders), (*GOOD.refunds, *refunds))
+    opened(woocommerce, mariadb_server, shop.hpos())
     woocommerce.configure(klar)
 
-    said = refused(woocommerce)
+    ended = woocommerce.run("bash load.sh")
 
-    assert said.endswith(f"sent: {problem}")
-    assert ("109" if order else "301") in said
-    assert lines(klar) == good.expected_refunds()
-    assert costs(klar) == good.expected_costs()
+    assert (ended.code, ended.out) == (1, "")
+    said = [line for line in ended.err.splitlines() if " sent: " in line]
+    for each, problem in PROBLEMS:
+        name = f"such as {each.id}, " if isinstance(each, Order) else f"Refund {each.id} "
+        assert [line for line in said if name in line and line.endswith(f"sent: {problem}")] != [], (each, ended.err)
+    assert len(said) == len(PROBLEMS)
+    assert lines(klar) == GOOD.expected_refunds()
+    assert costs(klar) == GOOD.expected_costs()
 
 
 def test_what_paypal_gave_back_never_takes_the_place_of_its_fee(
@@ -497,24 +483,18 @@ def test_rows_that_are_there_twice_count_once_and_those_that_differ_are_all_list
     assert listed == [["101", "_stripe_fee", "1.35"], ["101", "_stripe_fee", "1.36"]]
 
 
-@STORAGES
 def test_what_is_sent_is_what_is_remembered_also_of_rows_that_come_in_between(
-    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
-    opened(woocommerce, mariadb_server, storage.write(Shop(SHOP.orders[:2], SHOP.refunds[:2])), storage.views)
+    opened(woocommerce, mariadb_server, GOOD.hpos())
     woocommerce.configure(klar)
     # After each call of the client the shop has one more order, with a fee and a refund.
-    columns = f"{storage.id}, {'post_type' if storage is POSTS else 'type'}, {storage.status}, {storage.parent}"
-    time = "post_date_gmt" if storage is POSTS else "date_created_gmt"
-    currency = storage.add(0, "_order_currency", "EUR").replace("(0,", "(@id,") if storage is POSTS else ""
-    come = f"""
+    come = """
         SELECT MAX(order_item_id) + 10000 INTO @id FROM wordpress.wp_woocommerce_order_items;
-        INSERT INTO {storage.orders} ({columns}, {time}) VALUES
-          (@id, 'shop_order', 'wc-completed', 0, '2026-05-01'),
-          (@id + 1, 'shop_order_refund', 'wc-completed', @id, '2026-05-02');
-        {"" if storage is POSTS else "UPDATE wordpress.wp_wc_orders SET currency = 'EUR' WHERE id = @id;"}
-        {currency}
-        INSERT INTO {storage.meta} VALUES (@id, '_wcpay_transaction_fee', '0.50');
+        INSERT INTO wordpress.wp_wc_orders (id, type, status, currency, parent_order_id, date_created_gmt) VALUES
+          (@id, 'shop_order', 'wc-completed', 'EUR', 0, '2026-05-01'),
+          (@id + 1, 'shop_order_refund', 'wc-completed', 'EUR', @id, '2026-05-02');
+        INSERT INTO wordpress.wp_wc_orders_meta VALUES (@id, '_wcpay_transaction_fee', '0.50');
         INSERT INTO wordpress.wp_woocommerce_order_items VALUES
           (@id, 'line_item', @id), (@id + 1, 'line_item', @id + 1);
         INSERT INTO wordpress.wp_woocommerce_order_itemmeta VALUES
@@ -535,7 +515,7 @@ def test_what_is_sent_is_what_is_remembered_also_of_rows_that_come_in_between(
     assert (len(klar.refunds), len(klar.transaction_costs)) == (3, 4)
     assert remembered(mariadb_server) == [{*klar.refunds}, {*klar.transaction_costs}]
 
-    mariadb_server.execute("".join(storage.delete(int(each)) for each in {*klar.transaction_costs} - {"101", "102"}))
+    mariadb_server.execute("".join(HPOS.delete(int(each)) for each in {*klar.transaction_costs} - {"101", "102"}))
     loaded(woocommerce)
     assert [len(sent) for sent in lines(klar).values()].count(0) == 1
     assert [*costs(klar).values()].count(Decimal(0)) == 2
@@ -643,9 +623,6 @@ def test_a_query_that_fails_makes_the_script_fail(woocommerce: Followed, mariadb
 
     (woocommerce.folder / "reader.cnf").write_text("[client]\nsocket = nowhere\n", encoding="utf-8")
     assert (woocommerce.run("bash load.sh").code, klar.posts()) == (1, [])
-
-
-GOOD = Shop(SHOP.orders[:2], SHOP.refunds[:2])
 
 
 @pytest.mark.parametrize("line", ["TARGET_KLAR_API_URL=", "export TARGET_KLAR_API_URL = '", None])
@@ -757,9 +734,8 @@ def test_a_fee_that_needs_no_rate_keeps_its_decimals_and_a_converted_one_has_fou
     assert overview(woocommerce)["sent: costs", "EUR"] == (3, sum(costs(klar).values()))
 
 
-@STORAGES
 def test_a_problem_that_is_known_is_not_printed_until_it_is_another_one(
-    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
     bad = Shop(
         (*GOOD.orders, Order(109, meta={"_stripe_fee": "1,10", "_stripe_currency": "EUR"})),
@@ -769,7 +745,7 @@ def test_a_problem_that_is_known_is_not_printed_until_it_is_another_one(
             Refund(302, 101, "2026-05-09 06:00:00", ((3021, "-2", 1011),), "draft"),
         ),
     )
-    opened(woocommerce, mariadb_server, storage.write(bad), storage.views)
+    opened(woocommerce, mariadb_server, bad.hpos())
     woocommerce.configure(klar)
     listed = done(woocommerce, woocommerce.command("JOIN fees")).splitlines()
     rows = [[cell.strip() for cell in row.split("|")[2:-1]] for row in listed]
@@ -792,9 +768,9 @@ def test_a_problem_that_is_known_is_not_printed_until_it_is_another_one(
     assert shown["not sent: known problems, refund", "EUR"] == (2, None)
     assert shown["not sent: known problems, fees", "EUR"] == (1, None)
 
-    mariadb_server.execute(storage.change(109, "_stripe_fee", "-1"))
+    mariadb_server.execute(HPOS.change(109, "_stripe_fee", "-1"))
     assert refused(woocommerce).endswith("such as 109, are not sent: costs below zero")
-    mariadb_server.execute(storage.change(109, "_stripe_fee", "1.10"))
+    mariadb_server.execute(HPOS.change(109, "_stripe_fee", "1.10"))
     loaded(woocommerce)
     assert costs(klar) == GOOD.expected_costs() | {"109": Decimal("1.1")}
 
@@ -852,15 +828,14 @@ def test_a_reader_on_another_machine_than_the_server(
     mariadb_server.execute("DROP USER klar@'%';")
 
 
-@STORAGES
 def test_what_is_purged_is_kept_at_klar_where_it_is_forgotten_here(
-    woocommerce: Followed, mariadb_server: Server, klar: Sandbox, storage: Storage
+    woocommerce: Followed, mariadb_server: Server, klar: Sandbox
 ) -> None:
-    opened(woocommerce, mariadb_server, storage.write(GOOD), storage.views)
+    opened(woocommerce, mariadb_server, POSTS.write(GOOD), POSTS.views)
     woocommerce.configure(klar)
     loaded(woocommerce)
 
-    mariadb_server.execute(storage.delete(101))
+    mariadb_server.execute(POSTS.delete(101))
     done(woocommerce, woocommerce.command("NOT IN (SELECT id FROM refund_states)"))
     loaded(woocommerce)
 

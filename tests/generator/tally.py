@@ -9,7 +9,7 @@ from generator.tap import own_key
 if TYPE_CHECKING:
     from generator.plan import Feed, Plan, Record, Step
 
-PAUSE = 5.0
+HOLD = 5.0
 """For how many seconds at least a check holds new requests back (promise 1)."""
 
 QUARTER = 5
@@ -88,8 +88,8 @@ def _of_step(step: Step) -> set[str]:
     lag = step.weather["status_lag"]
     faults = {fault.partition("@")[0].rpartition(":")[2] for fault in step.faults}
     names = {step.kind if step.kind != "again" else f"rejects file again{'' if step.fixed else ', not fixed'}"}
-    if lag > PAUSE:
-        names.add("lag longer than the pause" + (", never booked" if "never-booked" in faults else ""))
+    if lag > HOLD:
+        names.add("lag longer than the hold" + (", never booked" if "never-booked" in faults else ""))
     elif "never-booked" in faults:
         names.add("never booked" + (", slow" if faults & {"slow", "slow-answer"} else ""))
     if any("html" in fault for fault in faults):

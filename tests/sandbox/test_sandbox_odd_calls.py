@@ -309,7 +309,7 @@ CALLS = ODD_BODY | ODD_CALL | st.binary(min_size=1, max_size=60)
 LAST = spelled("GET", "/refunds/status", b"", "Connection: close")
 
 
-@settings(max_examples=size(80, 5_000), deadline=None)
+@settings(max_examples=size(80, 3_000), deadline=None)
 @given(sent=st.lists(CALLS, min_size=1, max_size=3).map(b"".join))
 def test_whatever_is_sent_gets_whole_answers_and_it_goes_on_serving(patient: Sandbox, sent: bytes) -> None:
     answers = send(patient, sent + LAST, leave_open=True)

@@ -70,7 +70,7 @@ def _section(contract: Contract) -> str:
         facts.append(f"`{contract.cancelled_at}` cancels the order.")
     if not contract.validates:
         facts.append("Klar has no endpoint that validates it: a dry run checks it on this machine only.")
-    if contract.private:
+    if contract.personal:
         facts.append("Fields marked personal: no message shows their value.")
     facts.append(f"Control totals: {contract.total or 'pieces, and net by currency'}.")
     if _own_rules(contract.schema):
@@ -85,12 +85,12 @@ def _rows(node: Node, at: str, *, personal: bool) -> Iterator[str]:
         path = f"`{at}{name}`"
         shown = f"**{path}**" if name in node["required"] else path
         told = [field["description"]]
-        private = personal or field.get("personal", False)
+        is_personal = personal or field.get("personal", False)
         if name in one_of:
             told.append(f"one of {' and '.join(one_of)} is required")
         if "since" in field:
             told.append(f"from version {field['since']} on")
-        if private:
+        if is_personal:
             told.append("personal")
         inner = field.get("items", field)
         rules = [*_own_rules(field), *(_own_rules(inner) if inner is not field else ())]
@@ -99,7 +99,7 @@ def _rows(node: Node, at: str, *, personal: bool) -> Iterator[str]:
         yield f"| {shown} | {_kind(field)} | {'; '.join(told)} |"
         if "properties" in inner:
             below = f"{at}{name}{'[]' if 'items' in field else ''}."
-            yield from _rows(inner, below, personal=private)
+            yield from _rows(inner, below, personal=is_personal)
 
 
 def _own_rules(node: Node) -> list[str]:
