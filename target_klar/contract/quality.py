@@ -58,9 +58,9 @@ class Rule:
     """Whether none of many values can meet it, where that is faster to tell; it may say no to values that do not."""
     disproved: Callable[[Values], bool] | None = None
     """Whether one of many values rules out the rule for the whole run; of a rule that is not `narrowed`."""
-    alike: Callable[[Values], Collection[Any]] | None = None
-    """Returns the different things that many values have, of a rule that holds only where a source stream has one of
-    them for every five records, or fewer. It says nothing of source streams together."""
+    alike: Callable[[Values], tuple[Collection[Any], Collection[Any]]] | None = None
+    """Returns the different things that many objects have, and the keys of these, of a rule that holds only where a
+    source stream has one such thing for every five keys, or fewer. It says nothing of source streams together."""
     asked_of: str = ""
     """Which values alone it asks about, for the documentation; empty: all."""
     least: int = 1

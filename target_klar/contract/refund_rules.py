@@ -105,11 +105,14 @@ FEW_LINE_ITEM_IDS: Final = Rule(
     "few_line_item_ids",
     "a `lineItemId` that other refunds have as well, five of them or more on average",
     "A refund names no order, so Klar finds the line by this id alone: map the id of the order's line, not that of a "
-    "product, a size or a position. Ignore this if the tap writes each refund many times.",
+    "product, a size or a position.",
     lambda refunds: refunds,
-    among=not_empty,
+    among=lambda refunds: [each for each in refunds if each.lineItems],
     counts_among=True,
-    alike=lambda refunds: {line.lineItemId for lines in refunds for line in lines},
+    alike=lambda refunds: (
+        {line.lineItemId for refund in refunds for line in refund.lineItems},
+        {refund.id for refund in refunds},
+    ),
     least=20,
     share=1,
     or_equal=True,

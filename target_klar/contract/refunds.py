@@ -58,10 +58,10 @@ REFUND: Final = with_rules(
             REPEATED_LINE_ITEM_ID,
             SAME_LINE_ITEM_ID,
             FRACTIONAL_QUANTITIES,
-            FEW_LINE_ITEM_IDS,
         ),
     ),
     OWN_ID,
+    FEW_LINE_ITEM_IDS,
 )
 
 

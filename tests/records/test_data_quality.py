@@ -292,6 +292,12 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         many(200, lambda n: lines_of(f"SHIRT-{n % 40}", key=n)),
         "few_line_item_ids",
     ),
+    "ten versions each of 40 refunds": ("refunds", many(400, lambda n: refunded(n % 40)), ""),
+    "ten versions each of 40 refunds of one product": (
+        "refunds",
+        many(400, lambda n: lines_of("SHIRT", key=n % 40)),
+        "few_line_item_ids",
+    ),
     "41 line items in 200 refunds": ("refunds", many(200, lambda n: lines_of(f"{n % 41}-1", key=n)), ""),
     "201 line items in 1,100 refunds": ("refunds", many(1100, lambda n: lines_of(f"{n % 201}-1", key=n)), ""),
     "line item 0 in all refunds that are not cancelled": (
