@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.contract.schema import UNIX_SECONDS, is_time
 from target_klar.records.convert import fold
-from target_klar.records.decoders import DECODE_ERRORS, decoder_for
+from target_klar.records.decoders import decoder_for, meets
 from target_klar.records.formatting import Problem
-from target_klar.records.json_codec import ENCODE_ERRORS, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
@@ -47,7 +46,7 @@ def _deletion_fields_among(names: tuple[Any, ...]) -> list[str]:
 
 def is_mark(mark: object) -> bool:
     """Tell whether a converted mark can be read; one that cannot is neither that of a living nor of a deleted one."""
-    return mark is True or _meets(_read_mark, mark)
+    return mark is True or meets(_read_mark, mark)
 
 
 def deleted_expression(column: str) -> str:
@@ -79,19 +78,9 @@ class CancellationMaker:
             return Skip.WITHOUT_LINES
         else:
             cancelled, times = record, [contract.cancelled_at]
-        own = {
-            name: record[name] for name, read in self._times.items() if name in record and _meets(read, record[name])
-        }
+        own = {name: record[name] for name, read in self._times.items() if name in record and meets(read, record[name])}
         missing = [name for name in self._times if name in times and name not in own]
         if missing and mark is True:
             return Problem(DELETED_AT, f"must be a time, since the record has no {missing[0]} (found true)")
         key = {name: record[name] for name in (contract.key,) if name in record}
         return key | cancelled | dict.fromkeys(missing, mark) | own
-
-
-def _meets(read: Callable[[bytes], object], value: object) -> bool:
-    try:
-        read(encode(value))
-    except (*ENCODE_ERRORS, *DECODE_ERRORS):
-        return False
-    return True

@@ -41,7 +41,7 @@ _OF_A_MAP = (
 _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
 _WORDS = {option.strip("_") for option in _OF_A_MAP}
 _MAX_LEVELS = 300
-"""Each takes three of Python's 1,000 nested calls to evaluate an expression, and two to find its columns."""
+"""Each takes three of Python's 1,000 nested calls to evaluate an expression."""
 CONTAINERS = frozenset({"dict", "list", "set", "tuple"})
 FUNCTIONS = CONTAINERS | {*DEFAULT_FUNCTIONS, "md5", "sha256", "bool"}
 _MODULES: Mapping[str, object] = {"datetime": dt, "json": json}

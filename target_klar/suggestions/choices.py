@@ -8,18 +8,29 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.contract.schema import is_time
-from target_klar.records.convert import fold
+from target_klar.records.convert import Conversions, fold
+from target_klar.records.decoders import decoder_for, meets
 from target_klar.records.deletions import deletion_fields
+from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import read_strictly
 from target_klar.suggestions.fields import certain
-from target_klar.suggestions.values import is_local, is_money, is_quantity, minor_units, negatives, values_of
+from target_klar.suggestions.values import (
+    all_negative,
+    decimal_comma,
+    dotted_date,
+    is_local,
+    is_money,
+    is_quantity,
+    minor_units,
+    negatives,
+    values_of,
+)
 from target_klar.suggestions.words import word_set, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from target_klar.contract.schema import Node
-    from target_klar.suggestions.fits import Fits
     from target_klar.suggestions.values import Path, Values
 
 _WRAPPERS: Final = ("edges", "nodes")
@@ -52,12 +63,12 @@ class Lines:
 
 
 class Columns:
-    """The columns of some records of a stream, or of the lines in them, and what they are chosen for."""
+    """The columns of some records of a stream, or of the `lines` in them, and what they are chosen for."""
 
-    def __init__(self, place: str, records: Sequence[Mapping[str, Any]], fits: Fits) -> None:
+    def __init__(self, place: str, records: Sequence[Mapping[str, Any]], lines: Lines | None = None) -> None:
         self.place = place
         self._records = records
-        self._fits = fits
+        self._lines = lines
 
     @cached_property
     def values(self) -> Values:
@@ -107,20 +118,44 @@ class Columns:
     def choose(self, field: str, node: Node) -> Path | None:
         """Return the one column for the field, if every value of it converts and means what Klar means by it."""
         paths = self.nearest(field, node)
-        if len(paths) != 1:
+        if len(paths) != 1 or self.advise(field, node, paths[0]):
             return None
-        held = self.values[paths[0]]
-        if self.negatives(field, paths[0]) or self.minor_units(field, node, paths[0]) is not None:
-            return None
-        return paths[0] if all(self._fits(node, value) for value in held) else None
+        return paths[0] if _all_fit(node, self.values[paths[0]]) else None
 
-    def negatives(self, field: str, path: Path) -> list[object]:
-        """Return the values below zero of a column that would be a quantity."""
-        return negatives(self.values[path]) if is_quantity(field) else []
-
-    def minor_units(self, field: str, node: Node, path: Path) -> int | None:
-        """Return an amount of a column that looks like minor units; not of one that has the field's own name."""
-        return minor_units(path, self.values) if is_money(field, node) and path not in self._named(field) else None
+    def advise(self, field: str, node: Node, path: Path) -> str:
+        """Say what a person has to decide about a column before it is that field, with what would do; or nothing."""
+        held, read = self.values[path], self.read(path)
+        may_be = f"{shown_path(path)} may be `{field}`"
+        if is_time(node) and (date := dotted_date(held)):
+            written, form = date
+            return f"{may_be}. `datetime.datetime.strptime({read}, '{form}')` reads dates such as {written}, as UTC."
+        if node.get("type") == "number" and not is_time(node) and (comma := decimal_comma(held)):
+            written, replaced = comma
+            return (
+                f"{may_be}, with a decimal comma ({shorten(written)}). `str({read}){replaced}` reads it, with all "
+                "digits."
+            )
+        if is_quantity(field) and (below := negatives(held)):
+            number = f"float({read})" if isinstance(below[0], str) else read
+            example = shorten(str(below[0]))
+            if all_negative(held):
+                return (
+                    f"{may_be}, and none of its values is above 0 (such as {example}). If it counts pieces, "
+                    f"`-{number}` makes it positive."
+                )
+            return (
+                f"{may_be}, with {len(below):,} of {counted(len(held), 'value')} below 0 ({example}). Check what its "
+                "sign means before you map it."
+            )
+        # An amount of the field's own name is in Klar's unit.
+        is_own = path in self._named(field)
+        if is_money(field, node) and not is_own and (amount := minor_units(path, self.values)) is not None:
+            number = f"int({read})" if isinstance(held[0], str) else read
+            return (
+                f"{may_be}, and looks like minor units ({amount} for {amount / 100:.2f}). If it is, divide it in SQL, "
+                f"or with `{number} / 100`; if not, `{read}` is right as it is."
+            )
+        return ""
 
     def optional(self, field: str, node: Node) -> Path | None:
         """Return the column for a field that need not be there: one of its very name."""
@@ -129,6 +164,8 @@ class Columns:
 
     def read(self, path: Path) -> str:
         """Return the expression of a column, or of a member of it."""
+        if self._lines is not None:
+            return self._lines.read(path)
         column, *members = path
         if self.deletion_field or any(column not in record for record in self._records):
             start = f"record.get({column!r})"
@@ -140,7 +177,7 @@ class Columns:
 
     def within(self, field: str, lines: Lines) -> Columns:
         """Return the columns of the lines that a field of Klar's is made of."""
-        return Columns(f"{self.place}.{field}", lines.items, self._fits)
+        return Columns(f"{self.place}.{field}", lines.items, lines)
 
     def _named(self, field: str) -> list[Path]:
         """Return the columns that have the name of a field, as it is or as names are folded."""
@@ -150,6 +187,18 @@ class Columns:
     def _is_usable(self, path: Path, node: Node) -> bool:
         held = self.values[path]
         return bool(held) if "items" not in node else lines_of(held) is not None
+
+
+def shown_path(path: Path) -> str:
+    """Return what a message calls a column."""
+    return f"`{shorten('.'.join(path))}`"
+
+
+def _all_fit(node: Node, values: Iterable[object]) -> bool:
+    """Tell whether each of some values can be made into what a node of the contract wants."""
+    schema = {"type": "object", "properties": {"it": node}, "required": ["it"], "additionalProperties": False}
+    converter, decode = Conversions().of_object(schema), decoder_for(schema)
+    return all(meets(decode, converter.convert({"it": value})) for value in values)
 
 
 def _has(item: Mapping[str, Any], path: Path) -> bool:

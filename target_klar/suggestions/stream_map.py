@@ -43,7 +43,7 @@ def lines_expression(field: str, node: Node, path: Path, lines: Lines, columns: 
         required = name in inner["required"]
         found = within.choose(name, wanted) if required else within.optional(name, wanted)
         if found is not None:
-            parts.append(f"{name!r}: {lines.read(found)}")
+            parts.append(f"{name!r}: {within.read(found)}")
         elif required:
             unknown.append(name)
             parts.append(f"{name!r}: ...")

@@ -107,9 +107,14 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(word for word, _ in groupby(said))  # an EK-Preis is an EK
 
 
-def phrases(text: str) -> list[tuple[str, ...]]:
-    """Return the phrases of a list of them, each as its words."""
-    return [tuple(phrase.split()) for phrase in text.split(",") if phrase.strip()]
+def phrases(text: str) -> list[tuple[tuple[str, ...], int]]:
+    """Return the phrases of a list of them, each as its words, and with the number of `;` before it."""
+    return [
+        (tuple(phrase.split()), tier)
+        for tier, part in enumerate(text.split(";"))
+        for phrase in part.split(",")
+        if phrase.strip()
+    ]
 
 
 def _meaning(word: str) -> tuple[str, ...] | None:

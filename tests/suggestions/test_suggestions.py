@@ -24,7 +24,7 @@ from target_klar.sandbox import Sandbox
 from target_klar.settings.stream_maps import map_mistakes
 from target_klar.stream_maps.in_effect import registered
 from target_klar.stream_maps.mapping import mapped
-from target_klar.suggestions import Fits, likely_stream, renaming
+from target_klar.suggestions import likely_stream, renaming
 from target_klar.suggestions.advice import advice
 from target_klar.suggestions.choices import Columns
 from target_klar.suggestions.fields import item_columns, likely, missing
@@ -39,11 +39,10 @@ SHOP = ["id", "created_at", "line_items"]
 """Columns that refunds, orders and carts have alike."""
 PIECES = [{"line_item_id": 1, "qty": 1}]
 WHEN = "2026-05-04T09:30:00Z"
-FITS = Fits()
 
 
 def columns_of(stream: str, records: Sequence[dict[str, Any]]) -> Columns:
-    return Columns(stream, records, FITS)
+    return Columns(stream, records)
 
 
 def suggested(stream: str, *records: dict[str, Any]) -> dict[str, Any]:
