@@ -27,7 +27,7 @@ from target_klar.stream_maps.spelled import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from target_klar.stream_maps.misread_text import MisreadText
 
@@ -215,14 +215,7 @@ class Conditions:
 
     def _operands_beside(self, part: ast.AST) -> list[ast.AST]:
         """Return what an expression compares a part with, and all in it."""
-        left = ast.dump(part)
-        return [
-            inner
-            for each in ast.walk(self._expression)
-            if isinstance(each, ast.Compare) and ast.dump(each.left) == left
-            for operand in each.comparators
-            for inner in ast.walk(operand)
-        ]
+        return _operands_of(_comparisons(self._expression, ast.dump(part)))
 
 
 def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
@@ -246,17 +239,19 @@ def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
 
 def _uses(part: ast.AST, dumped: str, value: str) -> bool:
     """Tell whether a part of an expression reads a value, as `float(x)` does, or compares it with this text."""
-    nodes = [*ast.walk(part)]
-    compared = [node for node in nodes if isinstance(node, ast.Compare) and ast.dump(node.left) == dumped]
-    left = {id(node.left) for node in compared}
-    texts = {
-        str(inner.value).lower()
-        for node in compared
-        for operand in node.comparators
-        for inner in ast.walk(operand)
-        if isinstance(inner, ast.Constant)
-    }
-    return value.lower() in texts or any(ast.dump(node) == dumped and id(node) not in left for node in nodes)
+    compared = _comparisons(part, dumped)
+    left = {node.left for node in compared}
+    texts = {str(each.value).lower() for each in _operands_of(compared) if isinstance(each, ast.Constant)}
+    return value.lower() in texts or any(ast.dump(node) == dumped and node not in left for node in ast.walk(part))
+
+
+def _comparisons(part: ast.AST, dumped: str) -> list[ast.Compare]:
+    """Return the comparisons in a part of an expression whose left side is, as `ast.dump` shows it, `dumped`."""
+    return [node for node in ast.walk(part) if isinstance(node, ast.Compare) and ast.dump(node.left) == dumped]
+
+
+def _operands_of(comparisons: Iterable[ast.Compare]) -> list[ast.AST]:
+    return [inner for node in comparisons for operand in node.comparators for inner in ast.walk(operand)]
 
 
 def _compared_by(operation: ast.cmpop, right: Any) -> Collection[Any]:

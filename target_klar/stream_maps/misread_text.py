@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from target_klar.records.formatting import counted, shorten
+from target_klar.settings.map_conditions import shown_part
 from target_klar.stream_maps.spelled import FALSE, NOTHING
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _MAX_COUNTED: Final = 5
 """How many conditions and comparisons of the maps of a source stream are warned of."""
-_LONGEST: Final = 200
 _RECORDS: Final = "N records"
 """Stands for the number, which is not known until the end."""
 
@@ -42,7 +42,7 @@ class MisreadText:
 
     def true(self, node: ast.AST, value: str) -> None:
         """Note a condition whose value is text that says false."""
-        shown = _shown(node)
+        shown = shown_part(node)
         example = self._examples.setdefault(shown, repr(value.strip()))
         part = shown if isinstance(node, ast.Name | ast.Call | ast.Subscript | ast.Attribute) else f"({shown})"
         advice = f"(str({part} or '').strip().lower().strip('0.') not in {FALSE})"
@@ -51,29 +51,29 @@ class MisreadText:
 
     def unequal(self, node: ast.Compare, part: ast.AST, text: str, other: object) -> None:
         """Note that text, the value of a part, is compared with what it never equals."""
-        shown = _shown(node)
+        shown = shown_part(node)
         if isinstance(part, ast.Constant):
             advice = "take the quotes off"
         elif type(other) is bool:
             example = self._examples.setdefault(shown, repr(text.strip()))
             advice = f"compare it with the text that it holds, such as {example}"
         else:
-            advice = f"read it as a number, `float({_shown(part)})`"
+            advice = f"read it as a number, `float({shown_part(part)})`"
         what = f"compares text with a number or a boolean, which it never equals: `{shown}`, in {_RECORDS}. "
         self._noted.add(f"{what}If it is meant to, {advice}.")
 
     def nothing(self, node: ast.Compare, operation: ast.cmpop, part: ast.AST, spelled: str) -> None:
         """Note that a part whose value is nothing, `spelled` so, is compared with nothing in another spelling."""
-        shown = _shown(node)
+        shown = shown_part(node)
         example = self._examples.setdefault(shown, spelled)
         among = "not in" if isinstance(operation, ast.NotEq | ast.IsNot | ast.NotIn) else "in"
-        advice = f"(str({_shown(part)}).strip().lower()[:{len(NOTHING[-1])}] {among} {NOTHING})"
+        advice = f"(str({shown_part(part)}).strip().lower()[:{len(NOTHING[-1])}] {among} {NOTHING})"
         what = f"compares one spelling of nothing with another, which it never equals: `{shown}`, "
         self._noted.add(f"{what}of {example} or the like, in {_RECORDS}. If it is meant to, write `{advice}`.")
 
     def order(self, node: ast.Compare, part: ast.AST, meant: tuple[object, object]) -> None:
         """Note that texts are ordered otherwise than what they spell, which is `meant`."""
-        shown, asked = _shown(node), _shown(part)
+        shown, asked = shown_part(node), shown_part(part)
         if isinstance(meant[0], Decimal):
             spelled, advice = "numbers", f"float({asked})"
         else:
@@ -83,7 +83,7 @@ class MisreadText:
 
     def letters(self, part: ast.AST) -> None:
         """Note that objects are made of the letters of text."""
-        shown = _shown(part)
+        shown = shown_part(part)
         what = f"makes an object of each letter of text: `{shown}`, in {_RECORDS}. "
         self._noted.add(f"{what}`json.loads({shown})` reads JSON, `{shown}.split(',')` splits text at commas.")
 
@@ -92,7 +92,3 @@ def misread_text(source_stream: str, counts: Counter[str]) -> Iterator[str]:
     """Yield a warning for each condition or comparison that misread text: what, in how many records, what to do."""
     for what, count in counts.items():
         yield f"The stream map of {shorten(source_stream)} {what.replace(_RECORDS, counted(count, 'record'))}"
-
-
-def _shown(node: ast.AST) -> str:
-    return shorten(ast.unparse(node), _LONGEST)

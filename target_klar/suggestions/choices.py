@@ -53,22 +53,13 @@ class Lines:
             return f"json.loads({read} or 'null')"
         return f"({read} or {{}}).get({self.wrapper!r})" if self.wrapper else read
 
-    def read(self, path: Path) -> str:
-        """Return the expression of a column of one `line`, or of a member of it; None where a line has none."""
-        line = "line['node']" if self.wrapper == "edges" else "line"
-        if all(_has(item, path) for item in self.items):
-            return line + "".join(f"[{name!r}]" for name in path)
-        column, *members = path
-        return f"({line}.get({column!r}) or {{}}).get({members[0]!r})" if members else f"{line}.get({column!r})"
-
 
 class Columns:
-    """The columns of some records of a stream, or of the `lines` in them, and what they are chosen for."""
+    """The columns of some records of a stream, and what they are chosen for."""
 
-    def __init__(self, place: str, records: Sequence[Mapping[str, Any]], lines: Lines | None = None) -> None:
+    def __init__(self, place: str, records: Sequence[Mapping[str, Any]]) -> None:
         self.place = place
         self._records = records
-        self._lines = lines
 
     @cached_property
     def values(self) -> Values:
@@ -164,8 +155,6 @@ class Columns:
 
     def read(self, path: Path) -> str:
         """Return the expression of a column, or of a member of it."""
-        if self._lines is not None:
-            return self._lines.read(path)
         column, *members = path
         if self.deletion_field or any(column not in record for record in self._records):
             start = f"record.get({column!r})"
@@ -175,9 +164,11 @@ class Columns:
             start = f"record[{column!r}]"
         return f"({start} or {{}}).get({members[0]!r})" if members else start
 
-    def within(self, field: str, lines: Lines) -> Columns:
-        """Return the columns of the lines that a field of Klar's is made of."""
-        return Columns(f"{self.place}.{field}", lines.items, lines)
+    def within(self, field: str, path: Path) -> LineColumns:
+        """Return the columns of the lines in a column that is called what a field of Klar's is."""
+        lines = _lines_of(self.values[path])
+        assert lines is not None  # else it were not among the nearest
+        return LineColumns(f"{self.place}.{field}", lines)
 
     def _named(self, field: str) -> list[Path]:
         """Return the columns that have the name of a field, as it is or as names are folded."""
@@ -186,7 +177,23 @@ class Columns:
 
     def _is_usable(self, path: Path, node: Node) -> bool:
         held = self.values[path]
-        return bool(held) if "items" not in node else lines_of(held) is not None
+        return bool(held) if "items" not in node else _lines_of(held) is not None
+
+
+class LineColumns(Columns):
+    """The columns of the lines in some records."""
+
+    def __init__(self, place: str, lines: Lines) -> None:
+        super().__init__(place, lines.items)
+        self.lines = lines
+
+    def read(self, path: Path) -> str:
+        """Return the expression of a column of one `line`, or of a member of it; None where a line has none."""
+        line = "line['node']" if self.lines.wrapper == "edges" else "line"
+        if all(_has(item, path) for item in self.lines.items):
+            return line + "".join(f"[{name!r}]" for name in path)
+        column, *members = path
+        return f"({line}.get({column!r}) or {{}}).get({members[0]!r})" if members else f"{line}.get({column!r})"
 
 
 def shown_path(path: Path) -> str:
@@ -210,7 +217,7 @@ def _is_empty_list(value: object) -> bool:
     return (read_strictly(value) if isinstance(value, str) else value) == []
 
 
-def lines_of(values: Sequence[object]) -> Lines | None:
+def _lines_of(values: Sequence[object]) -> Lines | None:
     """Return the list of objects that the values hold, all in the same form; None if one holds something else."""
     values = [value for value in values if value != "null"]
     is_text = bool(values) and isinstance(values[0], str)

@@ -11,10 +11,9 @@ from target_klar.contract.schema import is_time
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
 from target_klar.records.times import parse_time
-from target_klar.suggestions.advice import advice
 from target_klar.suggestions.choices import Columns
 from target_klar.suggestions.fields import item_columns, likely, missing, says_no_more
-from target_klar.suggestions.stream_map import map_for
+from target_klar.suggestions.stream_map import advice, map_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

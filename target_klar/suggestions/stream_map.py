@@ -1,4 +1,4 @@
-"""The stream map to begin with: what of a tap's records is known to be what Klar wants."""
+"""The stream map to begin with, what a tap's records are known to have, and what a person has to decide first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION
 
 from target_klar.records.convert import fold
 from target_klar.records.deletions import deleted_expression
-from target_klar.suggestions.choices import lines_of
-from target_klar.suggestions.fields import missing
+from target_klar.suggestions.choices import shown_path
+from target_klar.suggestions.fields import likely, missing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
-    from target_klar.suggestions.choices import Columns, Lines
+    from target_klar.suggestions.choices import Columns, LineColumns, Lines
     from target_klar.suggestions.values import Path
 
 
@@ -34,22 +36,41 @@ def map_for(stream: str, contract: Contract, columns: Columns) -> Record:
     return made | {MAPPER_FILTER_OPTION: kept} if kept else made
 
 
-def lines_expression(field: str, node: Node, path: Path, lines: Lines, columns: Columns) -> tuple[str, list[str]]:
-    """Return what makes Klar's array of a list, and the required fields for which it has `...`: nothing is known."""
-    inner, within = node["items"], columns.within(field, lines)
-    parts: list[str] = []
-    unknown: list[str] = []
-    for name, wanted in inner["properties"].items():
-        required = name in inner["required"]
-        found = within.choose(name, wanted) if required else within.optional(name, wanted)
-        if found is not None:
-            parts.append(f"{name!r}: {within.read(found)}")
-        elif required:
-            unknown.append(name)
-            parts.append(f"{name!r}: ...")
-    source = lines.source(columns.read(path))
-    made = f"[{{{', '.join(parts)}}} for line in {source}]"
-    return made + (f" if {source} is not None else None" if columns.lacks(path) else ""), unknown
+def advice(contract: Contract, columns: Columns) -> Iterator[str]:
+    """Yield a sentence for each column that is called what Klar requires and cannot be proposed, with what would do."""
+    for field in contract.schema["required"]:
+        node = contract.schema["properties"][field]
+        paths = columns.nearest(field, node)
+        if len(paths) > 1:
+            yield f"{_either(paths)} may be `{field}`: name the right one."
+        elif paths and "properties" in node.get("items", {}):
+            yield from _of_lines(field, node, paths[0], columns)
+        elif paths:
+            yield from filter(None, [columns.advise(field, node, paths[0])])
+
+
+def _of_lines(field: str, node: Node, path: Path, columns: Columns) -> Iterator[str]:
+    within, inner = columns.within(field, path), node["items"]
+    for name in inner["required"]:
+        wanted = inner["properties"][name]
+        near = within.nearest(name, wanted)
+        if len(near) > 1:
+            yield f"{_either(near)} in {shown_path(path)} may be `{name}`: name the right one."
+        elif near:
+            yield from filter(None, [within.advise(name, wanted, near[0])])
+        else:
+            names = [(column,) for column in likely(f"{within.place}.{name}", within.names)]
+            here = shown_path(path)
+            start = f"{_either(names)} in {here} may be" if names else f"No column in {here} has a name like"
+            yield f"{start} `{name}` of `{field}`: {wanted['description']}."
+    made, unknown = _lines_expression(node, path, columns, within)
+    if unknown:
+        yield f"{shown_path(path)} holds a list. Fill in {' and '.join(f'`{each}`' for each in unknown)}: `{made}`"
+
+
+def _either(paths: Sequence[Path]) -> str:
+    *others, last = map(shown_path, paths)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _of_objects(node: Node) -> bool:
@@ -71,15 +92,34 @@ def _scalar(field: str, node: Node, columns: Columns) -> str | None:
 
 def _array(field: str, node: Node, columns: Columns) -> str | None:
     paths = columns.nearest(field, node)
-    lines = lines_of(columns.values[paths[0]]) if len(paths) == 1 else None
-    if lines is None or (lines.is_text and columns.has("json")):  # which would hide the module that reads the text
+    if len(paths) != 1:
         return None
-    made, unknown = lines_expression(field, node, paths[0], lines, columns)
-    if unknown:
+    within = columns.within(field, paths[0])
+    made, unknown = _lines_expression(node, paths[0], columns, within)
+    lines = within.lines
+    if unknown or (lines.is_text and columns.has("json")):  # which would hide the module that reads the text
         return None
     if lines.wrapper is None and not missing(node["items"], {name for line in lines.items for name in line}):
         return None if _is_named(field, paths[0]) else columns.read(paths[0])
     return made
+
+
+def _lines_expression(node: Node, path: Path, columns: Columns, within: LineColumns) -> tuple[str, list[str]]:
+    """Return what makes Klar's array of a list, and the required fields for which it has `...`: nothing is known."""
+    inner = node["items"]
+    parts: list[str] = []
+    unknown: list[str] = []
+    for name, wanted in inner["properties"].items():
+        required = name in inner["required"]
+        found = within.choose(name, wanted) if required else within.optional(name, wanted)
+        if found is not None:
+            parts.append(f"{name!r}: {within.read(found)}")
+        elif required:
+            unknown.append(name)
+            parts.append(f"{name!r}: ...")
+    source = within.lines.source(columns.read(path))
+    made = f"[{{{', '.join(parts)}}} for line in {source}]"
+    return made + (f" if {source} is not None else None" if columns.lacks(path) else ""), unknown
 
 
 def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:
@@ -89,7 +129,7 @@ def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:
         return None
     if field in made:
         path = columns.nearest(field, contract.schema["properties"][field])[0]
-        lines = lines_of(columns.values[path])
+        lines: Lines | None = columns.within(field, path).lines
     else:
         path, lines = columns.empty_list(field)
     if lines is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from target_klar.contract.schema import is_time
 from target_klar.records.times import parse_time
+from target_klar.records.values import number
 from target_klar.suggestions.words import word_set, words_of
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ _AMOUNT: Final = word_set("amount net gross total sum fee price cost value")
 _COMMA: Final = re.compile(r"-?(?:\d+|\d{1,3}(?P<groups>(?:\.\d{3})+))(?:,(?P<decimals>\d+))?", re.ASCII)
 _DOTTED: Final = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}(?P<minutes> \d{1,2}:\d\d(?P<seconds>:\d\d)?)?", re.ASCII)
 _WHOLE: Final = re.compile(r"-?\d+", re.ASCII)
-_NEGATIVE: Final = re.compile(r"-(?=[\d.]*[1-9])[\d.]+", re.ASCII)
-_ZERO: Final = re.compile(r"-?0+(?:\.0*)?", re.ASCII)
 _GROUP: Final = 3
 _MAX_DIGITS: Final = 40
 _LEAST_MINOR: Final = 50
@@ -71,13 +70,13 @@ def is_money(field: str, node: Node) -> bool:
 
 def negatives(values: Iterable[object]) -> list[object]:
     """Return the values that are below zero."""
-    return [each for each in values if _is_negative(each)]
+    return [each for each in values if _sign(each) == -1]
 
 
 def all_negative(values: Iterable[object]) -> bool:
     """Tell whether several values are below zero, and all others are zero: one alone does not say what a sign means."""
-    others = [each for each in values if not _is_zero(each)]
-    return len(others) > 1 and all(map(_is_negative, others))
+    signs = [sign for each in values if (sign := _sign(each)) != 0]
+    return len(signs) > 1 and {*signs} == {-1}
 
 
 def minor_units(path: Path, values: Values) -> int | None:
@@ -137,16 +136,10 @@ def _reads(text: str, form: str) -> bool:
     return True
 
 
-def _is_negative(value: object) -> bool:
-    if isinstance(value, str):
-        return _NEGATIVE.fullmatch(value.strip()) is not None
-    return isinstance(value, (int, float, Decimal)) and value < 0
-
-
-def _is_zero(value: object) -> bool:
-    if isinstance(value, str):
-        return _ZERO.fullmatch(value.strip()) is not None
-    return isinstance(value, (int, float, Decimal)) and value == 0
+def _sign(value: object) -> int | None:
+    """Return -1, 0 or 1 for a number, also for one in text; None for anything else."""
+    read = number(value)
+    return (read > 0) - (read < 0) if isinstance(read, (int, float, Decimal)) else None
 
 
 def _whole(value: object) -> int | None:

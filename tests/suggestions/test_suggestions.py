@@ -25,10 +25,9 @@ from target_klar.settings.stream_maps import map_mistakes
 from target_klar.stream_maps.in_effect import registered
 from target_klar.stream_maps.mapping import mapped
 from target_klar.suggestions import likely_stream, renaming
-from target_klar.suggestions.advice import advice
 from target_klar.suggestions.choices import Columns
 from target_klar.suggestions.fields import item_columns, likely, missing
-from target_klar.suggestions.stream_map import map_for
+from target_klar.suggestions.stream_map import advice, map_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
