@@ -24,9 +24,9 @@ from singer_sdk.mapper import (
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.formatting import shorten, shorten_both
+from target_klar.records.spelling import closest_match
 from target_klar.settings.map_conditions import senseless_conditions
 from target_klar.settings.patterns import meets, patterns_without_effect, source_of
-from target_klar.settings.spelling import closest_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

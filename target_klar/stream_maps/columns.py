@@ -14,7 +14,7 @@ from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
 from target_klar.records.convert import fold
 from target_klar.records.formatting import listed, shorten, shorten_both
-from target_klar.settings.spelling import closest_match
+from target_klar.records.spelling import closest_match
 from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 from target_klar.stream_maps.mapping import expressions
 

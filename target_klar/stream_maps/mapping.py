@@ -83,22 +83,12 @@ def _problem(stream_map: StreamMap, record: dict[str, Any], definition: dict[str
 
 
 def _failing(stream_map: StreamMap, record: dict[str, Any], definition: dict[str, Any]) -> tuple[str, str]:
-    """Return the field and the expression that a map fails on; the SDK's error does not tell the field."""
+    """Return the field and the expression that a map has failed on; the SDK's error does not tell the field."""
     if isinstance(stream_map, CustomStreamMap):
+        failed, own = stream_map.expr_evaluator.expr, stream_map.expr_evaluator.names.get("self")
         for field, expression in expressions(definition):
-            alone = CustomStreamMap(
-                stream_alias=stream_map.stream_alias,
-                map_config=stream_map.map_config,
-                faker_config=stream_map.faker_config,
-                raw_schema=stream_map.raw_schema,
-                key_properties=None,
-                map_transform={field: expression},
-                flattening_options=None,
-                stream_name=stream_map.stream_name,
-            )
-            try:
-                alone.transform(dict(record))
-            except Exception:  # noqa: BLE001  # as above
+            # Of fields with one expression, the one whose own value it was about to read.
+            if expression == failed and record.get(field, record.get("self")) is own:
                 return field, expression
     return "record", ""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.records.formatting import listed, shorten
 from target_klar.records.json_codec import read_strictly
-from target_klar.settings.spelling import closest_match
+from target_klar.records.spelling import closest_match
 from target_klar.settings.stream_maps import MEMBERS_OF_VALUES
 from target_klar.stream_maps.columns import column_of, expressions_of
 

@@ -15,14 +15,13 @@ from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import read_strictly
 from target_klar.suggestions.fields import certain
 from target_klar.suggestions.values import (
-    all_negative,
     decimal_comma,
     dotted_date,
     is_local,
     is_money,
     is_quantity,
     minor_units,
-    negatives,
+    sign,
     values_of,
 )
 from target_klar.suggestions.words import word_set, words_of
@@ -126,10 +125,11 @@ class Columns:
                 f"{may_be}, with a decimal comma ({shorten(written)}). `str({read}){replaced}` reads it, with all "
                 "digits."
             )
-        if is_quantity(field) and (below := negatives(held)):
+        if is_quantity(field) and (below := [each for each in held if sign(each) == -1]):
             number = f"float({read})" if isinstance(below[0], str) else read
             example = shorten(str(below[0]))
-            if all_negative(held):
+            # One alone does not say what a sign means.
+            if len(below) > 1 and {sign(each) for each in held} <= {-1, 0}:
                 return (
                     f"{may_be}, and none of its values is above 0 (such as {example}). If it counts pieces, "
                     f"`-{number}` makes it positive."

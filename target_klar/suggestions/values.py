@@ -68,15 +68,10 @@ def is_money(field: str, node: Node) -> bool:
     return node.get("type") == "number" and not is_time(node) and not is_quantity(field)
 
 
-def negatives(values: Iterable[object]) -> list[object]:
-    """Return the values that are below zero."""
-    return [each for each in values if _sign(each) == -1]
-
-
-def all_negative(values: Iterable[object]) -> bool:
-    """Tell whether several values are below zero, and all others are zero: one alone does not say what a sign means."""
-    signs = [sign for each in values if (sign := _sign(each)) != 0]
-    return len(signs) > 1 and {*signs} == {-1}
+def sign(value: object) -> int | None:
+    """Return -1, 0 or 1 for a number, also for one in text; None for anything else."""
+    read = number(value)
+    return (read > 0) - (read < 0) if isinstance(read, (int, float, Decimal)) else None
 
 
 def minor_units(path: Path, values: Values) -> int | None:
@@ -134,12 +129,6 @@ def _reads(text: str, form: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _sign(value: object) -> int | None:
-    """Return -1, 0 or 1 for a number, also for one in text; None for anything else."""
-    read = number(value)
-    return (read > 0) - (read < 0) if isinstance(read, (int, float, Decimal)) else None
 
 
 def _whole(value: object) -> int | None:
