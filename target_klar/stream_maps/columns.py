@@ -126,9 +126,14 @@ def column_of(node: ast.AST) -> str | None:
     return None
 
 
+def parents_of(tree: ast.AST) -> dict[ast.AST, ast.AST]:
+    """Return the nodes within a tree, from the outside in, each with the one around it."""
+    return {inner: node for node in ast.walk(tree) for inner in ast.iter_child_nodes(node)}
+
+
 def _expression(field: str, text: str) -> Expression:
     tree = ast.parse(text)
-    parents = {inner: node for node in ast.walk(tree) for inner in ast.iter_child_nodes(node)}
+    parents = parents_of(tree)
     bound = {node.id for node in parents if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     functions = {node.func for node in parents if isinstance(node, ast.Call)}
     reads: dict[ast.AST, str] = {}
