@@ -13,7 +13,7 @@ from target_klar.records.formatting import shorten
 from target_klar.records.times import parse_time
 from target_klar.suggestions.choices import Columns
 from target_klar.suggestions.fields import item_columns, likely, missing, says_no_more
-from target_klar.suggestions.stream_map import advice, map_for
+from target_klar.suggestions.stream_map import map_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,9 +50,11 @@ def propose(
     for other streams as well, `by_pattern`.
     """
     columns = Columns(contract.stream, sample.records)
-    sentences = [*_missing(contract, sample.columns, theirs, columns), *advice(contract, columns)]
+    made, advice = map_for(name, contract, columns)
+    sentences = [*_missing(contract, sample.columns, theirs, columns), *advice]
     is_plain = not theirs or not (by_pattern or any(each.keys() - {MAPPER_ALIAS_OPTION} for each in theirs))
-    made = map_for(name, contract, columns) if is_plain else {}
+    if not is_plain:
+        return Proposal(sentences, {})
     if MAPPER_FILTER_OPTION in made:
         sentences.append(
             f"`__filter__` below drops {contract.stream} with an empty list, which would cancel them at Klar. If that "

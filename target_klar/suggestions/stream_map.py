@@ -20,61 +20,28 @@ if TYPE_CHECKING:
     from target_klar.suggestions.values import Path
 
 
-def map_for(stream: str, contract: Contract, columns: Columns) -> Record:
+def map_for(stream: str, contract: Contract, columns: Columns) -> tuple[Record, list[str]]:
     """Return the stream map that makes of a tap's records what Klar wants, as far as names and values tell.
 
-    It filters the records that would cancel what Klar holds by an empty array: a source that has no lines for a refund
-    does not say that.
+    With it comes a sentence for each column that is called what Klar requires and cannot be proposed, with what would
+    do. The map filters the records that would cancel what Klar holds by an empty array: a source that has no lines for
+    a refund does not say that.
     """
     made: Record = {} if stream == contract.stream else {MAPPER_ALIAS_OPTION: contract.stream}
+    advice: list[str] = []
     for field in [*contract.schema["required"], *_alternative(contract.schema, columns)]:
-        node = contract.schema["properties"][field]
-        expression = _array(field, node, columns) if _of_objects(node) else _scalar(field, node, columns)
-        if expression:
-            made[field] = expression
-    kept = _filter(contract, made, columns) if made else None
-    return made | {MAPPER_FILTER_OPTION: kept} if kept else made
-
-
-def advice(contract: Contract, columns: Columns) -> Iterator[str]:
-    """Yield a sentence for each column that is called what Klar requires and cannot be proposed, with what would do."""
-    for field in contract.schema["required"]:
         node = contract.schema["properties"][field]
         paths = columns.nearest(field, node)
         if len(paths) > 1:
-            yield f"{_either(paths)} may be `{field}`: name the right one."
-        elif paths and "properties" in node.get("items", {}):
-            yield from _of_lines(field, node, paths[0], columns)
+            advice.append(f"{_either(paths)} may be `{field}`: name the right one.")
         elif paths:
-            yield from filter(None, [columns.advise(field, node, paths[0])])
-
-
-def _of_lines(field: str, node: Node, path: Path, columns: Columns) -> Iterator[str]:
-    within, inner = columns.within(field, path), node["items"]
-    for name in inner["required"]:
-        wanted = inner["properties"][name]
-        near = within.nearest(name, wanted)
-        if len(near) > 1:
-            yield f"{_either(near)} in {shown_path(path)} may be `{name}`: name the right one."
-        elif near:
-            yield from filter(None, [within.advise(name, wanted, near[0])])
-        else:
-            names = [(column,) for column in likely(f"{within.place}.{name}", within.names)]
-            here = shown_path(path)
-            start = f"{_either(names)} in {here} may be" if names else f"No column in {here} has a name like"
-            yield f"{start} `{name}` of `{field}`: {wanted['description']}."
-    made, unknown = _lines_expression(node, path, columns, within)
-    if unknown:
-        yield f"{shown_path(path)} holds a list. Fill in {' and '.join(f'`{each}`' for each in unknown)}: `{made}`"
-
-
-def _either(paths: Sequence[Path]) -> str:
-    *others, last = map(shown_path, paths)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _of_objects(node: Node) -> bool:
-    return "properties" in node.get("items", {})
+            of_objects = "properties" in node.get("items", {})
+            expression, more = (_array if of_objects else _scalar)(field, node, paths[0], columns)
+            advice += more
+            if expression:
+                made[field] = expression
+    kept = _filter(contract, made, columns) if made else None
+    return made | {MAPPER_FILTER_OPTION: kept} if kept else made, advice
 
 
 def _alternative(schema: Node, columns: Columns) -> list[str]:
@@ -85,41 +52,55 @@ def _alternative(schema: Node, columns: Columns) -> list[str]:
     return [field for field in fields if columns.choose(field, schema["properties"][field])][:1]
 
 
-def _scalar(field: str, node: Node, columns: Columns) -> str | None:
-    path = columns.choose(field, node)
-    return None if path is None or _is_named(field, path) else columns.read(path)
+def _scalar(field: str, node: Node, path: Path, columns: Columns) -> tuple[str, list[str]]:
+    advice = columns.advise(field, node, path)
+    is_right = not _is_named(field, path) and columns.choose(field, node) is not None
+    return columns.read(path) if is_right else "", [advice] if advice else []
 
 
-def _array(field: str, node: Node, columns: Columns) -> str | None:
-    paths = columns.nearest(field, node)
-    if len(paths) != 1:
-        return None
-    within = columns.within(field, paths[0])
-    made, unknown = _lines_expression(node, paths[0], columns, within)
-    lines = within.lines
-    if unknown or (lines.is_text and columns.has("json")):  # which would hide the module that reads the text
-        return None
-    if lines.wrapper is None and not missing(node["items"], {name for line in lines.items for name in line}):
-        return None if _is_named(field, paths[0]) else columns.read(paths[0])
-    return made
-
-
-def _lines_expression(node: Node, path: Path, columns: Columns, within: LineColumns) -> tuple[str, list[str]]:
-    """Return what makes Klar's array of a list, and the required fields for which it has `...`: nothing is known."""
-    inner = node["items"]
+def _array(field: str, node: Node, path: Path, columns: Columns) -> tuple[str, list[str]]:
+    """Return what makes Klar's array of a list, and what a person has to decide where a required field is unknown."""
+    within, inner = columns.within(field, path), node["items"]
     parts: list[str] = []
     unknown: list[str] = []
+    advice: list[str] = []
     for name, wanted in inner["properties"].items():
         required = name in inner["required"]
         found = within.choose(name, wanted) if required else within.optional(name, wanted)
         if found is not None:
             parts.append(f"{name!r}: {within.read(found)}")
         elif required:
-            unknown.append(name)
             parts.append(f"{name!r}: ...")
-    source = within.lines.source(columns.read(path))
+            unknown.append(f"`{name}`")
+            advice += _advice_on_line(field, name, wanted, shown_path(path), within)
+    source, lines = within.lines.source(columns.read(path)), within.lines
     made = f"[{{{', '.join(parts)}}} for line in {source}]"
-    return made + (f" if {source} is not None else None" if columns.lacks(path) else ""), unknown
+    made += f" if {source} is not None else None" if columns.lacks(path) else ""
+    if unknown:
+        return "", [*advice, f"{shown_path(path)} holds a list. Fill in {' and '.join(unknown)}: `{made}`"]
+    if lines.is_text and columns.has("json"):  # which would hide the module that reads the text
+        return "", []
+    if lines.wrapper is None and not missing(inner, {name for line in lines.items for name in line}):
+        made = "" if _is_named(field, path) else columns.read(path)
+    return made, []
+
+
+def _advice_on_line(field: str, name: str, wanted: Node, here: str, within: LineColumns) -> Iterator[str]:
+    """Yield what may be a required field of the lines in the column that is called `here`."""
+    near = within.nearest(name, wanted)
+    if len(near) > 1:
+        yield f"{_either(near)} in {here} may be `{name}`: name the right one."
+    elif near:
+        yield from filter(None, [within.advise(name, wanted, near[0])])
+    else:
+        names = [(column,) for column in likely(f"{within.place}.{name}", within.names)]
+        start = f"{_either(names)} in {here} may be" if names else f"No column in {here} has a name like"
+        yield f"{start} `{name}` of `{field}`: {wanted['description']}."
+
+
+def _either(paths: Sequence[Path]) -> str:
+    *others, last = map(shown_path, paths)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:

@@ -27,7 +27,7 @@ from target_klar.stream_maps.mapping import mapped
 from target_klar.suggestions import likely_stream, renaming
 from target_klar.suggestions.choices import Columns
 from target_klar.suggestions.fields import item_columns, likely, missing
-from target_klar.suggestions.stream_map import advice, map_for
+from target_klar.suggestions.stream_map import map_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,14 +46,14 @@ def columns_of(stream: str, records: Sequence[dict[str, Any]]) -> Columns:
 
 def suggested(stream: str, *records: dict[str, Any]) -> dict[str, Any]:
     """The map for these records, without the stream's new name."""
-    made = map_for("theirs", CONTRACTS[stream], columns_of(stream, records))
+    made, _ = map_for("theirs", CONTRACTS[stream], columns_of(stream, records))
     assert list(map_mistakes({"theirs": made})) == []
     assert made.pop("__alias__") == stream
     return made
 
 
 def advised(stream: str, *records: dict[str, Any]) -> str:
-    return "\n".join(advice(CONTRACTS[stream], columns_of(stream, records)))
+    return "\n".join(map_for("theirs", CONTRACTS[stream], columns_of(stream, records))[1])
 
 
 def meant(name: str, columns: list[str]) -> str | None:
@@ -501,11 +501,11 @@ def test_whatever_records_hold_a_run_accepts_the_map_and_what_it_makes_converts(
     contract: Contract, records: list[dict[str, Any]]
 ) -> None:
     columns = columns_of(contract.stream, records)
-    made = map_for("a stream", contract, columns)
+    made, advice = map_for("a stream", contract, columns)
     conformer = Conformer(contract)
 
     assert list(map_mistakes({"a stream": made})) == []
-    assert all(len(told.splitlines()) == 1 for told in advice(contract, columns))
+    assert all(len(told.splitlines()) == 1 for told in advice)
     for each in records:
         result = _mapped(contract, made, each)
         if result is None or conformer.is_deleted(each):
