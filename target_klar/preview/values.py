@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.schema import UNIX_SECONDS, is_time
+from target_klar.contract.schema import UNIX_SECONDS
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
 from target_klar.records.formatting import MAX_BITS, counted, describe, listed, shorten
@@ -16,9 +16,6 @@ from target_klar.records.times import parse_time
 from target_klar.suggestions.words import word_set, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from target_klar.contract.schema import Node
     from target_klar.records.formatting import Problem
 
 _MAX_CHARACTERS: Final = 80
@@ -112,14 +109,5 @@ def _as_date(seconds: float | Decimal) -> str:
     return f" ({datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC)"
 
 
-def _times(node: Node) -> Iterator[str]:
-    for name, each in node.get("properties", {}).items():
-        if is_time(each):
-            yield name
-        yield from _times(each)
-    if "items" in node:
-        yield from _times(node["items"])
-
-
 _PERSONAL: Final = {fold(name) for contract in CONTRACTS.values() for name in contract.personal}
-_TIMES: Final = {fold(name) for contract in CONTRACTS.values() for name in _times(contract.schema)}
+_TIMES: Final = {fold(name) for contract in CONTRACTS.values() for name in contract.times}
