@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
 from target_klar.stream_maps.columns import column_of, parents_of
-from target_klar.stream_maps.spelled import (
+from target_klar.stream_maps.misread_text import (
     is_other_nothing,
     is_same_nothing,
     never_equal,
