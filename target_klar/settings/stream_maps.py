@@ -207,8 +207,9 @@ def _parse(expression: str) -> list[ast.stmt]:
 def _unusable_names(expression: ast.Expr, config: Collection[str]) -> Iterator[str]:
     """Yield what is wrong with the names that cannot work, whatever a record holds; one may come twice."""
     nodes = [*ast.walk(expression)]
-    bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    if "fake" not in bound and any(map(_is_fake, nodes)) and find_spec("faker") is None:
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    if "fake" in {node.id for node in names} - bound and find_spec("faker") is None:
         yield (
             "uses fake, for which the package faker has to be installed in target-klar's environment (`pip install "
             f"faker`). {_as_column('fake')}"
@@ -221,15 +222,15 @@ def _unusable_names(expression: ast.Expr, config: Collection[str]) -> Iterator[s
         elif node.attr.startswith(tuple(DISALLOW_PREFIXES)):
             name = shorten(node.attr)
             yield f"uses .{name}, which stream maps do not allow. A column is record['{name}']."
-        elif node.attr not in MEMBERS_OF_VALUES and not _has(_of_module(node.value, bound), node.attr):
+        elif (
+            node.attr not in MEMBERS_OF_VALUES
+            and (module := _of_module(node.value, bound)) is not None
+            and not hasattr(module, node.attr)
+        ):
             name = shorten(ast.unparse(node))
             yield f"uses {name}, which stream maps do not have. {_as_column(name.partition('.')[0])}"
     if "config" not in bound:
         yield from _unknown_config(nodes, config)
-
-
-def _is_fake(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id == "fake"
 
 
 def _as_column(name: str) -> str:
@@ -246,13 +247,8 @@ def _of_module(node: ast.AST, bound: Collection[str]) -> object:
     return None
 
 
-def _has(held: object, name: str) -> bool:
-    return held is None or hasattr(held, name)
-
-
-def _unknown_config(nodes: Iterable[ast.AST], config: Collection[str]) -> Iterator[str]:
+def _unknown_config(nodes: Collection[ast.AST], config: Collection[str]) -> Iterator[str]:
     """Yield what is read of `stream_map_config` and is not there, unless an expression looks what is."""
-    nodes = list(nodes)
     read: list[str] = []
     for node in nodes:
         match node:

@@ -18,8 +18,6 @@ from target_klar.suggestions.values import (
     decimal_comma,
     dotted_date,
     is_local,
-    is_money,
-    is_quantity,
     minor_units,
     sign,
     values_of,
@@ -75,10 +73,6 @@ class Columns:
         """The columns that have a value, without members of those that hold objects."""
         return [column for (column, *members), held in self.values.items() if held and not members]
 
-    def has(self, column: str) -> bool:
-        """Tell whether there is a column of this name."""
-        return (column,) in self.values
-
     def lacks(self, path: Path) -> bool:
         """Tell whether a record has null in a column, or no such column."""
         column, *members = path
@@ -116,16 +110,18 @@ class Columns:
         """Say what a person has to decide about a column before it is that field, with what would do; or nothing."""
         held, read = self.values[path], self.read(path)
         may_be = f"{shown_path(path)} may be `{field}`"
+        is_number = node.get("type") == "number" and not is_time(node)
+        counts_pieces = words_of(field)[-1:] == ("quantity",)
         if is_time(node) and (date := dotted_date(held)):
             written, form = date
             return f"{may_be}. `datetime.datetime.strptime({read}, '{form}')` reads dates such as {written}, as UTC."
-        if node.get("type") == "number" and not is_time(node) and (comma := decimal_comma(held)):
+        if is_number and (comma := decimal_comma(held)):
             written, replaced = comma
             return (
                 f"{may_be}, with a decimal comma ({shorten(written)}). `str({read}){replaced}` reads it, with all "
                 "digits."
             )
-        if is_quantity(field) and (below := [each for each in held if sign(each) == -1]):
+        if counts_pieces and (below := [each for each in held if sign(each) == -1]):
             number = f"float({read})" if isinstance(below[0], str) else read
             example = shorten(str(below[0]))
             # One alone does not say what a sign means.
@@ -139,8 +135,8 @@ class Columns:
                 "sign means before you map it."
             )
         # An amount of the field's own name is in Klar's unit.
-        is_own = path in self._named(field)
-        if is_money(field, node) and not is_own and (amount := minor_units(path, self.values)) is not None:
+        is_amount = is_number and not counts_pieces and path not in self._named(field)
+        if is_amount and (amount := minor_units(path, self.values)) is not None:
             number = f"int({read})" if isinstance(held[0], str) else read
             return (
                 f"{may_be}, and looks like minor units ({amount} for {amount / 100:.2f}). If it is, divide it in SQL, "

@@ -78,7 +78,7 @@ def _array(field: str, node: Node, path: Path, columns: Columns) -> tuple[str, l
     made += f" if {source} is not None else None" if columns.lacks(path) else ""
     if unknown:
         return "", [*advice, f"{shown_path(path)} holds a list. Fill in {' and '.join(unknown)}: `{made}`"]
-    if lines.is_text and columns.has("json"):  # which would hide the module that reads the text
+    if lines.is_text and ("json",) in columns.values:  # which would hide the module that reads the text
         return "", []
     if lines.wrapper is None and not missing(inner, {name for line in lines.items for name in line}):
         made = "" if _is_named(field, path) else columns.read(path)

@@ -7,15 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from target_klar.contract.schema import is_time
 from target_klar.records.times import parse_time
 from target_klar.records.values import number
 from target_klar.suggestions.words import word_set, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from target_klar.contract.schema import Node
 
 Path: TypeAlias = tuple[str, ...]
 """A column, or a member of one that holds an object."""
@@ -58,16 +55,6 @@ def is_local(values: Iterable[object]) -> bool:
     return any(moment is not None and moment[1] for moment in map(parse_time, values))
 
 
-def is_quantity(field: str) -> bool:
-    """Tell whether a field of Klar's counts pieces."""
-    return words_of(field)[-1:] == ("quantity",)
-
-
-def is_money(field: str, node: Node) -> bool:
-    """Tell whether a field of Klar's is an amount of money: every number that is not a time and counts nothing."""
-    return node.get("type") == "number" and not is_time(node) and not is_quantity(field)
-
-
 def sign(value: object) -> int | None:
     """Return -1, 0 or 1 for a number, also for one in text; None for anything else."""
     read = number(value)
@@ -97,7 +84,9 @@ def decimal_comma(values: Sequence[object]) -> tuple[str, str] | None:
     """
     found = [_COMMA.fullmatch(each) if isinstance(each, str) else None for each in values]
     matches = [each for each in found if each]
-    clear = next((each for each in matches if each["decimals"] and (each["groups"] or not _is_group(each))), None)
+    clear = next(
+        (each for each in matches if each["decimals"] and (each["groups"] or len(each["decimals"]) != _GROUP)), None
+    )
     if clear is None or len(matches) < len(values):
         return None
     without_groups = ".replace('.', '')" if any(each["groups"] for each in matches) else ""
@@ -117,10 +106,6 @@ def dotted_date(values: Sequence[object]) -> tuple[str, str] | None:
 def _is_amount(path: Path) -> bool:
     words = words_of(" ".join(path))
     return "amount" in words or not _AMOUNT.isdisjoint(words[-1:])
-
-
-def _is_group(found: re.Match[str]) -> bool:
-    return len(found["decimals"]) == _GROUP
 
 
 def _reads(text: str, form: str) -> bool:
