@@ -41,14 +41,6 @@ _Operand = tuple[ast.AST, Any]
 """A part of a comparison, with its value."""
 
 
-class _If(ast.expr):
-    """A condition of a comprehension."""
-
-    def __init__(self, test: ast.expr) -> None:
-        super().__init__()
-        self.test = test
-
-
 class _Iterated(ast.expr):
     """What a comprehension makes objects of: a column, as in `lines` or `lines or []`."""
 
@@ -94,7 +86,6 @@ class Conditions:
             ast.Call: self._called,
             ast.Compare: self._comparison,
             **dict.fromkeys(_COMPREHENSIONS, self._comprehension),
-            _If: self._if,
             _Iterated: self._iterated,
         }
 
@@ -135,9 +126,6 @@ class Conditions:
         if watched is None:
             watched = self._comprehensions[node] = _watched(node)
         return self._of_the_sdk[type(node)](watched)
-
-    def _if(self, node: _If) -> Any:
-        return self._condition(node.test)
 
     def _iterated(self, node: _Iterated) -> Any:
         value = self._evaluate(node.source)
@@ -215,7 +203,7 @@ class Conditions:
 
 
 def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
-    """Return a copy of a comprehension whose conditions are an `_If` each, and columns an `_Iterated`."""
+    """Return a copy of a comprehension whose conditions are a `bool(...)` each, and columns an `_Iterated`."""
     watched = copy(node)
     watched.generators = []
     for each in node.generators:
@@ -223,7 +211,8 @@ def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
         # Of anything else than objects the letters may be meant.
         makes_objects = not isinstance(node, ast.DictComp) and isinstance(node.elt, ast.Dict)
         source = _Iterated(each.iter, column) if makes_objects and column_of(column) else each.iter
-        watched.generators.append(ast.comprehension(each.target, source, [*map(_If, each.ifs)], each.is_async))
+        ifs: list[ast.expr] = [ast.Call(ast.Name("bool", ast.Load()), [test], []) for test in each.ifs]
+        watched.generators.append(ast.comprehension(each.target, source, ifs, each.is_async))
     return watched
 
 
