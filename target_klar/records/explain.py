@@ -19,9 +19,8 @@ from jsonschema.validators import create
 from target_klar.contract.schema import LARGEST_NUMBER, UNIX_SECONDS, is_time
 from target_klar.records.formatting import (
     MAX_BITS,
-    JoinedText,
     Problem,
-    Unconvertible,
+    Unusable,
     Unwritable,
     describe,
     is_text,
@@ -111,7 +110,7 @@ def explain(schema: Node, record: object) -> list[Problem]:
 def _unwrapped(record: object) -> object:
     """Return a converted record with the values that JSON does not have, each in its place."""
     match record:
-        case Unconvertible() | JoinedText():
+        case Unusable():
             return record  # which meets no schema, not even where one takes anything
         case Unwritable():
             return record.value
@@ -150,9 +149,10 @@ def _mismatch(error: ValidationError, root: Node) -> tuple[str, str]:
     """Say what was expected and what is there, and what the data quality rule that wants it advises, if one does."""
     schema: Any = error.schema
     value: Any = error.instance
-    if isinstance(value, Unconvertible):
+    name, advice = "", value.advice if isinstance(value, Unusable) else ""
+    if isinstance(value, Unusable) and value.node:
         schema, value = value.node, value.value
-    rule, name, advice = schema.get("rule"), "", value.advice if isinstance(value, JoinedText) else ""
+    rule = schema.get("rule")
     if rule and error.validator in rule["limits"]:
         name, advice = f" [{rule['name']}]", rule["advice"]
     elif rule:
