@@ -68,11 +68,6 @@ class Columns:
         """The column that marks a deletion, which brings the key alone."""
         return next(iter(deletion_fields(dict.fromkeys(name for record in self._records for name in record))), None)
 
-    @property
-    def names(self) -> list[str]:
-        """The columns that have a value, without members of those that hold objects."""
-        return [column for (column, *members), held in self.values.items() if held and not members]
-
     def lacks(self, path: Path) -> bool:
         """Tell whether a record has null in a column, or no such column."""
         column, *members = path

@@ -93,7 +93,8 @@ def _advice_on_line(field: str, name: str, wanted: Node, here: str, within: Line
     elif near:
         yield from filter(None, [within.advise(name, wanted, near[0])])
     else:
-        names = [(column,) for column in likely(f"{within.place}.{name}", within.names)]
+        columns = (column for (column, *members), held in within.values.items() if held and not members)
+        names = [(column,) for column in likely(f"{within.place}.{name}", columns)]
         start = f"{_either(names)} in {here} may be" if names else f"No column in {here} has a name like"
         yield f"{start} `{name}` of `{field}`: {wanted['description']}."
 
