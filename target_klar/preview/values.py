@@ -43,13 +43,10 @@ def shown(value: object, name: str = "") -> str:
 def shown_problem(problem: Problem) -> tuple[str, str, str]:
     """Return a problem without its value, the same for every record; after a comma what was found; then the advice."""
     plain = problem._replace(advice="")
-    _, _, found = _FOUND_TEXT.sub(_hide_text, str(plain)).partition(" (found ")
+    hidden = _FOUND_TEXT.sub(lambda found: found[0] if is_plain(found[2]) else found[1], str(plain))
+    _, _, found = hidden.partition(" (found ")
     advice = f"; {problem.advice}" if problem.advice else ""
     return plain.reason(), f", found {found.removesuffix(')')}" if found else "", advice
-
-
-def _hide_text(found: re.Match[str]) -> str:
-    return found[0] if is_plain(found[2]) else found[1]
 
 
 def _shown(value: object, name: str, depth: int) -> str:

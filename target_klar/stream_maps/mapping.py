@@ -98,10 +98,10 @@ def columns_removed(definition: Mapping[str, Any]) -> frozenset[str] | None:
 
     That needs no evaluating, record by record. A mark of deletion stays, as it does in `mapped`.
     """
-    options = {name: option for name, option in definition.items() if name != MAPPER_ALIAS_OPTION}
-    if any(name.startswith("__") or option not in (None, NULL_STRING) for name, option in options.items()):
+    removed = removed_by(definition)
+    if not definition.keys() <= removed | {MAPPER_ALIAS_OPTION}:
         return None
-    return frozenset(options).difference(deletion_fields(options))
+    return removed.difference(deletion_fields(dict.fromkeys(removed)))
 
 
 def expressions(definition: Mapping[str, Any]) -> list[tuple[str, str]]:

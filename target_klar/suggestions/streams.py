@@ -10,7 +10,7 @@ from singer_sdk.mapper import MAPPER_ALIAS_OPTION, NULL_STRING
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
-from target_klar.suggestions.fields import certain
+from target_klar.suggestions.fields import certain, missing
 from target_klar.suggestions.words import phrases, words_of
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def likely_stream(name: str, columns: Iterable[str]) -> Contract | None:
     contract = CONTRACTS.get(stream) if stream else None
     if contract and (sure or _has_main_field(contract, columns)):
         return contract
-    folded = {fold(column) for column in columns}
-    own = [each for each in CONTRACTS.values() if {fold(field) for field in _own_fields(each)} <= folded]
+    own = [each for each in CONTRACTS.values() if _IN_EVERY_STREAM.issuperset(missing(each.schema, columns))]
     return own[0] if len(own) == 1 else None
 
 
@@ -101,7 +100,3 @@ def _has_main_field(contract: Contract, columns: list[str]) -> bool:
     return any(fold(column) == fold(field) for column in columns) or bool(
         certain(f"{contract.stream}.{field}", ((column,) for column in columns))
     )
-
-
-def _own_fields(contract: Contract) -> list[str]:
-    return [field for field in contract.schema["required"] if field not in _IN_EVERY_STREAM]
