@@ -199,14 +199,10 @@ def _expected(schema: Mapping[str, Any]) -> str:
     return f"{expected} that is not empty" if schema.get("minLength") else expected
 
 
-def _is_inexact(value: Any) -> bool:
-    """Tell whether a number was written with an exponent or a fraction, and is too large to be exact then."""
-    return not isinstance(value, int) and LARGEST_EXACT < abs(value) <= LARGEST_NUMBER
-
-
-def _hint(schema: Mapping[str, Any], value: object) -> str:
+def _hint(schema: Mapping[str, Any], value: Any) -> str:
     """Say what a value that is not a time, or not an id, looks like instead, if that is clear."""
-    if schema.get("type") == "string" and _is_number(None, value) and _is_inexact(value):
+    is_float = _is_number(None, value) and not isinstance(value, int)  # written with an exponent or a fraction
+    if schema.get("type") == "string" and is_float and LARGEST_EXACT < abs(value) <= LARGEST_NUMBER:
         return ", which went through a float, so that it may be another id now"
     if not is_time(schema):
         return ""

@@ -13,11 +13,11 @@ from target_klar.records.decoders import decoder_for, meets
 from target_klar.records.deletions import deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import read_strictly
+from target_klar.records.times import parse_time
 from target_klar.suggestions.fields import certain
 from target_klar.suggestions.values import (
     decimal_comma,
     dotted_date,
-    is_local,
     minor_units,
     sign,
     values_of,
@@ -89,8 +89,8 @@ class Columns:
         groups = [self._named(field), *certain(f"{self.place}.{field}", self.values)]
         usable = [[path for path in group if self._is_usable(path, node)] for group in groups]
         named, *called = usable
-        if named and is_time(node) and is_local(self.values[named[0]]):
-            # A sibling that says that it is UTC tells the same time without a guess.
+        if named and is_time(node) and any(moment and moment[1] for moment in map(parse_time, self.values[named[0]])):
+            # One has no zone: a sibling that says that it is UTC tells the same time without a guess.
             named = next((group for group in called if group and "utc" in words_of(" ".join(group[0]))), named)
         return named or next(filter(None, called), [])
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from target_klar.records.times import parse_time
 from target_klar.records.values import number
 from target_klar.suggestions.words import word_set, words_of
 
@@ -48,11 +47,6 @@ def values_of(records: Iterable[Mapping[str, Any]]) -> Values:
                 if value not in NO_VALUES:
                     held.append(value)
     return found
-
-
-def is_local(values: Iterable[object]) -> bool:
-    """Tell whether one of these times has no zone."""
-    return any(moment is not None and moment[1] for moment in map(parse_time, values))
 
 
 def sign(value: object) -> int | None:

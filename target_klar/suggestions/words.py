@@ -117,14 +117,10 @@ def phrases(text: str) -> list[tuple[tuple[str, ...], int]]:
     ]
 
 
-def _meaning(word: str) -> tuple[str, ...] | None:
-    return _compound(word) if len(word) <= _LONGEST_COMPOUND else None
-
-
 @lru_cache(maxsize=4096)
-def _compound(word: str) -> tuple[str, ...] | None:
+def _meaning(word: str) -> tuple[str, ...] | None:
     """Return what the parts of a word say, if it is made of known ones alone; the longest parts are tried first."""
-    for part in _PARTS:
+    for part in _PARTS if len(word) <= _LONGEST_COMPOUND else ():
         if not word.startswith(part):
             continue
         for link in _LINKS:
@@ -133,6 +129,6 @@ def _compound(word: str) -> tuple[str, ...] | None:
             rest = word[len(part) + len(link) :]
             if not rest:
                 return _MEANINGS[part]
-            if len(part) >= _SHORTEST_PART and (others := _compound(rest)):
+            if len(part) >= _SHORTEST_PART and (others := _meaning(rest)):
                 return *_MEANINGS[part], *others
     return None
