@@ -9,27 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from target_klar.contract import order_rules as rules
 from target_klar.contract.id_rules import UNMATCHABLE_ID, not_a_placeholder
-from target_klar.contract.order_rules import (
-    CANCELLED_STATUS,
-    CURRENCY,
-    DUPLICATE_LINE_IDS,
-    FRACTIONAL_QUANTITIES,
-    IN_CENTS,
-    MALFORMED_CURRENCY,
-    MISSING_CURRENCY,
-    MIXED_UNITS,
-    MOSTLY_CANCELLED,
-    NEGATIVE_DISCOUNT,
-    NET_ABOVE_GROSS,
-    NO_AMOUNTS,
-    NO_LINES,
-    NO_PIECES,
-    REFUND_OF_OTHER_LINE,
-    TAX_RATE_ABOVE_1,
-    ZERO_AMOUNTS,
-    ZERO_COGS,
-)
 from target_klar.contract.quality import HUGE_QUANTITY, IMPLAUSIBLE_TIME, amount, cost, with_rules
 from target_klar.contract.refunds import REFUNDED_LINE_ITEM
 from target_klar.contract.schema import array, boolean, closed, key, number, personal, since, text, time
@@ -43,7 +24,7 @@ DISCOUNT: Final = closed(
     voucherCode=text("the code that was used"),
     voucherType=text("the kind of voucher"),
     isVoucher=boolean("whether a voucher gave it"),
-    discountAmount=with_rules(amount(number("for one piece, positive")), NEGATIVE_DISCOUNT),
+    discountAmount=with_rules(amount(number("for one piece, positive")), rules.NEGATIVE_DISCOUNT),
 )
 
 TAX: Final = closed(
@@ -51,7 +32,7 @@ TAX: Final = closed(
     [],
     title=text("such as VAT"),
     descriptor=text("what it is known by in the shop"),
-    taxRate=with_rules(number("a fraction: 0.19 for 19 %"), TAX_RATE_ABOVE_1),
+    taxRate=with_rules(number("a fraction: 0.19 for 19 %"), rules.TAX_RATE_ABOVE_1),
     taxAmount=amount(number("for one piece, after discounts")),
 )
 
@@ -67,7 +48,7 @@ _LINE_ITEM_FIELDS: Final = {
     "productCogs": cost(number("landed cost of one piece, without VAT")),
     "productGmv": amount(number("list price of one piece, with tax [M]")),
     "productShippingWeightInGrams": number("of one piece"),
-    "quantity": with_rules(number("pieces"), NO_PIECES, HUGE_QUANTITY),
+    "quantity": with_rules(number("pieces"), rules.NO_PIECES, HUGE_QUANTITY),
     "productTags": array(text("a tag"), "tags of the product"),
     "discounts": array(DISCOUNT, "discounts on the line"),
     "taxes": array(TAX, "taxes on the line"),
@@ -82,7 +63,7 @@ _LINE_ITEM_FIELDS: Final = {
 }
 _LINE_ITEM_REQUIRED: Final = ["id", "quantity"]
 BUNDLED_PRODUCT: Final = with_rules(
-    closed("One product of a bundle.", _LINE_ITEM_REQUIRED, **_LINE_ITEM_FIELDS), NET_ABOVE_GROSS
+    closed("One product of a bundle.", _LINE_ITEM_REQUIRED, **_LINE_ITEM_FIELDS), rules.NET_ABOVE_GROSS
 )
 LINE_ITEM: Final = with_rules(
     closed(
@@ -91,7 +72,7 @@ LINE_ITEM: Final = with_rules(
         **_LINE_ITEM_FIELDS,
         bundledProducts=since("07.2025", array(BUNDLED_PRODUCT, "what the bundle holds [M]")),
     ),
-    NET_ABOVE_GROSS,
+    rules.NET_ABOVE_GROSS,
 )
 
 
@@ -102,7 +83,7 @@ SHIPPING: Final = closed(
     provinceOrState=personal(text("of the address")),
     countryCodeIso3Letter=personal(text("such as DEU")),
     countryCodeIso2Letter=personal(text("such as DE")),
-    currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
+    currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), rules.MALFORMED_CURRENCY),
     zipOrPostalCode=personal(text("of the address")),
     providerDescriptor=text("who ships it"),
     # Spelled "Tax" here and "Taxes" in a line item.
@@ -151,8 +132,8 @@ ORDER: Final = with_rules(
         updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
         processedAt=time("when it was fulfilled"),
         closedAt=time("when it was closed"),
-        cancelledAt=with_rules(time("when it was cancelled"), IMPLAUSIBLE_TIME, MOSTLY_CANCELLED),
-        currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), MALFORMED_CURRENCY),
+        cancelledAt=with_rules(time("when it was cancelled"), IMPLAUSIBLE_TIME, rules.MOSTLY_CANCELLED),
+        currencyCodeIso3Letter=with_rules(text("ISO 4217, such as EUR"), rules.MALFORMED_CURRENCY),
         financialStatus=text("such as paid, partially_refunded"),
         shipmentStatus=text("such as shipped, not_shipped"),
         paymentGatewayName=text("who handled the payment"),
@@ -162,23 +143,23 @@ ORDER: Final = with_rules(
         tags=text("tags of the order [M]"),
         lineItems=with_rules(
             array(LINE_ITEM, "its lines"),
-            DUPLICATE_LINE_IDS,
-            NO_AMOUNTS,
-            ZERO_AMOUNTS,
-            ZERO_COGS,
-            MIXED_UNITS,
-            FRACTIONAL_QUANTITIES,
+            rules.DUPLICATE_LINE_IDS,
+            rules.NO_AMOUNTS,
+            rules.ZERO_AMOUNTS,
+            rules.ZERO_COGS,
+            rules.MIXED_UNITS,
+            rules.FRACTIONAL_QUANTITIES,
         ),
         refundedLineItems=array(REFUNDED_LINE_ITEM, "what of them was refunded"),
         shipping=SHIPPING,
         customer=personal(CUSTOMER),
         optionalIdentifiers=OPTIONAL_IDENTIFIERS,
     ),
-    NO_LINES,
-    CANCELLED_STATUS,
-    MISSING_CURRENCY,
-    IN_CENTS,
-    REFUND_OF_OTHER_LINE,
+    rules.NO_LINES,
+    rules.CANCELLED_STATUS,
+    rules.MISSING_CURRENCY,
+    rules.IN_CENTS,
+    rules.REFUND_OF_OTHER_LINE,
 )
 
 
@@ -194,4 +175,4 @@ def pieces_and_net_of(order: Any) -> tuple[tuple[str, float], ...]:
 @lru_cache(maxsize=64)
 def _net_in(currency: str) -> str:
     """Return what the net amounts in a currency are called; a run has few, and each order of a batch keeps the name."""
-    return f"net {currency}" if CURRENCY.fullmatch(currency) else "net"
+    return f"net {currency}" if rules.CURRENCY.fullmatch(currency) else "net"

@@ -8,18 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from target_klar.contract import refund_rules as rules
 from target_klar.contract.id_rules import UNMATCHABLE_ID, not_a_placeholder
 from target_klar.contract.quality import HUGE_QUANTITY, IMPLAUSIBLE_TIME, limited, with_rules
-from target_klar.contract.refund_rules import (
-    FEW_LINE_ITEM_IDS,
-    FRACTIONAL_QUANTITIES,
-    MOSTLY_CANCELLED,
-    ORDER_NAME,
-    OWN_ID,
-    REPEATED_LINE_ITEM_ID,
-    SAME_LINE_ITEM_ID,
-    ZERO_QUANTITIES,
-)
 from target_klar.contract.schema import array, closed, key, number, text, time
 
 _EMPTY_LINE_ITEM_ID: Final = "it is the id of no line: leave such lines out, or map the column that has it"
@@ -34,7 +25,7 @@ REFUNDED_LINE_ITEM: Final = closed(
     lineItemId=with_rules(
         limited(text("the `id` of the line item in the order"), "empty_line_item_id", _EMPTY_LINE_ITEM_ID, minLength=1),
         UNMATCHABLE_ID,
-        ORDER_NAME,
+        rules.ORDER_NAME,
     ),
     refundedQuantity=with_rules(
         limited(number("pieces"), "negative_quantity", _NEGATIVE_QUANTITY, minimum=0), HUGE_QUANTITY
@@ -53,15 +44,15 @@ REFUND: Final = with_rules(
         updatedAt=with_rules(time("when it was changed last"), IMPLAUSIBLE_TIME),
         lineItems=with_rules(
             array(REFUNDED_LINE_ITEM, "the refunded lines; an empty array cancels the refund"),
-            MOSTLY_CANCELLED,
-            ZERO_QUANTITIES,
-            REPEATED_LINE_ITEM_ID,
-            SAME_LINE_ITEM_ID,
-            FRACTIONAL_QUANTITIES,
+            rules.MOSTLY_CANCELLED,
+            rules.ZERO_QUANTITIES,
+            rules.REPEATED_LINE_ITEM_ID,
+            rules.SAME_LINE_ITEM_ID,
+            rules.FRACTIONAL_QUANTITIES,
         ),
     ),
-    OWN_ID,
-    FEW_LINE_ITEM_IDS,
+    rules.OWN_ID,
+    rules.FEW_LINE_ITEM_IDS,
 )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Node: TypeAlias = dict[str, Any]
 
@@ -103,20 +103,20 @@ def with_children(node: Node, change: Callable[[Node], Node]) -> Node:
 
 def personal_names(node: Node) -> frozenset[str]:
     """Return the names of fields that are personal data, or below it, wherever they stand."""
-    personal, others = _names(node, is_personal=False)
-    return frozenset(personal - others)
+    names = [*_names(node)]
+    return frozenset(name for name, is_personal in names if is_personal) - {
+        name for name, is_personal in names if not is_personal
+    }
 
 
-def _names(node: Node, *, is_personal: bool) -> tuple[set[str], set[str]]:
-    found: tuple[set[str], set[str]] = set(), set()
+def _names(node: Node, *, below: bool = False) -> Iterator[tuple[str, bool]]:
+    """Yield the name of each field, at any level, with whether it is personal data, or `below` it."""
     for name, field in node.get("properties", {}).items():
-        below = is_personal or field.get("personal", False)
-        found[not below].add(name)
-        for names, others in zip(found, _names(field, is_personal=below), strict=True):
-            names.update(others)
+        is_personal = below or field.get("personal", False)
+        yield name, is_personal
+        yield from _names(field, below=is_personal)
     if "items" in node:
-        return _names(node["items"], is_personal=is_personal)
-    return found
+        yield from _names(node["items"], below=below)
 
 
 def is_time(node: Mapping[str, Any]) -> bool:

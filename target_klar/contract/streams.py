@@ -21,7 +21,7 @@ from target_klar.contract.costs import COGS, LOGISTICS_COST, TRANSACTION_COST
 from target_klar.contract.orders import ORDER, pieces_and_net_of
 from target_klar.contract.quality import rule_names
 from target_klar.contract.refunds import REFUND, pieces_of
-from target_klar.contract.schema import personal_names
+from target_klar.contract.schema import is_time, personal_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -93,6 +93,11 @@ class Contract:
     def personal(self) -> frozenset[str]:
         """The fields, at any level, of which no message shows a value."""
         return personal_names(self.schema)
+
+    @cached_property
+    def times(self) -> list[str]:
+        """The fields that are times."""
+        return [name for name, node in self.schema["properties"].items() if is_time(node)]
 
     @property
     def named(self) -> str:

@@ -31,7 +31,7 @@ from target_klar.records.json_codec import decode
 from target_klar.settings.stream_maps import unused_maps
 from target_klar.stream_maps.in_effect import definitions_of
 from target_klar.stream_maps.members import members_read, unread
-from target_klar.suggestions import Fits, likely_stream, propose, renaming
+from target_klar.suggestions import likely_stream, propose, renaming
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -123,7 +123,6 @@ def _report(
 
 def _proposals(target: PreviewTarget, samples: dict[str, Sample]) -> dict[str, Proposal]:
     """Return a proposal for each source stream of which Klar misses something."""
-    fits = Fits()
     proposals: dict[str, Proposal] = {}
     maps = target.config.get("stream_maps", {})
     for name, sample in samples.items():
@@ -135,7 +134,7 @@ def _proposals(target: PreviewTarget, samples: dict[str, Sample]) -> dict[str, P
             contract = tallies[0][0]
         if contract is not None:
             theirs = _definitions(target, name)
-            proposals[name] = propose(name, sample, contract, theirs, fits, by_pattern=name not in maps)
+            proposals[name] = propose(name, sample, contract, theirs, by_pattern=name not in maps)
     return proposals
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.schema import UNIX_SECONDS, is_time
+from target_klar.contract.schema import UNIX_SECONDS
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
 from target_klar.records.formatting import MAX_BITS, counted, describe, listed, shorten
@@ -16,9 +16,6 @@ from target_klar.records.times import parse_time
 from target_klar.suggestions.words import word_set, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from target_klar.contract.schema import Node
     from target_klar.records.formatting import Problem
 
 _MAX_CHARACTERS: Final = 80
@@ -46,13 +43,10 @@ def shown(value: object, name: str = "") -> str:
 def shown_problem(problem: Problem) -> tuple[str, str, str]:
     """Return a problem without its value, the same for every record; after a comma what was found; then the advice."""
     plain = problem._replace(advice="")
-    _, _, found = _FOUND_TEXT.sub(_hide_text, str(plain)).partition(" (found ")
+    hidden = _FOUND_TEXT.sub(lambda found: found[0] if is_plain(found[2]) else found[1], str(plain))
+    _, _, found = hidden.partition(" (found ")
     advice = f"; {problem.advice}" if problem.advice else ""
     return plain.reason(), f", found {found.removesuffix(')')}" if found else "", advice
-
-
-def _hide_text(found: re.Match[str]) -> str:
-    return found[0] if is_plain(found[2]) else found[1]
 
 
 def _shown(value: object, name: str, depth: int) -> str:
@@ -112,14 +106,5 @@ def _as_date(seconds: float | Decimal) -> str:
     return f" ({datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC)"
 
 
-def _times(node: Node) -> Iterator[str]:
-    for name, each in node.get("properties", {}).items():
-        if is_time(each):
-            yield name
-        yield from _times(each)
-    if "items" in node:
-        yield from _times(node["items"])
-
-
 _PERSONAL: Final = {fold(name) for contract in CONTRACTS.values() for name in contract.personal}
-_TIMES: Final = {fold(name) for contract in CONTRACTS.values() for name in _times(contract.schema)}
+_TIMES: Final = {fold(name) for contract in CONTRACTS.values() for name in contract.times}

@@ -6,7 +6,6 @@ is judged as the JSON that it gets.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -21,13 +20,14 @@ from target_klar.records.decoders import DECODE_ERRORS, Decoder, decoder_for
 from target_klar.records.deletions import (
     DELETED_AT,
     DELETION_MARK,
-    CancellationMaker,
     Skip,
+    cancellation,
     deletion_fields,
     is_mark,
 )
 from target_klar.records.formatting import Problem, describe, shorten
 from target_klar.records.json_codec import ENCODE_ERRORS, encode
+from target_klar.records.spelling import closest_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -112,7 +112,7 @@ class Conformer:
         self._cancelling = attrgetter(contract.cancelling_field) if contract.cancelling_field else None
         self._cancels_if = contract.cancels_by is None
         """Whether that field cancels by what it holds, and not by being empty."""
-        self._cancellations = CancellationMaker(contract) if hard_delete else None
+        self._hard_delete = hard_delete
         known = without_rules(contract.schema, ignored_rules if validate else QUALITY_RULES)
         if version and validate:
             known = for_api_version(known, version, contract.version_setting)
@@ -150,8 +150,8 @@ class Conformer:
         found = {}
         for path, name in self._conversions.dropped.items():
             missing = [folded for folded, field in fields.items() if field not in self._conversions.beside[path]]
-            if path == name and (closest := get_close_matches(fold(name), missing, n=1, cutoff=_NEARLY)):
-                found[name] = fields[closest[0]]
+            if path == name and (closest := closest_match(fold(name), missing, _NEARLY)):
+                found[name] = fields[closest]
         return found
 
     def unknown(self, columns: Iterable[str]) -> frozenset[str]:
@@ -254,13 +254,13 @@ class Conformer:
         if not is_mark(mark):
             problems = [each._replace(path=DELETED_AT) for each in _explain(DELETION_MARK, {DELETED_AT: mark})]
             return self._rejection(converted, problems)
-        match self._cancellations.make(converted, mark) if self._cancellations else Skip.SKIPPED:
+        match cancellation(self._contract, converted, mark) if self._hard_delete else Skip.SKIPPED:
             case Skip() as reason:
                 return Deleted(self._contract.key_in(converted), reason)
             case Problem() as problem:
                 return self._rejection(converted, [problem])
-            case cancellation:
-                return self._judged(cancellation)
+            case cancelling:
+                return self._judged(cancelling)
 
 
 def _explain(schema: Node, record: object) -> list[Problem]:

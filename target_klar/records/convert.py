@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from target_klar.contract.schema import is_time
-from target_klar.records.formatting import Ambiguous, Unconvertible, shorten
+from target_klar.records.formatting import Unusable, shorten, shorten_both
 from target_klar.records.times import parse_time
 from target_klar.records.values import (
     MISSING,
@@ -84,7 +84,7 @@ class Conversions:
             if type(items) is list or type(items) is tuple:
                 return each(item, items)
             if type(items) is dict and not self.validate:
-                return Unconvertible(value, node)
+                return Unusable(value, node)
             return MISSING if items is None else as_is(value)
 
         return convert
@@ -104,7 +104,7 @@ class Conversions:
             if means_no_time(value):
                 return MISSING
             if not self.validate and type(value) not in (int, float, Decimal):
-                return Unconvertible(value, node)  # which only its source can read
+                return Unusable(value, node)  # which only its source can read
             return as_is(value)
 
         return convert
@@ -215,7 +215,7 @@ def _of_any_shape(leaf: Convert, node: Mapping[str, Any]) -> Convert:
 
     def convert(value: object) -> object:
         if type(value) is dict:
-            return Unconvertible(value, node)
+            return Unusable(value, node)
         return each(convert, value) if type(value) is list or type(value) is tuple else leaf(value)
 
     return convert
@@ -232,5 +232,5 @@ def _agreed(record: Mapping[Any, object], spellings: Sequence[str], convert: Con
     for other in others:
         one, two = record[first], record[other]
         if not (same(one, two) or same(convert(one), convert(two))):
-            return Ambiguous(first, other)
+            return Unusable(None, description="different values in {} and {}".format(*shorten_both(first, other)))
     return record[first]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from target_klar.records.json_codec import ENCODE_ERRORS, encode
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +28,15 @@ def decoder_for(schema: Node) -> Decoder:
     Numbers are read as doubles, as Klar does: one that is out of bounds by less than a double can tell is within them.
     """
     return msgspec.json.Decoder(_type(schema, "Record"), float_hook=Decimal).decode
+
+
+def meets(decoder: Decoder, value: object) -> bool:
+    """Tell whether a value can be written as JSON that a decoder reads."""
+    try:
+        decoder(encode(value))
+    except (*ENCODE_ERRORS, *DECODE_ERRORS):
+        return False
+    return True
 
 
 def _type(node: Node, name: str) -> Any:

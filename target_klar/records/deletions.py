@@ -6,14 +6,13 @@ import enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from target_klar.contract.schema import UNIX_SECONDS, is_time
+from target_klar.contract.schema import UNIX_SECONDS
 from target_klar.records.convert import fold
-from target_klar.records.decoders import DECODE_ERRORS, decoder_for
+from target_klar.records.decoders import decoder_for, meets
 from target_klar.records.formatting import Problem
-from target_klar.records.json_codec import ENCODE_ERRORS, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
@@ -23,7 +22,7 @@ DELETED_AT: Final = "_sdc_deleted_at"
 DELETION_MARK: Final[Node] = {"properties": {DELETED_AT: UNIX_SECONDS | {"type": ["boolean", "number"]}}}
 """The schema of an object with the mark: when, or true."""
 _FOLDED_DELETED_AT: Final = fold(DELETED_AT)
-_read_mark: Final = decoder_for(UNIX_SECONDS)
+_read_time: Final = decoder_for(UNIX_SECONDS)
 
 
 class Skip(enum.Enum):
@@ -47,7 +46,7 @@ def _deletion_fields_among(names: tuple[Any, ...]) -> list[str]:
 
 def is_mark(mark: object) -> bool:
     """Tell whether a converted mark can be read; one that cannot is neither that of a living nor of a deleted one."""
-    return mark is True or _meets(_read_mark, mark)
+    return mark is True or meets(_read_time, mark)
 
 
 def deleted_expression(column: str) -> str:
@@ -55,43 +54,24 @@ def deleted_expression(column: str) -> str:
     return f"str(record.get({column!r}) or '').strip()[:10].strip('0.-').lower() not in ['', 'false']"
 
 
-class CancellationMaker:
-    """Turns a deleted record into the one that cancels it at Klar, if its stream has cancellations."""
+def cancellation(contract: Contract, record: Record, mark: object) -> Record | Problem | Skip:
+    """Return what cancels a converted record at Klar, to be conformed, or why it is skipped, or what is wrong with it.
 
-    def __init__(self, contract: Contract) -> None:
-        self._contract = contract
-        fields = contract.schema["properties"]
-        self._times = {name: decoder_for(node) for name, node in fields.items() if is_time(node)}
-
-    def make(self, record: Record, mark: object) -> Record | Problem | Skip:
-        """Return what cancels a converted record, to be conformed, or why it is skipped, or what is wrong with it.
-
-        The time of the deletion stands in for a time that the record does not bring, since log-based taps send the key
-        alone. A mark that is only true cannot stand in.
-        """
-        contract = self._contract
-        cancelled: Record
-        if contract.cancels_by:
-            cancelled, times = {contract.cancels_by: []}, contract.schema["required"]
-        elif not contract.cancelled_at:
-            return Skip.SKIPPED
-        elif not record.get(contract.unaggregated):
-            return Skip.WITHOUT_LINES
-        else:
-            cancelled, times = record, [contract.cancelled_at]
-        own = {
-            name: record[name] for name, read in self._times.items() if name in record and _meets(read, record[name])
-        }
-        missing = [name for name in self._times if name in times and name not in own]
-        if missing and mark is True:
-            return Problem(DELETED_AT, f"must be a time, since the record has no {missing[0]} (found true)")
-        key = {name: record[name] for name in (contract.key,) if name in record}
-        return key | cancelled | dict.fromkeys(missing, mark) | own
-
-
-def _meets(read: Callable[[bytes], object], value: object) -> bool:
-    try:
-        read(encode(value))
-    except (*ENCODE_ERRORS, *DECODE_ERRORS):
-        return False
-    return True
+    The time of the deletion stands in for a time that the record does not bring, since log-based taps send the key
+    alone. A mark that is only true cannot stand in.
+    """
+    cancelled: Record
+    if contract.cancels_by:
+        cancelled, needed = {contract.cancels_by: []}, contract.schema["required"]
+    elif not contract.cancelled_at:
+        return Skip.SKIPPED
+    elif not record.get(contract.unaggregated):
+        return Skip.WITHOUT_LINES
+    else:
+        cancelled, needed = record, [contract.cancelled_at]
+    own = {name: record[name] for name in contract.times if name in record and meets(_read_time, record[name])}
+    missing = [name for name in contract.times if name in needed and name not in own]
+    if missing and mark is True:
+        return Problem(DELETED_AT, f"must be a time, since the record has no {missing[0]} (found true)")
+    key = {name: record[name] for name in (contract.key,) if name in record}
+    return key | cancelled | dict.fromkeys(missing, mark) | own

@@ -19,9 +19,8 @@ from jsonschema.validators import create
 from target_klar.contract.schema import LARGEST_NUMBER, UNIX_SECONDS, is_time
 from target_klar.records.formatting import (
     MAX_BITS,
-    JoinedText,
     Problem,
-    Unconvertible,
+    Unusable,
     Unwritable,
     describe,
     is_text,
@@ -111,7 +110,7 @@ def explain(schema: Node, record: object) -> list[Problem]:
 def _unwrapped(record: object) -> object:
     """Return a converted record with the values that JSON does not have, each in its place."""
     match record:
-        case Unconvertible() | JoinedText():
+        case Unusable():
             return record  # which meets no schema, not even where one takes anything
         case Unwritable():
             return record.value
@@ -150,9 +149,10 @@ def _mismatch(error: ValidationError, root: Node) -> tuple[str, str]:
     """Say what was expected and what is there, and what the data quality rule that wants it advises, if one does."""
     schema: Any = error.schema
     value: Any = error.instance
-    if isinstance(value, Unconvertible):
+    name, advice = "", value.advice if isinstance(value, Unusable) else ""
+    if isinstance(value, Unusable) and value.node:
         schema, value = value.node, value.value
-    rule, name, advice = schema.get("rule"), "", value.advice if isinstance(value, JoinedText) else ""
+    rule = schema.get("rule")
     if rule and error.validator in rule["limits"]:
         name, advice = f" [{rule['name']}]", rule["advice"]
     elif rule:
@@ -199,14 +199,10 @@ def _expected(schema: Mapping[str, Any]) -> str:
     return f"{expected} that is not empty" if schema.get("minLength") else expected
 
 
-def _is_inexact(value: Any) -> bool:
-    """Tell whether a number was written with an exponent or a fraction, and is too large to be exact then."""
-    return not isinstance(value, int) and LARGEST_EXACT < abs(value) <= LARGEST_NUMBER
-
-
-def _hint(schema: Mapping[str, Any], value: object) -> str:
+def _hint(schema: Mapping[str, Any], value: Any) -> str:
     """Say what a value that is not a time, or not an id, looks like instead, if that is clear."""
-    if schema.get("type") == "string" and _is_number(None, value) and _is_inexact(value):
+    is_float = _is_number(None, value) and not isinstance(value, int)  # written with an exponent or a fraction
+    if schema.get("type") == "string" and is_float and LARGEST_EXACT < abs(value) <= LARGEST_NUMBER:
         return ", which went through a float, so that it may be another id now"
     if not is_time(schema):
         return ""

@@ -63,42 +63,26 @@ class Reasons(Counter[str]):
         return counts
 
 
-class Ambiguous:
-    """Stands in a record where two spellings of a field hold different values. JSON has no such thing."""
-
-    def __init__(self, one: str, other: str) -> None:
-        self.description = "different values in {} and {}".format(*shorten_both(one, other))
-
-
 class Unwritable:
     """Stands in a record for a value that JSON does not have, which msgspec refuses to write."""
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, value: object, description: str = "") -> None:
         self.value = value
-
-    @property
-    def description(self) -> str:
-        """What it is, in words."""
-        return describe(self.value)
+        self.description = description or describe(value)
 
 
-class Unconvertible(Unwritable):
-    """Stands in a record for a value that is not left to Klar to judge, beside the `node` of the contract for it."""
+class Unusable(Unwritable):
+    """Stands in a record for what is not left to Klar to judge: it meets no schema, not even one that takes anything.
 
-    def __init__(self, value: object, node: Mapping[str, Any]) -> None:
-        super().__init__(value)
+    The `node` of the contract for it is given where the schema that it is checked against may have another.
+    """
+
+    def __init__(
+        self, value: object, node: Mapping[str, Any] | None = None, *, description: str = "", advice: str = ""
+    ) -> None:
+        super().__init__(value, description)
         self.node = node
-
-
-class JoinedText(Unwritable):
-    """Stands in a record for a text that a stream map joined by `+` or `*` where Klar wants a number."""
-
-    advice: Final = "compute with numbers, and round the result: '%.2f' % (float(a) + float(b))"
-
-    @property
-    def description(self) -> str:
-        """What it is, in words."""
-        return f"{describe(self.value)}, which `+` or `*` joined from text"
+        self.advice = advice
 
 
 def shorten(text: str, limit: int = _MAX_CHARACTERS) -> str:
@@ -146,7 +130,7 @@ def describe(value: object, *, of_many: bool = False) -> str:
             shown = f"number {shorten(str(value))}"
         case str():
             shown = _describe_text(value, of_many=of_many)
-        case Ambiguous() | Unwritable() | UnrepresentableNumber():
+        case Unwritable() | UnrepresentableNumber():
             shown = value.description
         case dict():
             shown = f"an object with {counted(len(value), 'field')}"

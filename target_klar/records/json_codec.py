@@ -121,20 +121,11 @@ def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return read
 
 
-_decode_each_once: Final = json.JSONDecoder(
+require_each_once: Final = json.JSONDecoder(
     object_pairs_hook=each_once, parse_int=str, parse_float=str, parse_constant=str
 ).decode
-
-
-def require_each_once(text: str) -> None:
-    """Check that no name comes twice in one object of a JSON text, at any level, with different values.
-
-    Raises:
-        TwoValuesError: One does.
-        RecursionError: It is nested too deep to tell.
-        ValueError: It is not JSON.
-    """
-    _decode_each_once(text)
+"""Checks that no name comes twice in one object of a JSON text, at any level, with different values; if one does, it
+raises a `TwoValuesError`, a `RecursionError` if that is nested too deep to tell, a `ValueError` if it is not JSON."""
 
 
 def has_two_values(text: str) -> bool:
@@ -144,7 +135,7 @@ def has_two_values(text: str) -> bool:
     except (TwoValuesError, RecursionError):
         return True
     except ValueError:  # no JSON
-        return False
+        pass
     return False
 
 

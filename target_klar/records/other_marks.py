@@ -16,7 +16,7 @@ from target_klar.records.formatting import counted, shorten
 from target_klar.records.values import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _OF_THE_ROW: Final = "row|record|source|src|sys|system|meta|metadata|header|cdc|dms|hvr|etl|elt|datensatz|zeile"
 """What a row is called, and what brings it: a mark with such a word is one of the row itself."""
@@ -89,23 +89,17 @@ class OtherMarks:
         """How source streams that have another mark spell the one that counts already."""
         self._unreadable: set[tuple[str, str]] = set()
         """The columns with a value that no mark can have, so that a map has to make true of it."""
-        self._names: tuple[Any, ...] = ()
-        self._marks: Sequence[str] = ()
-        """Those among the names of the last record, whose names most others have."""
-        schema = DELETION_MARK | {"required": []}
-        self._converter = Conversions().of_object(schema)
+        self._converter = Conversions().of_object(DELETION_MARK | {"required": []})
 
     def add(self, source_stream: str, record: Mapping[Any, Any], made: Mapping[Any, Any] | None = None) -> None:
         """Count a record that is sent, if a column of it looks like a mark; `made` is what a stream map made of it.
 
         A mark that the map sets itself decides.
         """
-        names = tuple(record)
-        if names != self._names:
-            self._names, self._marks = names, _other_marks_among(names)
-        if not self._marks or (made is not None and deletion_fields(made) != deletion_fields(record)):
+        marks = _other_marks_among(tuple(record))
+        if not marks or (made is not None and deletion_fields(made) != deletion_fields(record)):
             return
-        for name in self._marks:
+        for name in marks:
             column = source_stream, name
             is_known = column in self._counts or len(self._counts) < _MAX_MARKS
             if is_known and _is_set(name, record[name]):

@@ -44,10 +44,10 @@ def _parts_of_text(node: ast.AST) -> Iterator[str]:
         case ast.Compare(ops=[*_, ast.In() | ast.NotIn()], comparators=[*_, ast.Constant(value=str()) as text]):
             # A comparison ends with the parenthesis around what it ends with.
             if (node.end_lineno, node.end_col_offset) != (text.end_lineno, text.end_col_offset):
-                shown = _shown(text)
+                shown = shown_part(text)
                 yield (
                     f"asks for any part of the text {shown}. Write ({shown},) for the text itself, or leave the "
-                    f"parentheses out: `{_shown(node)}`."
+                    f"parentheses out: `{shown_part(node)}`."
                 )
 
 
@@ -72,7 +72,7 @@ def _constants_beside(condition: ast.AST) -> Iterator[str]:
         if constants and isinstance(each, ast.Compare):
             shown = ", ".join(map(ast.unparse, constants))
             yield (
-                f"has {shorten(shown)} beside `{_shown(each)}`, which alone is true whatever a record holds. "
+                f"has {shorten(shown)} beside `{shown_part(each)}`, which alone is true whatever a record holds. "
                 f"{_meant(each, constants)}."
             )
 
@@ -81,11 +81,12 @@ def _meant(comparison: ast.Compare, constants: Sequence[ast.expr]) -> str:
     match comparison:
         case ast.Compare(left=left, ops=[ast.Eq() | ast.NotEq() as operation], comparators=[ast.Constant() as first]):
             among = ast.In() if isinstance(operation, ast.Eq) else ast.NotIn()
-            return f"Write `{_shown(ast.Compare(left, [among], [ast.Tuple([first, *constants], ast.Load())]))}`"
+            return f"Write `{shown_part(ast.Compare(left, [among], [ast.Tuple([first, *constants], ast.Load())]))}`"
     return "Compare each with its column"
 
 
-def _shown(node: ast.AST) -> str:
+def shown_part(node: ast.AST) -> str:
+    """Return what a message shows of a part of an expression."""
     return shorten(ast.unparse(node), _LONGEST)
 
 

@@ -32,6 +32,12 @@ def meets(stream: str, source: str) -> bool:
     return stream == source or fnmatch(stream, source)
 
 
+def own_maps(maps: Mapping[str, Any], stream: str) -> list[str]:
+    """Return the maps without a `__source__` that match a stream; the last one decides, or that of its own name."""
+    own = [name for name, each in maps.items() if not has_source(each) and meets(stream, name)]
+    return [stream] if stream in own else own
+
+
 def patterns_without_effect(maps: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each pattern behind others that matches all that they match and does something else.
 
@@ -56,11 +62,8 @@ def patterns_without_effect(maps: Mapping[str, Any]) -> Iterator[str]:
 
 def overridden_patterns(maps: Mapping[str, Any], stream: str) -> str | None:
     """Say which of the patterns that match a stream decides, unless each of the others is broader than that one."""
-    own = [name for name, each in maps.items() if not has_source(each) and meets(stream, name)]
-    if stream in own or not own:
-        return None
-    decides = own[-1]
-    others = [name for name in own[:-1] if _differ(maps[name], maps[decides]) and not _covers(name, decides)]
+    *own, decides = own_maps(maps, stream) or [stream]
+    others = [name for name in own if _differ(maps[name], maps[decides]) and not _covers(name, decides)]
     if not others:
         return None
     shown, last = ", ".join(f"`{shorten(name)}`" for name in others), f"`{shorten(decides)}`"

@@ -24,9 +24,9 @@ from singer_sdk.mapper import (
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.formatting import shorten, shorten_both
+from target_klar.records.spelling import closest_match
 from target_klar.settings.map_conditions import senseless_conditions
 from target_klar.settings.patterns import meets, patterns_without_effect, source_of
-from target_klar.settings.spelling import closest_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ _OF_A_MAP = (
 _OF_ALL_MAPS = (MAPPER_ELSE_OPTION,)
 _WORDS = {option.strip("_") for option in _OF_A_MAP}
 _MAX_LEVELS = 300
-"""Each takes three of Python's 1,000 nested calls to evaluate an expression, and two to find its columns."""
+"""Each takes three of Python's 1,000 nested calls to evaluate an expression."""
 CONTAINERS = frozenset({"dict", "list", "set", "tuple"})
 FUNCTIONS = CONTAINERS | {*DEFAULT_FUNCTIONS, "md5", "sha256", "bool"}
 _MODULES: Mapping[str, object] = {"datetime": dt, "json": json}
@@ -207,8 +207,9 @@ def _parse(expression: str) -> list[ast.stmt]:
 def _unusable_names(expression: ast.Expr, config: Collection[str]) -> Iterator[str]:
     """Yield what is wrong with the names that cannot work, whatever a record holds; one may come twice."""
     nodes = [*ast.walk(expression)]
-    bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    if "fake" not in bound and any(map(_is_fake, nodes)) and find_spec("faker") is None:
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    if "fake" in {node.id for node in names} - bound and find_spec("faker") is None:
         yield (
             "uses fake, for which the package faker has to be installed in target-klar's environment (`pip install "
             f"faker`). {_as_column('fake')}"
@@ -221,15 +222,15 @@ def _unusable_names(expression: ast.Expr, config: Collection[str]) -> Iterator[s
         elif node.attr.startswith(tuple(DISALLOW_PREFIXES)):
             name = shorten(node.attr)
             yield f"uses .{name}, which stream maps do not allow. A column is record['{name}']."
-        elif node.attr not in MEMBERS_OF_VALUES and not _has(_of_module(node.value, bound), node.attr):
+        elif (
+            node.attr not in MEMBERS_OF_VALUES
+            and (module := _of_module(node.value, bound)) is not None
+            and not hasattr(module, node.attr)
+        ):
             name = shorten(ast.unparse(node))
             yield f"uses {name}, which stream maps do not have. {_as_column(name.partition('.')[0])}"
     if "config" not in bound:
         yield from _unknown_config(nodes, config)
-
-
-def _is_fake(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id == "fake"
 
 
 def _as_column(name: str) -> str:
@@ -246,13 +247,8 @@ def _of_module(node: ast.AST, bound: Collection[str]) -> object:
     return None
 
 
-def _has(held: object, name: str) -> bool:
-    return held is None or hasattr(held, name)
-
-
-def _unknown_config(nodes: Iterable[ast.AST], config: Collection[str]) -> Iterator[str]:
+def _unknown_config(nodes: Collection[ast.AST], config: Collection[str]) -> Iterator[str]:
     """Yield what is read of `stream_map_config` and is not there, unless an expression looks what is."""
-    nodes = list(nodes)
     read: list[str] = []
     for node in nodes:
         match node:

@@ -13,8 +13,8 @@ from target_klar.api.client import is_loopback
 from target_klar.contract.streams import CONTRACTS, QUALITY_RULES
 from target_klar.records.convert import fold
 from target_klar.records.formatting import counted, is_text, shorten
+from target_klar.records.spelling import closest_match
 from target_klar.settings.settings import PREFIX, RENAMED, SETTINGS
-from target_klar.settings.spelling import closest_match
 from target_klar.settings.stream_maps import map_mistakes
 from target_klar.settings.values import read_text
 
@@ -148,15 +148,12 @@ def _found(error: ValidationError) -> str:
         case list():
             return "a list"
         case str():
-            kind, shown, advice = "text", f'"{shorten(value)}"', ""
+            kind, shown = "text", f'"{shorten(value)}"'
         case bool():
-            kind, shown, advice = "boolean", str(value).lower(), ""
+            kind, shown = "boolean", str(value).lower()
         case _:
-            kind, shown, advice = (
-                "number",
-                str(value),
-                "; put it in quotes" if "string" in schema.get("type", ()) else "",
-            )
+            kind, shown = "number", str(value)
+    advice = "; put it in quotes" * (kind == "number" and "string" in schema.get("type", ()))
     length = len(str(value))
     if schema.get("secret") or length > _MAX_SHOWN:
         return f"a {kind} of {counted(length, 'character')}{advice}"

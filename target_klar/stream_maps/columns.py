@@ -14,7 +14,7 @@ from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
 from target_klar.records.convert import fold
 from target_klar.records.formatting import listed, shorten, shorten_both
-from target_klar.settings.spelling import closest_match
+from target_klar.records.spelling import closest_match
 from target_klar.settings.stream_maps import CONTAINERS, FUNCTIONS, MODULES
 from target_klar.stream_maps.mapping import expressions
 
@@ -43,6 +43,8 @@ class Expression:
     condition, and of a filter any."""
     looks: bool
     """Whether it inspects the record's columns: `'name' in record`, `record.items()`, or the record as a whole."""
+    parents: Mapping[ast.AST, ast.AST]
+    """Its nodes, each with the one around it."""
 
     @property
     def columns(self) -> frozenset[str]:
@@ -124,88 +126,55 @@ def column_of(node: ast.AST) -> str | None:
     return None
 
 
+def parents_of(tree: ast.AST) -> dict[ast.AST, ast.AST]:
+    """Return the nodes within a tree, from the outside in, each with the one around it."""
+    return {inner: node for node in ast.walk(tree) for inner in ast.iter_child_nodes(node)}
+
+
 def _expression(field: str, text: str) -> Expression:
     tree = ast.parse(text)
-    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    reader = _Reader(field, bound)
-    reader.visit(tree)
-    return Expression(
-        field, frozenset(reader.needed), frozenset(reader.optional), frozenset(reader.values), reader.looks
-    )
+    parents = parents_of(tree)
+    bound = {node.id for node in parents if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    functions = {node.func for node in parents if isinstance(node, ast.Call)}
+    reads: dict[ast.AST, str] = {}
+    looks, taken_apart = False, set[ast.AST]()
+    for node in parents:  # from the outside in
+        match node:
+            case (
+                ast.Call(func=ast.Attribute(value=record)) | ast.Attribute(value=record) | ast.Subscript(value=record)
+            ) if column := column_of(node):
+                reads[node] = column
+                taken_apart.add(record)
+            case ast.Name(id=name) if name in bound or name in _CALLED or node in functions:
+                pass
+            case ast.Name(id=name) if name in _RECORD:
+                looks |= node not in taken_apart  # so as a whole, or asked what it has
+            case ast.Name(id=name) if name not in _OF_THE_SDK:
+                reads[node] = field if name == "self" else name
+    optional = frozenset(name for node, name in reads.items() if isinstance(node, ast.Call))
+    needed = frozenset(name for node, name in reads.items() if not isinstance(node, ast.Call))
+    is_filter = field == MAPPER_FILTER_OPTION
+    values = frozenset(name for node, name in reads.items() if _is_value(node, parents, of_filter=is_filter))
+    return Expression(field, needed, optional, values, looks, parents)
 
 
-class _Reader(ast.NodeVisitor):
-    """Notes what an expression reads; `bound` are the names of its comprehensions."""
-
-    def __init__(self, field: str, bound: Collection[str]) -> None:
-        self.needed: set[str] = set()
-        self.optional: set[str] = set()
-        self.values: set[str] = set()
-        self.looks = False
-        self._is_value = True
-        self._field = field
-        self._bound = bound
-
-    def visit(self, node: ast.AST) -> None:
-        """Note the column that a node is, or what the nodes in it read."""
-        column = None if isinstance(node, ast.Name) else column_of(node)
-        if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
-            self._visit_comprehension(node)
-        elif column is None:
-            super().visit(node)
-        elif isinstance(node, ast.Call):
-            self._note(column, self.optional)
-            for default in node.args[1:]:
-                self.visit(default)
-        else:
-            self._note(column, self.needed)
-
-    def _note(self, column: str, columns: set[str]) -> None:
-        columns.add(column)
-        if self._is_value:
-            self.values.add(column)
-
-    def _visit_aside(self, nodes: Iterable[ast.AST]) -> None:
-        was, self._is_value = self._is_value, False
-        for node in nodes:
-            self.visit(node)
-        self._is_value = was
-
-    def visit_IfExp(self, node: ast.IfExp) -> None:  # ast's own name
-        self._visit_condition(node.test)
-        self.visit(node.body)
-        self.visit(node.orelse)
-
-    def visit_Compare(self, node: ast.Compare) -> None:  # ast's own name
-        for part in (node.left, *node.comparators):
-            self._visit_condition(part)
-
-    def _visit_condition(self, node: ast.AST) -> None:
-        if self._field == MAPPER_FILTER_OPTION:
-            self.visit(node)
-        else:
-            self._visit_aside([node])
-
-    def _visit_comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
-        first = node.generators[0]
-        self.visit(first.iter)
-        self._visit_aside(each for each in ast.iter_child_nodes(node) if each is not first)
-        self._visit_aside(first.ifs)
-
-    def visit_Call(self, node: ast.Call) -> None:  # ast's own name
-        for part in ast.iter_child_nodes(node):
-            if part is not node.func or not isinstance(part, ast.Name):  # a function's name is no column
-                self.visit(part)
-
-    def visit_Name(self, node: ast.Name) -> None:  # ast's own name
-        if node.id in self._bound or node.id in _CALLED:
-            return
-        if node.id in _RECORD:
-            self.looks = True  # as a whole, or asked what it has
-        elif node.id == "self":
-            self._note(self._field, self.needed)
-        elif node.id not in _OF_THE_SDK:
-            self._note(node.id, self.needed)
+def _is_value(node: ast.AST, parents: Mapping[ast.AST, ast.AST], *, of_filter: bool) -> bool:
+    """Tell whether an expression may make the value of a node its own, as `Expression.values` says."""
+    while node in parents:
+        around = parents[node]
+        match around:
+            case ast.IfExp(test=asked) if asked is node and not of_filter:
+                return False
+            case ast.Compare() if not of_filter:
+                return False
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp() if (
+                node is not around.generators[0]
+            ):
+                return False
+            case ast.comprehension(ifs=tests) if node in tests:
+                return False
+        node = around
+    return True
 
 
 def drops_all(stream_map: object, records: Iterable[Mapping[str, Any]]) -> bool:

@@ -11,13 +11,13 @@ import ast
 import math
 from copy import copy
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
-from target_klar.stream_maps.columns import column_of
-from target_klar.stream_maps.spelled import (
+from target_klar.stream_maps.columns import column_of, parents_of
+from target_klar.stream_maps.misread_text import (
     is_other_nothing,
     is_same_nothing,
     never_equal,
@@ -27,7 +27,7 @@ from target_klar.stream_maps.spelled import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from target_klar.stream_maps.misread_text import MisreadText
 
@@ -39,14 +39,6 @@ _COMPREHENSIONS: Final = (ast.ListComp, ast.GeneratorExp, ast.DictComp)
 
 _Operand = tuple[ast.AST, Any]
 """A part of a comparison, with its value."""
-
-
-class _If(ast.expr):
-    """A condition of a comprehension, with what is evaluated if it is true."""
-
-    def __init__(self, test: ast.expr, then: Sequence[ast.AST]) -> None:
-        super().__init__()
-        self.test, self.then = test, then
 
 
 class _Iterated(ast.expr):
@@ -64,12 +56,13 @@ class Conditions:
         self._misread = misread
         self._expression: ast.AST = ast.Module([], [])
         """The whole one that is being evaluated."""
-        self._next: list[tuple[Sequence[ast.AST], Sequence[ast.AST]]] = []
-        """What is evaluated if a condition that is being evaluated is true, and what if it is not."""
+        self._parents: dict[ast.AST, ast.AST] = {}
+        """The nodes of all expressions that have been evaluated, each with the one around it."""
         self._comprehensions: dict[ast.AST, ast.AST] = {}
         """By each comprehension its copy of which the conditions are watched."""
         self._harmless: dict[tuple[ast.AST, str], bool] = {}
         """By a part of a comparison, and how it spells nothing, whether it does no harm that this is misread."""
+        self._is_read = lru_cache(maxsize=256)(self._find_read)
         text = definition.get(MAPPER_FILTER_OPTION)
         self._filter = ast.dump(ast.parse(text).body[0]) if isinstance(text, str) else ""
 
@@ -93,36 +86,29 @@ class Conditions:
             ast.Call: self._called,
             ast.Compare: self._comparison,
             **dict.fromkeys(_COMPREHENSIONS, self._comprehension),
-            _If: self._if,
             _Iterated: self._iterated,
         }
 
     def _top(self, node: ast.Expr) -> Any:
-        self._expression, self._next = node, []
+        self._expression = node
+        if node.value not in self._parents:
+            self._parents |= parents_of(node)
         value = self._evaluate(node.value)
         if type(value) is str and says_false(value) and ast.dump(node) == self._filter:
             self._misread.true(node.value, value)
         return value
 
     def _if_else(self, node: ast.IfExp) -> Any:
-        value = self._condition(node.test, [node.body], [node.orelse])
-        return self._evaluate(node.body if value else node.orelse)
+        return self._evaluate(node.body if self._condition(node.test) else node.orelse)
 
     def _both(self, node: ast.BoolOp) -> Any:
-        is_or = isinstance(node.op, ast.Or)
+        if isinstance(node.op, ast.Or):
+            return self._of_the_sdk[ast.BoolOp](node)
         *others, last = node.values
-        for number, each in enumerate(others, start=1):
-            rest = node.values[number:]
-            value = self._one_of(each, rest) if is_or else self._condition(each, rest)
-            if bool(value) is is_or:
+        for each in others:
+            if not (value := self._condition(each)):
                 return value
         return self._evaluate(last)
-
-    def _one_of(self, node: ast.AST, otherwise: Sequence[ast.AST]) -> Any:
-        self._next.append(((), otherwise))
-        value = self._evaluate(node)
-        self._next.pop()
-        return value
 
     def _negated(self, node: ast.UnaryOp) -> Any:
         if isinstance(node.op, ast.Not):
@@ -141,25 +127,23 @@ class Conditions:
             watched = self._comprehensions[node] = _watched(node)
         return self._of_the_sdk[type(node)](watched)
 
-    def _if(self, node: _If) -> Any:
-        return self._condition(node.test, node.then)
-
     def _iterated(self, node: _Iterated) -> Any:
         value = self._evaluate(node.source)
         if type(value) is str and value:
             self._misread.letters(node.column)
         return value
 
-    def _condition(self, node: ast.AST, then: Sequence[ast.AST] = (), otherwise: Sequence[ast.AST] = ()) -> Any:
-        """Return the value of a condition; what is evaluated `then`, if it is true, may read it: `float(x) if x`."""
-        self._next.append((then, otherwise))
+    def _condition(self, node: ast.AST) -> Any:
+        """Return the value of a condition; what is evaluated if it is true may read it: `float(x) if x`."""
         value = self._evaluate(node)
-        self._next.pop()  # after an error the next expression begins anew
-        if type(value) is str and says_false(value):
-            following = [*then, *(each for parts, _ in self._next for each in parts)]
-            if not any(_uses(each, ast.dump(node), value) for each in following):
-                self._misread.true(node, value)
+        if type(value) is str and says_false(value) and not self._is_read(node, value):
+            self._misread.true(node, value)
         return value
+
+    def _find_read(self, node: ast.AST, value: str) -> bool:
+        """Tell whether what is evaluated if a condition is true reads its value."""
+        then = (each for each, if_true in _following(node, self._parents) if if_true)
+        return any(_uses(each, ast.dump(node), value) for each in then)
 
     def _comparison(self, node: ast.Compare) -> Any:
         right, result, before = self._evaluate(node.left), True, node.left
@@ -185,14 +169,14 @@ class Conditions:
             asked, held = right if isinstance(left[0], _LITERALS) else left
             spelled = spelling_of_nothing(held)
             if (asked, spelled) not in self._harmless:
-                self._harmless[asked, spelled] = self._is_harmless(asked, held, text)
+                self._harmless[asked, spelled] = self._is_harmless(node, asked, held, text)
             if not self._harmless[asked, spelled]:
                 self._misread.nothing(node, operation, asked, spelled)
 
-    def _is_harmless(self, part: ast.AST, held: object, text: str) -> bool:
+    def _is_harmless(self, node: ast.Compare, part: ast.AST, held: object, text: str) -> bool:
         """Tell whether a part that is nothing is compared with its own spelling too, or is nothing to what reads it."""
-        following = (each for both in self._next for parts in both for each in parts)
-        return self._is_compared_with(part, held) or any(_uses(each, ast.dump(part), text) for each in following)
+        following = _following(node, self._parents)
+        return self._is_compared_with(part, held) or any(_uses(each, ast.dump(part), text) for each, _ in following)
 
     def _read_ordered(self, node: ast.Compare, operation: ast.cmpop, left: _Operand, right: _Operand) -> None:
         """Note text that is ordered otherwise than what it spells."""
@@ -215,48 +199,58 @@ class Conditions:
 
     def _operands_beside(self, part: ast.AST) -> list[ast.AST]:
         """Return what an expression compares a part with, and all in it."""
-        left = ast.dump(part)
-        return [
-            inner
-            for each in ast.walk(self._expression)
-            if isinstance(each, ast.Compare) and ast.dump(each.left) == left
-            for operand in each.comparators
-            for inner in ast.walk(operand)
-        ]
+        return _operands_of(_comparisons(self._expression, ast.dump(part)))
 
 
 def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
-    """Return a copy of a comprehension whose conditions are an `_If` each, and columns an `_Iterated`."""
-    then = [each for each in ast.iter_child_nodes(node) if not isinstance(each, ast.comprehension)]
+    """Return a copy of a comprehension whose conditions are a `bool(...)` each, and columns an `_Iterated`."""
     watched = copy(node)
     watched.generators = []
-    for each in reversed(node.generators):
-        ifs: list[ast.expr] = []
-        for test in reversed(each.ifs):
-            ifs.insert(0, _If(test, then))
-            then = [test, *then]
+    for each in node.generators:
         column = each.iter.values[0] if isinstance(each.iter, ast.BoolOp) else each.iter
         # Of anything else than objects the letters may be meant.
         makes_objects = not isinstance(node, ast.DictComp) and isinstance(node.elt, ast.Dict)
         source = _Iterated(each.iter, column) if makes_objects and column_of(column) else each.iter
-        watched.generators.insert(0, ast.comprehension(each.target, source, ifs, each.is_async))
-        then = [each.iter, *then]
+        ifs: list[ast.expr] = [ast.Call(ast.Name("bool", ast.Load()), [test], []) for test in each.ifs]
+        watched.generators.append(ast.comprehension(each.target, source, ifs, each.is_async))
     return watched
+
+
+def _following(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield what is evaluated behind a condition, and behind those that it is in, and whether that is if it is true."""
+    while node in parents:
+        around = parents[node]
+        match around:
+            case ast.IfExp(test=asked, body=then, orelse=otherwise) if asked is node:
+                yield from ((then, True), (otherwise, False))
+            case ast.BoolOp(op=operation):
+                yield from ((each, isinstance(operation, ast.And)) for each in _behind(node, around))
+            case ast.comprehension(ifs=tests) if node in tests:
+                made = (each for each in ast.iter_child_nodes(parents[around]) if not isinstance(each, type(around)))
+                yield from ((each, True) for each in [*made, *_behind(node, around), *_behind(around, parents[around])])
+        node = around
+
+
+def _behind(node: ast.AST, around: ast.AST) -> list[ast.AST]:
+    inner = [*ast.iter_child_nodes(around)]
+    return inner[inner.index(node) + 1 :]
 
 
 def _uses(part: ast.AST, dumped: str, value: str) -> bool:
     """Tell whether a part of an expression reads a value, as `float(x)` does, or compares it with this text."""
-    nodes = [*ast.walk(part)]
-    compared = [node for node in nodes if isinstance(node, ast.Compare) and ast.dump(node.left) == dumped]
-    left = {id(node.left) for node in compared}
-    texts = {
-        str(inner.value).lower()
-        for node in compared
-        for operand in node.comparators
-        for inner in ast.walk(operand)
-        if isinstance(inner, ast.Constant)
-    }
-    return value.lower() in texts or any(ast.dump(node) == dumped and id(node) not in left for node in nodes)
+    compared = _comparisons(part, dumped)
+    left = {node.left for node in compared}
+    texts = {str(each.value).lower() for each in _operands_of(compared) if isinstance(each, ast.Constant)}
+    return value.lower() in texts or any(ast.dump(node) == dumped and node not in left for node in ast.walk(part))
+
+
+def _comparisons(part: ast.AST, dumped: str) -> list[ast.Compare]:
+    """Return the comparisons in a part of an expression whose left side is, as `ast.dump` shows it, `dumped`."""
+    return [node for node in ast.walk(part) if isinstance(node, ast.Compare) and ast.dump(node.left) == dumped]
+
+
+def _operands_of(comparisons: Iterable[ast.Compare]) -> list[ast.AST]:
+    return [inner for node in comparisons for operand in node.comparators for inner in ast.walk(operand)]
 
 
 def _compared_by(operation: ast.cmpop, right: Any) -> Collection[Any]:

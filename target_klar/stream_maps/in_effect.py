@@ -18,7 +18,7 @@ from singer_sdk.mapper import (
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
-from target_klar.settings.patterns import has_source, meets, source_of
+from target_klar.settings.patterns import has_source, meets, own_maps, source_of
 from target_klar.stream_maps.mapping import LONGEST_REASON, removed_by, set_by
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def in_effect(maps: Mapping[str, Any], stream: str) -> dict[str, Any]:
     Those are all that have it as their `__source__`, and one of the others: that of the stream's own name, wherever it
     stands, else the last one whose pattern matches.
     """
-    matching = {name: definition for name, definition in maps.items() if meets(stream, source_of(name, definition))}
-    own = [name for name, definition in matching.items() if not has_source(definition)]
-    for name in own if stream in own else own[:-1]:
-        if name != stream:
-            del matching[name]
-    return matching
+    own = own_maps(maps, stream)[-1:]
+    return {
+        name: each
+        for name, each in maps.items()
+        if name in own or (has_source(each) and meets(stream, source_of(name, each)))
+    }
 
 
 def definitions_of(maps: Mapping[str, Any], stream: str) -> list[dict[str, Any]]:

@@ -11,12 +11,13 @@ from singer_sdk.mapper import CustomStreamMap
 
 from target_klar.contract.schema import is_time
 from target_klar.records.convert import fold
-from target_klar.records.formatting import JoinedText
+from target_klar.records.formatting import Unusable, describe
 from target_klar.stream_maps.mapping import expressions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_ADVICE: Final = "compute with numbers, and round the result: '%.2f' % (float(a) + float(b))"
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
@@ -29,7 +30,7 @@ class _Joined(str):
 def mark_joined_text(
     stream_map: object, definition: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return what puts a `JoinedText` in the place of each joined text of a mapped record where Klar wants a number.
+    """Return what puts an `Unusable` in the place of each joined text of a mapped record where Klar wants a number.
 
     The evaluator of the stream map is changed for it: what it does for an operator such as `+` is replaced by what
     marks the text that comes of it.
@@ -76,7 +77,10 @@ def _writes_text(node: ast.AST) -> bool:
 def _replaced(value: Any, schema: Mapping[str, Any]) -> Any:
     if type(value) is _Joined:
         is_number = schema.get("type") == "number" and not is_time(schema)
-        return JoinedText(str(value)) if is_number else str(value)
+        text = str(value)
+        if not is_number:
+            return text
+        return Unusable(text, description=f"{describe(text)}, which `+` or `*` joined from text", advice=_ADVICE)
     if type(value) is dict:
         fields = {fold(name): node for name, node in schema.get("properties", {}).items()}
         return {_replaced(name, {}): _replaced(held, fields.get(fold(str(name)), {})) for name, held in value.items()}

@@ -83,22 +83,12 @@ def _problem(stream_map: StreamMap, record: dict[str, Any], definition: dict[str
 
 
 def _failing(stream_map: StreamMap, record: dict[str, Any], definition: dict[str, Any]) -> tuple[str, str]:
-    """Return the field and the expression that a map fails on; the SDK's error does not tell the field."""
+    """Return the field and the expression that a map has failed on; the SDK's error does not tell the field."""
     if isinstance(stream_map, CustomStreamMap):
+        failed, own = stream_map.expr_evaluator.expr, stream_map.expr_evaluator.names.get("self")
         for field, expression in expressions(definition):
-            alone = CustomStreamMap(
-                stream_alias=stream_map.stream_alias,
-                map_config=stream_map.map_config,
-                faker_config=stream_map.faker_config,
-                raw_schema=stream_map.raw_schema,
-                key_properties=None,
-                map_transform={field: expression},
-                flattening_options=None,
-                stream_name=stream_map.stream_name,
-            )
-            try:
-                alone.transform(dict(record))
-            except Exception:  # noqa: BLE001  # as above
+            # Of fields with one expression, the one whose own value it was about to read.
+            if expression == failed and record.get(field, record.get("self")) is own:
                 return field, expression
     return "record", ""
 
@@ -108,10 +98,10 @@ def columns_removed(definition: Mapping[str, Any]) -> frozenset[str] | None:
 
     That needs no evaluating, record by record. A mark of deletion stays, as it does in `mapped`.
     """
-    options = {name: option for name, option in definition.items() if name != MAPPER_ALIAS_OPTION}
-    if any(name.startswith("__") or option not in (None, NULL_STRING) for name, option in options.items()):
+    removed = removed_by(definition)
+    if not definition.keys() <= removed | {MAPPER_ALIAS_OPTION}:
         return None
-    return frozenset(options).difference(deletion_fields(options))
+    return removed.difference(deletion_fields(dict.fromkeys(removed)))
 
 
 def expressions(definition: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.records.formatting import listed, shorten
 from target_klar.records.json_codec import read_strictly
-from target_klar.settings.spelling import closest_match
+from target_klar.records.spelling import closest_match
 from target_klar.settings.stream_maps import MEMBERS_OF_VALUES
 from target_klar.stream_maps.columns import column_of, expressions_of
-from target_klar.stream_maps.mapping import expressions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from target_klar.stream_maps.columns import Expression
 
 _LOOKED_AT: Final = 1000
 """How many records of a source stream are looked at."""
@@ -26,9 +27,8 @@ def members_read(definitions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str
 
     Of a member that is whether nothing but a default of its own is there in its place: `line.get('quantity', 1)`.
     """
-    columns = {column for each in expressions_of(definitions) for column in each.columns}
-    trees = [ast.parse(text) for definition in definitions for _, text in expressions(definition)]
-    return {column: _of_column(column, trees) for column in columns}
+    read = expressions_of(definitions)
+    return {column: _of_column(column, read) for each in read for column in each.columns}
 
 
 def unread(value: object, read: Collection[str] | None) -> list[str]:
@@ -78,23 +78,33 @@ def _members(value: object) -> dict[str, None]:
     return dict.fromkeys(name for each in objects for name in each)
 
 
-def _of_column(column: str, trees: Iterable[ast.Module]) -> dict[str, bool] | None:
+def _of_column(column: str, expressions: Iterable[Expression]) -> dict[str, bool] | None:
     names: dict[str, bool] = {}
-    for tree in trees:
-        parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-        waiting = [node for node in ast.walk(tree) if column_of(node) == column]
+    for parents in (each.parents for each in expressions):
+        waiting = [node for node in parents if column_of(node) == column]
         while waiting:
             node = waiting.pop()
             around, beyond = parents[node], parents.get(parents[node])
-            member = _member(around, beyond)
-            if member is not None:
-                names[member] = names.get(member, True) and _has_default_alone(beyond, parents)
-            elif isinstance(around, ast.comprehension) and around.iter is node and isinstance(around.target, ast.Name):
-                waiting += _named(beyond, around.target.id)
-            elif _is_same(around):
-                waiting.append(around)
-            elif not _looks_at(node, around):
-                return None
+            match around:
+                case _ if (member := _member(around, beyond)) is not None:
+                    names[member] = names.get(member, True) and _has_default_alone(beyond, parents)
+                case ast.comprehension(iter=source, target=ast.Name(id=name)) if source is node:
+                    waiting += _named(beyond, name)
+                case (  # it again, or one of its items: `lines[0]`, `lines or []`, `json.loads`
+                    ast.Subscript()
+                    | ast.BoolOp()
+                    | ast.Call(func=ast.Attribute(value=ast.Name(id="json"), attr="loads"))
+                ):
+                    waiting.append(around)
+                # What only asks what it is, or whether it is there.
+                case ast.IfExp(test=asked) | ast.UnaryOp(operand=asked) if asked is node:
+                    pass
+                case ast.Compare() | ast.Call(func=ast.Name(id="bool")):
+                    pass
+                case ast.comprehension(iter=source) if source is not node:
+                    pass
+                case _:
+                    return None
     return names
 
 
@@ -121,28 +131,6 @@ def _has_default_alone(read: ast.AST | None, parents: Mapping[ast.AST, ast.AST])
                         return False
                 around = parents[around]
             return True
-    return False
-
-
-def _is_same(around: ast.AST) -> bool:
-    """Tell whether an expression is what stands in it, or one of its items: `lines[0]`, `lines or []`, `json.loads`."""
-    match around:
-        case ast.Subscript() | ast.BoolOp():
-            return True
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="json"), attr="loads")):
-            return True
-    return False
-
-
-def _looks_at(node: ast.AST, around: ast.AST) -> bool:
-    """Tell whether it is only asked what a node is, or whether it is there."""
-    match around:
-        case ast.IfExp(test=asked) | ast.UnaryOp(operand=asked):
-            return asked is node
-        case ast.Compare() | ast.Call(func=ast.Name(id="bool")):
-            return True
-        case ast.comprehension(iter=source):
-            return source is not node
     return False
 
 

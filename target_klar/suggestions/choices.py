@@ -8,18 +8,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.contract.schema import is_time
-from target_klar.records.convert import fold
+from target_klar.records.convert import Conversions, fold
+from target_klar.records.decoders import decoder_for, meets
 from target_klar.records.deletions import deletion_fields
+from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import read_strictly
+from target_klar.records.times import parse_time
 from target_klar.suggestions.fields import certain
-from target_klar.suggestions.values import is_local, is_money, is_quantity, minor_units, negatives, values_of
+from target_klar.suggestions.values import (
+    decimal_comma,
+    dotted_date,
+    minor_units,
+    sign,
+    values_of,
+)
 from target_klar.suggestions.words import word_set, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from target_klar.contract.schema import Node
-    from target_klar.suggestions.fits import Fits
     from target_klar.suggestions.values import Path, Values
 
 _WRAPPERS: Final = ("edges", "nodes")
@@ -42,22 +50,13 @@ class Lines:
             return f"json.loads({read} or 'null')"
         return f"({read} or {{}}).get({self.wrapper!r})" if self.wrapper else read
 
-    def read(self, path: Path) -> str:
-        """Return the expression of a column of one `line`, or of a member of it; None where a line has none."""
-        line = "line['node']" if self.wrapper == "edges" else "line"
-        if all(_has(item, path) for item in self.items):
-            return line + "".join(f"[{name!r}]" for name in path)
-        column, *members = path
-        return f"({line}.get({column!r}) or {{}}).get({members[0]!r})" if members else f"{line}.get({column!r})"
-
 
 class Columns:
-    """The columns of some records of a stream, or of the lines in them, and what they are chosen for."""
+    """The columns of some records of a stream, and what they are chosen for."""
 
-    def __init__(self, place: str, records: Sequence[Mapping[str, Any]], fits: Fits) -> None:
+    def __init__(self, place: str, records: Sequence[Mapping[str, Any]]) -> None:
         self.place = place
         self._records = records
-        self._fits = fits
 
     @cached_property
     def values(self) -> Values:
@@ -68,15 +67,6 @@ class Columns:
     def deletion_field(self) -> str | None:
         """The column that marks a deletion, which brings the key alone."""
         return next(iter(deletion_fields(dict.fromkeys(name for record in self._records for name in record))), None)
-
-    @property
-    def names(self) -> list[str]:
-        """The columns that have a value, without members of those that hold objects."""
-        return [column for (column, *members), held in self.values.items() if held and not members]
-
-    def has(self, column: str) -> bool:
-        """Tell whether there is a column of this name."""
-        return (column,) in self.values
 
     def lacks(self, path: Path) -> bool:
         """Tell whether a record has null in a column, or no such column."""
@@ -99,28 +89,55 @@ class Columns:
         groups = [self._named(field), *certain(f"{self.place}.{field}", self.values)]
         usable = [[path for path in group if self._is_usable(path, node)] for group in groups]
         named, *called = usable
-        if named and is_time(node) and is_local(self.values[named[0]]):
-            # A sibling that says that it is UTC tells the same time without a guess.
+        if named and is_time(node) and any(moment and moment[1] for moment in map(parse_time, self.values[named[0]])):
+            # One has no zone: a sibling that says that it is UTC tells the same time without a guess.
             named = next((group for group in called if group and "utc" in words_of(" ".join(group[0]))), named)
         return named or next(filter(None, called), [])
 
     def choose(self, field: str, node: Node) -> Path | None:
         """Return the one column for the field, if every value of it converts and means what Klar means by it."""
         paths = self.nearest(field, node)
-        if len(paths) != 1:
+        if len(paths) != 1 or self.advise(field, node, paths[0]):
             return None
-        held = self.values[paths[0]]
-        if self.negatives(field, paths[0]) or self.minor_units(field, node, paths[0]) is not None:
-            return None
-        return paths[0] if all(self._fits(node, value) for value in held) else None
+        return paths[0] if _all_fit(node, self.values[paths[0]]) else None
 
-    def negatives(self, field: str, path: Path) -> list[object]:
-        """Return the values below zero of a column that would be a quantity."""
-        return negatives(self.values[path]) if is_quantity(field) else []
-
-    def minor_units(self, field: str, node: Node, path: Path) -> int | None:
-        """Return an amount of a column that looks like minor units; not of one that has the field's own name."""
-        return minor_units(path, self.values) if is_money(field, node) and path not in self._named(field) else None
+    def advise(self, field: str, node: Node, path: Path) -> str:
+        """Say what a person has to decide about a column before it is that field, with what would do; or nothing."""
+        held, read = self.values[path], self.read(path)
+        may_be = f"{shown_path(path)} may be `{field}`"
+        is_number = node.get("type") == "number" and not is_time(node)
+        counts_pieces = words_of(field)[-1:] == ("quantity",)
+        if is_time(node) and (date := dotted_date(held)):
+            written, form = date
+            return f"{may_be}. `datetime.datetime.strptime({read}, '{form}')` reads dates such as {written}, as UTC."
+        if is_number and (comma := decimal_comma(held)):
+            written, replaced = comma
+            return (
+                f"{may_be}, with a decimal comma ({shorten(written)}). `str({read}){replaced}` reads it, with all "
+                "digits."
+            )
+        if counts_pieces and (below := [each for each in held if sign(each) == -1]):
+            number = f"float({read})" if isinstance(below[0], str) else read
+            example = shorten(str(below[0]))
+            # One alone does not say what a sign means.
+            if len(below) > 1 and {sign(each) for each in held} <= {-1, 0}:
+                return (
+                    f"{may_be}, and none of its values is above 0 (such as {example}). If it counts pieces, "
+                    f"`-{number}` makes it positive."
+                )
+            return (
+                f"{may_be}, with {len(below):,} of {counted(len(held), 'value')} below 0 ({example}). Check what its "
+                "sign means before you map it."
+            )
+        # An amount of the field's own name is in Klar's unit.
+        is_amount = is_number and not counts_pieces and path not in self._named(field)
+        if is_amount and (amount := minor_units(path, self.values)) is not None:
+            number = f"int({read})" if isinstance(held[0], str) else read
+            return (
+                f"{may_be}, and looks like minor units ({amount} for {amount / 100:.2f}). If it is, divide it in SQL, "
+                f"or with `{number} / 100`; if not, `{read}` is right as it is."
+            )
+        return ""
 
     def optional(self, field: str, node: Node) -> Path | None:
         """Return the column for a field that need not be there: one of its very name."""
@@ -138,9 +155,11 @@ class Columns:
             start = f"record[{column!r}]"
         return f"({start} or {{}}).get({members[0]!r})" if members else start
 
-    def within(self, field: str, lines: Lines) -> Columns:
-        """Return the columns of the lines that a field of Klar's is made of."""
-        return Columns(f"{self.place}.{field}", lines.items, self._fits)
+    def within(self, field: str, path: Path) -> LineColumns:
+        """Return the columns of the lines in a column that is called what a field of Klar's is."""
+        lines = _lines_of(self.values[path])
+        assert lines is not None  # else it were not among the nearest
+        return LineColumns(f"{self.place}.{field}", lines)
 
     def _named(self, field: str) -> list[Path]:
         """Return the columns that have the name of a field, as it is or as names are folded."""
@@ -149,7 +168,35 @@ class Columns:
 
     def _is_usable(self, path: Path, node: Node) -> bool:
         held = self.values[path]
-        return bool(held) if "items" not in node else lines_of(held) is not None
+        return bool(held) if "items" not in node else _lines_of(held) is not None
+
+
+class LineColumns(Columns):
+    """The columns of the lines in some records."""
+
+    def __init__(self, place: str, lines: Lines) -> None:
+        super().__init__(place, lines.items)
+        self.lines = lines
+
+    def read(self, path: Path) -> str:
+        """Return the expression of a column of one `line`, or of a member of it; None where a line has none."""
+        line = "line['node']" if self.lines.wrapper == "edges" else "line"
+        if all(_has(item, path) for item in self.lines.items):
+            return line + "".join(f"[{name!r}]" for name in path)
+        column, *members = path
+        return f"({line}.get({column!r}) or {{}}).get({members[0]!r})" if members else f"{line}.get({column!r})"
+
+
+def shown_path(path: Path) -> str:
+    """Return what a message calls a column."""
+    return f"`{shorten('.'.join(path))}`"
+
+
+def _all_fit(node: Node, values: Iterable[object]) -> bool:
+    """Tell whether each of some values can be made into what a node of the contract wants."""
+    schema = {"type": "object", "properties": {"it": node}, "required": ["it"], "additionalProperties": False}
+    converter, decode = Conversions().of_object(schema), decoder_for(schema)
+    return all(meets(decode, converter.convert({"it": value})) for value in values)
 
 
 def _has(item: Mapping[str, Any], path: Path) -> bool:
@@ -161,7 +208,7 @@ def _is_empty_list(value: object) -> bool:
     return (read_strictly(value) if isinstance(value, str) else value) == []
 
 
-def lines_of(values: Sequence[object]) -> Lines | None:
+def _lines_of(values: Sequence[object]) -> Lines | None:
     """Return the list of objects that the values hold, all in the same form; None if one holds something else."""
     values = [value for value in values if value != "null"]
     is_text = bool(values) and isinstance(values[0], str)

@@ -130,8 +130,7 @@ def _called(place: str) -> list[_Phrase]:
     own = words_of(place.rpartition(".")[2])
     listed = [
         _Phrase(tuple(word.removeprefix("=") for word in words), tier, words[0].startswith("="))
-        for tier, text in enumerate(_FIELDS.get(place, "").split(";"))
-        for words in phrases(text)
+        for words, tier in phrases(_FIELDS.get(place, ""))
     ]
     return [_Phrase(own, 0, own == ("id",)), *listed]
 

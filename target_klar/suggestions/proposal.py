@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, NULL_STRING
+from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_ELSE_OPTION, MAPPER_FILTER_OPTION, NULL_STRING
 
 from target_klar.contract.schema import is_time
+from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
-from target_klar.suggestions.advice import advice, advice_on_filter, times
+from target_klar.records.times import parse_time
 from target_klar.suggestions.choices import Columns
-from target_klar.suggestions.fields import item_columns, likely, missing
+from target_klar.suggestions.fields import item_columns, likely, missing, says_no_more
 from target_klar.suggestions.stream_map import map_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
-    from target_klar.suggestions.fits import Fits
 
 _MAX_TIMES: Final = 6
+_UNLIKE: Final = " No column looks like it."
 
 
 @dataclass
@@ -42,18 +42,25 @@ class Proposal:
 
 
 def propose(
-    name: str, sample: Sample, contract: Contract, theirs: Sequence[dict[str, Any]], fits: Fits, *, by_pattern: bool
+    name: str, sample: Sample, contract: Contract, theirs: Sequence[dict[str, Any]], *, by_pattern: bool
 ) -> Proposal:
     """Return what may be made of a source stream for one of Klar's; `theirs` are the user's maps of it.
 
     A map that makes fields already is the user's own, and no other is proposed in its place, nor in that of one that is
     for other streams as well, `by_pattern`.
     """
-    columns = Columns(contract.stream, sample.records, fits)
-    sentences = [*_missing(contract, sample.columns, theirs, columns), *advice(contract, columns)]
+    columns = Columns(contract.stream, sample.records)
+    made, advice = map_for(name, contract, columns)
+    sentences = [*_missing(contract, sample.columns, theirs, columns), *advice]
     is_plain = not theirs or not (by_pattern or any(each.keys() - {MAPPER_ALIAS_OPTION} for each in theirs))
-    made = map_for(name, contract, columns) if is_plain else {}
-    return Proposal([*sentences, *advice_on_filter(contract, made)], made)
+    if not is_plain:
+        return Proposal(sentences, {})
+    if MAPPER_FILTER_OPTION in made:
+        sentences.append(
+            f"`__filter__` below drops {contract.stream} with an empty list, which would cancel them at Klar. If that "
+            "is what an empty list means in your source, leave the filter out."
+        )
+    return Proposal(sentences, made)
 
 
 def _missing(
@@ -65,7 +72,8 @@ def _missing(
     for each in missing(contract.schema, have):
         near = [shorten(column) for column in likely(f"{contract.stream}.{each}", names)]
         node = contract.schema["properties"][each]
-        hint = f" It may be {' or '.join(near)}." if near else _hint(contract, node, columns)
+        hint = _hint(contract, columns) if is_time(node) else _UNLIKE
+        hint = f" It may be {' or '.join(near)}." if near else hint
         yield f"Klar wants `{each}` ({node['type']}: {node['description']}), which is missing.{hint}"
         line = [shorten(column) for column in item_columns(each, contract, names)]
         if line:
@@ -75,10 +83,20 @@ def _missing(
             )
 
 
-def _hint(contract: Contract, node: Node, columns: Columns) -> str:
-    """Return which columns a field may be that none is called like: for a time those that hold times."""
-    found, says_no_more = times(contract, columns) if is_time(node) else ([], False)
-    if not found:
-        return " No column looks like it."
-    named = [shorten(column) for column in found[:_MAX_TIMES]]
-    return f" It may be {' or '.join(named)}." if says_no_more else f" Columns that hold times: {', '.join(named)}."
+def _hint(contract: Contract, columns: Columns) -> str:
+    """Return which columns hold times; those that only say what the records are (`refunded_at`) alone, if any does."""
+    ours = {fold(field) for field in contract.schema["properties"]}
+    found = [
+        column
+        for (column, *members), held in columns.values.items()
+        if not members and held and fold(column) not in ours and all(map(_is_written_time, held))
+    ]
+    own = [column for column in found if says_no_more(contract.stream, column)]
+    named = [shorten(column) for column in (own or found)[:_MAX_TIMES]]
+    if own:
+        return f" It may be {' or '.join(named)}."
+    return f" Columns that hold times: {', '.join(named)}." if named else _UNLIKE
+
+
+def _is_written_time(value: object) -> bool:
+    return isinstance(value, str) and not value.isdigit() and parse_time(value) is not None

@@ -1,4 +1,4 @@
-"""The stream map to begin with: what of a tap's records is known to be what Klar wants."""
+"""The stream map to begin with, what a tap's records are known to have, and what a person has to decide first."""
 
 from __future__ import annotations
 
@@ -8,52 +8,40 @@ from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION
 
 from target_klar.records.convert import fold
 from target_klar.records.deletions import deleted_expression
-from target_klar.suggestions.choices import lines_of
-from target_klar.suggestions.fields import missing
+from target_klar.suggestions.choices import shown_path
+from target_klar.suggestions.fields import likely, missing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from target_klar.contract.schema import Node
     from target_klar.contract.streams import Contract, Record
-    from target_klar.suggestions.choices import Columns, Lines
+    from target_klar.suggestions.choices import Columns, LineColumns, Lines
     from target_klar.suggestions.values import Path
 
 
-def map_for(stream: str, contract: Contract, columns: Columns) -> Record:
+def map_for(stream: str, contract: Contract, columns: Columns) -> tuple[Record, list[str]]:
     """Return the stream map that makes of a tap's records what Klar wants, as far as names and values tell.
 
-    It filters the records that would cancel what Klar holds by an empty array: a source that has no lines for a refund
-    does not say that.
+    With it comes a sentence for each column that is called what Klar requires and cannot be proposed, with what would
+    do. The map filters the records that would cancel what Klar holds by an empty array: a source that has no lines for
+    a refund does not say that.
     """
     made: Record = {} if stream == contract.stream else {MAPPER_ALIAS_OPTION: contract.stream}
+    advice: list[str] = []
     for field in [*contract.schema["required"], *_alternative(contract.schema, columns)]:
         node = contract.schema["properties"][field]
-        expression = _array(field, node, columns) if _of_objects(node) else _scalar(field, node, columns)
-        if expression:
-            made[field] = expression
+        paths = columns.nearest(field, node)
+        if len(paths) > 1:
+            advice.append(f"{_either(paths)} may be `{field}`: name the right one.")
+        elif paths:
+            of_objects = "properties" in node.get("items", {})
+            expression, more = (_array if of_objects else _scalar)(field, node, paths[0], columns)
+            advice += more
+            if expression:
+                made[field] = expression
     kept = _filter(contract, made, columns) if made else None
-    return made | {MAPPER_FILTER_OPTION: kept} if kept else made
-
-
-def lines_expression(field: str, node: Node, path: Path, lines: Lines, columns: Columns) -> tuple[str, list[str]]:
-    """Return what makes Klar's array of a list, and the required fields for which it has `...`: nothing is known."""
-    inner, within = node["items"], columns.within(field, lines)
-    parts: list[str] = []
-    unknown: list[str] = []
-    for name, wanted in inner["properties"].items():
-        required = name in inner["required"]
-        found = within.choose(name, wanted) if required else within.optional(name, wanted)
-        if found is not None:
-            parts.append(f"{name!r}: {lines.read(found)}")
-        elif required:
-            unknown.append(name)
-            parts.append(f"{name!r}: ...")
-    source = lines.source(columns.read(path))
-    made = f"[{{{', '.join(parts)}}} for line in {source}]"
-    return made + (f" if {source} is not None else None" if columns.lacks(path) else ""), unknown
-
-
-def _of_objects(node: Node) -> bool:
-    return "properties" in node.get("items", {})
+    return made | {MAPPER_FILTER_OPTION: kept} if kept else made, advice
 
 
 def _alternative(schema: Node, columns: Columns) -> list[str]:
@@ -64,22 +52,56 @@ def _alternative(schema: Node, columns: Columns) -> list[str]:
     return [field for field in fields if columns.choose(field, schema["properties"][field])][:1]
 
 
-def _scalar(field: str, node: Node, columns: Columns) -> str | None:
-    path = columns.choose(field, node)
-    return None if path is None or _is_named(field, path) else columns.read(path)
+def _scalar(field: str, node: Node, path: Path, columns: Columns) -> tuple[str, list[str]]:
+    advice = columns.advise(field, node, path)
+    is_right = not _is_named(field, path) and columns.choose(field, node) is not None
+    return columns.read(path) if is_right else "", [advice] if advice else []
 
 
-def _array(field: str, node: Node, columns: Columns) -> str | None:
-    paths = columns.nearest(field, node)
-    lines = lines_of(columns.values[paths[0]]) if len(paths) == 1 else None
-    if lines is None or (lines.is_text and columns.has("json")):  # which would hide the module that reads the text
-        return None
-    made, unknown = lines_expression(field, node, paths[0], lines, columns)
+def _array(field: str, node: Node, path: Path, columns: Columns) -> tuple[str, list[str]]:
+    """Return what makes Klar's array of a list, and what a person has to decide where a required field is unknown."""
+    within, inner = columns.within(field, path), node["items"]
+    parts: list[str] = []
+    unknown: list[str] = []
+    advice: list[str] = []
+    for name, wanted in inner["properties"].items():
+        required = name in inner["required"]
+        found = within.choose(name, wanted) if required else within.optional(name, wanted)
+        if found is not None:
+            parts.append(f"{name!r}: {within.read(found)}")
+        elif required:
+            parts.append(f"{name!r}: ...")
+            unknown.append(f"`{name}`")
+            advice += _advice_on_line(field, name, wanted, shown_path(path), within)
+    source, lines = within.lines.source(columns.read(path)), within.lines
+    made = f"[{{{', '.join(parts)}}} for line in {source}]"
+    made += f" if {source} is not None else None" if columns.lacks(path) else ""
     if unknown:
-        return None
-    if lines.wrapper is None and not missing(node["items"], {name for line in lines.items for name in line}):
-        return None if _is_named(field, paths[0]) else columns.read(paths[0])
-    return made
+        return "", [*advice, f"{shown_path(path)} holds a list. Fill in {' and '.join(unknown)}: `{made}`"]
+    if lines.is_text and ("json",) in columns.values:  # which would hide the module that reads the text
+        return "", []
+    if lines.wrapper is None and not missing(inner, {name for line in lines.items for name in line}):
+        made = "" if _is_named(field, path) else columns.read(path)
+    return made, []
+
+
+def _advice_on_line(field: str, name: str, wanted: Node, here: str, within: LineColumns) -> Iterator[str]:
+    """Yield what may be a required field of the lines in the column that is called `here`."""
+    near = within.nearest(name, wanted)
+    if len(near) > 1:
+        yield f"{_either(near)} in {here} may be `{name}`: name the right one."
+    elif near:
+        yield from filter(None, [within.advise(name, wanted, near[0])])
+    else:
+        columns = (column for (column, *members), held in within.values.items() if held and not members)
+        names = [(column,) for column in likely(f"{within.place}.{name}", columns)]
+        start = f"{_either(names)} in {here} may be" if names else f"No column in {here} has a name like"
+        yield f"{start} `{name}` of `{field}`: {wanted['description']}."
+
+
+def _either(paths: Sequence[Path]) -> str:
+    *others, last = map(shown_path, paths)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:
@@ -89,7 +111,7 @@ def _filter(contract: Contract, made: Record, columns: Columns) -> str | None:
         return None
     if field in made:
         path = columns.nearest(field, contract.schema["properties"][field])[0]
-        lines = lines_of(columns.values[path])
+        lines: Lines | None = columns.within(field, path).lines
     else:
         path, lines = columns.empty_list(field)
     if lines is None:

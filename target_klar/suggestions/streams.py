@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from singer_sdk.mapper import MAPPER_ALIAS_OPTION, NULL_STRING
 
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.convert import fold
 from target_klar.records.formatting import shorten
-from target_klar.suggestions.fields import certain
+from target_klar.suggestions.fields import certain, missing
 from target_klar.suggestions.words import phrases, words_of
 
 if TYPE_CHECKING:
@@ -19,38 +19,21 @@ if TYPE_CHECKING:
     from target_klar.contract.streams import Contract
 
 
-class _Names(NamedTuple):
-    """What a stream is called: names that say it, and names that say it where the columns do, too."""
-
-    sure: str
-    with_columns: str
-
-
 _STREAMS: Final = {
-    "refunds": _Names(
-        "refund, return, credit note, credit memo, cancellation",
-        "credit, reversal",
-    ),
-    "transaction_costs": _Names(
-        "fee, transaction cost, payment cost",
-        "transaction, payment, payout, charge",
-    ),
-    "logistics_costs": _Names(
-        "logistic cost, shipping cost, shipment cost, delivery cost, fulfillment cost, freight, freight cost, postage, "
-        "postage cost, shipping fee, shipment fee, delivery fee",
-        "logistic, shipping, shipment, delivery, fulfillment",
-    ),
-    "cogs": _Names(
-        "cogs, cost good, cost good sold, purchase price, purchase cost, product cost, unit cost, landed cost, "
-        "cost price",
-        "",
-    ),
-    "orders": _Names("order", "sale"),
-    "": _Names(
-        "purchase order, supplier order, draft order, abandoned order, fulfillment order, tax return", "purchase"
-    ),
+    "refunds": "refund, return, credit note, credit memo, cancellation; credit, reversal",
+    "transaction_costs": "fee, transaction cost, payment cost; transaction, payment, payout, charge",
+    "logistics_costs": "logistic cost, shipping cost, shipment cost, delivery cost, fulfillment cost, freight, "
+    "freight cost, postage, postage cost, shipping fee, shipment fee, delivery fee; "
+    "logistic, shipping, shipment, delivery, fulfillment",
+    "cogs": "cogs, cost good, cost good sold, purchase price, purchase cost, product cost, unit cost, landed cost, "
+    "cost price",
+    "orders": "order; sale",
+    "": "purchase order, supplier order, draft order, abandoned order, fulfillment order, tax return; purchase",
 }
-"""By stream; the last names what sounds like one of them and is none."""
+"""By stream what it is called: what stands behind a `;` counts where the columns say so, too.
+
+The last names what sounds like one of them and is none.
+"""
 _OF_LINES: Final = {"line", "item", "position", "row"}
 """With which a name may end that says what the lines are of."""
 _LONGEST_NAME: Final = 300
@@ -68,8 +51,7 @@ def likely_stream(name: str, columns: Iterable[str]) -> Contract | None:
     contract = CONTRACTS.get(stream) if stream else None
     if contract and (sure or _has_main_field(contract, columns)):
         return contract
-    folded = {fold(column) for column in columns}
-    own = [each for each in CONTRACTS.values() if {fold(field) for field in _own_fields(each)} <= folded]
+    own = [each for each in CONTRACTS.values() if _IN_EVERY_STREAM.issuperset(missing(each.schema, columns))]
     return own[0] if len(own) == 1 else None
 
 
@@ -101,10 +83,9 @@ def _named(name: str) -> tuple[str | None, bool]:
         words.pop()
     for end in range(len(words), 0, -1):
         found = [
-            (len(phrase), sure and end == len(words), stream)
+            (len(phrase), tier == 0 and end == len(words), stream)
             for stream, names in _STREAMS.items()
-            for sure, listed in ((True, names.sure), (False, names.with_columns))
-            for phrase in phrases(listed)
+            for phrase, tier in phrases(names)
             if tuple(words[max(0, end - len(phrase)) : end]) == phrase
         ]
         if found:
@@ -119,7 +100,3 @@ def _has_main_field(contract: Contract, columns: list[str]) -> bool:
     return any(fold(column) == fold(field) for column in columns) or bool(
         certain(f"{contract.stream}.{field}", ((column,) for column in columns))
     )
-
-
-def _own_fields(contract: Contract) -> list[str]:
-    return [field for field in contract.schema["required"] if field not in _IN_EVERY_STREAM]

@@ -7,14 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from target_klar.contract.schema import is_time
-from target_klar.records.times import parse_time
+from target_klar.records.values import number
 from target_klar.suggestions.words import word_set, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from target_klar.contract.schema import Node
 
 Path: TypeAlias = tuple[str, ...]
 """A column, or a member of one that holds an object."""
@@ -26,8 +23,6 @@ _AMOUNT: Final = word_set("amount net gross total sum fee price cost value")
 _COMMA: Final = re.compile(r"-?(?:\d+|\d{1,3}(?P<groups>(?:\.\d{3})+))(?:,(?P<decimals>\d+))?", re.ASCII)
 _DOTTED: Final = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}(?P<minutes> \d{1,2}:\d\d(?P<seconds>:\d\d)?)?", re.ASCII)
 _WHOLE: Final = re.compile(r"-?\d+", re.ASCII)
-_NEGATIVE: Final = re.compile(r"-(?=[\d.]*[1-9])[\d.]+", re.ASCII)
-_ZERO: Final = re.compile(r"-?0+(?:\.0*)?", re.ASCII)
 _GROUP: Final = 3
 _MAX_DIGITS: Final = 40
 _LEAST_MINOR: Final = 50
@@ -54,30 +49,10 @@ def values_of(records: Iterable[Mapping[str, Any]]) -> Values:
     return found
 
 
-def is_local(values: Iterable[object]) -> bool:
-    """Tell whether one of these times has no zone."""
-    return any(moment is not None and moment[1] for moment in map(parse_time, values))
-
-
-def is_quantity(field: str) -> bool:
-    """Tell whether a field of Klar's counts pieces."""
-    return words_of(field)[-1:] == ("quantity",)
-
-
-def is_money(field: str, node: Node) -> bool:
-    """Tell whether a field of Klar's is an amount of money: every number that is not a time and counts nothing."""
-    return node.get("type") == "number" and not is_time(node) and not is_quantity(field)
-
-
-def negatives(values: Iterable[object]) -> list[object]:
-    """Return the values that are below zero."""
-    return [each for each in values if _is_negative(each)]
-
-
-def all_negative(values: Iterable[object]) -> bool:
-    """Tell whether several values are below zero, and all others are zero: one alone does not say what a sign means."""
-    others = [each for each in values if not _is_zero(each)]
-    return len(others) > 1 and all(map(_is_negative, others))
+def sign(value: object) -> int | None:
+    """Return -1, 0 or 1 for a number, also for one in text; None for anything else."""
+    read = number(value)
+    return (read > 0) - (read < 0) if isinstance(read, (int, float, Decimal)) else None
 
 
 def minor_units(path: Path, values: Values) -> int | None:
@@ -103,7 +78,9 @@ def decimal_comma(values: Sequence[object]) -> tuple[str, str] | None:
     """
     found = [_COMMA.fullmatch(each) if isinstance(each, str) else None for each in values]
     matches = [each for each in found if each]
-    clear = next((each for each in matches if each["decimals"] and (each["groups"] or not _is_group(each))), None)
+    clear = next(
+        (each for each in matches if each["decimals"] and (each["groups"] or len(each["decimals"]) != _GROUP)), None
+    )
     if clear is None or len(matches) < len(values):
         return None
     without_groups = ".replace('.', '')" if any(each["groups"] for each in matches) else ""
@@ -125,28 +102,12 @@ def _is_amount(path: Path) -> bool:
     return "amount" in words or not _AMOUNT.isdisjoint(words[-1:])
 
 
-def _is_group(found: re.Match[str]) -> bool:
-    return len(found["decimals"]) == _GROUP
-
-
 def _reads(text: str, form: str) -> bool:
     try:
         datetime.strptime(text, form)  # noqa: DTZ007  # only whether it can be read
     except ValueError:
         return False
     return True
-
-
-def _is_negative(value: object) -> bool:
-    if isinstance(value, str):
-        return _NEGATIVE.fullmatch(value.strip()) is not None
-    return isinstance(value, (int, float, Decimal)) and value < 0
-
-
-def _is_zero(value: object) -> bool:
-    if isinstance(value, str):
-        return _ZERO.fullmatch(value.strip()) is not None
-    return isinstance(value, (int, float, Decimal)) and value == 0
 
 
 def _whole(value: object) -> int | None:

@@ -107,19 +107,20 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(word for word, _ in groupby(said))  # an EK-Preis is an EK
 
 
-def phrases(text: str) -> list[tuple[str, ...]]:
-    """Return the phrases of a list of them, each as its words."""
-    return [tuple(phrase.split()) for phrase in text.split(",") if phrase.strip()]
-
-
-def _meaning(word: str) -> tuple[str, ...] | None:
-    return _compound(word) if len(word) <= _LONGEST_COMPOUND else None
+def phrases(text: str) -> list[tuple[tuple[str, ...], int]]:
+    """Return the phrases of a list of them, each as its words, and with the number of `;` before it."""
+    return [
+        (tuple(phrase.split()), tier)
+        for tier, part in enumerate(text.split(";"))
+        for phrase in part.split(",")
+        if phrase.strip()
+    ]
 
 
 @lru_cache(maxsize=4096)
-def _compound(word: str) -> tuple[str, ...] | None:
+def _meaning(word: str) -> tuple[str, ...] | None:
     """Return what the parts of a word say, if it is made of known ones alone; the longest parts are tried first."""
-    for part in _PARTS:
+    for part in _PARTS if len(word) <= _LONGEST_COMPOUND else ():
         if not word.startswith(part):
             continue
         for link in _LINKS:
@@ -128,6 +129,6 @@ def _compound(word: str) -> tuple[str, ...] | None:
             rest = word[len(part) + len(link) :]
             if not rest:
                 return _MEANINGS[part]
-            if len(part) >= _SHORTEST_PART and (others := _compound(rest)):
+            if len(part) >= _SHORTEST_PART and (others := _meaning(rest)):
                 return *_MEANINGS[part], *others
     return None

@@ -18,9 +18,9 @@ from messages import REFUNDS_SCHEMA, refund_record, state
 from program import LONGEST_RUN, Ended
 from thoroughness import size
 
+from target_klar.records.spelling import closest_match
 from target_klar.settings.environment import settings_in
 from target_klar.settings.settings import PREFIX, RENAMED, SETTINGS
-from target_klar.settings.spelling import closest_match
 from target_klar.settings.validation import _BUILT_IN, _is_built_in, checked
 
 if TYPE_CHECKING:

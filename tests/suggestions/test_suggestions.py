@@ -24,8 +24,7 @@ from target_klar.sandbox import Sandbox
 from target_klar.settings.stream_maps import map_mistakes
 from target_klar.stream_maps.in_effect import registered
 from target_klar.stream_maps.mapping import mapped
-from target_klar.suggestions import Fits, likely_stream, renaming
-from target_klar.suggestions.advice import advice
+from target_klar.suggestions import likely_stream, renaming
 from target_klar.suggestions.choices import Columns
 from target_klar.suggestions.fields import item_columns, likely, missing
 from target_klar.suggestions.stream_map import map_for
@@ -39,23 +38,22 @@ SHOP = ["id", "created_at", "line_items"]
 """Columns that refunds, orders and carts have alike."""
 PIECES = [{"line_item_id": 1, "qty": 1}]
 WHEN = "2026-05-04T09:30:00Z"
-FITS = Fits()
 
 
 def columns_of(stream: str, records: Sequence[dict[str, Any]]) -> Columns:
-    return Columns(stream, records, FITS)
+    return Columns(stream, records)
 
 
 def suggested(stream: str, *records: dict[str, Any]) -> dict[str, Any]:
     """The map for these records, without the stream's new name."""
-    made = map_for("theirs", CONTRACTS[stream], columns_of(stream, records))
+    made, _ = map_for("theirs", CONTRACTS[stream], columns_of(stream, records))
     assert list(map_mistakes({"theirs": made})) == []
     assert made.pop("__alias__") == stream
     return made
 
 
 def advised(stream: str, *records: dict[str, Any]) -> str:
-    return "\n".join(advice(CONTRACTS[stream], columns_of(stream, records)))
+    return "\n".join(map_for("theirs", CONTRACTS[stream], columns_of(stream, records))[1])
 
 
 def meant(name: str, columns: list[str]) -> str | None:
@@ -503,11 +501,11 @@ def test_whatever_records_hold_a_run_accepts_the_map_and_what_it_makes_converts(
     contract: Contract, records: list[dict[str, Any]]
 ) -> None:
     columns = columns_of(contract.stream, records)
-    made = map_for("a stream", contract, columns)
+    made, advice = map_for("a stream", contract, columns)
     conformer = Conformer(contract)
 
     assert list(map_mistakes({"a stream": made})) == []
-    assert all(len(told.splitlines()) == 1 for told in advice(contract, columns))
+    assert all(len(told.splitlines()) == 1 for told in advice)
     for each in records:
         result = _mapped(contract, made, each)
         if result is None or conformer.is_deleted(each):

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SIMILARITY = 0.8
-"""How much of two names must be the same, by the standard library's measure: of `cogs` and `tags` it is half."""
 
-
-def closest_match(name: str, known: Iterable[str]) -> str | None:
+def closest_match(name: str, known: Iterable[str], similarity: float = 0.8) -> str | None:
     """Return the known name that is the closest match, or None if none is close.
 
-    Case, and `-` for `_`, do not count.
+    So much of the two names must be the same, by the standard library's measure: of `cogs` and `tags` it is half. Case,
+    and `-` for `_`, do not count.
     """
     names = {_without_case_and_dashes(each): each for each in known}
-    matches = get_close_matches(_without_case_and_dashes(name), names, n=1, cutoff=_SIMILARITY)
+    matches = get_close_matches(_without_case_and_dashes(name), names, n=1, cutoff=similarity)
     return names[matches[0]] if matches else None
 
 
