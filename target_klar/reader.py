@@ -5,6 +5,7 @@ Between two chunks of input the delivery is polled.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections import Counter
@@ -178,23 +179,23 @@ class KlarReader(GenericSingerReader[bytes]):
                 continue
             chunk = incoming.read()
             self.bytes_read += len(chunk)
-            first, *others = chunk.split(b"\n")
-            beginning.append(first)
-            length += len(first)
+            end = chunk.rfind(b"\n") + 1
+            whole = [line[:-1] for line in io.BytesIO(chunk[:end])]  # `split` would look at each byte
+            beginning.append(whole.pop(0) if whole else chunk)
+            length += len(beginning[-1])
             if length > MAX_LINE:
                 raise FatalSyncError(
                     f"Line {number} of the {incoming.name}: longer than {MAX_LINE >> 20} MB. Have the tap leave out "
                     "what makes it so long."
                 )
-            if others:
-                number += len(others)
+            if end:
+                number += 1 + len(whole)
                 yield b"".join(beginning)
-                last = others.pop()
-                for some in range(0, len(others), _LINES_PER_LOOK):
-                    yield from others[some : some + _LINES_PER_LOOK]
+                for some in range(0, len(whole), _LINES_PER_LOOK):
+                    yield from whole[some : some + _LINES_PER_LOOK]
                     if shutdown.signal_received() is not None:
                         self._poll()
-                beginning, length = [last], len(last)
+                beginning, length = [chunk[end:]], len(chunk) - end
             if not chunk:
                 yield b"".join(beginning)
                 return

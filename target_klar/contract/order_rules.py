@@ -48,12 +48,19 @@ NO_PIECES: Final = Rule(
     narrowed=lambda node: node | {"minimum": SMALLEST},
 )
 
+_LARGE_UNITS: Final = "AED, AUD, BGN, BRL, CAD, CHF, EUR, GBP, ILS, MYR, NZD, PLN, QAR, RON, SAR, SGD, USD"
+"""Currencies with cents, of which a unit is worth so much that few lines cost a thousand; in any other, such as yen,
+forints and crowns, whole amounts of that size are usual, and of prices such as 495 a tax of 25 % leaves whole ones. An
+order without a currency may be in euros."""
+_USUAL: Final = f"{_LARGE_UNITS}, CNY, CZK, DKK, HKD, HUF, ISK, JPY, KRW, MXN, NOK, SEK, TRY, UAH, ZAR".split(", ")
+"""The currencies of most orders, which the decoder knows; any other is asked about, and may be as good."""
 CURRENCY: Final = re.compile("[A-Z]{3}", re.ASCII)
 MALFORMED_CURRENCY: Final = Rule(
     "malformed_currency",
     "a currency that is not three capitals",
     "Klar wants ISO 4217, such as EUR: use `upper()` in a stream map, or check the column.",
     lambda codes: [each for each in {*codes} if each and CURRENCY.fullmatch(each) is None],
+    narrowed=lambda node: node | {"enum": _USUAL},
 )
 
 MOSTLY_CANCELLED: Final = Rule(
@@ -197,6 +204,10 @@ MISSING_CURRENCY: Final = Rule(
     "no currency",
     "Map `currencyCodeIso3Letter`, such as EUR.",
     lambda orders: [order for order in orders if not order.currencyCodeIso3Letter],
+    narrowed=lambda node: (
+        with_field_limits(node, "currencyCodeIso3Letter", minLength=1)
+        | {"required": [*node["required"], "currencyCodeIso3Letter"]}
+    ),
 )
 
 
@@ -216,10 +227,6 @@ REFUND_OF_OTHER_LINE: Final = Rule(
     clean=lambda orders: not any([order.refundedLineItems for order in orders]),  # noqa: C419  # a list is faster
 )
 
-_LARGE_UNITS: Final = "AED, AUD, BGN, BRL, CAD, CHF, EUR, GBP, ILS, MYR, NZD, PLN, QAR, RON, SAR, SGD, USD"
-"""Currencies with cents, of which a unit is worth so much that few lines cost a thousand; in any other, such as yen,
-forints and crowns, whole amounts of that size are usual, and of prices such as 495 a tax of 25 % leaves whole ones. An
-order without a currency may be in euros."""
 _may_be_cents: Final = re.compile(f"(?i:{_LARGE_UNITS.replace(', ', '|')})?").fullmatch
 _USUAL_CENTS: Final = 1000
 """What most lines cost, were they in cents; whole prices of 50 and more in major units are usual in many shops."""

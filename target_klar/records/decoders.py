@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -47,6 +47,8 @@ def _type(node: Node, name: str) -> Any:
         case {"type": "array", "items": item}:
             some = msgspec.Meta(min_length=node.get("minItems", 0))
             return Annotated[list[_type(item, name)], some]  # type: ignore[misc]  # a type that is made at run time
+        case {"enum": values}:
+            return Literal[*values]
         case {"not": {}, "type": "string"}:
             pass  # values that are none, which `_struct` asks for
         case {"not": _}:
