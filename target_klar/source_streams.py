@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -21,7 +21,7 @@ from target_klar.stream_maps.conditions import Conditions
 from target_klar.stream_maps.joined_text import mark_joined_text
 from target_klar.stream_maps.mapping import mapped, set_by
 from target_klar.stream_maps.members import MisspelledMembers
-from target_klar.stream_maps.misread_text import MisreadText, misread_text
+from target_klar.stream_maps.misread_text import MisreadText
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -120,7 +120,7 @@ class MappedRoute(Route):
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
         self._tally = source.tallies[stream.name]
-        self._misread = MisreadText(source.misread)
+        self._misread = source.misread
         Conditions(self._definition, self._misread).watch(self.stream_map)
         self._members = source.members.setdefault(str(self._definition), MisspelledMembers(self._definition))
         self._filter_reads = frozenset(
@@ -183,8 +183,8 @@ class SourceStream:
         self.routes: Sequence[PlainRoute | MappedRoute] = ()
         self.tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
         """What its filters did under all its SCHEMAs, by the stream of Klar's."""
-        self.misread: Counter[str] = Counter()
-        """In how many records its maps misread text, by what they misread."""
+        self.misread = MisreadText()
+        """What text its maps misread, in how many records."""
         self.members: dict[str, MisspelledMembers] = {}
         """What they may misspell in objects, by the map as text."""
         self._columns: dict[str, None] = {}
@@ -241,7 +241,7 @@ class SourceStream:
 
     def warnings(self) -> Iterator[str]:
         """Yield a line for what its maps misread, and each stream of Klar's to which a filter let nothing pass."""
-        yield from misread_text(self.name, self.misread)
+        yield from self.misread.lines(self.name)
         for members in self.members.values():
             yield from members.lines(self.name)
         for name, tally in self.tallies.items():

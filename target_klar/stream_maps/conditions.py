@@ -18,6 +18,7 @@ from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
 from target_klar.stream_maps.columns import column_of, parents_of
 from target_klar.stream_maps.spelled import (
+    is_no_answer,
     is_other_nothing,
     is_same_nothing,
     never_equal,
@@ -70,6 +71,8 @@ class Conditions:
         """By each comprehension its copy of which the conditions are watched."""
         self._harmless: dict[tuple[ast.AST, str], bool] = {}
         """By a part of a comparison, and how it spells nothing, whether it does no harm that this is misread."""
+        self._no_answers: set[ast.AST] = set()
+        """The conditions whose text is not always yes or no."""
         self._is_read = lru_cache(maxsize=256)(self._find_read)
         text = definition.get(MAPPER_FILTER_OPTION)
         self._filter = ast.dump(ast.parse(text).body[0]) if isinstance(text, str) else ""
@@ -103,8 +106,8 @@ class Conditions:
         if node.value not in self._parents:
             self._parents |= parents_of(node)
         value = self._evaluate(node.value)
-        if type(value) is str and says_false(value) and ast.dump(node) == self._filter:
-            self._misread.true(node.value, value)
+        if type(value) is str and ast.dump(node) == self._filter:
+            self._note_truth(node.value, value)
         return value
 
     def _if_else(self, node: ast.IfExp) -> Any:
@@ -148,9 +151,18 @@ class Conditions:
     def _condition(self, node: ast.AST) -> Any:
         """Return the value of a condition; what is evaluated if it is true may read it: `float(x) if x`."""
         value = self._evaluate(node)
-        if type(value) is str and says_false(value) and not self._is_read(node, value):
-            self._misread.true(node, value)
+        if type(value) is str:
+            self._note_truth(node, value)
         return value
+
+    def _note_truth(self, node: ast.AST, text: str) -> None:
+        """Note text that a condition takes for true."""
+        if says_false(text):
+            if not self._is_read(node, text):
+                self._misread.true(node, text)
+        elif node not in self._no_answers and is_no_answer(text):
+            self._no_answers.add(node)
+            self._misread.no_answer(node)
 
     def _find_read(self, node: ast.AST, value: str) -> bool:
         """Tell whether what is evaluated if a condition is true reads its value."""

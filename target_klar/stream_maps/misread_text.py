@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from target_klar.records.formatting import counted, shorten
 from target_klar.settings.map_conditions import shown_part
-from target_klar.stream_maps.spelled import FALSE, NOTHING
+from target_klar.stream_maps.spelled import FALSE, NOTHING, is_false_as_answer
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator
 
 _MAX_COUNTED: Final = 5
 """How many conditions and comparisons of the maps of a source stream are warned of."""
 _RECORDS: Final = "N records"
 """Stands for the number, which is not known until the end."""
+_EXAMPLE: Final = "EXAMPLE"
+"""Stands for an example, of which it is not known until the end whether it is one."""
 
 
 class MisreadText:
-    """Counts the records in which a stream map misreads text, by what is misread as a part of a sentence."""
+    """Counts the records in which the maps of a source stream misread text."""
 
-    def __init__(self, counts: Counter[str]) -> None:
-        self._counts = counts
-        self._noted: set[str] = set()
-        self._examples: dict[str, str] = {}
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, bool]] = Counter()
+        """By what is misread, as a part of a sentence, and whether it is misread only if it is an answer, yes or no."""
+        self._noted: set[tuple[str, bool]] = set()
+        self._examples: dict[tuple[str, bool], str] = {}
         """Of each condition, the first text that it misread."""
+        self._no_answers: set[str] = set()
+        """The conditions whose text is not always yes or no."""
 
     def begin(self) -> None:
         """Forget what was noted of a record that does not count."""
@@ -35,19 +40,27 @@ class MisreadText:
 
     def count(self) -> None:
         """Count what was noted of a record."""
-        for what in self._noted:
-            if what in self._counts or len(self._counts) < _MAX_COUNTED:
-                self._counts[what] += 1
+        for what, as_answer in self._noted:
+            known = {each for each, _ in self._counts}
+            if (what in known or len(known) < _MAX_COUNTED) and not (as_answer and (what, False) in self._noted):
+                self._counts[what, as_answer] += 1
         self._noted.clear()
 
     def true(self, node: ast.AST, value: str) -> None:
         """Note a condition whose value is text that says false."""
+        shown, as_answer = shown_part(node), is_false_as_answer(value)
+        if as_answer and shown in self._no_answers:
+            return
+        what = _taken_for_true(node, shown)
+        self._examples.setdefault((what, as_answer), repr(value.strip()))
+        self._noted.add((what, as_answer))
+
+    def no_answer(self, node: ast.AST) -> None:
+        """Note a condition whose value is text that is neither yes nor no: in this column `NO` says something else."""
         shown = shown_part(node)
-        example = self._examples.setdefault(shown, repr(value.strip()))
-        part = shown if isinstance(node, ast.Name | ast.Call | ast.Subscript | ast.Attribute) else f"({shown})"
-        advice = f"(str({part} or '').strip().lower().strip('0.') not in {FALSE})"
-        what = f"takes text for true that says the opposite: `{shown}` is {example} or the like in {_RECORDS}. "
-        self._noted.add(f"{what}Write `{advice}`.")
+        self._no_answers.add(shown)
+        self._counts.pop((_taken_for_true(node, shown), True), None)
+        self._noted.discard((_taken_for_true(node, shown), True))
 
     def unequal(self, node: ast.Compare, part: ast.AST, text: str, other: object) -> None:
         """Note that text, the value of a part, is compared with what it never equals."""
@@ -55,21 +68,21 @@ class MisreadText:
         if isinstance(part, ast.Constant):
             advice = "take the quotes off"
         elif type(other) is bool:
-            example = self._examples.setdefault(shown, repr(text.strip()))
+            example = self._examples.setdefault((shown, False), repr(text.strip()))
             advice = f"compare it with the text that it holds, such as {example}"
         else:
             advice = f"read it as a number, `float({shown_part(part)})`"
         what = f"compares text with a number or a boolean, which it never equals: `{shown}`, in {_RECORDS}. "
-        self._noted.add(f"{what}If it is meant to, {advice}.")
+        self._note(f"{what}If it is meant to, {advice}.")
 
     def nothing(self, node: ast.Compare, operation: ast.cmpop, part: ast.AST, spelled: str) -> None:
         """Note that a part whose value is nothing, `spelled` so, is compared with nothing in another spelling."""
         shown = shown_part(node)
-        example = self._examples.setdefault(shown, spelled)
+        example = self._examples.setdefault((shown, False), spelled)
         among = "not in" if isinstance(operation, ast.NotEq | ast.IsNot | ast.NotIn) else "in"
         advice = f"(str({shown_part(part)}).strip().lower()[:{len(NOTHING[-1])}] {among} {NOTHING})"
         what = f"compares one spelling of nothing with another, which it never equals: `{shown}`, "
-        self._noted.add(f"{what}of {example} or the like, in {_RECORDS}. If it is meant to, write `{advice}`.")
+        self._note(f"{what}of {example} or the like, in {_RECORDS}. If it is meant to, write `{advice}`.")
 
     def order(self, node: ast.Compare, part: ast.AST, meant: tuple[object, object]) -> None:
         """Note that texts are ordered otherwise than what they spell, which is `meant`."""
@@ -79,16 +92,28 @@ class MisreadText:
         else:
             spelled, advice = "dates", f"datetime.datetime.strptime({asked}.split()[0], '%d.%m.%Y')"
         what = f"orders {spelled} as text, which puts them otherwise: `{shown}`, in {_RECORDS}. "
-        self._noted.add(f"{what}Read both as {spelled}, `{advice}`.")
+        self._note(f"{what}Read both as {spelled}, `{advice}`.")
 
     def letters(self, part: ast.AST) -> None:
         """Note that objects are made of the letters of text."""
         shown = shown_part(part)
         what = f"makes an object of each letter of text: `{shown}`, in {_RECORDS}. "
-        self._noted.add(f"{what}`json.loads({shown})` reads JSON, `{shown}.split(',')` splits text at commas.")
+        self._note(f"{what}`json.loads({shown})` reads JSON, `{shown}.split(',')` splits text at commas.")
+
+    def _note(self, what: str) -> None:
+        self._noted.add((what, False))
+
+    def lines(self, source_stream: str) -> Iterator[str]:
+        """Yield a warning for each condition or comparison that misread text: what, in how many records, what to do."""
+        for what in dict.fromkeys(each for each, _ in self._counts):
+            kinds = [(what, as_answer) for as_answer in (True, False) if (what, as_answer) in self._counts]
+            told = what.replace(_EXAMPLE, self._examples.get(kinds[0], ""))
+            records = counted(sum(self._counts[kind] for kind in kinds), "record")
+            yield f"The stream map of {shorten(source_stream)} {told.replace(_RECORDS, records)}"
 
 
-def misread_text(source_stream: str, counts: Counter[str]) -> Iterator[str]:
-    """Yield a warning for each condition or comparison that misread text: what, in how many records, what to do."""
-    for what, count in counts.items():
-        yield f"The stream map of {shorten(source_stream)} {what.replace(_RECORDS, counted(count, 'record'))}"
+def _taken_for_true(node: ast.AST, shown: str) -> str:
+    part = shown if isinstance(node, ast.Name | ast.Call | ast.Subscript | ast.Attribute) else f"({shown})"
+    advice = f"(str({part} or '').strip().lower().strip('0.') not in {FALSE})"
+    what = f"takes text for true that says the opposite: `{shown}` is {_EXAMPLE} or the like in {_RECORDS}. "
+    return f"{what}Write `{advice}`."

@@ -15,12 +15,23 @@ NOTHING: Final = ["", "null", "none", "nil", "nan", "[]", "{}", "0000-00-00"]
 """How nothing is spelled, in small letters, without blanks around it, and without the time of a date."""
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "ja", "wahr", "1"})
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
+_AMOUNT: Final = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
 _DATE: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(|[ T].*)", re.ASCII)
 
 
 def says_false(text: str) -> bool:
     """Tell whether text says false, as `no` does, and is true to Python."""
     return text != "" and text.strip().lower().strip("0.") in FALSE
+
+
+def is_false_as_answer(text: str) -> bool:
+    """Tell whether text that says false does so as an answer, yes or no; a country may be NO, and a postcode 00000."""
+    return not _is_nothing(text) and _AMOUNT.fullmatch(text.strip()) is None
+
+
+def is_no_answer(text: str) -> bool:
+    """Tell whether text is neither yes or no, nor nothing, nor an amount, as in a column of countries."""
+    return not says_false(text) and text.strip().lower() not in _TRUE and is_false_as_answer(text)
 
 
 def never_equal(left: Any, right: Any) -> bool:

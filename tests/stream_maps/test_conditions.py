@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from messages import record, schema
 from singer_sdk.mapper import CustomStreamMap
 
 from target_klar.stream_maps.conditions import Conditions
-from target_klar.stream_maps.misread_text import MisreadText, misread_text
+from target_klar.stream_maps.misread_text import MisreadText
 
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
@@ -26,8 +25,7 @@ def mapped(definition: dict[str, Any], *rows: dict[str, Any], watched: bool = Tr
     """What a map makes of rows, and what is said of the text that it misreads."""
     columns: dict[str, Any] = {name: {} for row in rows for name in row}
     stream_map = CustomStreamMap("s", {}, {}, {"type": "object", "properties": columns}, None, definition, None)
-    counts: Counter[str] = Counter()
-    misread = MisreadText(counts)
+    misread = MisreadText()
     if watched:
         Conditions(definition, misread).watch(stream_map)
     made: list[Any] = []
@@ -38,7 +36,7 @@ def mapped(definition: dict[str, Any], *rows: dict[str, Any], watched: bool = Tr
         except Exception as error:  # noqa: BLE001 - an expression may fail in any way
             made.append(type(error.__cause__ or error))
         misread.count()
-    return made, list(misread_text("s", counts))
+    return made, list(misread.lines("s"))
 
 
 TRUE = re.compile(
@@ -72,6 +70,52 @@ def test_text_that_says_false_and_counts_as_true_is_warned_of(
     found = TRUE.fullmatch(warning)
     assert found
     assert found.groups()[:3] == told
+
+
+COUNTRIES = ["DE", "NO", "SE", ""]
+KEPT = "The stream map of s takes text for true that says the opposite: "
+
+
+@pytest.mark.parametrize("condition", ["a", "bool(a)", "a and a != 'CH'", "a or b", "not (not a or a == 'x')"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        COUNTRIES,
+        ["OFF", "SALE", ""],
+        ["f", "m"],
+        ["00000", "10115"],
+        ["0", "1", "2"],
+        ["NO", *["1"] * 9, "DE"],
+    ],
+    ids=str,
+)
+def test_a_word_that_may_say_false_is_not_warned_of_in_a_column_that_says_no_yes_or_no(
+    condition: str, texts: list[str]
+) -> None:
+    for rows in (texts, texts[::-1]):
+        assert mapped({"__filter__": condition}, *({"a": each, "b": None} for each in rows))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (["NO", "yes", "null", ""], "`a` is 'NO' or the like in 2 records"),
+        (["NO", "DE", "null"], "`a` is 'null' or the like in 1 record"),
+        (["[]", '[{"id": 1}]'], "`a` is '[]' or the like in 1 record"),
+        (["0", "1.50", "0.00"], "`a` is '0' or the like in 2 records"),
+        (["0.00", "EUR"], "`a` is '0.00' or the like in 1 record"),
+    ],
+)
+def test_text_that_says_false_whatever_else_a_column_holds_is_warned_of(texts: list[str], told: str) -> None:
+    for rows in (texts, [*texts[1:], texts[0]], [*texts, texts[1]]):
+        (warning,) = mapped({"__filter__": "a"}, *({"a": each} for each in rows))[1]
+        assert warning.startswith(f"{KEPT}{told}. Write ")
+
+
+def test_of_lines_that_say_no_and_nothing_each_record_counts_once() -> None:
+    rows: list[Any] = [{"lines": [{"a": "no"}, {"a": "null"}]}, {"lines": [{"a": "no"}]}]
+    (warning,) = mapped({"x": "[1 for l in lines if l['a']]"}, *rows)[1]
+    assert " in 2 records. " in warning
 
 
 SAID = [
