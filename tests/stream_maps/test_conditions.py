@@ -72,6 +72,36 @@ def test_text_that_says_false_and_counts_as_true_is_warned_of(
     assert found.groups()[:3] == told
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "a.lower != 'failed'",
+        "'x' == a.lower",
+        "a.startswith",
+        "bool(a.upper)",
+        "[1 for x in [1] if a.strip]",
+        "not a.get",
+    ],
+)
+def test_a_method_that_is_not_called_is_no_value_to_compare(expression: str) -> None:
+    row: dict[str, Any] = {"a": {} if "get" in expression else "x"}
+    assert mapped({"x": expression}, row)[0] == [TypeError]
+    assert mapped({"__filter__": expression}, row)[0] == [TypeError]
+
+
+def test_a_member_of_an_object_that_is_named_as_a_method_of_text_is_a_value() -> None:
+    (made,) = mapped({"x": "a.lower != 'failed' and bool(a.count)"}, {"a": {"lower": "x", "count": 1}})[0]
+    assert made["x"] is True
+
+
+def test_a_filter_with_a_method_that_is_not_called_loads_nothing(klar: Sandbox) -> None:
+    maps = {"fees": {"__alias__": "transaction_costs", "__filter__": "status.lower != 'failed'"}}
+    row = record("fees", orderId="1", transactionCosts=1, status="paid")
+    ended = run(klar, [schema("fees", orderId={}, transactionCosts={}, status={}), row], stream_maps=maps)
+    assert (ended.code, klar.posts()) == (1, [])
+    assert "`status.lower` is what can be called, and no value: write `status.lower()`" in ended.errors[0]
+
+
 COUNTRIES = ["DE", "NO", "SE", ""]
 KEPT = "The stream map of s takes text for true that says the opposite: "
 
