@@ -20,6 +20,8 @@ from target_klar.settings.map_conditions import shown_part
 from target_klar.stream_maps.columns import column_of, parents_of
 from target_klar.stream_maps.evaluated import comparisons, following, operands_of, uses
 from target_klar.stream_maps.spelled import (
+    is_list,
+    is_list_beside_another,
     is_no_answer,
     is_other_nothing,
     is_same_nothing,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _EQUALITY: Final = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
 _ORDER: Final = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _SAMENESS: Final = (*_EQUALITY, ast.Is, ast.IsNot)
+_KINDS: Final = (str, list, tuple, set)
 _LITERALS: Final = (ast.Constant, ast.List, ast.Dict)
 _COMPREHENSIONS: Final = (ast.ListComp, ast.GeneratorExp, ast.DictComp)
 
@@ -186,8 +189,9 @@ class Conditions:
         right, result, before = self._value(node.left), True, node.left
         for operation, each in zip(node.ops, node.comparators, strict=True):
             left, right = right, self._value(each)
-            if (type(left) is str) is not (type(right) is str):
-                self._read_beside_another(node, operation, (before, left), (each, right))
+            if type(left) is not type(right):
+                if type(left) in _KINDS or type(right) in _KINDS:
+                    self._read_beside_another(node, operation, (before, left), (each, right))
             elif type(left) is str and isinstance(operation, _ORDER):
                 self._read_ordered(node, operation, (before, left), (each, right))
             before = each
@@ -197,16 +201,19 @@ class Conditions:
         return result
 
     def _read_beside_another(self, node: ast.Compare, operation: ast.cmpop, left: _Operand, right: _Operand) -> None:
-        """Note text that is compared with what it never equals."""
+        """Note what is compared with what it never equals, since that is of another kind."""
         (part, text), (_, value) = (left, right) if type(left[1]) is str else (right, left)
-        if isinstance(operation, _EQUALITY) and never_equal(left[1], right[1]):
+        if isinstance(operation, ast.Eq | ast.NotEq) and is_list_beside_another(left[1], right[1]):
+            if not self._is_compared_with_lists_too(node):
+                self._misread.list_beside_another(node, of_left=is_list(left[1]))
+        elif isinstance(operation, _EQUALITY) and never_equal(left[1], right[1]):
             if not self._is_compared_with_both(node):
                 self._misread.unequal(node, part, text, value)
         elif isinstance(operation, _SAMENESS) and is_other_nothing(left[1], _compared_by(operation, right[1])):
             asked, held = right if isinstance(left[0], _LITERALS) else left
             spelled = spelling_of_nothing(held)
             if (asked, spelled) not in self._harmless:
-                self._harmless[asked, spelled] = self._is_harmless(node, asked, held, text)
+                self._harmless[asked, spelled] = self._is_harmless(node, asked, held, str(text))
             if not self._harmless[asked, spelled]:
                 self._misread.nothing(node, operation, asked, spelled)
 
@@ -224,7 +231,21 @@ class Conditions:
     def _is_compared_with_both(self, node: ast.Compare) -> bool:
         """Tell whether an expression compares something with text and with what is none: `x == 1 or x == '1'`."""
         operands = self._operands_beside(node.left)
-        return len({type(each.value) is str for each in operands if isinstance(each, ast.Constant)}) > 1
+        return (
+            len(
+                {
+                    type(each.value) is str
+                    for each in operands
+                    if isinstance(each, ast.Constant) and each.value is not None
+                }
+            )
+            > 1
+        )
+
+    def _is_compared_with_lists_too(self, node: ast.Compare) -> bool:
+        """Tell whether an expression compares something with a list and with what is none: `x == 1 or x == [1]`."""
+        beside = [each for other in comparisons(self._expression, ast.dump(node.left)) for each in other.comparators]
+        return len({isinstance(each, ast.List | ast.Tuple | ast.Set) for each in beside}) > 1
 
     def _is_compared_with(self, part: ast.AST, held: object) -> bool:
         """Tell whether an expression compares a part with the nothing that it holds: `x is None or x == ''`."""

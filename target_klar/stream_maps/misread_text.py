@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.records.formatting import counted, shorten
 from target_klar.settings.map_conditions import shown_part
@@ -62,11 +62,20 @@ class MisreadText:
         self._counts.pop((_taken_for_true(node, shown), True), None)
         self._noted.discard((_taken_for_true(node, shown), True))
 
-    def unequal(self, node: ast.Compare, part: ast.AST, text: str, other: object) -> None:
-        """Note that text, the value of a part, is compared with what it never equals."""
+    def list_beside_another(self, node: ast.Compare, *, of_left: bool) -> None:
+        """Note that a list, the value of the left side or of the other, is compared with what is none, or another."""
+        item, held = (node.comparators[0], node.left) if of_left else (node.left, node.comparators[0])
+        among = "in" if isinstance(node.ops[0], ast.Eq) else "not in"
+        what = f"compares a list with what is none, which it never equals: `{shown_part(node)}`, in {_RECORDS}. "
+        self._note(f"{what}If it is meant to, write `{shown_part(item)} {among} {shown_part(held)}`.")
+
+    def unequal(self, node: ast.Compare, part: ast.AST, text: Any, other: object) -> None:
+        """Note that text, or texts, the value of a part, are compared with what they never equal."""
         shown = shown_part(node)
-        if isinstance(part, ast.Constant):
+        if isinstance(part, ast.Constant | ast.List | ast.Tuple | ast.Set):
             advice = "take the quotes off"
+        elif type(text) is not str:
+            advice = f"read the other as text, `str({shown_part(node.left)})`"
         elif type(other) is bool:
             example = self._examples.setdefault((shown, False), repr(text.strip()))
             advice = f"compare it with the text that it holds, such as {example}"

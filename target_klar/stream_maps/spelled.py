@@ -35,10 +35,26 @@ def is_no_answer(text: str) -> bool:
 
 
 def never_equal(left: Any, right: Any) -> bool:
-    """Tell whether one is text that spells a number or a boolean, and the other is one, or an array of those."""
-    if isinstance(right, list | tuple | set):
-        return not any(type(each) is str for each in right) and any(never_equal(left, each) for each in right)
+    """Tell whether one is text that spells a number or a boolean, and the other is one, or a list of such on the right.
+
+    Of a list that has text and something else, each may be meant.
+    """
+    if is_list(right):
+        are_text = {type(each) is str for each in right if each is not None}
+        return are_text == {type(left) is not str} and any(never_equal(left, each) for each in right)
     return _spells(left, right) or _spells(right, left)
+
+
+def is_list(value: object) -> bool:
+    """Tell whether a value is a list or the like."""
+    return isinstance(value, list | tuple | set)
+
+
+def is_list_beside_another(left: Any, right: Any) -> bool:
+    """Tell whether one of two values is a list, the other is not, or a list of another kind, and neither is nothing."""
+    kinds = (str, int, float, Decimal, bool, list, tuple, set)
+    of_two = type(left) is not type(right) and (is_list(left) or is_list(right))
+    return of_two and all(type(each) in kinds and each and not _is_nothing(each) for each in (left, right))
 
 
 def is_other_nothing(value: Any, others: Collection[Any]) -> bool:

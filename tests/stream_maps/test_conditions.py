@@ -211,6 +211,10 @@ def test_what_the_warning_advises_takes_each_text_for_what_it_says(condition: st
         ("test == True", {"test": "true"}, "compare it with the text that it holds, such as 'true'"),
         ("fee == '1'", {"fee": Decimal(1)}, "take the quotes off"),
         ("paid != 'true'", {"paid": True}, "take the quotes off"),
+        ("order not in ['5003', '5004']", {"order": 5003}, "take the quotes off"),
+        ("order in ('5003', None)", {"order": Decimal(5003)}, "take the quotes off"),
+        ("paid not in ['true', 'yes']", {"paid": True}, "take the quotes off"),
+        ("order not in '5003,5004'.split(',')", {"order": 5003}, "read the other as text, `str(order)`"),
     ],
 )
 def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(
@@ -234,6 +238,8 @@ NOTHING = re.compile(
         ("updated if not gone is None else None", [{"gone": " ", "updated": "now"}], ("gone is None", "''")),
         ("gone is None", [{"gone": "0000-00-00 00:00:00"}], ("gone is None", "'0000-00-00'")),
         ("gone == None", [{"gone": "NULL"}], ("gone == None", "'NULL'")),
+        ("gone not in ['']", [{"gone": None}], ("gone not in ['']", "None")),
+        ("gone in ('', 'null')", [{"gone": None}], ("gone in ('', 'null')", "None")),
         ("gone not in (None, 'paid')", [{"gone": "none"}], ("gone not in (None, 'paid')", "'none'")),
         ("lines != []", [{"lines": "[]"}], ("lines != []", "'[]'")),
         ("[] == lines", [{"lines": ""}], ("[] == lines", "''")),
@@ -292,6 +298,26 @@ def test_what_that_warning_advises_takes_each_spelling_of_nothing_for_nothing(co
 )
 def test_nothing_that_is_compared_as_it_is_spelled_is_not_warned_of(expression: str, row: dict[str, Any]) -> None:
     assert mapped({"x": expression}, row)[1] == []
+
+
+LIST = "The stream map of s compares a list with what is none, which it never equals: `{}`, in 1 record."
+
+
+@pytest.mark.parametrize(
+    ("expression", "row", "advised"),
+    [
+        ("status != ['refunded', 'failed']", {"status": "paid"}, "status not in ['refunded', 'failed']"),
+        ("status == ('paid', 'open')", {"status": "paid"}, "status in ('paid', 'open')"),
+        ("status == (1, 2)", {"status": 1}, "status in (1, 2)"),
+        ("status == ('paid',)", {"status": ["paid"]}, "('paid',) in status"),
+        ("tags != 'gift'", {"tags": ["gift"]}, "'gift' not in tags"),
+        ("'gift' == tags", {"tags": ["gift"]}, "'gift' in tags"),
+    ],
+)
+def test_a_list_that_is_compared_with_what_is_none_is_warned_of(
+    expression: str, row: dict[str, Any], advised: str
+) -> None:
+    assert mapped({"x": expression}, row)[1] == [f"{LIST.format(expression)} If it is meant to, write `{advised}`."]
 
 
 NUMBERS = "orders numbers as text, which puts them otherwise: `{}`, in 1 record. Read both as numbers, `float(a)`."
@@ -370,6 +396,18 @@ def test_objects_made_of_the_letters_of_text_are_warned_of(
         ("json.loads(lines) if lines else []", {"lines": "[]"}),
         ("test != 1 and test != '1'", {"test": "1"}),
         ("test in (1, '1')", {"test": "2"}),
+        ("test in (1, '1')", {"test": 2}),
+        ("test in ['1'] or test in [1]", {"test": 1}),
+        ("status in ['paid', 'open']", {"status": 1}),
+        ("status in ['paid', '']", {"status": 0}),
+        ("status in other.split(',')", {"status": None, "other": "1,2"}),
+        ("tags != ['gift']", {"tags": ["gift"]}),
+        ("tags != ['gift']", {"tags": None}),
+        ("tags != ['gift']", {"tags": []}),
+        ("tags == 'gift' or tags == ['gift']", {"tags": "gift"}),
+        ("tags != '' and tags != []", {"tags": ["gift"]}),
+        ("tags == '[]'", {"tags": ["gift"]}),
+        ("tags == other", {"tags": ["gift"], "other": ["sale"]}),
         ("status == 1", {"status": "paid"}),
         ("paid == 'false'", {"paid": "false"}),
         ("bool(paid)", {"paid": "true"}),
