@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
-
-from target_klar.runtime import nonblocking, shutdown
 
 
 def main() -> None:
     """Run the command; note signals before anything heavy is imported."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `listen`: Python's own handler would print a traceback
+    from target_klar.runtime import nonblocking, shutdown  # noqa: PLC0415  # these take some milliseconds too
+
     shutdown.listen()
     nonblocking.bound_stderr()
     gc.disable()  # imports make no garbage, and collecting it would take a tenth of their time

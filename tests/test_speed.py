@@ -13,6 +13,8 @@ from sources import KLAR_COSTS, KLAR_REFUNDS, Source
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # whole runs that are measured
+
 
 def load(folder: Path, source: Source, rows: int, latency: float, **settings: Any) -> tuple[Run, Figures]:
     """Run target-klar on a stream of its own, and tell what the run took and what arrived."""
@@ -41,7 +43,6 @@ def test_waiting_for_answers_overlaps(tmp_path: Path) -> None:
     assert run.wall < one_after_the_other / 1.5  # a third of it on an idle machine
 
 
-@pytest.mark.slow
 def test_memory_stays_the_same_for_ten_times_the_records_though_klar_is_slower_than_the_tap(tmp_path: Path) -> None:
     few, many = (load(tmp_path, KLAR_COSTS, rows, 0.01)[0].peak for rows in (20_000, 200_000))
     assert many < 1.3 * few

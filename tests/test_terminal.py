@@ -95,6 +95,30 @@ def test_ctrl_c_says_at_once_what_it_waits_for_and_how_long_at_most(file: Path) 
 
 
 @pytest.mark.slow
+def test_a_terminal_that_is_closed_does_not_end_the_run(file: Path) -> None:
+    """As by `setsid`, and then the end of the session."""
+    ours, theirs = pty.openpty()
+    first = threading.Event()
+    with (
+        Sandbox(latency=1, observer=lambda moment, _: first.set() if moment == "received" else None) as klar,
+        subprocess.Popen(
+            [sys.executable, "-m", "target_klar", "--config=ENV", "--input", str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env=variables({"api_token": klar.token, "api_url": klar.url, "batch_size_rows": 500}),
+            start_new_session=True,
+        ) as process,
+    ):
+        os.close(theirs)
+        assert first.wait(20)
+        os.close(ours)
+        out = process.communicate(timeout=60)[0]
+
+    assert (process.returncode, out.splitlines()[-1], len(klar.refunds)) == (0, b"3000", 3000)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "what"),
     [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from target_klar.contract.id_rules import ORDER_NAME, UNMATCHABLE_ID, UNMATCHABLE_SKU, not_a_placeholder
+from target_klar.contract.id_rules import ORDER_NAME, PAYMENT_ID, UNMATCHABLE_ID, UNMATCHABLE_SKU, not_a_placeholder
 from target_klar.contract.quality import only_cost, with_rules
 from target_klar.contract.schema import at_least_one, closed, key, number
 
@@ -25,9 +25,11 @@ TRANSACTION_COST: Final = closed(
     "What the merchant paid the payment providers for one order.",
     ["orderId", "transactionCosts"],
     orderId=_order_id(
-        "the order's id, on Shopify not its name; sent again, the costs replace those that Klar has", ORDER_NAME
+        "the order's id, on Shopify not its name; sent again, the costs replace those that Klar has",
+        ORDER_NAME,
+        PAYMENT_ID,
     ),
-    transactionCosts=only_cost(number("all fees of the order, as one amount")),
+    transactionCosts=only_cost(number("all fees of the order, as one amount"), usual_cents=20),
 )
 
 LOGISTICS_COST: Final = closed(

@@ -43,9 +43,12 @@ _ZERO_DECIMALS: Final = re.compile(r"\d++(?:(?:,\d{3})*+\.0++|(?:\.\d{3})*+,0++)
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+_SEVERAL: Final = re.compile(r"\d{4} ?[,;] ?\d{4}", re.ASCII)
+_ADDRESS: Final = re.compile(r"://|[^@]@[^@]+\.\w+$")
 # What stands in no id that can match nothing, unless it is a placeholder with an n: visible ASCII without `!`, quotes,
-# `+`, `[`, `{`, and without `.` and `,` before a 0 or before digits with an exponent, and `:/`.
-_HARMLESS: Final = re.compile(r"(?:[#-&(-*\-/-9;-Z\\-z|-~]++|[.,:](?![0/]|\d+[eE]\d))*+")
+# `+`, `;`, `@`, `[`, `{`, and without `.` and `,` before a 0 or before digits with an exponent, `,` before digits of
+# another id, and `:/`.
+_HARMLESS: Final = re.compile(r"(?:[#-&(-*\-/-9<-?A-Z\\-z|-~]++|[.,:](?![0/]|\d+[eE]\d)(?!(?<=,)\d{4}))*+")
 
 
 def not_a_placeholder(node: Node) -> Node:
@@ -71,6 +74,8 @@ def _is_unmatchable(text: str) -> bool:
         _is_mangled(text)
         or text in _NO_IDS
         or text.endswith((".0", *_NOTHING_BEHIND_A_PREFIX))
+        or _SEVERAL.search(text) is not None
+        or _ADDRESS.search(text) is not None
         or _ZERO_DECIMALS.fullmatch(text) is not None
     )
 
@@ -88,8 +93,8 @@ def _none_is_unmatchable(ids: Values) -> bool:
 UNMATCHABLE_ID: Final = Rule(
     "unmatchable_id",
     "an id that cannot match one of another source",
-    "Blanks, quotes, brackets, invisible characters, `gid://`, `.0`, `e+17`, `#REF!` and words such as `nan` come from "
-    "the source, a spreadsheet or a map: write the bare id.",
+    "Blanks, quotes, brackets, commas, invisible characters, `gid://`, addresses, `.0`, `e+17`, `#REF!` and words such "
+    "as `nan` come from the source, a spreadsheet or a map: write one bare id.",
     lambda ids: [each for each in ids if _is_unmatchable(each)],
     clean=_none_is_unmatchable,
 )
@@ -107,4 +112,15 @@ ORDER_NAME: Final = Rule(
     "Klar matches these costs by the order's id: map the column that has it.",
     lambda ids: [each for each in ids if each.startswith("#")],
     clean=lambda ids: "#" not in "".join(ids),
+)
+_PAYMENT: Final = re.compile(r"(?:ch|cs|in|ord|pay|pi|po|py|re|src|tr|txn)_\w{4,}", re.ASCII)
+"""How ids of Stripe (`ch_`, `pi_`, `txn_`) and Mollie (`tr_`, `ord_`) begin, for what is no order of a shop."""
+PAYMENT_ID: Final = Rule(
+    "payment_id",
+    "the id of a payment (`ch_...`, `txn_...`, `tr_...`)",
+    "Klar matches these costs by the order's id: map the column that has it, often in the payment's `metadata`.",
+    lambda ids: [each for each in ids if _PAYMENT.fullmatch(each)],
+    clean=lambda ids: "_" not in "".join(ids),
+    least=3,
+    share=0.5,
 )

@@ -178,6 +178,23 @@ MIXED_UNITS: Final = Rule(
 
 FRACTIONAL_QUANTITIES: Final = fractional_quantities("quantity")
 
+
+def _cost_nothing(lines: Values) -> bool:
+    costs = [line.productCogs for line in lines if line.productCogs is not UNSET]
+    return bool(costs) and not any(costs)
+
+
+ZERO_COGS: Final = Rule(
+    "zero_cogs",
+    "a `productCogs` of 0 on each line that has one",
+    "A default of 0, as in `get('cogs', 0)`, hides a missing column: leave the field out where the cost is not known.",
+    lambda orders: [lines for lines in orders if _cost_nothing(lines)],
+    narrowed=lambda node: node | {"items": with_field_limits(node["items"], "productCogs", minimum=SMALLEST)},
+    least=20,
+    share=1,
+    or_equal=True,
+)
+
 # The whole order
 
 NO_LINES: Final = Rule(

@@ -28,8 +28,9 @@ from target_klar.contract.order_rules import (
     REFUND_OF_OTHER_LINE,
     TAX_RATE_ABOVE_1,
     ZERO_AMOUNTS,
+    ZERO_COGS,
 )
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, amount, cost, with_rules
+from target_klar.contract.quality import HUGE_QUANTITY, IMPLAUSIBLE_TIME, amount, cost, with_rules
 from target_klar.contract.refunds import REFUNDED_LINE_ITEM
 from target_klar.contract.schema import array, boolean, closed, key, number, personal, since, text, time
 
@@ -66,7 +67,7 @@ _LINE_ITEM_FIELDS: Final = {
     "productCogs": cost(number("landed cost of one piece, without VAT")),
     "productGmv": amount(number("list price of one piece, with tax [M]")),
     "productShippingWeightInGrams": number("of one piece"),
-    "quantity": with_rules(number("pieces"), NO_PIECES),
+    "quantity": with_rules(number("pieces"), NO_PIECES, HUGE_QUANTITY),
     "productTags": array(text("a tag"), "tags of the product"),
     "discounts": array(DISCOUNT, "discounts on the line"),
     "taxes": array(TAX, "taxes on the line"),
@@ -164,6 +165,7 @@ ORDER: Final = with_rules(
             DUPLICATE_LINE_IDS,
             NO_AMOUNTS,
             ZERO_AMOUNTS,
+            ZERO_COGS,
             MIXED_UNITS,
             FRACTIONAL_QUANTITIES,
         ),

@@ -58,9 +58,9 @@ class Rule:
     """Whether none of many values can meet it, where that is faster to tell; it may say no to values that do not."""
     disproved: Callable[[Values], bool] | None = None
     """Whether one of many values rules out the rule for the whole run; of a rule that is not `narrowed`."""
-    alike: Callable[[Values], Collection[Any]] | None = None
-    """Returns the different things that many values have, of a rule that two of them in a source stream rule out. It
-    says nothing of source streams together, each of which may have one of its own."""
+    alike: Callable[[Values], tuple[Collection[Any], Collection[Any]]] | None = None
+    """Returns the different things that many objects have, and the keys of these, of a rule that holds only where a
+    source stream has one such thing for every five keys, or fewer. It says nothing of source streams together."""
     asked_of: str = ""
     """Which values alone it asks about, for the documentation; empty: all."""
     least: int = 1
@@ -176,6 +176,9 @@ FLOAT_NOISE: Final = Rule(
 )
 
 
+_MANY_PIECES: Final = 1000
+
+
 def _any_fraction(amounts: Values) -> bool:
     return any([each % 1 for each in amounts])  # noqa: C419  # a list is faster, and most amounts have a fraction
 
@@ -185,7 +188,7 @@ NEGATIVE_COSTS: Final = Rule(
     "costs below 0",
     "Payment providers and ledgers book costs negative: turn the sign around in a stream map.",
     lambda amounts: [each for each in amounts if each < 0],
-    narrowed=lambda node: node | {"minimum": 0},
+    narrowed=lambda node: node | {"minimum": max(0, node.get("minimum", 0))},  # where 0 is not narrow either
     least=3,
     share=0.5,
 )
@@ -228,6 +231,18 @@ def amounts_in_cents(
     )
 
 
+HUGE_QUANTITY: Final = Rule(
+    "huge_quantity",
+    "a line of 1,000 or more pieces",
+    "They look like amounts or ids: map the column that counts pieces. If you sell so many, ignore the rule "
+    "(`ignore_quality_rules`).",
+    lambda pieces: [each for each in pieces if each >= _MANY_PIECES],
+    narrowed=lambda node: node | {"maximum": _MANY_PIECES - 1},
+    least=20,
+    share=0.5,
+)
+
+
 def not_empty(arrays: Values) -> list[Any]:
     """Return the arrays that have items."""
     return [items for items in arrays if items]
@@ -260,9 +275,9 @@ def cost(node: Node) -> Node:
     return with_rules(amount(node), NEGATIVE_COSTS)
 
 
-def only_cost(node: Node) -> Node:
-    """Return a node for the one amount of an object that is a cost."""
+def only_cost(node: Node, usual_cents: int = 50) -> Node:
+    """Return a node for the one amount of an object that is a cost, in cents mostly `usual_cents` or more."""
     # A cost bears no currency, so whole yen are warned of like cents. Who has them ignores the rule by its name, once;
     # fees a hundred times too high would spoil every figure at Klar, and nobody would notice.
     unless = " If their currency has none, ignore the rule (`ignore_quality_rules`)."
-    return with_rules(cost(node), ZERO_COSTS, amounts_in_cents(abs, _any_fraction, 50, unless))
+    return with_rules(cost(node), ZERO_COSTS, amounts_in_cents(abs, _any_fraction, usual_cents, unless))

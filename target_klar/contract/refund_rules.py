@@ -101,15 +101,18 @@ ZERO_QUANTITIES: Final = Rule(
 
 FRACTIONAL_QUANTITIES: Final = fractional_quantities("refundedQuantity")
 
-ONE_LINE_ITEM_ID: Final = Rule(
-    "one_line_item_id",
-    "the same `lineItemId`",
+FEW_LINE_ITEM_IDS: Final = Rule(
+    "few_line_item_ids",
+    "a `lineItemId` that other refunds have as well, five of them or more on average",
     "A refund names no order, so Klar finds the line by this id alone: map the id of the order's line, not that of a "
-    "product.",
+    "product, a size or a position.",
     lambda refunds: refunds,
-    among=not_empty,
+    among=lambda refunds: [each for each in refunds if each.lineItems],
     counts_among=True,
-    alike=lambda refunds: {line.lineItemId for lines in refunds for line in lines},
+    alike=lambda refunds: (
+        {line.lineItemId for refund in refunds for line in refund.lineItems},
+        {refund.id for refund in refunds},
+    ),
     least=20,
     share=1,
     or_equal=True,
@@ -118,10 +121,13 @@ ONE_LINE_ITEM_ID: Final = Rule(
 # The whole refund
 
 OWN_ID: Final = Rule(
-    "line_item_id_is_refund_id",
-    "its own `id` as `lineItemId`",
-    "Klar matches refunds by the id of the order's line: map the column that has it.",
-    lambda refunds: [each for each in refunds if each.lineItems and each.lineItems[0].lineItemId == each.id],
+    "line_item_id_is_own_id",
+    "the `id` of the refund, or that of its line, as `lineItemId`",
+    "Klar matches refunds by the id of the order's line: map the column that has it. If it is that, leave out the "
+    "line's `id`.",
+    lambda refunds: [
+        each for each in refunds if each.lineItems and (line := each.lineItems[0]).lineItemId in (each.id, line.id)
+    ],
     least=_FEW,
     share=0.5,
 )

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from target_klar.contract.id_rules import UNMATCHABLE_ID, not_a_placeholder
-from target_klar.contract.quality import IMPLAUSIBLE_TIME, limited, with_rules
+from target_klar.contract.quality import HUGE_QUANTITY, IMPLAUSIBLE_TIME, limited, with_rules
 from target_klar.contract.refund_rules import (
+    FEW_LINE_ITEM_IDS,
     FRACTIONAL_QUANTITIES,
     MOSTLY_CANCELLED,
-    ONE_LINE_ITEM_ID,
     ORDER_NAME,
     OWN_ID,
     REPEATED_LINE_ITEM_ID,
@@ -36,7 +36,9 @@ REFUNDED_LINE_ITEM: Final = closed(
         UNMATCHABLE_ID,
         ORDER_NAME,
     ),
-    refundedQuantity=limited(number("pieces"), "negative_quantity", _NEGATIVE_QUANTITY, minimum=0),
+    refundedQuantity=with_rules(
+        limited(number("pieces"), "negative_quantity", _NEGATIVE_QUANTITY, minimum=0), HUGE_QUANTITY
+    ),
     reasonDescriptor=text("why, in any words"),
     createdAt=time("when the line was refunded"),
     processedAt=time("when the refund of the line was carried out"),
@@ -56,10 +58,10 @@ REFUND: Final = with_rules(
             REPEATED_LINE_ITEM_ID,
             SAME_LINE_ITEM_ID,
             FRACTIONAL_QUANTITIES,
-            ONE_LINE_ITEM_ID,
         ),
     ),
     OWN_ID,
+    FEW_LINE_ITEM_IDS,
 )
 
 

@@ -36,6 +36,9 @@ _LOOK_BYTES: Final = 65_536
 """Bytes of JSON: typed objects take several times as much, and are fast to read while the processor still has them."""
 _ONE_IN: Final = 20
 """A rule is warned of if it is met by one record in so many, or if there are fewer."""
+_KEYS_ALIKE: Final = 5
+_MOST_ALIKE: Final = 200
+"""Of a rule that asks for few different things: how many keys there are for each, and how many things at most."""
 _MAX_LINES: Final = 10
 """How many source streams have a line of their own for one rule."""
 
@@ -58,15 +61,22 @@ class _Source:
     counts: dict[Rule, _Count] = field(default_factory=dict)
     """Of the rules of which there is something to say: with many source streams, this keeps them small."""
     disproved: set[Rule] = field(default_factory=set)
-    alike: dict[Rule, set[Any]] = field(default_factory=dict)
-    """What the values have of which all have to have the same, of the rules that are not disproved."""
+    alike: dict[Rule, tuple[set[int], set[int]]] = field(default_factory=dict)
+    """Hashes of the different things that objects have, and of their keys, of the rules that ask for few things, until
+    there are too many."""
+
+    def may_hold(self, rule: Rule) -> bool:
+        """Tell whether nothing has ruled out a rule."""
+        things, keys = self.alike.get(rule, ((), ()))
+        return rule not in self.disproved and len(things) * _KEYS_ALIKE <= len(keys)
 
     def disproves(self, rule: Rule, values: Values) -> bool:
         """Tell whether values rule out a rule, by themselves or beside those before them."""
         if rule.alike is not None:
-            seen = self.alike.setdefault(rule, set())
-            seen.update(rule.alike(values))
-            return len(seen) > 1
+            things, keys = self.alike.setdefault(rule, (set(), set()))
+            for seen, found in zip((things, keys), rule.alike(values), strict=True):
+                seen.update(map(hash, found) if len(seen) <= _MOST_ALIKE * _KEYS_ALIKE else ())
+            return len(things) > _MOST_ALIKE
         return rule.disproved is not None and rule.disproved(values)
 
 
@@ -168,7 +178,7 @@ class QualityReport:
             _Tally(count.met, source.records - count.not_among, count.example, [name])
             for name, source in self._sources.items()
             for count in [source.counts.get(rule, nothing)]
-            if rule not in source.disproved
+            if source.may_hold(rule)
         ]
         holding = [each for each in tallies if rule.holds(each.met, each.of)]
         rest = _together([each for each in tallies if not rule.holds(each.met, each.of)])

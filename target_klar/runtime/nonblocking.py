@@ -81,7 +81,7 @@ class _Stderr(io.RawIOBase):
             note = f"({self._lost} bytes of log lines are missing here: nothing read stderr)\n" if self._lost else ""
             try:
                 write(self._descriptor, note.encode() + bytes(data), self._limit)
-            except BlockingIOError:
+            except OSError:  # not read in time, or nobody is there any more, such as when a terminal is closed
                 self._lost += len(data)
             else:
                 self._lost = 0

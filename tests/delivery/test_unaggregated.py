@@ -610,8 +610,19 @@ def test_a_file_with_one_row_for_each_refunded_line_is_warned_of_with_the_number
 
 
 def test_refunds_that_grow_shrink_are_corrected_or_cancelled_are_updates_and_not_warned_of(klar: Sandbox) -> None:
-    versions = [lines("1"), lines("1", "2"), lines("2", reasonDescriptor="x"), lines("2", "3"), [], lines("4")]
-    updates = [refund_record(str(number), lineItems=version) for version in versions for number in range(300)]
+    versions: list[tuple[str, dict[str, str]]] = [
+        ("1", {}),
+        ("12", {}),
+        ("2", {"reasonDescriptor": "x"}),
+        ("23", {}),
+        ("", {}),
+        ("4", {}),
+    ]
+    updates = [
+        refund_record(str(number), lineItems=lines(*(f"{number}-{each}" for each in ids), **fields))
+        for ids, fields in versions
+        for number in range(300)
+    ]
     ended = run(klar, [REFUNDS_SCHEMA, *updates, state(1)], batch_size_rows=100)
     assert (ended.code, ended.states, len(klar.refunds)) == (0, [1], 300)
     assert ended.warnings == []

@@ -163,10 +163,16 @@ def test_rejects_of_a_wrong_mapping_are_sent_again_when_it_is_corrected(machine:
     assert costs_at_klar(klar) == {}
 
     maps = {"transaction_costs": {"transactionCosts": "transactionCosts.replace(',', '.')"}}
+    send_again = f"cd brands/north\n{machine.command('--input again.jsonl')}"
+    machine.configure(klar, "brands/north", rejects_path="rejects.jsonl", stream_maps=maps, api_token="expired")
+    assert machine.run(send_again).code == 1
+    assert costs_at_klar(klar) == {}
+
     machine.configure(klar, "brands/north", rejects_path="rejects.jsonl", stream_maps=maps)
-    ended = machine.run(f"cd brands/north\n{machine.command('--input again.jsonl')}")
+    ended = machine.run(send_again)
     assert ended.code == 0, ended.err
     assert costs_at_klar(klar) == {"1": 1.5}
+    assert not (machine.folder / "brands" / "north" / "again.jsonl").exists()
 
 
 @pytest.mark.skipif("fail_on_rejects" not in SETTINGS["properties"], reason="this version has no such setting")

@@ -273,36 +273,56 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     ),
     "a row for each piece, in half of the refunds all of one line": (
         "refunds",
-        many(40, lambda n: lines_of("1", "1" if n % 2 else "2", "1", own="abc", key=n)),
+        many(40, lambda n: lines_of(f"{n}-1", f"{n}-{1 if n % 2 else 2}", f"{n}-1", own="abc", key=n)),
         "",
     ),
     "one line item in all refunds": (
         "refunds",
         many(20, lambda n: lines_of("555", own="a", key=n)),
-        "one_line_item_id",
+        "few_line_item_ids",
     ),
     "one line item in 19 refunds": ("refunds", many(19, lambda n: lines_of("555", key=n)), ""),
     "one line item in all refunds but one": (
         "refunds",
         many(40, lambda n: lines_of("556" if n == 39 else "555", key=n)),
-        "",
+        "few_line_item_ids",
     ),
-    "one line item in all refunds, a second in one of them": (
+    "40 products in 200 refunds": (
         "refunds",
-        many(40, lambda n: lines_of("555", *["556"] * (n == 0), key=n)),
-        "",
+        many(200, lambda n: lines_of(f"SHIRT-{n % 40}", key=n)),
+        "few_line_item_ids",
     ),
+    "ten versions each of 40 refunds": ("refunds", many(400, lambda n: refunded(n % 40)), ""),
+    "ten versions each of 40 refunds of one product": (
+        "refunds",
+        many(400, lambda n: lines_of("SHIRT", key=n % 40)),
+        "few_line_item_ids",
+    ),
+    "41 line items in 200 refunds": ("refunds", many(200, lambda n: lines_of(f"{n % 41}-1", key=n)), ""),
+    "201 line items in 1,100 refunds": ("refunds", many(1100, lambda n: lines_of(f"{n % 201}-1", key=n)), ""),
     "line item 0 in all refunds that are not cancelled": (
         "refunds",
         many(40, lambda n: refunded(n, lineItems=[LINE | {"lineItemId": 0}] * (n % 2))),
-        "one_line_item_id",
+        "few_line_item_ids",
     ),
     "line item 0 in 19 refunds beside cancelled ones": (
         "refunds",
         many(38, lambda n: refunded(n, lineItems=[LINE | {"lineItemId": 0}] * (n % 2))),
         "",
     ),
-    "the refund's own id": ("refunds", many(3, lambda n: lines_of(f"{n}", key=n)), "line_item_id_is_refund_id"),
+    "cents as refunded pieces": ("refunds", many(20, lambda n: refunded(n, 1990)), "huge_quantity"),
+    "thousands of pieces in 19 refunds": ("refunds", many(19, lambda n: refunded(n, 1990)), ""),
+    "the refund's own id": ("refunds", many(3, lambda n: lines_of(f"{n}", key=n)), "line_item_id_is_own_id"),
+    "the refunded lines' own ids": (
+        "refunds",
+        many(3, lambda n: lines_of(f"A{n}", f"B{n}", own=[f"A{n}", f"B{n}"], key=n)),
+        "line_item_id_is_own_id",
+    ),
+    "the refunded lines' own ids beside those of the order's lines": (
+        "refunds",
+        many(9, lambda n: lines_of(f"A{n}", own=[f"B{n}"], key=n)),
+        "",
+    ),
     "the refund's own id, twice": ("refunds", many(2, lambda n: lines_of(f"{n}", key=n)), ""),
     "line item ids that begin with the refund's own id": ("refunds", many(9, lambda n: lines_of(f"{n}-1", key=n)), ""),
     "line items that count like refunds, and once meet": (
@@ -352,11 +372,25 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
         many(20, lambda n: fee(n, -199)),
         "amounts_in_cents negative_costs",
     ),
+    "small fees in cents": ("transaction_costs", many(20, lambda n: fee(n, 25 + n % 5)), "amounts_in_cents"),
+    "whole fees of less than 20": ("transaction_costs", many(20, lambda n: fee(n, 1 + n % 19)), ""),
+    "ids of Stripe's charges": ("transaction_costs", many(3, lambda n: fee(f"ch_3N7fGH2eZ{n}")), "payment_id"),
+    "ids of Mollie's payments": ("transaction_costs", many(3, lambda n: fee(f"tr_7UhSN1zu{n}")), "payment_id"),
+    "ids of an own shop with an underscore": ("transaction_costs", many(9, lambda n: fee(f"de_1000{n}")), ""),
+    "two ids in one": ("transaction_costs", [fee("5000,6000")], "unmatchable_id"),
+    "two ids of line items in one": ("refunds", [refund_of("4711; 4712")], "unmatchable_id"),
+    "an e-mail address as an id": ("transaction_costs", [fee("anna@customer.example")], "unmatchable_id"),
+    "an order's page as an id": (
+        "transaction_costs",
+        [fee("https://shop.example/admin/orders/5001")],
+        "unmatchable_id",
+    ),
+    "the ids of a shop behind an @": ("transaction_costs", many(9, lambda n: fee(f"1000{n}@berlin")), ""),
     "19 fees in cents": ("transaction_costs", many(19, lambda n: fee(n, 199)), ""),
     "whole fees, small": ("transaction_costs", many(40, lambda n: fee(n, 2 + n % 5)), ""),
-    "whole fees of 49": ("transaction_costs", many(40, lambda n: fee(n, 49)), ""),
-    "fees of 50 cents": ("transaction_costs", many(40, lambda n: fee(n, 50)), "amounts_in_cents"),
-    "whole fees, half of them below 50": ("transaction_costs", many(40, lambda n: fee(n, 10 + 60 * (n % 2))), ""),
+    "whole freight of 49": ("logistics_costs", many(40, lambda n: freight(n, 49)), ""),
+    "freight of 50 cents": ("logistics_costs", many(40, lambda n: freight(n, 50)), "amounts_in_cents"),
+    "whole fees, half of them below 20": ("transaction_costs", many(40, lambda n: fee(n, 10 + 60 * (n % 2))), ""),
     "whole fees, and one that is not": ("transaction_costs", [*many(40, lambda n: fee(n, 199)), fee("x", 1.5)], ""),
     "no fee at all": ("transaction_costs", many(20, lambda n: fee(n, 0)), "zero_amounts"),
     "19 fees of 0": ("transaction_costs", many(19, lambda n: fee(n, "0.00")), ""),
@@ -568,6 +602,23 @@ ROWS: dict[str, tuple[str, list[Record], str]] = {
     "a negative discount": ("orders", [purchase("A", sold(discounts=[{"discountAmount": -1}]))], "negative_discount"),
     "a discount of 0": ("orders", [purchase("A", sold(discounts=[{"discountAmount": 0}]))], ""),
     "a discount": ("orders", [purchase("A", sold(discounts=[{"discountAmount": 0.98}]))], ""),
+    "cents as pieces of an order": ("orders", many(20, lambda n: purchase(n, sold(quantity=1990))), "huge_quantity"),
+    "screws by the thousand in every second order": (
+        "orders",
+        many(20, lambda n: purchase(n, sold(quantity=1 if n % 2 else 5000))),
+        "",
+    ),
+    "COGS of 0 on every line of orders": (
+        "orders",
+        many(20, lambda n: purchase(n, sold(productCogs=0), sold("2"))),
+        "zero_cogs",
+    ),
+    "COGS of 0 in 19 orders": ("orders", many(19, lambda n: purchase(n, sold(productCogs=0))), ""),
+    "COGS of 0 on a free line of every order": (
+        "orders",
+        many(20, lambda n: purchase(n, sold(productCogs=3.5), sold("2", productCogs=0))),
+        "",
+    ),
     "orders in cents": (
         "orders",
         many(20, lambda n: purchase(n, sold("1", gross=1190 + n, net=1000 + n))),
@@ -894,7 +945,8 @@ def test_what_the_sources_of_the_recipes_write_is_neither_rejected_nor_warned_of
 
 FOR_THE_WHOLE_RUN = {
     *("zero_quantities", "negative_costs", "amounts_in_cents", "mixed_units", "mostly_cancelled", "zero_amounts"),
-    *("same_line_item_id", "line_item_id_is_refund_id", "fractional_quantities", "one_line_item_id"),
+    *("same_line_item_id", "line_item_id_is_own_id", "fractional_quantities", "few_line_item_ids"),
+    *("payment_id", "huge_quantity", "zero_cogs"),
 }
 """Rules that a few records among many others do not meet."""
 OF_FEW = [
@@ -932,15 +984,18 @@ def test_a_mistake_of_a_whole_column_is_found_in_any_number_of_records(rule: str
             "refunds",
             lambda _: lines_of(*[f"{chance.random()}"] * 2, own="ab", key=f"{chance.random()}"),
         ),
-        "line_item_id_is_refund_id": (
+        "line_item_id_is_own_id": (
             "refunds",
             lambda _: lines_of(key := f"{chance.random()}", key=key),
         ),
-        "one_line_item_id": ("refunds", lambda _: lines_of("555", key=f"{chance.random()}")),
+        "few_line_item_ids": ("refunds", lambda _: lines_of("555", key=f"{chance.random()}")),
         "fractional_quantities": ("refunds", lambda _: refunded(f"{chance.random()}", _cents(chance))),
         "negative_costs": ("transaction_costs", lambda each: each | {"transaction_costs": -_cents(chance)}),
         "amounts_in_cents": ("transaction_costs", lambda each: each | {"transaction_costs": int(_cents(chance) * 100)}),
         "zero_amounts": ("transaction_costs", lambda each: each | {"transaction_costs": 0}),
+        "payment_id": ("transaction_costs", lambda each: each | {"order_id": f"ch_{chance.randrange(10**9)}00"}),
+        "huge_quantity": ("refunds", lambda _: refunded(f"{chance.random()}", chance.randrange(1000, 9000))),
+        "zero_cogs": ("orders", lambda _: purchase(chance.randrange(10**9), sold(productCogs=0))),
         "mostly_cancelled": ("orders", lambda each: each | {"cancelled_at": _time(chance)}),
         "mixed_units": (
             "orders",
@@ -1033,7 +1088,7 @@ def said(records: Iterable[tuple[str, Record]], stream: str = "transaction_costs
     return [text.partition("]")[0] + "]" for _, text in report.lines()]
 
 
-CENTS = "with an amount of 50 or more, and all amounts of the source stream are whole"
+CENTS = "with an amount of 20 or more, and all amounts of the source stream are whole"
 OF_SOURCES: dict[str, tuple[list[tuple[str, Record]], list[str]]] = {
     "cents beside euros": (
         [*fees("stripe", *[199] * 30), *fees("paypal", *[1.25] * 5)],
@@ -1147,7 +1202,7 @@ def test_all_line_items_are_one_only_within_a_source_stream() -> None:
     assert said(_of_sources(40, lambda n: f"L-{n}"), "refunds") == []
     assert said(_of_sources(40, lambda _: "555"), "refunds") == []
     (line,) = said([*_of_sources(1, lambda _: "555", 20), ("other", lines_of("1"))], "refunds")
-    assert line.startswith("refunds: 20 of 20 records of shop0 (100 %) with the same `lineItemId`, such as 0 [")
+    assert line.startswith("refunds: 20 of 20 records of shop0 (100 %) with a `lineItemId` that other refunds ")
     lines = said(_of_sources(2, lambda n: f"{n % 2}", 20), "refunds")
     assert [line.partition(" (")[0] for line in lines] == [f"refunds: 20 of 20 records of shop{n}" for n in (0, 1)]
 
@@ -1157,8 +1212,9 @@ def test_all_line_items_are_not_one_also_where_each_record_is_looked_at_by_itsel
     refunds = [refunded(n, lineItems=[LINE | {"lineItemId": f"L-{n}"} | long]) for n in range(25)]
     assert judge("refunds", refunds).lines == []
     alike = [refunded(n, lineItems=[LINE | long]) for n in range(25)]
-    assert set(judge("refunds", alike).warned) == {"one_line_item_id"}
-    assert judge("refunds", [*alike, refund_of("L-2")]).lines == []
+    assert set(judge("refunds", alike).warned) == {"few_line_item_ids"}
+    others = [refund_of(f"L-{n}") for n in range(7)]
+    assert judge("refunds", [*alike, *others]).lines == []
 
 
 def test_what_waits_does_not_grow_with_the_source_streams() -> None:

@@ -74,12 +74,14 @@ def test_only_what_was_built_and_tested_can_be_published() -> None:
     assert not any("run" in step for step in release["publish"]["steps"])
 
 
+@pytest.mark.slow
 def test_zizmor_finds_nothing() -> None:
     run = run_tool("zizmor", "--offline", "--persona=pedantic", GITHUB)
 
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schema", "pattern"),
     [

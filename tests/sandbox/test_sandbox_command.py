@@ -157,6 +157,7 @@ def test_the_example_of_a_load_is_the_first_by_key_whatever_arrived_last(tmp_pat
     assert done.stdout.splitlines()[1:3] == ["  refunds: 3", f"    {json.dumps(refund('R1'))}"]
 
 
+@pytest.mark.slow
 def test_a_load_exports_what_is_held_by_stream_and_key_and_every_run_writes_the_same(tmp_path: Path) -> None:
     files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
     for file in files:
@@ -197,6 +198,7 @@ def test_a_signal_exports_what_its_address_answers_digit_for_digit(tmp_path: Pat
     assert file.stat().st_mode & 0o777 == 0o600, "orders hold personal data"
 
 
+@pytest.mark.slow
 def test_a_load_that_a_signal_ends_exports_what_has_arrived(tmp_path: Path) -> None:
     file, config = tmp_path / "held.jsonl", tmp_path / "config.json"
     config.write_text('{"batch_size_rows": 50}')
@@ -221,6 +223,7 @@ def test_a_load_that_a_signal_ends_exports_what_has_arrived(tmp_path: Path) -> N
     assert sum(map(int, re.findall(r"^  \w+: (\d+)$", told, re.MULTILINE))) == len(lines)
 
 
+@pytest.mark.slow
 def test_an_export_that_cannot_be_written_at_the_end_is_one_line_and_exit_code_1() -> None:
     done = finished("--load", str(SAMPLE), "--export", "/dev/full")
 
@@ -228,6 +231,7 @@ def test_an_export_that_cannot_be_written_at_the_end_is_one_line_and_exit_code_1
     assert done.stderr.endswith("cannot write /dev/full: No space left on device; what this Klar held is lost\n")
 
 
+@pytest.mark.slow
 def test_an_export_is_written_though_nobody_reads_what_is_printed(tmp_path: Path) -> None:
     file = tmp_path / "held.jsonl"
     script = f"{shlex.join([*COMMAND, '--load', str(SAMPLE), '--export', str(file)])} 2>/dev/null | true"

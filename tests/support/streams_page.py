@@ -34,8 +34,8 @@ than twenty, else at INFO. `ignore_quality_rules` turns rules off by name, `vali
 
 Each of the tap's streams is counted by itself, so that fees in cents show beside another provider's in euros. Those for
 which a rule does not hold are counted together as well: none of many small shops may have as many records as the rule
-asks for; not by `one_line_item_id`, since each may have one of its own. A rule has ten lines at most, and one more with
-the number of other source streams.
+asks for; not by `few_line_item_ids`, since each may have few of its own. A rule has ten lines at most, and one more
+with the number of other source streams.
 
 Orders in crowns, forints, yen and other currencies that `amounts_in_cents` does not name are not asked by it: whole
 prices of a thousand and more are usual there, and of many of them a tax of 25 % leaves whole net amounts, so nothing in
