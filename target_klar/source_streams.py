@@ -12,14 +12,14 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch import source_key_reader
 from target_klar.delivery.rejects_lines import stream_of
-from target_klar.records.conform import Conformed, Filtered, Rejection
+from target_klar.records.conform import Conformed, Filtered
 from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, decode
 from target_klar.stream_maps.columns import drops_all, expressions_of, missing_columns
 from target_klar.stream_maps.conditions import Conditions
 from target_klar.stream_maps.joined_text import mark_joined_text
-from target_klar.stream_maps.mapping import mapped, set_by
+from target_klar.stream_maps.mapping import Failure, mapped, set_by
 from target_klar.stream_maps.members import MisspelledMembers
 from target_klar.stream_maps.misread_text import MisreadText
 
@@ -119,6 +119,7 @@ class MappedRoute(Route):
         self.expressions = expressions_of([self._definition])
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
+        self._klars_key = stream.contract.key, *stream.contract.also_key
         self._tally = source.tallies[stream.name]
         self._misread = source.misread
         Conditions(self._definition, self._misread).watch(self.stream_map)
@@ -144,7 +145,7 @@ class MappedRoute(Route):
             return
         self._members.look(read)
         self._misread.begin()
-        made = mapped(self.stream_map, read, self._definition, stream.contract.key)
+        made = mapped(self.stream_map, read, self._definition, self._klars_key)
         self._misread.count()
         if made is None:
             self._tally.filtered += 1
@@ -152,9 +153,9 @@ class MappedRoute(Route):
                 unread = {name: value for name, value in read.items() if name not in self._filter_reads}
                 stream.other_marks.add(self._source_stream, unread)
             self._add(Filtered(stream.conformer.is_deleted(read)), line, read)
-        elif isinstance(made, Rejection):
+        elif isinstance(made, Failure):
             self._count_failed(read)
-            self._add(made, line, read)
+            self._add(stream.conformer.reject(made.key, [made.problem]), line, read)
         else:
             self._tally.passed += 1
             self._add(stream.conformer.conform(self._mark_joined_text(made), self._not_sent), line, read, made)
