@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -12,16 +12,16 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_klar.delivery.batch import source_key_reader
 from target_klar.delivery.rejects_lines import stream_of
-from target_klar.records.conform import Conformed, Filtered, Rejection
+from target_klar.records.conform import Conformed, Filtered
 from target_klar.records.deletions import DELETED_AT, deletion_fields
 from target_klar.records.formatting import counted, shorten
 from target_klar.records.json_codec import NotJSONError, decode
 from target_klar.stream_maps.columns import drops_all, expressions_of, missing_columns
 from target_klar.stream_maps.conditions import Conditions
 from target_klar.stream_maps.joined_text import mark_joined_text
-from target_klar.stream_maps.mapping import mapped, set_by
+from target_klar.stream_maps.mapping import Failure, mapped, set_by
 from target_klar.stream_maps.members import MisspelledMembers
-from target_klar.stream_maps.misread_text import MisreadText, misread_text
+from target_klar.stream_maps.misread_text import MisreadText
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -119,8 +119,9 @@ class MappedRoute(Route):
         self.expressions = expressions_of([self._definition])
         self.required: Collection[str] = stream.contract.schema["required"]
         """The fields that Klar requires."""
+        self._klars_key = stream.contract.key, *stream.contract.also_key
         self._tally = source.tallies[stream.name]
-        self._misread = MisreadText(source.misread)
+        self._misread = source.misread
         Conditions(self._definition, self._misread).watch(self.stream_map)
         self._members = source.members.setdefault(str(self._definition), MisspelledMembers(self._definition))
         self._filter_reads = frozenset(
@@ -144,7 +145,7 @@ class MappedRoute(Route):
             return
         self._members.look(read)
         self._misread.begin()
-        made = mapped(self.stream_map, read, self._definition, stream.contract.key)
+        made = mapped(self.stream_map, read, self._definition, self._klars_key)
         self._misread.count()
         if made is None:
             self._tally.filtered += 1
@@ -152,9 +153,9 @@ class MappedRoute(Route):
                 unread = {name: value for name, value in read.items() if name not in self._filter_reads}
                 stream.other_marks.add(self._source_stream, unread)
             self._add(Filtered(stream.conformer.is_deleted(read)), line, read)
-        elif isinstance(made, Rejection):
+        elif isinstance(made, Failure):
             self._count_failed(read)
-            self._add(made, line, read)
+            self._add(stream.conformer.reject(made.key, [made.problem]), line, read)
         else:
             self._tally.passed += 1
             self._add(stream.conformer.conform(self._mark_joined_text(made), self._not_sent), line, read, made)
@@ -183,8 +184,8 @@ class SourceStream:
         self.routes: Sequence[PlainRoute | MappedRoute] = ()
         self.tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
         """What its filters did under all its SCHEMAs, by the stream of Klar's."""
-        self.misread: Counter[str] = Counter()
-        """In how many records its maps misread text, by what they misread."""
+        self.misread = MisreadText()
+        """What text its maps misread, in how many records."""
         self.members: dict[str, MisspelledMembers] = {}
         """What they may misspell in objects, by the map as text."""
         self._columns: dict[str, None] = {}
@@ -241,7 +242,7 @@ class SourceStream:
 
     def warnings(self) -> Iterator[str]:
         """Yield a line for what its maps misread, and each stream of Klar's to which a filter let nothing pass."""
-        yield from misread_text(self.name, self.misread)
+        yield from self.misread.lines(self.name)
         for members in self.members.values():
             yield from members.lines(self.name)
         for name, tally in self.tallies.items():

@@ -188,6 +188,10 @@ class Conformer:
         mark = converted.pop(DELETED_AT, None)
         return self._judged(converted) if mark is None else self._deleted(converted, mark)
 
+    def reject(self, key: Record, problems: list[Problem]) -> Rejection:
+        """Return the rejection of a record of which the fields of Klar's key are known, those that it has."""
+        return self._rejection(self._converter.convert(key), problems)
+
     def is_deleted(self, record: Mapping[str, Any]) -> bool:
         """Tell whether a record bears the mark of deletion, or one that cannot be read."""
         return DELETED_AT in self._converter.convert(deletion_fields(record))

@@ -184,7 +184,8 @@ def _wrong_expression(place: str, name: str, value: object, config: Collection[s
             f"`{place}` calls {shorten(function)}(), which stream maps do not have. The functions are "
             f"{', '.join(sorted(FUNCTIONS))}, and those of {' and '.join(sorted(MODULES))}."
         )
-    names, conditions = _unusable_names(statements[0], config), senseless_conditions(statements[0], is_filter=is_filter)
+    names = _unusable_names(statements[0], config)
+    conditions = senseless_conditions(statements[0], value, is_filter=is_filter)
     for wrong in dict.fromkeys([*names, *conditions]):
         yield f"`{place}` {wrong}"
 

@@ -51,17 +51,26 @@ def read_file(path: str) -> dict[str, Any]:
 
 
 def require_no_map_lost(earlier: Mapping[str, Any], later: Mapping[str, Any], name: str) -> None:
-    """Check that `stream_maps` of a `later` configuration, called by its `name`, has a map for all that had one.
+    """Check that `stream_maps` of a `later` configuration, called by its `name`, has the maps and options that it had.
+
+    One that drops a stream, or is empty, says that it has none of the options.
 
     Raises:
         ConfigurationError: It has not. As any setting it takes the place of the `earlier` one whole, filters too.
     """
     if "stream_maps" not in later:
         return
-    if lost := [stream for stream in _maps(earlier) if stream not in _maps(later)]:
+    maps = _maps(later)
+    lost = [f"the map of {shorten(stream)}" for stream in _maps(earlier) if stream not in maps]
+    for stream, before in _maps(earlier).items():
+        after = maps.get(stream)
+        if isinstance(before, dict) and isinstance(after, dict) and after:
+            options = (option for option in before if option.startswith("__") and option not in after)
+            lost += [f"`{shorten(option)}` of {shorten(stream)}" for option in options]
+    if lost:
         raise ConfigurationError(
-            f"`stream_maps` of {name} takes the place of the one before it whole, without the map of "
-            f"{listed(map(shorten, lost))}. Write all maps into one of the two."
+            f"`stream_maps` of {name} takes the place of the one before it whole, without {listed(lost)}. Write all "
+            "maps into one of the two."
         )
 
 

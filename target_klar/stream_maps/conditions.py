@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
+from target_klar.settings.map_conditions import shown_part
 from target_klar.stream_maps.columns import column_of, parents_of
-from target_klar.stream_maps.misread_text import (
+from target_klar.stream_maps.evaluated import comparisons, following, operands_of, uses
+from target_klar.stream_maps.spelled import (
+    is_list,
+    is_list_beside_another,
+    is_no_answer,
     is_other_nothing,
     is_same_nothing,
     never_equal,
@@ -27,13 +32,14 @@ from target_klar.stream_maps.misread_text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from target_klar.stream_maps.misread_text import MisreadText
 
 _EQUALITY: Final = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
 _ORDER: Final = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _SAMENESS: Final = (*_EQUALITY, ast.Is, ast.IsNot)
+_KINDS: Final = (str, list, tuple, set)
 _LITERALS: Final = (ast.Constant, ast.List, ast.Dict)
 _COMPREHENSIONS: Final = (ast.ListComp, ast.GeneratorExp, ast.DictComp)
 
@@ -62,6 +68,8 @@ class Conditions:
         """By each comprehension its copy of which the conditions are watched."""
         self._harmless: dict[tuple[ast.AST, str], bool] = {}
         """By a part of a comparison, and how it spells nothing, whether it does no harm that this is misread."""
+        self._no_answers: set[ast.AST] = set()
+        """The conditions whose text is not always yes or no."""
         self._is_read = lru_cache(maxsize=256)(self._find_read)
         text = definition.get(MAPPER_FILTER_OPTION)
         self._filter = ast.dump(ast.parse(text).body[0]) if isinstance(text, str) else ""
@@ -93,9 +101,20 @@ class Conditions:
         self._expression = node
         if node.value not in self._parents:
             self._parents |= parents_of(node)
-        value = self._evaluate(node.value)
-        if type(value) is str and says_false(value) and ast.dump(node) == self._filter:
-            self._misread.true(node.value, value)
+        value = self._value(node.value)
+        if type(value) is str and ast.dump(node) == self._filter:
+            self._note_truth(node.value, value)
+        return value
+
+    def _value(self, node: ast.AST) -> Any:
+        """Return the value of what is compared, or asked whether it is true.
+
+        Raises:
+            TypeError: It is a method, as of `status.lower`, which is true and equals nothing.
+        """
+        value = self._evaluate(node)
+        if callable(value):
+            raise TypeError(f"`{shown_part(node)}` is what can be called, and no value: write `{shown_part(node)}()`")
         return value
 
     def _if_else(self, node: ast.IfExp) -> Any:
@@ -135,22 +154,32 @@ class Conditions:
 
     def _condition(self, node: ast.AST) -> Any:
         """Return the value of a condition; what is evaluated if it is true may read it: `float(x) if x`."""
-        value = self._evaluate(node)
-        if type(value) is str and says_false(value) and not self._is_read(node, value):
-            self._misread.true(node, value)
+        value = self._value(node)
+        if type(value) is str:
+            self._note_truth(node, value)
         return value
+
+    def _note_truth(self, node: ast.AST, text: str) -> None:
+        """Note text that a condition takes for true."""
+        if says_false(text):
+            if not self._is_read(node, text):
+                self._misread.true(node, text)
+        elif node not in self._no_answers and is_no_answer(text):
+            self._no_answers.add(node)
+            self._misread.no_answer(node)
 
     def _find_read(self, node: ast.AST, value: str) -> bool:
         """Tell whether what is evaluated if a condition is true reads its value."""
-        then = (each for each, if_true in _following(node, self._parents) if if_true)
-        return any(_uses(each, ast.dump(node), value) for each in then)
+        then = (each for each, if_true in following(node, self._parents) if if_true)
+        return any(uses(each, ast.dump(node), value) for each in then)
 
     def _comparison(self, node: ast.Compare) -> Any:
-        right, result, before = self._evaluate(node.left), True, node.left
+        right, result, before = self._value(node.left), True, node.left
         for operation, each in zip(node.ops, node.comparators, strict=True):
-            left, right = right, self._evaluate(each)
-            if (type(left) is str) is not (type(right) is str):
-                self._read_beside_another(node, operation, (before, left), (each, right))
+            left, right = right, self._value(each)
+            if type(left) is not type(right):
+                if type(left) in _KINDS or type(right) in _KINDS:
+                    self._read_beside_another(node, operation, (before, left), (each, right))
             elif type(left) is str and isinstance(operation, _ORDER):
                 self._read_ordered(node, operation, (before, left), (each, right))
             before = each
@@ -160,23 +189,26 @@ class Conditions:
         return result
 
     def _read_beside_another(self, node: ast.Compare, operation: ast.cmpop, left: _Operand, right: _Operand) -> None:
-        """Note text that is compared with what it never equals."""
+        """Note what is compared with what it never equals, since that is of another kind."""
         (part, text), (_, value) = (left, right) if type(left[1]) is str else (right, left)
-        if isinstance(operation, _EQUALITY) and never_equal(left[1], right[1]):
+        if isinstance(operation, ast.Eq | ast.NotEq) and is_list_beside_another(left[1], right[1]):
+            if not self._is_compared_with_lists_too(node):
+                self._misread.list_beside_another(node, of_left=is_list(left[1]))
+        elif isinstance(operation, _EQUALITY) and never_equal(left[1], right[1]):
             if not self._is_compared_with_both(node):
                 self._misread.unequal(node, part, text, value)
         elif isinstance(operation, _SAMENESS) and is_other_nothing(left[1], _compared_by(operation, right[1])):
             asked, held = right if isinstance(left[0], _LITERALS) else left
             spelled = spelling_of_nothing(held)
             if (asked, spelled) not in self._harmless:
-                self._harmless[asked, spelled] = self._is_harmless(node, asked, held, text)
+                self._harmless[asked, spelled] = self._is_harmless(node, asked, held, str(text))
             if not self._harmless[asked, spelled]:
                 self._misread.nothing(node, operation, asked, spelled)
 
     def _is_harmless(self, node: ast.Compare, part: ast.AST, held: object, text: str) -> bool:
         """Tell whether a part that is nothing is compared with its own spelling too, or is nothing to what reads it."""
-        following = _following(node, self._parents)
-        return self._is_compared_with(part, held) or any(_uses(each, ast.dump(part), text) for each, _ in following)
+        behind = following(node, self._parents)
+        return self._is_compared_with(part, held) or any(uses(each, ast.dump(part), text) for each, _ in behind)
 
     def _read_ordered(self, node: ast.Compare, operation: ast.cmpop, left: _Operand, right: _Operand) -> None:
         """Note text that is ordered otherwise than what it spells."""
@@ -187,7 +219,21 @@ class Conditions:
     def _is_compared_with_both(self, node: ast.Compare) -> bool:
         """Tell whether an expression compares something with text and with what is none: `x == 1 or x == '1'`."""
         operands = self._operands_beside(node.left)
-        return len({type(each.value) is str for each in operands if isinstance(each, ast.Constant)}) > 1
+        return (
+            len(
+                {
+                    type(each.value) is str
+                    for each in operands
+                    if isinstance(each, ast.Constant) and each.value is not None
+                }
+            )
+            > 1
+        )
+
+    def _is_compared_with_lists_too(self, node: ast.Compare) -> bool:
+        """Tell whether an expression compares something with a list and with what is none: `x == 1 or x == [1]`."""
+        beside = [each for other in comparisons(self._expression, ast.dump(node.left)) for each in other.comparators]
+        return len({isinstance(each, ast.List | ast.Tuple | ast.Set) for each in beside}) > 1
 
     def _is_compared_with(self, part: ast.AST, held: object) -> bool:
         """Tell whether an expression compares a part with the nothing that it holds: `x is None or x == ''`."""
@@ -199,7 +245,7 @@ class Conditions:
 
     def _operands_beside(self, part: ast.AST) -> list[ast.AST]:
         """Return what an expression compares a part with, and all in it."""
-        return _operands_of(_comparisons(self._expression, ast.dump(part)))
+        return operands_of(comparisons(self._expression, ast.dump(part)))
 
 
 def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
@@ -214,43 +260,6 @@ def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
         ifs: list[ast.expr] = [ast.Call(ast.Name("bool", ast.Load()), [test], []) for test in each.ifs]
         watched.generators.append(ast.comprehension(each.target, source, ifs, each.is_async))
     return watched
-
-
-def _following(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> Iterator[tuple[ast.AST, bool]]:
-    """Yield what is evaluated behind a condition, and behind those that it is in, and whether that is if it is true."""
-    while node in parents:
-        around = parents[node]
-        match around:
-            case ast.IfExp(test=asked, body=then, orelse=otherwise) if asked is node:
-                yield from ((then, True), (otherwise, False))
-            case ast.BoolOp(op=operation):
-                yield from ((each, isinstance(operation, ast.And)) for each in _behind(node, around))
-            case ast.comprehension(ifs=tests) if node in tests:
-                made = (each for each in ast.iter_child_nodes(parents[around]) if not isinstance(each, type(around)))
-                yield from ((each, True) for each in [*made, *_behind(node, around), *_behind(around, parents[around])])
-        node = around
-
-
-def _behind(node: ast.AST, around: ast.AST) -> list[ast.AST]:
-    inner = [*ast.iter_child_nodes(around)]
-    return inner[inner.index(node) + 1 :]
-
-
-def _uses(part: ast.AST, dumped: str, value: str) -> bool:
-    """Tell whether a part of an expression reads a value, as `float(x)` does, or compares it with this text."""
-    compared = _comparisons(part, dumped)
-    left = {node.left for node in compared}
-    texts = {str(each.value).lower() for each in _operands_of(compared) if isinstance(each, ast.Constant)}
-    return value.lower() in texts or any(ast.dump(node) == dumped and node not in left for node in ast.walk(part))
-
-
-def _comparisons(part: ast.AST, dumped: str) -> list[ast.Compare]:
-    """Return the comparisons in a part of an expression whose left side is, as `ast.dump` shows it, `dumped`."""
-    return [node for node in ast.walk(part) if isinstance(node, ast.Compare) and ast.dump(node.left) == dumped]
-
-
-def _operands_of(comparisons: Iterable[ast.Compare]) -> list[ast.AST]:
-    return [inner for node in comparisons for operand in node.comparators for inner in ast.walk(operand)]
 
 
 def _compared_by(operation: ast.cmpop, right: Any) -> Collection[Any]:

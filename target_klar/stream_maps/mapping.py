@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simpleeval import NameNotDefined
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import MAPPER_ALIAS_OPTION, MAPPER_FILTER_OPTION, NULL_STRING, CustomStreamMap
 
-from target_klar.records.conform import Rejection
 from target_klar.records.convert import fold
 from target_klar.records.deletions import deletion_fields
 from target_klar.records.formatting import Problem, listed, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from singer_sdk.mapper import StreamMap
 
@@ -26,11 +25,21 @@ LONGEST_REASON = 300
 _HARMLESS = (ArithmeticError, AttributeError, IndexError, NameError, TypeError)
 
 
-def mapped(stream_map: StreamMap, record: dict[str, Any], definition: dict[str, Any], key: str) -> Any:
-    """Return what the map makes of a record, a `Rejection`, or None if its filter drops it; the record stays as it is.
+class Failure(NamedTuple):
+    """What is known of a record that a map fails on."""
 
-    Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it. A rejection
-    names the record by the column that has the name of Klar's `key`.
+    problem: Problem
+    key: dict[str, Any]
+    """The fields of Klar's key that the map makes of it all the same."""
+
+
+def mapped(
+    stream_map: StreamMap, record: dict[str, Any], definition: dict[str, Any], key: Collection[str] = ()
+) -> dict[str, Any] | Failure | None:
+    """Return what the map makes of a record, or None if its filter drops it; the record stays as it is.
+
+    Its own mark of deletion stays, unless the map sets one: a map that lists its fields would lose it. A `Failure` has
+    the fields of this `key`.
     """
     try:
         made = stream_map.transform(dict(record))
@@ -39,14 +48,36 @@ def mapped(stream_map: StreamMap, record: dict[str, Any], definition: dict[str, 
                 return None
             made = {}
     except Exception as error:  # noqa: BLE001  # an expression of the user's may fail in any way
-        own_key = next((value for name, value in record.items() if fold(name) == fold(key)), None)
-        label = shorten(str(own_key)) if type(own_key) in (str, int) else None
-        return Rejection(label, [_problem(stream_map, record, definition, error)])
+        problem = _problem(stream_map, record, definition, error)
+        return Failure(problem, _fields(key, stream_map, record, definition))
     absent = removed_by(definition).difference(record)
     for column in _overruled(tuple(made), set_by(definition), absent):
         del made[column]
     own = deletion_fields(record)
     return made | own if own and not deletion_fields(made) else made
+
+
+def _fields(
+    names: Collection[str], stream_map: StreamMap, record: dict[str, Any], definition: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of these names that a map makes of a record though it fails on another; none if on one."""
+    folded = {fold(name) for name in names}
+    options = {name: option for name, option in definition.items() if fold(name) in folded}
+    if not (folded and isinstance(stream_map, CustomStreamMap)):
+        return {}
+    alone = CustomStreamMap(
+        stream_alias=stream_map.stream_alias,
+        map_config=stream_map.map_config,
+        faker_config=stream_map.faker_config,
+        raw_schema=stream_map.raw_schema,
+        key_properties=None,
+        map_transform=dict(options),
+        flattening_options=None,
+        stream_name=stream_map.stream_name,
+    )
+    alone.expr_evaluator = stream_map.expr_evaluator  # which compares as the whole map does
+    made = mapped(alone, record, options)
+    return {name: made[name] for name in made if fold(name) in folded} if isinstance(made, dict) else {}
 
 
 def set_by(definition: Mapping[str, Any]) -> frozenset[str]:

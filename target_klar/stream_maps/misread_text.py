@@ -1,40 +1,38 @@
-"""Text that says something else to a reader than to an expression of a stream map, and what a message says of it."""
+"""What text the expressions of a stream map misread, in how many records, and what is said of it."""
 
 from __future__ import annotations
 
 import ast
-import re
+from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from target_klar.records.formatting import counted, shorten
 from target_klar.settings.map_conditions import shown_part
+from target_klar.stream_maps.spelled import FALSE, NOTHING, is_false_as_answer
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
-_FALSE: Final = ["", "false", "f", "no", "n", "off", "nein", "falsch", "null", "none", "nil", "nan", "[]", "{}"]
-"""What text says that is false, in small letters, without blanks around it, and without zeros and points."""
-_NOTHING: Final = ["", "null", "none", "nil", "nan", "[]", "{}", "0000-00-00"]
-"""How nothing is spelled, in small letters, without blanks around it, and without the time of a date."""
-_TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "ja", "wahr", "1"})
-_NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
-_DATE: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(|[ T].*)", re.ASCII)
 _MAX_COUNTED: Final = 5
 """How many conditions and comparisons of the maps of a source stream are warned of."""
 _RECORDS: Final = "N records"
 """Stands for the number, which is not known until the end."""
+_EXAMPLE: Final = "EXAMPLE"
+"""Stands for an example, of which it is not known until the end whether it is one."""
 
 
 class MisreadText:
-    """Counts the records in which a stream map misreads text, by what is misread as a part of a sentence."""
+    """Counts the records in which the maps of a source stream misread text."""
 
-    def __init__(self, counts: Counter[str]) -> None:
-        self._counts = counts
-        self._noted: set[str] = set()
-        self._examples: dict[str, str] = {}
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, bool]] = Counter()
+        """By what is misread, as a part of a sentence, and whether it is misread only if it is an answer, yes or no."""
+        self._noted: set[tuple[str, bool]] = set()
+        self._examples: dict[tuple[str, bool], str] = {}
         """Of each condition, the first text that it misread."""
+        self._no_answers: set[str] = set()
+        """The conditions whose text is not always yes or no."""
 
     def begin(self) -> None:
         """Forget what was noted of a record that does not count."""
@@ -42,41 +40,58 @@ class MisreadText:
 
     def count(self) -> None:
         """Count what was noted of a record."""
-        for what in self._noted:
-            if what in self._counts or len(self._counts) < _MAX_COUNTED:
-                self._counts[what] += 1
+        for what, as_answer in self._noted:
+            known = {each for each, _ in self._counts}
+            if (what in known or len(known) < _MAX_COUNTED) and not (as_answer and (what, False) in self._noted):
+                self._counts[what, as_answer] += 1
         self._noted.clear()
 
     def true(self, node: ast.AST, value: str) -> None:
         """Note a condition whose value is text that says false."""
-        shown = shown_part(node)
-        example = self._examples.setdefault(shown, repr(value.strip()))
-        part = shown if isinstance(node, ast.Name | ast.Call | ast.Subscript | ast.Attribute) else f"({shown})"
-        advice = f"(str({part} or '').strip().lower().strip('0.') not in {_FALSE})"
-        what = f"takes text for true that says the opposite: `{shown}` is {example} or the like in {_RECORDS}. "
-        self._noted.add(f"{what}Write `{advice}`.")
+        shown, as_answer = shown_part(node), is_false_as_answer(value)
+        if as_answer and shown in self._no_answers:
+            return
+        what = _taken_for_true(node, shown)
+        self._examples.setdefault((what, as_answer), repr(value.strip()))
+        self._noted.add((what, as_answer))
 
-    def unequal(self, node: ast.Compare, part: ast.AST, text: str, other: object) -> None:
-        """Note that text, the value of a part, is compared with what it never equals."""
+    def no_answer(self, node: ast.AST) -> None:
+        """Note a condition whose value is text that is neither yes nor no: in this column `NO` says something else."""
         shown = shown_part(node)
-        if isinstance(part, ast.Constant):
+        self._no_answers.add(shown)
+        self._counts.pop((_taken_for_true(node, shown), True), None)
+        self._noted.discard((_taken_for_true(node, shown), True))
+
+    def list_beside_another(self, node: ast.Compare, *, of_left: bool) -> None:
+        """Note that a list, the value of the left side or of the other, is compared with what is none, or another."""
+        item, held = (node.comparators[0], node.left) if of_left else (node.left, node.comparators[0])
+        among = "in" if isinstance(node.ops[0], ast.Eq) else "not in"
+        what = f"compares a list with what is none, which it never equals: `{shown_part(node)}`, in {_RECORDS}. "
+        self._note(f"{what}If it is meant to, write `{shown_part(item)} {among} {shown_part(held)}`.")
+
+    def unequal(self, node: ast.Compare, part: ast.AST, text: Any, other: object) -> None:
+        """Note that text, or texts, the value of a part, are compared with what they never equal."""
+        shown = shown_part(node)
+        if isinstance(part, ast.Constant | ast.List | ast.Tuple | ast.Set):
             advice = "take the quotes off"
+        elif type(text) is not str:
+            advice = f"read the other as text, `str({shown_part(node.left)})`"
         elif type(other) is bool:
-            example = self._examples.setdefault(shown, repr(text.strip()))
+            example = self._examples.setdefault((shown, False), repr(text.strip()))
             advice = f"compare it with the text that it holds, such as {example}"
         else:
             advice = f"read it as a number, `float({shown_part(part)})`"
         what = f"compares text with a number or a boolean, which it never equals: `{shown}`, in {_RECORDS}. "
-        self._noted.add(f"{what}If it is meant to, {advice}.")
+        self._note(f"{what}If it is meant to, {advice}.")
 
     def nothing(self, node: ast.Compare, operation: ast.cmpop, part: ast.AST, spelled: str) -> None:
         """Note that a part whose value is nothing, `spelled` so, is compared with nothing in another spelling."""
         shown = shown_part(node)
-        example = self._examples.setdefault(shown, spelled)
+        example = self._examples.setdefault((shown, False), spelled)
         among = "not in" if isinstance(operation, ast.NotEq | ast.IsNot | ast.NotIn) else "in"
-        advice = f"(str({shown_part(part)}).strip().lower()[:{len(_NOTHING[-1])}] {among} {_NOTHING})"
+        advice = f"(str({shown_part(part)}).strip().lower()[:{len(NOTHING[-1])}] {among} {NOTHING})"
         what = f"compares one spelling of nothing with another, which it never equals: `{shown}`, "
-        self._noted.add(f"{what}of {example} or the like, in {_RECORDS}. If it is meant to, write `{advice}`.")
+        self._note(f"{what}of {example} or the like, in {_RECORDS}. If it is meant to, write `{advice}`.")
 
     def order(self, node: ast.Compare, part: ast.AST, meant: tuple[object, object]) -> None:
         """Note that texts are ordered otherwise than what they spell, which is `meant`."""
@@ -86,76 +101,28 @@ class MisreadText:
         else:
             spelled, advice = "dates", f"datetime.datetime.strptime({asked}.split()[0], '%d.%m.%Y')"
         what = f"orders {spelled} as text, which puts them otherwise: `{shown}`, in {_RECORDS}. "
-        self._noted.add(f"{what}Read both as {spelled}, `{advice}`.")
+        self._note(f"{what}Read both as {spelled}, `{advice}`.")
 
     def letters(self, part: ast.AST) -> None:
         """Note that objects are made of the letters of text."""
         shown = shown_part(part)
         what = f"makes an object of each letter of text: `{shown}`, in {_RECORDS}. "
-        self._noted.add(f"{what}`json.loads({shown})` reads JSON, `{shown}.split(',')` splits text at commas.")
+        self._note(f"{what}`json.loads({shown})` reads JSON, `{shown}.split(',')` splits text at commas.")
+
+    def _note(self, what: str) -> None:
+        self._noted.add((what, False))
+
+    def lines(self, source_stream: str) -> Iterator[str]:
+        """Yield a warning for each condition or comparison that misread text: what, in how many records, what to do."""
+        for what in dict.fromkeys(each for each, _ in self._counts):
+            kinds = [(what, as_answer) for as_answer in (True, False) if (what, as_answer) in self._counts]
+            told = what.replace(_EXAMPLE, self._examples.get(kinds[0], ""))
+            records = counted(sum(self._counts[kind] for kind in kinds), "record")
+            yield f"The stream map of {shorten(source_stream)} {told.replace(_RECORDS, records)}"
 
 
-def misread_text(source_stream: str, counts: Counter[str]) -> Iterator[str]:
-    """Yield a warning for each condition or comparison that misread text: what, in how many records, what to do."""
-    for what, count in counts.items():
-        yield f"The stream map of {shorten(source_stream)} {what.replace(_RECORDS, counted(count, 'record'))}"
-
-
-def says_false(text: str) -> bool:
-    """Tell whether text says false, as `no` does, and is true to Python."""
-    return text != "" and text.strip().lower().strip("0.") in _FALSE
-
-
-def never_equal(left: Any, right: Any) -> bool:
-    """Tell whether one is text that spells a number or a boolean, and the other is one, or an array of those."""
-    if isinstance(right, list | tuple | set):
-        return not any(type(each) is str for each in right) and any(never_equal(left, each) for each in right)
-    return _spells(left, right) or _spells(right, left)
-
-
-def is_other_nothing(value: Any, others: Collection[Any]) -> bool:
-    """Tell whether a value is nothing, and others are it too, all as text if it is none, or all as something else."""
-    if not _is_nothing(value):
-        return False
-    are_text = {type(each) is str for each in others if _is_nothing(each)}
-    return are_text == {type(value) is not str}
-
-
-def is_same_nothing(value: object, other: object) -> bool:
-    """Tell whether another value is spelled as one that is nothing."""
-    return type(other) is type(value) and (other == value or _short(str(other)) == _short(str(value)))
-
-
-def spelling_of_nothing(value: object) -> str:
-    """Return how a value that is nothing is written, and of text no more than says so."""
-    return repr(value.strip()[: len(_NOTHING[-1])] if isinstance(value, str) else value)
-
-
-def _is_nothing(value: Any) -> bool:
-    return _short(value) in _NOTHING if type(value) is str else value in (None, [], {})
-
-
-def _short(text: str) -> str:
-    return text.strip().lower()[: len(_NOTHING[-1])]
-
-
-def numbers_or_dates(one: str, other: str) -> tuple[Any, Any] | None:
-    """Return what two texts spell whose order may be another than that of the texts, if both do."""
-    one, other = one.strip(), other.strip()
-    if _NUMBER.fullmatch(one) and _NUMBER.fullmatch(other):
-        return Decimal(one), Decimal(other)
-    if (first := _DATE.fullmatch(one)) and (second := _DATE.fullmatch(other)):
-        return _date(*first.groups()), _date(*second.groups())
-    return None
-
-
-def _date(day: str, month: str, year: str, rest: str) -> tuple[int, int, int, str]:
-    return int(year), int(month), int(day), rest
-
-
-def _spells(text: Any, value: Any) -> bool:
-    if type(text) is not str:
-        return False
-    if type(value) is bool:
-        return text.strip().lower() in _TRUE or says_false(text)
-    return isinstance(value, int | float | Decimal) and _NUMBER.fullmatch(text.strip()) is not None
+def _taken_for_true(node: ast.AST, shown: str) -> str:
+    part = shown if isinstance(node, ast.Name | ast.Call | ast.Subscript | ast.Attribute) else f"({shown})"
+    advice = f"(str({part} or '').strip().lower().strip('0.') not in {FALSE})"
+    what = f"takes text for true that says the opposite: `{shown}` is {_EXAMPLE} or the like in {_RECORDS}. "
+    return f"{what}Write `{advice}`."

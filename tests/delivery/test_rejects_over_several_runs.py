@@ -104,6 +104,27 @@ def test_a_rejected_version_stays_until_klars_status_has_shown_the_newer_one(
     assert words(rejects) == []
 
 
+@pytest.mark.parametrize("newer", [{"fee": "EUR 2.5"}, {"fee": "EUR 2.5", "_sdc_deleted_at": "2024-01-01"}])
+@pytest.mark.parametrize("order_id", ["order_id", "'DE-' + order_id"])
+def test_a_row_that_a_map_failed_on_is_not_sent_over_a_newer_one_though_the_tap_names_no_key(
+    klar: Sandbox, rejects: Path, newer: dict[str, str], order_id: str
+) -> None:
+    """The expression that failed is not that of Klar's key, which is known all the same."""
+    rows = schema("rows", "order_id", fee={}, _sdc_deleted_at={}) | {"key_properties": []}
+
+    def maps(fee: str) -> dict[str, Any]:
+        options = {"__alias__": "transaction_costs", "orderId": order_id, "transactionCosts": fee, "__else__": None}
+        return {"stream_maps": {"rows": options | {"_sdc_deleted_at": "record.get('_sdc_deleted_at')"}}}
+
+    wrong, right = maps("fee.split(' ')[1]"), maps("fee.split(' ')[-1]")
+    load(klar, rejects, rows, *(record("rows", order_id="7", fee=fee) for fee in ("1.10", "0.90")), **wrong)
+    assert json.loads(rejects.read_bytes().splitlines()[-1])["klar"]["key"].endswith("7")
+    load(klar, rejects, rows, record("rows", order_id="7", **newer), **wrong)
+    send_again(klar, rejects, **right)
+    held = [each["transactionCosts"] for each in klar.transaction_costs.values()]
+    assert held == ([] if "_sdc_deleted_at" in newer else [2.5])
+
+
 def test_what_klar_itself_rejected_is_followed_under_another_name_of_its_stream_and_key(
     klar: Sandbox, rejects: Path
 ) -> None:

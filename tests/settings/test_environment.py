@@ -354,5 +354,8 @@ def test_stream_maps_of_two_configurations_stop_the_run_where_the_later_ones_los
     name = "shop.json" if place == "a file" else place
     told = f"`stream_maps` of {name} takes the place of the one before it whole, without the map of refunds. Write all"
     stopped(loaded({"fees": {"__alias__": "transaction_costs"}}), told)
+    lost = told.replace("the map of refunds", "`__filter__` of refunds")
+    stopped(loaded({"refunds": {"id": "id", "__alias__": "refunds"}}), lost)
     assert klar.posts() == []
+    assert (loaded({"refunds": {"__filter__": "id == 'b'"}}).code, set(klar.refunds)) == (0, set())
     assert (loaded({"refunds": {}}).code, set(klar.refunds)) == (0, {"a"}), "it is overridden, as asked for"

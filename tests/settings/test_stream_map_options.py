@@ -325,6 +325,94 @@ def test_a_condition_that_depends_on_the_record_passes(field: str, text: str) ->
     assert list(map_mistakes({"refunds": {field: text}}, {"all": 1})) == []
 
 
+SAME = "has `{}`, which is {} whatever a record holds. {}."
+
+
+@pytest.mark.parametrize(
+    ("part", "outcome", "advice"),
+    [
+        ("x != 'a' or x != 'b'", "true", "Write `x not in ('a', 'b')`"),
+        ("x == 'a' and x == 'b'", "false", "Write `x in ('a', 'b')`"),
+        ("not x == 1 or not x == 2", "true", "Write `x not in (1, 2)`"),
+        ("x is not None or x != ''", "true", "Write `x not in (None, '')`"),
+        ("x and x == ''", "false", "Correct it, or leave it out"),
+        ("x in ('a', 'b') and x == 'c'", "false", "Correct it, or leave it out"),
+        ("x == 'a' or y > 5 or x != 'a'", "true", "Correct it, or leave it out"),
+        ("paid < 5 or not paid < 5", "true", "Correct it, or leave it out"),
+        ("x not in []", "true", "Correct it, or leave it out"),
+        ("(x or y) != 'a' or (x or y) != 'b'", "true", "Write `(x or y) not in ('a', 'b')`"),
+        ("x is not 'a'", "true", "Write `x != 'a'`"),
+        ("x is 1", "false", "Write `x == 1`"),
+        ("x.upper() != 'failed'", "true", "`x.upper()` is never 'failed'. Write 'FAILED'"),
+        ("x.strip().lower() in ('Paid', 'OK')", "false", "`x.strip().lower()` is never 'Paid'. Write 'paid'"),
+        ("x[:4] != 'failed'", "true", "`x[:4]` is never 'failed'. Write 'fail'"),
+        ("x[-2:] == 'abc'", "false", "`x[-2:]` is never 'abc'. Write 'bc'"),
+    ],
+)
+def test_a_condition_that_no_record_can_change_stops_the_run_at_its_start(part: str, outcome: str, advice: str) -> None:
+    for field, text in (
+        ("__filter__", part),
+        ("__filter__", f"z and ({part})"),
+        ("__filter__", f"bool({part}) or z == 1"),
+        ("note", f"1 if {part} else 2"),
+        ("note", f"[z for z in y if ({part})]"),
+        ("note", f"not ({part})"),
+    ):
+        told = f"`stream_maps.refunds.{field}` {SAME.format(part, outcome, advice)}"
+        assert list(map_mistakes({"refunds": {field: text}})) == [told]
+    assert list(map_mistakes({"refunds": {"note": part}})) == []  # as a value it may be meant
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{'status': 'paid'}", ALWAYS),
+        ("[status] != 'failed'", ALWAYS),
+        ("status and None", ALWAYS.replace("true", "false").replace(", so it drops nothing", "")),
+        ("0", ALWAYS.replace("true", "false").replace(", so it drops nothing", "")),
+        (
+            "x not in ['a' 'b', 'c']",
+            "has 'a' 'b' in `x not in ['ab', 'c']`, which Python reads as one text. Write 'a', 'b'.",
+        ),
+    ],
+)
+def test_a_filter_whose_form_decides_stops_the_run_at_its_start(text: str, told: str) -> None:
+    assert list(map_mistakes({"refunds": {"__filter__": text}})) == [f"`stream_maps.refunds.__filter__` {told}"]
+
+
+@pytest.mark.parametrize("field", ["__filter__", "note"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "False",
+        "x != 'a' or y != 'b'",
+        "x != 'a' and x != 'b'",
+        "x is None or x == ''",
+        "x not in ('a', None) and x",
+        "not x and x is not None and x != ''",
+        "(x or 'a') == 'a'",
+        "x is True or x is False",
+        "x == 1 or x == '1'",
+        "x.lower() in ('paid', 'PAID')",
+        "x[-4:] == 'ab'",
+        "x[1:] != 'b'",
+        "x == (y or 'a')",
+        "x != y or x == 'a'",
+        "[x] == ['a']",
+        "[l for l in lines if l]",
+        "x != 'a\\'b'",
+        "x in ('''a''', 'b')",
+        "a if x == 'a' else b != 'b'",
+        " and ".join(f"a{at} not in {tuple(range(9))}" for at in range(9)),
+        "(a and (b or " * 70 + "c" + "))" * 70,
+        "(x == 'a') == " * 290 + "True",
+    ],
+)
+def test_a_condition_that_a_record_can_change_passes(field: str, condition: str) -> None:
+    text = condition if field == "__filter__" else f"[z for z in y if ({condition})]"
+    assert list(map_mistakes({"refunds": {field: text}})) == []
+
+
 def test_a_value_with_a_default_is_no_condition() -> None:
     values = [
         "name or 'unknown'",

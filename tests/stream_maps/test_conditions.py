@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from messages import record, schema
 from singer_sdk.mapper import CustomStreamMap
 
 from target_klar.stream_maps.conditions import Conditions
-from target_klar.stream_maps.misread_text import MisreadText, misread_text
+from target_klar.stream_maps.misread_text import MisreadText
 
 if TYPE_CHECKING:
     from target_klar.sandbox import Sandbox
@@ -26,8 +25,7 @@ def mapped(definition: dict[str, Any], *rows: dict[str, Any], watched: bool = Tr
     """What a map makes of rows, and what is said of the text that it misreads."""
     columns: dict[str, Any] = {name: {} for row in rows for name in row}
     stream_map = CustomStreamMap("s", {}, {}, {"type": "object", "properties": columns}, None, definition, None)
-    counts: Counter[str] = Counter()
-    misread = MisreadText(counts)
+    misread = MisreadText()
     if watched:
         Conditions(definition, misread).watch(stream_map)
     made: list[Any] = []
@@ -38,7 +36,7 @@ def mapped(definition: dict[str, Any], *rows: dict[str, Any], watched: bool = Tr
         except Exception as error:  # noqa: BLE001 - an expression may fail in any way
             made.append(type(error.__cause__ or error))
         misread.count()
-    return made, list(misread_text("s", counts))
+    return made, list(misread.lines("s"))
 
 
 TRUE = re.compile(
@@ -72,6 +70,82 @@ def test_text_that_says_false_and_counts_as_true_is_warned_of(
     found = TRUE.fullmatch(warning)
     assert found
     assert found.groups()[:3] == told
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "a.lower != 'failed'",
+        "'x' == a.lower",
+        "a.startswith",
+        "bool(a.upper)",
+        "[1 for x in [1] if a.strip]",
+        "not a.get",
+    ],
+)
+def test_a_method_that_is_not_called_is_no_value_to_compare(expression: str) -> None:
+    row: dict[str, Any] = {"a": {} if "get" in expression else "x"}
+    assert mapped({"x": expression}, row)[0] == [TypeError]
+    assert mapped({"__filter__": expression}, row)[0] == [TypeError]
+
+
+def test_a_member_of_an_object_that_is_named_as_a_method_of_text_is_a_value() -> None:
+    (made,) = mapped({"x": "a.lower != 'failed' and bool(a.count)"}, {"a": {"lower": "x", "count": 1}})[0]
+    assert made["x"] is True
+
+
+def test_a_filter_with_a_method_that_is_not_called_loads_nothing(klar: Sandbox) -> None:
+    maps = {"fees": {"__alias__": "transaction_costs", "__filter__": "status.lower != 'failed'"}}
+    row = record("fees", orderId="1", transactionCosts=1, status="paid")
+    ended = run(klar, [schema("fees", orderId={}, transactionCosts={}, status={}), row], stream_maps=maps)
+    assert (ended.code, klar.posts()) == (1, [])
+    assert "`status.lower` is what can be called, and no value: write `status.lower()`" in ended.errors[0]
+
+
+COUNTRIES = ["DE", "NO", "SE", ""]
+KEPT = "The stream map of s takes text for true that says the opposite: "
+
+
+@pytest.mark.parametrize("condition", ["a", "bool(a)", "a and a != 'CH'", "a or b", "not (not a or a == 'x')"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        COUNTRIES,
+        ["OFF", "SALE", ""],
+        ["f", "m"],
+        ["00000", "10115"],
+        ["0", "1", "2"],
+        ["NO", *["1"] * 9, "DE"],
+    ],
+    ids=str,
+)
+def test_a_word_that_may_say_false_is_not_warned_of_in_a_column_that_says_no_yes_or_no(
+    condition: str, texts: list[str]
+) -> None:
+    for rows in (texts, texts[::-1]):
+        assert mapped({"__filter__": condition}, *({"a": each, "b": None} for each in rows))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (["NO", "yes", "null", ""], "`a` is 'NO' or the like in 2 records"),
+        (["NO", "DE", "null"], "`a` is 'null' or the like in 1 record"),
+        (["[]", '[{"id": 1}]'], "`a` is '[]' or the like in 1 record"),
+        (["0", "1.50", "0.00"], "`a` is '0' or the like in 2 records"),
+        (["0.00", "EUR"], "`a` is '0.00' or the like in 1 record"),
+    ],
+)
+def test_text_that_says_false_whatever_else_a_column_holds_is_warned_of(texts: list[str], told: str) -> None:
+    for rows in (texts, [*texts[1:], texts[0]], [*texts, texts[1]]):
+        (warning,) = mapped({"__filter__": "a"}, *({"a": each} for each in rows))[1]
+        assert warning.startswith(f"{KEPT}{told}. Write ")
+
+
+def test_of_lines_that_say_no_and_nothing_each_record_counts_once() -> None:
+    rows: list[Any] = [{"lines": [{"a": "no"}, {"a": "null"}]}, {"lines": [{"a": "no"}]}]
+    (warning,) = mapped({"x": "[1 for l in lines if l['a']]"}, *rows)[1]
+    assert " in 2 records. " in warning
 
 
 SAID = [
@@ -137,6 +211,10 @@ def test_what_the_warning_advises_takes_each_text_for_what_it_says(condition: st
         ("test == True", {"test": "true"}, "compare it with the text that it holds, such as 'true'"),
         ("fee == '1'", {"fee": Decimal(1)}, "take the quotes off"),
         ("paid != 'true'", {"paid": True}, "take the quotes off"),
+        ("order not in ['5003', '5004']", {"order": 5003}, "take the quotes off"),
+        ("order in ('5003', None)", {"order": Decimal(5003)}, "take the quotes off"),
+        ("paid not in ['true', 'yes']", {"paid": True}, "take the quotes off"),
+        ("order not in '5003,5004'.split(',')", {"order": 5003}, "read the other as text, `str(order)`"),
     ],
 )
 def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(
@@ -160,6 +238,8 @@ NOTHING = re.compile(
         ("updated if not gone is None else None", [{"gone": " ", "updated": "now"}], ("gone is None", "''")),
         ("gone is None", [{"gone": "0000-00-00 00:00:00"}], ("gone is None", "'0000-00-00'")),
         ("gone == None", [{"gone": "NULL"}], ("gone == None", "'NULL'")),
+        ("gone not in ['']", [{"gone": None}], ("gone not in ['']", "None")),
+        ("gone in ('', 'null')", [{"gone": None}], ("gone in ('', 'null')", "None")),
         ("gone not in (None, 'paid')", [{"gone": "none"}], ("gone not in (None, 'paid')", "'none'")),
         ("lines != []", [{"lines": "[]"}], ("lines != []", "'[]'")),
         ("[] == lines", [{"lines": ""}], ("[] == lines", "''")),
@@ -218,6 +298,26 @@ def test_what_that_warning_advises_takes_each_spelling_of_nothing_for_nothing(co
 )
 def test_nothing_that_is_compared_as_it_is_spelled_is_not_warned_of(expression: str, row: dict[str, Any]) -> None:
     assert mapped({"x": expression}, row)[1] == []
+
+
+LIST = "The stream map of s compares a list with what is none, which it never equals: `{}`, in 1 record."
+
+
+@pytest.mark.parametrize(
+    ("expression", "row", "advised"),
+    [
+        ("status != ['refunded', 'failed']", {"status": "paid"}, "status not in ['refunded', 'failed']"),
+        ("status == ('paid', 'open')", {"status": "paid"}, "status in ('paid', 'open')"),
+        ("status == (1, 2)", {"status": 1}, "status in (1, 2)"),
+        ("status == ('paid',)", {"status": ["paid"]}, "('paid',) in status"),
+        ("tags != 'gift'", {"tags": ["gift"]}, "'gift' not in tags"),
+        ("'gift' == tags", {"tags": ["gift"]}, "'gift' in tags"),
+    ],
+)
+def test_a_list_that_is_compared_with_what_is_none_is_warned_of(
+    expression: str, row: dict[str, Any], advised: str
+) -> None:
+    assert mapped({"x": expression}, row)[1] == [f"{LIST.format(expression)} If it is meant to, write `{advised}`."]
 
 
 NUMBERS = "orders numbers as text, which puts them otherwise: `{}`, in 1 record. Read both as numbers, `float(a)`."
@@ -296,6 +396,18 @@ def test_objects_made_of_the_letters_of_text_are_warned_of(
         ("json.loads(lines) if lines else []", {"lines": "[]"}),
         ("test != 1 and test != '1'", {"test": "1"}),
         ("test in (1, '1')", {"test": "2"}),
+        ("test in (1, '1')", {"test": 2}),
+        ("test in ['1'] or test in [1]", {"test": 1}),
+        ("status in ['paid', 'open']", {"status": 1}),
+        ("status in ['paid', '']", {"status": 0}),
+        ("status in other.split(',')", {"status": None, "other": "1,2"}),
+        ("tags != ['gift']", {"tags": ["gift"]}),
+        ("tags != ['gift']", {"tags": None}),
+        ("tags != ['gift']", {"tags": []}),
+        ("tags == 'gift' or tags == ['gift']", {"tags": "gift"}),
+        ("tags != '' and tags != []", {"tags": ["gift"]}),
+        ("tags == '[]'", {"tags": ["gift"]}),
+        ("tags == other", {"tags": ["gift"], "other": ["sale"]}),
         ("status == 1", {"status": "paid"}),
         ("paid == 'false'", {"paid": "false"}),
         ("bool(paid)", {"paid": "true"}),

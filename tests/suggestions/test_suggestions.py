@@ -149,7 +149,7 @@ def test_a_column_is_proposed_that_is_called_what_the_field_is_and_converts(
     for form in ("NFC", "NFD"):
         name = unicodedata.normalize(form, column)
         made = {field: suggested(stream, {name: value})[field]}
-        assert _mapped(CONTRACTS[stream], made, {name: value})[field] == value
+        assert _mapped(made, {name: value})[field] == value
 
 
 @pytest.mark.parametrize(
@@ -258,17 +258,17 @@ def test_a_german_date_is_named_with_the_expression_that_reads_it(value: str) ->
 
 def _conformed(stream: str, definition: dict[str, str], line: dict[str, Any]) -> bytes:
     """What Klar would get of a record through a map."""
-    conformed = Conformer(CONTRACTS[stream]).conform(_mapped(CONTRACTS[stream], definition, line))
+    conformed = Conformer(CONTRACTS[stream]).conform(_mapped(definition, line))
     text = getattr(conformed, "sent", None)
     assert isinstance(text, bytes), conformed
     return text
 
 
-def _mapped(contract: Contract, definition: dict[str, str], line: dict[str, Any]) -> Any:
+def _mapped(definition: dict[str, str], line: dict[str, Any]) -> Any:
     config: dict[str, Any] = {"stream_maps": {"theirs": definition}}
     mapper = PluginMapper(plugin_config=config, logger=logging.getLogger("mapper"))
     (its_map,) = registered(mapper, "theirs", {"properties": {column: {} for column in line}}, [])
-    return mapped(its_map.stream_map, line, definition, contract.key)
+    return mapped(its_map.stream_map, line, definition)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_however_lines_are_written_the_map_reads_them_and_keeps_refunds_without_
     assert made["__filter__"] == f"bool({expression})"
     sent = json.loads(_conformed("refunds", made, lines[0]))
     assert sent["lineItems"] == [{"lineItemId": "1", "refundedQuantity": 1}]
-    assert all(_mapped(CONTRACTS["refunds"], made, each) is None for each in lines[1:])
+    assert all(_mapped(made, each) is None for each in lines[1:])
 
 
 @pytest.mark.parametrize("empty", [[], "[]", " [ ] "])
@@ -340,7 +340,7 @@ def test_a_map_also_keeps_away_what_would_cancel_under_klars_own_name(empty: obj
     full, cancels = ({**whole, "line_items": each} for each in (written, empty))
     made = suggested("refunds", full, cancels)
 
-    assert _mapped(CONTRACTS["refunds"], made, cancels) is None
+    assert _mapped(made, cancels) is None
     assert b'"lineItemId":"1"' in _conformed("refunds", made, full)
     assert "__filter__" not in suggested("refunds", full)  # what nobody has seen is not filtered
 
@@ -351,7 +351,7 @@ def test_a_deletion_that_brings_its_key_alone_passes_the_map() -> None:
         {"id": "1", "_SDC_DELETED_AT": WHEN},
     ]
     made = suggested("refunds", *lines)
-    deleted = _mapped(CONTRACTS["refunds"], made, lines[1])
+    deleted = _mapped(made, lines[1])
 
     assert b'"lineItemId":"1"' in _conformed("refunds", made, lines[0])
     assert (deleted["_SDC_DELETED_AT"], deleted["lineItems"]) == (WHEN, None)
@@ -507,7 +507,7 @@ def test_whatever_records_hold_a_run_accepts_the_map_and_what_it_makes_converts(
     assert list(map_mistakes({"a stream": made})) == []
     assert all(len(told.splitlines()) == 1 for told in advice)
     for each in records:
-        result = _mapped(contract, made, each)
+        result = _mapped(made, each)
         if result is None or conformer.is_deleted(each):
             continue
         # A column without a value makes none; whatever there is can be sent.
