@@ -124,7 +124,7 @@ def test_a_message_names_who_rejected_a_record_and_where_it_came_from(klar: Sand
 def test_a_record_without_klars_key_is_called_by_the_taps(own: dict[str, Any], named: str, klar: Sandbox) -> None:
     first = {"type": "SCHEMA", "stream": "a", "schema": {"properties": {**own, "rows": {}}}, "key_properties": [*own]}
     broken = "[row['id'] for row in rows]"
-    for of_map in ({}, {"id": "return_id", "lineItems": broken}):
+    for of_map in ({}, {"id": "rows[5]", "lineItems": broken}):
         ended = run(
             klar, [first, record("a", **own, rows=["text"])], stream_maps={"a": {"__alias__": "refunds"} | of_map}
         )
