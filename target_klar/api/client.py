@@ -27,8 +27,9 @@ from target_klar.api.answers import (
     what_to_check,
     why_no_answer,
 )
-from target_klar.api.deadlines import Attempt, WatchedAdapter
-from target_klar.api.network_errors import setting_to_check, what_broke
+from target_klar.api.connections import Adapter
+from target_klar.api.deadlines import Attempt
+from target_klar.api.network_errors import received_nothing, setting_to_check, what_broke
 from target_klar.api.pages import is_klars
 from target_klar.api.token_mask import TokenMask
 from target_klar.records.formatting import counted
@@ -128,7 +129,7 @@ class Client:
             }
         )
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, WatchedAdapter())
+            self._session.mount(scheme, Adapter())
 
     def submit(self, contract: Contract, body: bytes, *, validate: bool = False) -> Answer:
         """Send 1 to 1000 objects and return Klar's verdict; with `validate` nothing is loaded.
@@ -167,7 +168,7 @@ class Client:
         began, wait = time.monotonic(), first_wait
         tries, foreign, frozen = 0, 0, False
         while True:
-            came = self._timed_try(method, url, body)
+            came = self._try_once(method, url, body)
             if isinstance(came, _Response):
                 return came
             seconds = time.monotonic() - began
@@ -193,40 +194,38 @@ class Client:
             f"({came.reason}{asked}). Run again later; if it persists, check `api_url`."
         )
 
-    def _timed_try(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
+    def _try_once(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
         if body is not None:
             if self._stop.is_set():
                 raise KlarError(f"The run is stopping: a request to {url} was not sent.")
             self.requests += 1
+        seconds = self._connection.request_timeout
         began = time.monotonic()
-        came = self._try_once(method, url, body)
+        with Attempt(seconds) as attempt:
+            came = self._try_in(attempt, method, url, body)
         took = time.monotonic() - began
-        if isinstance(came, _TryAgain):
-            return came._replace(frozen=took > self._connection.request_timeout + _FROZEN_SECONDS)
-        if body is not None:
+        if took >= seconds or came is None:
+            return _TryAgain(f"no full response within {seconds:g} s", frozen=took > seconds + _FROZEN_SECONDS)
+        if isinstance(came, _Response) and body is not None:
             self.longest_answer = max(self.longest_answer, took)
         return came
 
-    def _try_once(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
-        late = f"no full response within {self._connection.request_timeout:g} s"
-        with Attempt(self._connection.request_timeout) as attempt:
+    def _try_in(self, attempt: Attempt, method: str, url: str, body: bytes | None) -> _Response | _TryAgain | None:
+        """Return what an attempt brings; None if there was no time for it."""
+        try:
             try:
-                try:
-                    response = self._exchange(method, url, body)
-                except (requests.RequestException, OSError):
-                    if not attempt.stale or attempt.expired or (body is not None and self._stop.is_set()):
-                        raise
-                    response = self._exchange(method, url, body)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                if attempt.expired:
-                    return _TryAgain(late)
-                if not isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, OSError)):
+                response = self._exchange(method, url, body)
+            except (requests.RequestException, OSError) as error:
+                # A connection that was kept may have been closed meanwhile.
+                kept = not attempt.has_connected and received_nothing(error)
+                if not kept or (body is not None and self._stop.is_set()):
                     raise
-                if advice := setting_to_check(error, url):
-                    raise KlarError(advice) from error
-                return _TryAgain(what_broke(error) or late)
-            if attempt.expired:  # its cut looks like the end of a body whose length was not announced
-                return _TryAgain(late)
+                response = self._exchange(method, url, body)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if advice := setting_to_check(error, url):
+                raise KlarError(advice) from error
+            reason = what_broke(error)
+            return None if reason is None else _TryAgain(reason)
         announced = "Content-Length" in response.headers
         why = why_no_answer(response.status, response.body, announced=announced, may_be_empty=method == "POST")
         if why is None:

@@ -10,7 +10,12 @@ import http.client
 import io
 import re
 import ssl
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+from target_klar.api.deadlines import current_attempt
+
+if TYPE_CHECKING:
+    import socket
 
 MAX_BODY: Final = 2 << 20
 """The bytes of a body that are kept; what comes after them is read, for the end of the answer, and dropped."""
@@ -46,12 +51,16 @@ class WholeResponse(http.client.HTTPResponse):
     _silent = True
     """Nothing has come yet."""
 
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._socket = sock
+
     def begin(self) -> None:
         """Read the whole answer, passing over interim ones (1xx).
 
         Raises:
             BrokenAnswerError: It is cut, malformed, contradicts itself, or goes on after its end.
-            OSError: The connection broke, or was silent for longer than its timeout.
+            OSError: The connection broke, or the time of the attempt is over.
         """
         minor, status, reason, fields = self._read_final_head()
         body, length = self._read_body(minor, status, fields)
@@ -165,7 +174,7 @@ class WholeResponse(http.client.HTTPResponse):
 
     def _read_to_the_end(self) -> bytes:
         length = len(self._held)
-        while received := self.fp.read1(_AT_ONCE):
+        while received := self._read_some():
             length += len(received)
             if length > _MAX_LENGTH:
                 raise BrokenAnswerError("endless body")
@@ -174,7 +183,7 @@ class WholeResponse(http.client.HTTPResponse):
 
     def _receive(self) -> None:
         try:
-            received = self.fp.read1(_AT_ONCE)
+            received = self._read_some()
         except (ConnectionError, ssl.SSLEOFError) as error:
             if self._silent:
                 raise NothingReceivedError from error
@@ -184,6 +193,10 @@ class WholeResponse(http.client.HTTPResponse):
             raise kind("the connection was closed before the end of the response")
         self._silent = False
         self._held += received
+
+    def _read_some(self) -> bytes:
+        self._socket.settimeout(current_attempt().remaining())
+        return self.fp.read1(_AT_ONCE)
 
 
 def _all(fields: Fields, wanted: str) -> list[str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import urllib3.exceptions
 
 from target_klar.api.answers import is_temporary
-from target_klar.api.framing import BrokenAnswerError
+from target_klar.api.framing import BrokenAnswerError, NothingReceivedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PROXY_REFUSAL: Final = re.compile(
     r"Tunnel connection failed: (\d{3})\b"
@@ -53,6 +56,11 @@ def what_broke(error: Exception) -> str | None:
     return None if isinstance(root, TimeoutError) else type(root).__name__
 
 
+def received_nothing(error: Exception) -> bool:
+    """Tell whether the server closed the connection before the first byte of an answer."""
+    return any(isinstance(each, NothingReceivedError) for each in _wrapped_in(error))
+
+
 def _status_of_proxy(root: BaseException) -> int | None:
     refusal = _PROXY_REFUSAL.match(str(root)) if isinstance(root, OSError) else None
     return int(refusal[1]) if refusal else None
@@ -60,8 +68,12 @@ def _status_of_proxy(root: BaseException) -> int | None:
 
 def _root(error: BaseException) -> BaseException:
     """Return what broke, without what requests and urllib3 wrap around it."""
-    while inner := error.__cause__ or error.__context__ or getattr(error, "reason", None):
-        if not isinstance(inner, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)):
-            break
-        error = inner
-    return error
+    *_, root = _wrapped_in(error)
+    return root
+
+
+def _wrapped_in(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and each further one within what requests and urllib3 wrap around it."""
+    while isinstance(error, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)):
+        yield error
+        error = error.__cause__ or error.__context__ or getattr(error, "reason", None)
