@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_klar.api.answers import FAILURE, NO_FAILURE
 from target_klar.records.formatting import Problem, describe, shorten
+from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
 _INDEX = re.compile(r"(\d{1,9})(?:\.(.*))?$", re.ASCII | re.DOTALL)
 _STEP = re.compile(r"[^.\[\]]+")
@@ -46,18 +47,11 @@ class _Fault(NamedTuple):
     name: Any = None
 
 
-def attribute_errors(
-    content: Any,
-    sent: Sequence[Any],
-    key: str,
-    *,
-    personal: Collection[str] = (),
-    read: Callable[[Any], Mapping[str, Any]] = dict,
-) -> Attribution:
-    """Attribute the errors in `content`, the JSON of an answer, to the objects sent.
+def attribute_errors(content: Any, sent: Sequence[bytes], key: str, *, personal: Collection[str] = ()) -> Attribution:
+    """Attribute the errors in `content`, the JSON of an answer, to the objects `sent` as JSON.
 
-    `read` makes an object out of what was sent. That is done only where an error names one, and for one at a time. Of
-    fields that are `personal`, and of those below them, neither the value nor Klar's words are shown.
+    These are decoded only where an error names one, and one at a time. Of fields that are `personal`, and of those
+    below them, neither the value nor Klar's words are shown.
     """
     result = Attribution({}, {}, [], is_whole=False)
     try:
@@ -71,9 +65,9 @@ def attribute_errors(
     vague = [
         each
         for each, position in zip(faults, positions, strict=True)
-        if position is None or (each.name is not None and read(sent[position]).get(key) != each.name)
+        if position is None or (each.name is not None and decode(sent[position]).get(key) != each.name)
     ]
-    objects = _Sent(vague, map(read, sent), key)
+    objects = _Sent(vague, map(decode, sent), key)
     for fault, position in zip(faults, positions, strict=True):
         named = objects.index_of(fault)
         if position is not None and named in (None, position):
