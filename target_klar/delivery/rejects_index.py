@@ -119,22 +119,18 @@ class RejectsIndex:
         """Whether there may be a line about a record that was read earlier than it."""
         return any(line.first < number for line in self._about(keys))
 
-    def note_line(
-        self, keys: Keys, origin: Origin, source: str, length: int, start: int = -1
-    ) -> LastRejectsLine | None:
+    def note_line(self, keys: Keys, origin: Origin, source: str, length: int, start: int = -1) -> LastRejectsLine:
         """Note a line of so many bytes behind those of the records that were read earlier, and return it.
 
-        None: it has no key. Where it begins is told later, if `start` is below 0.
+        Where it begins is told later, if `start` is below 0.
         """
-        self.rejected += source not in (ACCEPTED, DELETED)
-        if keys == Keys():
-            return None
         about = self._about(keys)
-        self._keys += not about
+        self._keys += keys != Keys() and not about
         first = min([origin.number if self.complete else 0, *(line.first for line in about)])
         for line in about:
             line.first = first
         new = LastRejectsLine(keys, source, record_digest(origin), origin.number, first, start, length)
+        self.rejected += new.rejected
         for key, lines in ((keys.klar, self._by_klar), (keys.source, self._by_source)):
             if key is not None and (key not in lines or lines[key].number <= new.number):
                 lines[key] = new

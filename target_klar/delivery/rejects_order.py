@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.delivery.rejects_lines import schema_line
+from target_klar.delivery.rejects_lines import Keys, schema_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_klar.delivery.rejects_file import RejectsFile
     from target_klar.delivery.rejects_index import LastRejectsLine
-    from target_klar.delivery.rejects_lines import Keys
 
 
 class WrittenLine(msgspec.Struct, gc=False):
@@ -50,16 +49,6 @@ class RejectsOrder:
         self._schemas: dict[str, bytes] = {}
         """The last SCHEMA of each stream in the file."""
 
-    def append(self, file: RejectsFile, source_stream: str, schema: bytes, text: bytes) -> None:
-        """Write a line that no other one has to follow.
-
-        Raises:
-            StopHereError: The file cannot be written any more.
-        """
-        before = b"" if self._schemas.get(source_stream) == schema else schema_line(schema)
-        file.append(before + text)
-        self._schemas[source_stream] = schema
-
     def write(self, file: RejectsFile, new: Sequence[tuple[WrittenLine, bytes]], *, has_newer: bool) -> bool:
         """Write new lines with their texts, and return whether others had to be written again behind them.
 
@@ -84,7 +73,8 @@ class RejectsOrder:
         for (each, _), place in zip(texts, places, strict=True):
             each.line.start = start + place
         for each, _ in new:
-            insort(self._lines, each, key=_number)
+            if each.keys != Keys():  # else nothing tells which others are about its record
+                insort(self._lines, each, key=_number)
         self._schemas = schemas
         return bool(behind)
 
