@@ -242,8 +242,7 @@ class Client:
         if body is not None:
             request.body, request.headers["Content-Length"] = body, str(len(body))
         try:
-            timeout = self._connection.request_timeout
-            response = self._session.send(request, timeout=timeout, allow_redirects=False)
+            response = self._session.send(request, allow_redirects=False)
         finally:
             request.body = None  # of which there may be 16 MB
         return _Response(response.status_code, response.headers, self._mask(response.content))

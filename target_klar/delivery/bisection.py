@@ -138,11 +138,12 @@ class Bisection:
         errors = attribute_errors(answer.content, sent, contract.key, personal=contract.personal)
         if self.reason is _NO_REASON:
             self.reason = next(chain(*errors.certain.values(), *errors.hinted.values(), errors.unknown), _NO_REASON)
-        certain = {segment[index]: problems for index, problems in (errors.hinted if self._dry_run else {}).items()}
-        certain |= {segment[index]: problems for index, problems in errors.certain.items()}
-        hinted = {
-            segment[index]: problems for index, problems in errors.hinted.items() if segment[index] not in certain
-        }
+        certain, hinted = (
+            {segment[index]: problems for index, problems in found.items()} for found in (errors.certain, errors.hinted)
+        )
+        if self._dry_run:
+            certain = hinted | certain
+        hinted = {position: problems for position, problems in hinted.items() if position not in certain}
         rest = [position for position in segment if position not in certain and position not in hinted]
         if len(segment) == 1:
             reasons = [*certain.values(), *hinted.values(), errors.unknown]
