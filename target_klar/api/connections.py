@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import NameResolutionError
 from urllib3.util import parse_url
 
 from target_klar.api.deadlines import current_attempt
 from target_klar.api.framing import NothingReceivedError, WholeResponse
-
-if TYPE_CHECKING:
-    from urllib3.poolmanager import PoolManager
 
 
 class _Connection(HTTPConnection):
@@ -58,21 +55,8 @@ class _ConnectionTLS(_Connection, HTTPSConnection):
     """The same over TLS: HTTPSConnection calls what is above."""
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _PoolTLS(HTTPSConnectionPool):
-    ConnectionCls = _ConnectionTLS
-
-
 class Adapter(requests.adapters.HTTPAdapter):
-    """A `requests` adapter with these connections, to a proxy of HTTP as well."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of connections."""
-        super().init_poolmanager(*args, **kwargs)
-        _use_our_pools(self.poolmanager)
+    """A `requests` adapter with these connections, through a proxy of HTTP as well."""
 
     def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         """Give the pool for a request.
@@ -84,14 +68,7 @@ class Adapter(requests.adapters.HTTPAdapter):
         address = parse_url(proxy) if proxy else None
         if address and not (address.host and address.scheme in (None, "http", "https")):
             raise requests.exceptions.InvalidProxyURL("no proxy of HTTP")
-        return super().get_connection_with_tls_context(request, *args, **kwargs)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Make the same pools for a proxy."""
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        _use_our_pools(manager)
-        return manager
-
-
-def _use_our_pools(manager: PoolManager) -> None:
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
+        pool = super().get_connection_with_tls_context(request, *args, **kwargs)
+        assert isinstance(pool, HTTPConnectionPool)
+        pool.ConnectionCls = _ConnectionTLS if pool.scheme == "https" else _Connection
+        return pool
