@@ -1,9 +1,10 @@
-"""Connections that keep to the time of an `Attempt`, and whose answers are whole, for `requests`."""
+"""Connections that keep to the time of an `Attempt`, and whose answers are whole."""
 
 from __future__ import annotations
 
 import socket
 import ssl
+from pathlib import Path
 from typing import Any
 
 import requests.adapters
@@ -55,20 +56,29 @@ class _ConnectionTLS(_Connection, HTTPSConnection):
     """The same over TLS: HTTPSConnection calls what is above."""
 
 
-class Adapter(requests.adapters.HTTPAdapter):
-    """A `requests` adapter with these connections, through a proxy of HTTP as well."""
+def pool_to(url: str, *, direct: bool) -> HTTPConnectionPool:
+    """Return the pool of connections to a host, `direct` ones or through the proxy that the environment names.
 
-    def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
-        """Give the pool for a request.
+    It also names certificates. Both are read as `requests` reads them.
 
-        Raises:
-            InvalidProxyURL: Its proxy is none of HTTP, or has no host, on which requests itself may end in a TypeError.
-        """
-        proxy = requests.utils.select_proxy(str(request.url), kwargs.get("proxies"))
-        address = parse_url(proxy) if proxy else None
-        if address and not (address.host and address.scheme in (None, "http", "https")):
-            raise requests.exceptions.InvalidProxyURL("no proxy of HTTP")
-        pool = super().get_connection_with_tls_context(request, *args, **kwargs)
-        assert isinstance(pool, HTTPConnectionPool)
-        pool.ConnectionCls = _ConnectionTLS if pool.scheme == "https" else _Connection
-        return pool
+    Raises:
+        ValueError: The address, or that of the proxy, cannot be used.
+        OSError: The certificates are not there.
+    """
+    proxies = dict.fromkeys(("http", "https"), "") if direct else {}
+    environment = requests.Session().merge_environment_settings(url, proxies, None, None, None)
+    proxy = requests.utils.select_proxy(url, environment["proxies"])
+    address = parse_url(proxy) if proxy else None
+    if address and not (address.host and address.scheme in (None, "http", "https")):
+        raise requests.exceptions.InvalidProxyURL("no proxy of HTTP")  # on which requests may end in a TypeError
+    named = environment["verify"]
+    certificates = named if isinstance(named, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+    request = requests.Request("GET", url).prepare()
+    pool = requests.adapters.HTTPAdapter().get_connection_with_tls_context(
+        request, certificates, environment["proxies"]
+    )
+    assert isinstance(pool, HTTPConnectionPool)
+    if pool.scheme == "https" and not Path(certificates).exists():
+        raise OSError(f"Could not find a suitable TLS CA certificate bundle, invalid path: {certificates}")
+    pool.ConnectionCls = _ConnectionTLS if pool.scheme == "https" else _Connection
+    return pool

@@ -15,15 +15,14 @@ from target_klar.api.framing import BrokenAnswerError, NothingReceivedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PROXY_REFUSAL: Final = re.compile(
-    r"Tunnel connection failed: (\d{3})\b"
-)  # the status stands in http.client's words alone
+# The status stands in http.client's words alone.
+_PROXY_REFUSAL: Final = re.compile(r"Tunnel connection failed: (\d{3})\b")
 
 
 def setting_to_check(error: Exception, url: str) -> str | None:
     """Say what to check where another try would fail like this one; None where it may not."""
     root = _root(error)
-    if type(error) is OSError and error.errno is None:  # how requests says that it cannot read the certificates
+    if type(error) is OSError and error.errno is None:  # how `pool_to` says that there are no certificates
         return f"{error}. Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE."
     if isinstance(root, ssl.SSLCertVerificationError):
         return (
@@ -67,13 +66,13 @@ def _status_of_proxy(root: BaseException) -> int | None:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what broke, without what requests and urllib3 wrap around it."""
+    """Return what broke, without what urllib3 wraps around it."""
     *_, root = _wrapped_in(error)
     return root
 
 
 def _wrapped_in(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, and each further one within what requests and urllib3 wrap around it."""
+    """Yield an error, and each further one within what urllib3 wraps around it."""
     while isinstance(error, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)):
         yield error
-        error = error.__cause__ or error.__context__ or getattr(error, "reason", None)
+        error = error.__cause__ or error.__context__
