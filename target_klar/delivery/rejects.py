@@ -235,9 +235,7 @@ class Rejects:
         self._write([self._line(origin, keys, rejects_line(origin, stream, key, problems, source), source)])
         return f"Written to {self.path}."
 
-    def _superseding_line(
-        self, origin: Origin, stream: str, key: str | None, source: str
-    ) -> tuple[WrittenLine, bytes] | None:
+    def _superseding_line(self, origin: Origin, stream: str, key: str | None, source: str) -> WrittenLine | None:
         """Return the line that says of a record that it is accepted or deleted, if the file needs it."""
         keys = self._key_properties.keys(origin, stream, key)
         if not self._index.knows(keys):
@@ -255,26 +253,26 @@ class Rejects:
             self._has_unneeded = True
         return self._line(origin, keys, rejects_line(origin, stream, key, None, source), source)
 
-    def _line(self, origin: Origin, keys: Keys, text: bytes, source: str) -> tuple[WrittenLine, bytes]:
+    def _line(self, origin: Origin, keys: Keys, text: bytes, source: str) -> WrittenLine:
         if self._dry_run and self._index.full:  # it has no limit; the file then has some bad records twice
             self._index, self._order = RejectsIndex(), RejectsOrder()
-        return self._with_schema(self._index.note_line(keys, origin, source, len(text)), keys, origin), text
+        return self._with_schema(self._index.note_line(keys, origin, source, len(text)), keys, origin, text)
 
     def _read_again(self, line: LastRejectsLine, keys: Keys, origin: Origin) -> None:
         if origin.number > line.number:
             self._order.read_again(self._with_schema(line, keys, origin), origin.number)
 
-    def _with_schema(self, line: LastRejectsLine, keys: Keys, origin: Origin) -> WrittenLine:
-        return WrittenLine(line, keys, origin.source_stream, self._schemas[origin.source_stream])
+    def _with_schema(self, line: LastRejectsLine, keys: Keys, origin: Origin, text: bytes = b"") -> WrittenLine:
+        return WrittenLine(line, keys, origin.source_stream, self._schemas[origin.source_stream], text)
 
-    def _write(self, lines: Iterable[tuple[WrittenLine, bytes]]) -> None:
+    def _write(self, lines: Iterable[WrittenLine]) -> None:
         """Write lines in the order of reading.
 
         Else the file would put an older version over a newer one, should Klar reject that again.
         """
         assert self._file is not None
         new = list(lines)
-        has_newer = any(self._index.newer(line.keys, line.number) for line, _ in new)
+        has_newer = any(self._index.newer(line.keys, line.number) for line in new)
         if new and self._order.write(self._file, new, has_newer=has_newer):
             self._has_unneeded = True
 
