@@ -64,7 +64,6 @@ class Rejects:
         """How often a field was rejected, and why, without the value."""
         self._limit = limit
         self._dry_run = dry_run
-        self._stopped = False
         self._schemas: dict[str, bytes] = {}
         self._order = RejectsOrder()
         self._key_properties = KeyProperties()
@@ -106,7 +105,7 @@ class Rejects:
         """How many more records may be rejected."""
         if self._dry_run:
             return sys.maxsize
-        return 0 if self.path is None or self._stopped else max(0, self._limit - self.count)
+        return 0 if self.path is None else max(0, self._limit - self.count)
 
     @property
     def may_have_keys(self) -> bool:
@@ -162,7 +161,6 @@ class Rejects:
         named = origin.describe(stream, label)
         message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
-            self._stopped = True
             raise RecordRejectedError(message, self._advice(), origin.number)
         written = f" {self._write_rejected(origin, stream, key, problems, source)}" if self._file is not None else ""
         self.count += 1
