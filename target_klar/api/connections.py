@@ -52,8 +52,21 @@ class _Connection(HTTPConnection):
             raise NothingReceivedError from error
 
 
+class _ProxyTLS(ssl.SSLSocket):
+    """TLS to a proxy, under that to Klar: of one record of Klar's urllib3 reads any number of parts."""
+
+    def recv(self, *args: Any) -> bytes:
+        self.settimeout(current_attempt().remaining())
+        return super().recv(*args)
+
+
 class _ConnectionTLS(_Connection, HTTPSConnection):
     """The same over TLS: HTTPSConnection calls what is above."""
+
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:
+        tunnel = super()._connect_tls_proxy(hostname, sock)
+        tunnel.__class__ = _ProxyTLS
+        return tunnel
 
 
 def pool_to(url: str, *, direct: bool) -> HTTPConnectionPool:
