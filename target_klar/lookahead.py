@@ -61,19 +61,14 @@ class Lookahead:
     _bytes: int = 0
     _counts: Counter[SourceStream] = field(default_factory=Counter)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is held and nothing watched, so that records can take the direct way."""
-        return not self._held and not self._watched
-
     def watch(self, source: SourceStream) -> None:
         """Hold the next records of a source stream if its SCHEMA lacks columns that its maps read."""
         if any(source.missing()):
             self._watched.add(source)
 
-    def awaits_first(self, source: SourceStream) -> bool:
-        """Tell whether no record of a source stream has come, so that its next SCHEMA may still have to be watched."""
-        return source not in self._known and source not in self._watched
+    def lets_pass(self, source: SourceStream) -> bool:
+        """Tell whether records of a source stream need not come here: one has, and nothing is held or watched."""
+        return source in self._known and not self._held and not self._watched
 
     def pass_record(self, source: SourceStream, record: RecordJSON, line: bytes) -> None:
         """Pass a record on, or hold it.

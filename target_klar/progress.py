@@ -21,7 +21,7 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 class Progress:
-    """Records, rate, and of a file of `size` bytes how much of it is read and the time left."""
+    """Records, rate, and of a file of `size` bytes how much of it is read and the time left; shown as a context."""
 
     def __init__(self, target: TargetKlar, size: int) -> None:
         self._target = target
@@ -38,15 +38,15 @@ class Progress:
             item_show_func=lambda _: self._figures(),
         )
 
-    def show(self) -> None:
-        """Rewrite the line; the log's own lines clear it before they are written."""
+    def __enter__(self) -> None:
+        """Rewrite the line from now on; the log's own lines clear it before they are written."""
         target = self._target
         target.dispatcher.progress_interval = INTERVAL_SECONDS
         target.dispatcher.report_progress = self._rewrite
         for handler in logging.getLogger().handlers:
             handler.addFilter(_cleared)
 
-    def end(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Clear the line for what is said at the end."""
         for handler in logging.getLogger().handlers:
             handler.removeFilter(_cleared)

@@ -6,7 +6,7 @@ import enum
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -59,14 +59,8 @@ def load(target: TargetKlar, path: str | None) -> None:
         stream = target.message_reader.stream
         what = "Singer messages, as a tap writes them," if stream is None else f"JSON lines, each a record of {stream},"
         target.logger.info("Waiting for %s on stdin. Ctrl-D ends the input.", what)
-    progress = Progress(target, Path(path).stat().st_size if path else 0) if on_terminal() else None
-    if progress:
-        progress.show()
-    try:
+    with Progress(target, Path(path).stat().st_size if path else 0) if on_terminal() else nullcontext():
         _listen(target, path)
-    finally:
-        if progress:
-            progress.end()
     _report(target)
     missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
     if missing:

@@ -52,7 +52,7 @@ class Route:
     ) -> None:
         self.name = stream.name
         """Klar's stream."""
-        self.lacks_mark = _can_cancel(stream) and not deletion_fields(dict.fromkeys(made))
+        self.lacks_mark = bool(stream.contract.cancelling_field) and not deletion_fields(dict.fromkeys(made))
         """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
         self._stream = stream
         self._source_stream = source.name
@@ -168,10 +168,6 @@ class MappedRoute(Route):
             self._tally.failed += 1
         else:
             self._tally.passed += bool(passes)
-
-
-def _can_cancel(stream: Stream) -> bool:
-    return stream.contract.cancelling_field is not None
 
 
 class SourceStream:

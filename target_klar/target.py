@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from target_klar.contract.streams import Contract
-    from target_klar.source_streams import RecordJSON
 
 
 class TargetKlar(Target):
@@ -87,7 +86,6 @@ class TargetKlar(Target):
         self.sinks: dict[str, KlarSink] = {}
         self.source_streams: dict[str, SourceStream] = {}
         """The tap's own streams, by name."""
-        self._through_lookahead = False
         self._lookahead = Lookahead(config["batch_wait_limit_seconds"], ledger.add_state)
         self._ignored_versions: set[str] = set()
 
@@ -178,20 +176,12 @@ class TargetKlar(Target):
         raise FatalSyncError(unknown_stream(stream, alias, columns))
 
     def _set_record_handlers(self) -> None:
-        """Have the reader give records to the lookahead while it holds or watches something, else to the streams."""
-        self._through_lookahead = not self._lookahead.is_idle
+        """Have the reader give records to the lookahead, or to the routes themselves where it lets them pass."""
         for name, source in self.source_streams.items():
             handler = source.routes[0].add if len(source.routes) == 1 else source.add
-            if self._through_lookahead:
+            if not self._lookahead.lets_pass(source):
                 handler = partial(self._lookahead.pass_record, source)
-            elif self._lookahead.awaits_first(source):
-                handler = partial(self._pass_first_record, source)
             self.message_reader.record_handlers[name] = handler
-
-    def _pass_first_record(self, source: SourceStream, record: RecordJSON, line: bytes) -> None:
-        """Show the lookahead the first record of a source stream; the others take the direct way."""
-        self._lookahead.pass_record(source, record, line)
-        self._set_record_handlers()
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Give a STATE, as the tap wrote it, to the ledger."""
@@ -290,8 +280,7 @@ class TargetKlar(Target):
         now = time.monotonic()
         wait_limit = self.config["batch_wait_limit_seconds"]
         held = self._lookahead.poll(now)
-        if self._through_lookahead and self._lookahead.is_idle:
-            self._set_record_handlers()
+        self._set_record_handlers()
         return min([held, self.dispatcher.poll(), *(sink.stream.poll(now, wait_limit) for sink in self.sinks.values())])
 
 

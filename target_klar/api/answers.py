@@ -36,8 +36,6 @@ NO_FAILURE: Final[tuple[Any, ...]] = (None, False, 0, "", "0", [], {})
 """The values with which it says that there is nothing."""
 _STATUS_MEMBERS: Final = ("total", "lastBatchCount", "lastSuccess", "lastFailure")
 _LONGEST_WAIT: Final = 1e10
-_FRACTION = re.compile(r"[.,](\d+)")
-_ZONE = re.compile(r"([+-]\d\d)(\d\d)$")
 
 
 class Verdict(enum.Enum):
@@ -252,13 +250,7 @@ def _amount(total: str | None) -> int:
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        read = datetime.fromisoformat(_as_written_by_python(text)) if text else None
+        read = datetime.fromisoformat(text.strip().upper()) if text else None
     except ValueError:
         return None
     return read.replace(tzinfo=UTC) if read and read.tzinfo is None else read
-
-
-def _as_written_by_python(text: str) -> str:
-    """Bring an ISO 8601 time into the one form that `fromisoformat` reads in every Python."""
-    whole = _FRACTION.sub(lambda fraction: f".{fraction[1][:6]:0<6}", text.strip().upper().replace("Z", "+00:00"))
-    return _ZONE.sub(r"\1:\2", whole)

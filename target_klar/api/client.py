@@ -10,12 +10,12 @@ import random
 import time
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-import requests
-import urllib3.exceptions
+from urllib3.exceptions import HTTPError
 
 from target_klar.api.answers import (
     REFUSES_TOKEN,
@@ -27,8 +27,9 @@ from target_klar.api.answers import (
     what_to_check,
     why_no_answer,
 )
-from target_klar.api.deadlines import Attempt, WatchedAdapter
-from target_klar.api.network_errors import setting_to_check, what_broke
+from target_klar.api.connections import pool_to
+from target_klar.api.deadlines import Attempt
+from target_klar.api.network_errors import received_nothing, setting_to_check, what_broke
 from target_klar.api.pages import is_klars
 from target_klar.api.token_mask import TokenMask
 from target_klar.records.formatting import counted
@@ -37,6 +38,8 @@ from target_klar.runtime.endings import StopSendingError
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
+
+    from urllib3.connectionpool import HTTPConnectionPool
 
     from target_klar.contract.streams import Contract
 
@@ -111,24 +114,7 @@ class Client:
         self._tell = tell
         self._status_paths: dict[str, str] = {}
         self._mask = TokenMask(connection.token)
-        self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
-        self._session = requests.Session()
-        # No proxy sees loopback traffic; of the environment the certificates count there too.
-        proxies = dict.fromkeys(("http", "https"), "") if is_loopback(connection.url) else {}
-        # Read once: requests would go through the whole environment before every call.
-        environment = self._session.merge_environment_settings(connection.url, proxies, None, None, None)
-        self._session.proxies, self._session.verify = environment["proxies"], environment["verify"]
-        self._session.trust_env = False
-        self._session.headers.update(
-            {
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Authorization": f"Bearer {connection.token}",
-                "User-Agent": connection.user_agent,
-            }
-        )
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, WatchedAdapter())
+        self._pool: HTTPConnectionPool | None = None
 
     def submit(self, contract: Contract, body: bytes, *, validate: bool = False) -> Answer:
         """Send 1 to 1000 objects and return Klar's verdict; with `validate` nothing is loaded.
@@ -154,9 +140,9 @@ class Client:
         for path in (known,) if known else contract.status_paths:
             url = f"{self._connection.url}/{path}"
             response = self._call("GET", url, contract.stream)
-            if response.status != requests.codes.not_found:
+            if response.status != HTTPStatus.NOT_FOUND:
                 break
-        status = Status.read(response.body) if response.status == requests.codes.ok else None
+        status = Status.read(response.body) if response.status == HTTPStatus.OK else None
         if status is None:
             raise _unexpected(response, url, "`api_url`")
         self._status_paths[contract.stream] = path
@@ -167,7 +153,7 @@ class Client:
         began, wait = time.monotonic(), first_wait
         tries, foreign, frozen = 0, 0, False
         while True:
-            came = self._timed_try(method, url, body)
+            came = self._try_once(method, url, body)
             if isinstance(came, _Response):
                 return came
             seconds = time.monotonic() - began
@@ -193,40 +179,34 @@ class Client:
             f"({came.reason}{asked}). Run again later; if it persists, check `api_url`."
         )
 
-    def _timed_try(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
+    def _try_once(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
         if body is not None:
             if self._stop.is_set():
                 raise KlarError(f"The run is stopping: a request to {url} was not sent.")
             self.requests += 1
+        seconds = self._connection.request_timeout
         began = time.monotonic()
-        came = self._try_once(method, url, body)
+        with Attempt(seconds) as attempt:
+            came = self._try_in(attempt, method, url, body)
         took = time.monotonic() - began
-        if isinstance(came, _TryAgain):
-            return came._replace(frozen=took > self._connection.request_timeout + _FROZEN_SECONDS)
-        if body is not None:
+        if took >= seconds or came is None:
+            return _TryAgain(f"no full response within {seconds:g} s", frozen=took > seconds + _FROZEN_SECONDS)
+        if isinstance(came, _Response) and body is not None:
             self.longest_answer = max(self.longest_answer, took)
         return came
 
-    def _try_once(self, method: str, url: str, body: bytes | None) -> _Response | _TryAgain:
-        late = f"no full response within {self._connection.request_timeout:g} s"
-        with Attempt(self._connection.request_timeout) as attempt:
-            try:
-                try:
-                    response = self._exchange(method, url, body)
-                except (requests.RequestException, OSError):
-                    if not attempt.stale or attempt.expired or (body is not None and self._stop.is_set()):
-                        raise
-                    response = self._exchange(method, url, body)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                if attempt.expired:
-                    return _TryAgain(late)
-                if not isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, OSError)):
-                    raise
-                if advice := setting_to_check(error, url):
-                    raise KlarError(advice) from error
-                return _TryAgain(what_broke(error) or late)
-            if attempt.expired:  # its cut looks like the end of a body whose length was not announced
-                return _TryAgain(late)
+    def _try_in(self, attempt: Attempt, method: str, url: str, body: bytes | None) -> _Response | _TryAgain | None:
+        """Return what an attempt brings; None if there was no time for it."""
+        try:
+            response = self._exchange(method, url, body)
+        except (HTTPError, OSError) as error:
+            was_closed = not attempt.has_connected and received_nothing(error)  # since it was used before
+            if was_closed and not (body is not None and self._stop.is_set()):
+                return self._try_in(attempt, method, url, body)
+            if advice := setting_to_check(error, url):
+                raise KlarError(advice) from error
+            reason = what_broke(error)
+            return None if reason is None else _TryAgain(reason)
         announced = "Content-Length" in response.headers
         why = why_no_answer(response.status, response.body, announced=announced, may_be_empty=method == "POST")
         if why is None:
@@ -235,19 +215,20 @@ class Client:
         return _TryAgain(why, seconds_to_wait(response.headers.get("Retry-After")), foreign)
 
     def _exchange(self, method: str, url: str, body: bytes | None) -> _Response:
-        request = self._prepared.get((method, url))
-        if request is None:  # which takes a quarter of the time of a call
-            headers = {"Content-Type": "application/json"} if method == "POST" else None
-            request = self._session.prepare_request(requests.Request(method, url, headers))
-            self._prepared[method, url] = request
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Authorization": f"Bearer {self._connection.token}",
+            "Connection": "keep-alive",
+            "User-Agent": self._connection.user_agent,
+        }
         if body is not None:
-            request.body, request.headers["Content-Length"] = body, str(len(body))
-        try:
-            timeout = self._connection.request_timeout
-            response = self._session.send(request, timeout=timeout, allow_redirects=False)
-        finally:
-            request.body = None  # of which there may be 16 MB
-        return _Response(response.status_code, response.headers, self._mask(response.content))
+            headers["Content-Type"] = "application/json"
+        if self._pool is None:
+            self._pool = pool_to(self._connection.url, direct=is_loopback(self._connection.url))
+        path = urlsplit(url).path
+        response = self._pool.urlopen(method, path, body, headers, retries=False, redirect=False)
+        return _Response(response.status, response.headers, self._mask(response.data))
 
 
 def is_loopback(url: str) -> bool:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_klar.api.answers import FAILURE, NO_FAILURE
 from target_klar.records.formatting import Problem, describe, shorten
+from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
 _INDEX = re.compile(r"(\d{1,9})(?:\.(.*))?$", re.ASCII | re.DOTALL)
 _STEP = re.compile(r"[^.\[\]]+")
@@ -46,18 +47,11 @@ class _Fault(NamedTuple):
     name: Any = None
 
 
-def attribute_errors(
-    content: Any,
-    sent: Sequence[Any],
-    key: str,
-    *,
-    personal: Collection[str] = (),
-    read: Callable[[Any], Mapping[str, Any]] = dict,
-) -> Attribution:
-    """Attribute the errors in `content`, the JSON of an answer, to the objects sent.
+def attribute_errors(content: Any, sent: Sequence[bytes], key: str, *, personal: Collection[str] = ()) -> Attribution:
+    """Attribute the errors in `content`, the JSON of an answer, to the objects `sent` as JSON.
 
-    `read` makes an object out of what was sent. That is done only where an error names one, and for one at a time. Of
-    fields that are `personal`, and of those below them, neither the value nor Klar's words are shown.
+    These are decoded only where an error names one, and one at a time. Of fields that are `personal`, and of those
+    below them, neither the value nor Klar's words are shown.
     """
     result = Attribution({}, {}, [], is_whole=False)
     try:
@@ -71,9 +65,9 @@ def attribute_errors(
     vague = [
         each
         for each, position in zip(faults, positions, strict=True)
-        if position is None or (each.name is not None and read(sent[position]).get(key) != each.name)
+        if position is None or (each.name is not None and decode(sent[position]).get(key) != each.name)
     ]
-    objects = _Sent(vague, map(read, sent), key)
+    objects = _Sent(vague, map(decode, sent), key)
     for fault, position in zip(faults, positions, strict=True):
         named = objects.index_of(fault)
         if position is not None and named in (None, position):
@@ -100,35 +94,24 @@ class _Sent:
 
     def __init__(self, faults: Iterable[_Fault], sent: Iterable[Mapping[str, Any]], key: str) -> None:
         self._key = key
-        faults = list(faults)
-        self._equal: dict[int | None, set[int]] = {
-            _hash(each.target): set() for each in faults if _is_object(each.target)
-        }
-        self._named: dict[str, set[int]] = {name: set() for each in faults if (name := self._name_in(each)) is not None}
-        if self._equal or self._named:
+        self._indexes: dict[int | str | None, set[int]] = {name: set() for each in faults for name in self._names(each)}
+        if self._indexes:
             for index, whole in enumerate(sent):
                 for part in _objects(whole):
-                    self._note(index, part)
+                    for name in {_hash(part), str(part.get(key, part.get("id")))} & self._indexes.keys():
+                        self._indexes[name].add(index)
 
     def index_of(self, fault: _Fault) -> int | None:
         """Return its index; None where a fault names none, or could name several."""
-        indexes = self._equal.get(_hash(fault.target), set()) if _is_object(fault.target) else set()
-        indexes = indexes or self._named.get(self._name_in(fault) or "", set())
+        indexes = next(filter(None, map(self._indexes.get, self._names(fault))), ())
         return next(iter(indexes)) if len(indexes) == 1 else None
 
-    def _note(self, index: int, part: Mapping[str, Any]) -> None:
-        if self._equal and (equal := self._equal.get(_hash(part))) is not None:
-            equal.add(index)
-        if (named := self._named.get(str(part.get(self._key, part.get("id"))))) is not None:
-            named.add(index)
-
-    def _name_in(self, fault: _Fault) -> str | None:
-        name = fault.target.get(self._key) if _is_object(fault.target) else fault.name
-        return None if name is None else str(name)
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
+    def _names(self, fault: _Fault) -> list[int | str | None]:
+        """Return what a fault names an object by, the surest first: the hash of the whole object, an id as text."""
+        if not isinstance(fault.target, dict):
+            return [] if fault.name is None else [str(fault.name)]
+        name = fault.target.get(self._key)
+        return [_hash(fault.target)] if name is None else [_hash(fault.target), str(name)]
 
 
 def _hash(value: Any) -> int | None:

@@ -10,7 +10,13 @@ import http.client
 import io
 import re
 import ssl
-from typing import Final
+from http.client import HTTPMessage
+from typing import TYPE_CHECKING, Any, Final
+
+from target_klar.api.deadlines import current_attempt
+
+if TYPE_CHECKING:
+    import socket
 
 MAX_BODY: Final = 2 << 20
 """The bytes of a body that are kept; what comes after them is read, for the end of the answer, and dropped."""
@@ -22,8 +28,6 @@ _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)\
 # Extensions behind a chunk's size are of RFC 9112, and so are the blanks before them; some servers send blanks alone.
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
 _LENGTH: Final = re.compile("[0-9]{1,9}")
-
-Fields = list[tuple[str, str]]
 
 
 class BrokenAnswerError(http.client.HTTPException):
@@ -46,25 +50,29 @@ class WholeResponse(http.client.HTTPResponse):
     _silent = True
     """Nothing has come yet."""
 
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._socket = sock
+
     def begin(self) -> None:
         """Read the whole answer, passing over interim ones (1xx).
 
         Raises:
             BrokenAnswerError: It is cut, malformed, contradicts itself, or goes on after its end.
-            OSError: The connection broke, or was silent for longer than its timeout.
+            OSError: The connection broke, or the time of the attempt is over.
         """
-        minor, status, reason, fields = self._read_final_head()
-        body, length = self._read_body(minor, status, fields)
+        minor, status, reason, headers = self._read_final_head()
+        body, length = self._read_body(minor, status, headers)
         if self._held:
             raise BrokenAnswerError("more than one response")
         self._show(body)
         self.version, self.code, self.status, self.reason = 10 + minor, status, status, reason
-        self.headers = self.msg = http.client.HTTPMessage()
-        for value in _all(fields, "retry-after"):
+        self.headers = self.msg = HTTPMessage()
+        for value in headers.get_all("Retry-After", []):
             self.headers["Retry-After"] = value
         if length is not None:
             self.headers["Content-Length"] = str(length)
-        options = {option.strip().lower() for value in _all(fields, "connection") for option in value.split(",")}
+        options = {option.strip().lower() for value in headers.get_all("Connection", []) for option in value.split(",")}
         self.will_close = length is None or minor == 0 or not options <= {"keep-alive"}
         self.chunked, self.length = False, len(body)
 
@@ -79,23 +87,23 @@ class WholeResponse(http.client.HTTPResponse):
         self.fp.close()
         self.fp = io.BytesIO(rest)  # type: ignore[assignment]  # typeshed asks for more than is read
 
-    def _read_final_head(self) -> tuple[int, int, str, Fields]:
+    def _read_final_head(self) -> tuple[int, int, str, HTTPMessage]:
         self._held = bytearray()
         while True:
-            minor, status, reason, fields = self._read_head()
+            minor, status, reason, headers = self._read_head()
             if status >= http.client.OK:
-                return minor, status, reason, fields
+                return minor, status, reason, headers
             if status == http.client.SWITCHING_PROTOCOLS:
                 raise BrokenAnswerError("a protocol that was not requested")
 
-    def _read_head(self) -> tuple[int, int, str, Fields]:
+    def _read_head(self) -> tuple[int, int, str, HTTPMessage]:
         line = _STATUS_LINE.fullmatch(self._read_line())
         if not line:
             raise BrokenAnswerError("malformed status line")
         return int(line[1]), int(line[2]), (line[3] or b"").decode("latin-1"), self._read_headers()
 
-    def _read_headers(self) -> Fields:
-        fields: Fields = []
+    def _read_headers(self) -> HTTPMessage:
+        headers = HTTPMessage()
         remaining = _MAX_HEAD
         while (line := self._read_line()) != b"\r\n":
             field = _FIELD.fullmatch(line)
@@ -104,13 +112,13 @@ class WholeResponse(http.client.HTTPResponse):
             remaining -= len(line)
             if remaining < 0:
                 raise BrokenAnswerError("endless headers")
-            fields.append((field[1].decode(), field[2].decode("latin-1").strip("\t ")))
-        return fields
+            headers[field[1].decode()] = field[2].decode("latin-1").strip("\t ")  # beside another one of that name
+        return headers
 
-    def _read_body(self, minor: int, status: int, fields: Fields) -> tuple[bytes, int | None]:
+    def _read_body(self, minor: int, status: int, headers: HTTPMessage) -> tuple[bytes, int | None]:
         """Return what is kept of the body and, unless it ended with the connection, its length."""
         bodiless = status == http.client.NO_CONTENT
-        match _all(fields, "content-length"), _all(fields, "transfer-encoding"):
+        match headers.get_all("Content-Length", []), headers.get_all("Transfer-Encoding", []):
             case [length], [] if _LENGTH.fullmatch(length) and not (bodiless and int(length)):
                 body = self._read_sized(int(length))
             case [], [coding] if coding.lower() == "chunked" and minor and not bodiless:
@@ -165,7 +173,7 @@ class WholeResponse(http.client.HTTPResponse):
 
     def _read_to_the_end(self) -> bytes:
         length = len(self._held)
-        while received := self.fp.read1(_AT_ONCE):
+        while received := self._read_some():
             length += len(received)
             if length > _MAX_LENGTH:
                 raise BrokenAnswerError("endless body")
@@ -174,7 +182,7 @@ class WholeResponse(http.client.HTTPResponse):
 
     def _receive(self) -> None:
         try:
-            received = self.fp.read1(_AT_ONCE)
+            received = self._read_some()
         except (ConnectionError, ssl.SSLEOFError) as error:
             if self._silent:
                 raise NothingReceivedError from error
@@ -185,6 +193,6 @@ class WholeResponse(http.client.HTTPResponse):
         self._silent = False
         self._held += received
 
-
-def _all(fields: Fields, wanted: str) -> list[str]:
-    return [value for name, value in fields if name.lower() == wanted]
+    def _read_some(self) -> bytes:
+        self._socket.settimeout(current_attempt().remaining())
+        return self.fp.read1(_AT_ONCE)

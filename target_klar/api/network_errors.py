@@ -5,22 +5,24 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import urllib3.exceptions
 
 from target_klar.api.answers import is_temporary
-from target_klar.api.framing import BrokenAnswerError
+from target_klar.api.framing import BrokenAnswerError, NothingReceivedError
 
-_PROXY_REFUSAL: Final = re.compile(
-    r"Tunnel connection failed: (\d{3})\b"
-)  # the status stands in http.client's words alone
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The status stands in http.client's words alone.
+_PROXY_REFUSAL: Final = re.compile(r"Tunnel connection failed: (\d{3})\b")
 
 
 def setting_to_check(error: Exception, url: str) -> str | None:
     """Say what to check where another try would fail like this one; None where it may not."""
     root = _root(error)
-    if type(error) is OSError and error.errno is None:  # how requests says that it cannot read the certificates
+    if type(error) is OSError and error.errno is None:  # how `pool_to` says that there are no certificates
         return f"{error}. Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE."
     if isinstance(root, ssl.SSLCertVerificationError):
         return (
@@ -53,15 +55,24 @@ def what_broke(error: Exception) -> str | None:
     return None if isinstance(root, TimeoutError) else type(root).__name__
 
 
+def received_nothing(error: Exception) -> bool:
+    """Tell whether the server closed the connection before the first byte of an answer."""
+    return any(isinstance(each, NothingReceivedError) for each in _wrapped_in(error))
+
+
 def _status_of_proxy(root: BaseException) -> int | None:
     refusal = _PROXY_REFUSAL.match(str(root)) if isinstance(root, OSError) else None
     return int(refusal[1]) if refusal else None
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what broke, without what requests and urllib3 wrap around it."""
-    while inner := error.__cause__ or error.__context__ or getattr(error, "reason", None):
-        if not isinstance(inner, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)):
-            break
-        error = inner
-    return error
+    """Return what broke, without what urllib3 wraps around it."""
+    *_, root = _wrapped_in(error)
+    return root
+
+
+def _wrapped_in(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and each further one within what urllib3 wraps around it."""
+    while isinstance(error, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)):
+        yield error
+        error = error.__cause__ or error.__context__

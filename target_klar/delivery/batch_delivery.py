@@ -10,7 +10,6 @@ from target_klar.api.answers import Answer, Verdict
 from target_klar.api.client import Client, KlarError
 from target_klar.delivery.bisection import Bisection
 from target_klar.records.formatting import counted
-from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -71,13 +70,7 @@ class BatchDelivery:
         """Send the batch until each object is stored or rejected."""
         verified = self.verified or self.dry_run
         bisection = Bisection(
-            self.objects,
-            self.contract.key,
-            remaining=self.remaining,
-            verified=verified,
-            personal=self.contract.personal,
-            dry_run=self.dry_run,
-            read=decode,
+            self.objects, self.contract, remaining=self.remaining, verified=verified, dry_run=self.dry_run
         )
         report = DeliveryReport(bisection.accepted, bisection)
         requests, retries = client.requests, client.retries

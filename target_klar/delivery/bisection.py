@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from target_klar.api.answers import Verdict, ids_taken
 from target_klar.api.error_attribution import attribute_errors
 from target_klar.records.formatting import Problem
+from target_klar.records.json_codec import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from target_klar.api.answers import Answer
+    from target_klar.contract.streams import Contract
 
 _SAMPLES = 8
 """Single records, evenly spread, that decide whether a first batch is rejected for a reason that all records share."""
@@ -51,25 +53,22 @@ class Undeliverable(NamedTuple):
 
 
 class Bisection:
-    """Tells which objects of one batch, each with a `key` of its own, to send next, until each is accepted or rejected.
+    """Tells which objects of one batch, each with a key of its own, to send next, until each is accepted or rejected.
 
     Objects that Klar names by index are rejected, and the rest is sent again. One that it only hints at is sent alone,
     and rejected if that is. Where nothing tells, the objects are halved. Once more than `remaining` are rejected, the
     run stops before the first one too many: the objects before it are still sent, and none after it but the samples of
-    a first batch. In a `dry_run`, where a wrong guess costs nothing, a hint counts as a name. Of `personal` fields no
-    value is shown. `read` makes an object out of what is sent.
+    a first batch. In a `dry_run`, where a wrong guess costs nothing, a hint counts as a name.
     """
 
     def __init__(
         self,
-        sent: Sequence[Any],
-        key: str,
+        sent: Sequence[bytes],
+        contract: Contract,
         *,
         remaining: int,
         verified: bool,
-        personal: Collection[str] = (),
         dry_run: bool = False,
-        read: Callable[[Any], dict[str, Any]] = dict,
     ) -> None:
         self.accepted: set[int] = set()
         """The positions of the objects that Klar took."""
@@ -86,10 +85,8 @@ class Bisection:
         self.reason = _NO_REASON
         """The first one that Klar gave."""
         self._sent = sent
-        self._key = key
-        self._read = read
+        self._contract = contract
         self._remaining = remaining
-        self._personal = personal
         self._dry_run = dry_run
         self._may_reject_all = not verified and len(sent) >= _SAMPLES
         self._sampled = False
@@ -137,14 +134,16 @@ class Bisection:
 
     def _attribute(self, level: int, segment: list[int], answer: Answer) -> None:
         sent = [self._sent[position] for position in segment]
-        errors = attribute_errors(answer.content, sent, self._key, personal=self._personal, read=self._read)
+        contract = self._contract
+        errors = attribute_errors(answer.content, sent, contract.key, personal=contract.personal)
         if self.reason is _NO_REASON:
             self.reason = next(chain(*errors.certain.values(), *errors.hinted.values(), errors.unknown), _NO_REASON)
-        certain = {segment[index]: problems for index, problems in (errors.hinted if self._dry_run else {}).items()}
-        certain |= {segment[index]: problems for index, problems in errors.certain.items()}
-        hinted = {
-            segment[index]: problems for index, problems in errors.hinted.items() if segment[index] not in certain
-        }
+        certain, hinted = (
+            {segment[index]: problems for index, problems in found.items()} for found in (errors.certain, errors.hinted)
+        )
+        if self._dry_run:
+            certain = hinted | certain
+        hinted = {position: problems for position, problems in hinted.items() if position not in certain}
         rest = [position for position in segment if position not in certain and position not in hinted]
         if len(segment) == 1:
             reasons = [*certain.values(), *hinted.values(), errors.unknown]
@@ -169,7 +168,7 @@ class Bisection:
     def _are_listed(self, positions: list[int], content: Any) -> bool:
         """Tell whether Klar lists these objects as taken, if it lists any."""
         return not (lists := ids_taken(content)) or set().union(*lists).issuperset(
-            str(self._read(self._sent[position]).get(self._key)) for position in positions
+            str(decode(self._sent[position]).get(self._contract.key)) for position in positions
         )
 
     def _judge_all(self) -> None:

@@ -209,14 +209,14 @@ class Dispatcher:
         bisection = report.bisection
         assert bisection is not None, "only what was not sent has none"
         self.checkpoints.note_delivery(report.longest_request, report.lag)
-        looked_at = bisection.rejected or bisection.stopped or self.rejects.may_have_keys
-        entries = list(batch.entries.items()) if looked_at else []
+        entries = list(batch.entries.items())
+        # Of what failed in the end nothing is certain, and the tap repeats it.
+        may_have_older = self.rejects.may_have_keys and report.error is None
         newer = [
             (each.origin, key)
-            for key, entry in map(entries.__getitem__, sorted(report.accepted) if entries else ())
+            for key, entry in map(entries.__getitem__, sorted(report.accepted) if may_have_older else ())
             for each in (*entry.replaced, entry)
-            # Of what failed in the end nothing is certain, and the tap repeats it.
-            if report.error is None and self.rejects.may_have(each.origin, stream.name, key)
+            if self.rejects.may_have(each.origin, stream.name, key)
         ]
         if report.accepted and not report.confirmed:
             self.checkpoints.require_confirmation(stream, report.status or baseline, newer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import ConfigurationError
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("target-klar")
 _MAX_PROBLEMS = 3
 _MAX_LOGGED = 20
-_Line: TypeAlias = "tuple[LastRejectsLine | None, Keys, bool, str, bytes]"
-"""What the index notes of a line, the keys, whether a newer line may be about its record, the tap's stream, text."""
 
 
 class RecordRejectedError(StopHereError):
@@ -66,7 +64,6 @@ class Rejects:
         """How often a field was rejected, and why, without the value."""
         self._limit = limit
         self._dry_run = dry_run
-        self._stopped = False
         self._schemas: dict[str, bytes] = {}
         self._order = RejectsOrder()
         self._key_properties = KeyProperties()
@@ -108,7 +105,7 @@ class Rejects:
         """How many more records may be rejected."""
         if self._dry_run:
             return sys.maxsize
-        return 0 if self.path is None or self._stopped else max(0, self._limit - self.count)
+        return 0 if self.path is None else max(0, self._limit - self.count)
 
     @property
     def may_have_keys(self) -> bool:
@@ -164,7 +161,6 @@ class Rejects:
         named = origin.describe(stream, label)
         message = f"{who} rejected {named}: {'; '.join(map(str, problems[:_MAX_PROBLEMS]))}."
         if not self.remaining:
-            self._stopped = True
             raise RecordRejectedError(message, self._advice(), origin.number)
         written = f" {self._write_rejected(origin, stream, key, problems, source)}" if self._file is not None else ""
         self.count += 1
@@ -195,8 +191,8 @@ class Rejects:
         Raises:
             StopHereError: The file cannot be written any more.
         """
-        if self.may_have_keys and (line := self._superseding_line(origin, stream, key, DELETED)) is not None:
-            self._write([line])
+        if self.may_have_keys:
+            self._write(filter(None, [self._superseding_line(origin, stream, key, DELETED)]))
 
     def sync(self) -> None:
         """Return once everything that was written is on disk, in the file at `path`.
@@ -237,11 +233,11 @@ class Rejects:
         self._write([self._line(origin, keys, rejects_line(origin, stream, key, problems, source), source)])
         return f"Written to {self.path}."
 
-    def _superseding_line(self, origin: Origin, stream: str, key: str | None, source: str) -> _Line | None:
+    def _superseding_line(self, origin: Origin, stream: str, key: str | None, source: str) -> WrittenLine | None:
         """Return the line that says of a record that it is accepted or deleted, if the file needs it."""
         keys = self._key_properties.keys(origin, stream, key)
         if not self._index.knows(keys):
-            if keys == Keys() or self._index.complete:
+            if self._index.complete:
                 return None
             keys = Keys()
         elif own := self._index.line_of(origin, keys):
@@ -255,32 +251,27 @@ class Rejects:
             self._has_unneeded = True
         return self._line(origin, keys, rejects_line(origin, stream, key, None, source), source)
 
-    def _line(self, origin: Origin, keys: Keys, text: bytes, source: str) -> _Line:
+    def _line(self, origin: Origin, keys: Keys, text: bytes, source: str) -> WrittenLine:
         if self._dry_run and self._index.full:  # it has no limit; the file then has some bad records twice
             self._index, self._order = RejectsIndex(), RejectsOrder()
-        has_newer = bool(self._index.newer(keys, origin.number))
-        return self._index.note_line(keys, origin, source, len(text)), keys, has_newer, origin.source_stream, text
+        return self._with_schema(self._index.note_line(keys, origin, source, len(text)), keys, origin, text)
 
     def _read_again(self, line: LastRejectsLine, keys: Keys, origin: Origin) -> None:
         if origin.number > line.number:
-            written = WrittenLine(line, keys, origin.source_stream, self._schemas[origin.source_stream])
-            self._order.read_again(written, origin.number)
+            self._order.read_again(self._with_schema(line, keys, origin), origin.number)
 
-    def _write(self, lines: Iterable[_Line]) -> None:
+    def _with_schema(self, line: LastRejectsLine, keys: Keys, origin: Origin, text: bytes = b"") -> WrittenLine:
+        return WrittenLine(line, keys, origin.source_stream, self._schemas[origin.source_stream], text)
+
+    def _write(self, lines: Iterable[WrittenLine]) -> None:
         """Write lines in the order of reading.
 
         Else the file would put an older version over a newer one, should Klar reject that again.
         """
         assert self._file is not None
-        in_order, any_newer = [], False
-        for noted, keys, has_newer, source_stream, text in lines:
-            schema = self._schemas[source_stream]
-            if noted is None:  # of the others nobody knows which are of its key
-                self._order.append(self._file, source_stream, schema, text)
-            else:
-                in_order.append((WrittenLine(noted, keys, source_stream, schema), text))
-                any_newer |= has_newer
-        if in_order and self._order.write(self._file, in_order, has_newer=any_newer):
+        new = list(lines)
+        has_newer = any(self._index.newer(line.keys, line.number) for line in new)
+        if new and self._order.write(self._file, new, has_newer=has_newer):
             self._has_unneeded = True
 
     def _advice(self) -> str:

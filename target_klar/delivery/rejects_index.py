@@ -9,6 +9,7 @@ import logging
 import sys
 import time
 from collections import defaultdict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -54,11 +55,6 @@ class LastRejectsLine(msgspec.Struct, gc=False):
     length: int
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Its place among the lines of a file."""
-        return self.number, self.start
-
-    @property
     def rejected(self) -> bool:
         """Whether its record is rejected; else it was accepted, or its source has deleted it."""
         return self.source not in (ACCEPTED, DELETED)
@@ -95,12 +91,18 @@ class RejectsIndex:
 
     def line_of(self, origin: Origin, keys: Keys) -> LastRejectsLine | None:
         """Return the last line about a record if that is this very record."""
-        digest, last = record_digest(origin), None
-        for line in self._about(keys):
-            # A map may make other records of Klar's of the same row: those are no versions of this one.
-            is_other = line.digest == digest and None not in (keys.klar, line.keys.klar) and keys.klar != line.keys.klar
-            if line.keys.is_same_row(keys) and not is_other and (last is None or line.order > last.order):
-                last = line
+        digest = record_digest(origin)
+        # A map may make other records of Klar's of the same row: those are no versions of this one.
+        last = max(
+            (
+                line
+                for line in self._about(keys)
+                if line.keys.is_same_row(keys)
+                and (line.digest != digest or None in (keys.klar, line.keys.klar) or keys.klar == line.keys.klar)
+            ),
+            key=attrgetter("number", "start"),
+            default=None,
+        )
         return last if last is not None and last.digest == digest else None
 
     def newer(self, keys: Keys, number: int) -> list[LastRejectsLine]:
@@ -119,22 +121,18 @@ class RejectsIndex:
         """Whether there may be a line about a record that was read earlier than it."""
         return any(line.first < number for line in self._about(keys))
 
-    def note_line(
-        self, keys: Keys, origin: Origin, source: str, length: int, start: int = -1
-    ) -> LastRejectsLine | None:
+    def note_line(self, keys: Keys, origin: Origin, source: str, length: int, start: int = -1) -> LastRejectsLine:
         """Note a line of so many bytes behind those of the records that were read earlier, and return it.
 
-        None: it has no key. Where it begins is told later, if `start` is below 0.
+        Where it begins is told later, if `start` is below 0.
         """
-        self.rejected += source not in (ACCEPTED, DELETED)
-        if keys == Keys():
-            return None
         about = self._about(keys)
-        self._keys += not about
+        self._keys += keys != Keys() and not about
         first = min([origin.number if self.complete else 0, *(line.first for line in about)])
         for line in about:
             line.first = first
         new = LastRejectsLine(keys, source, record_digest(origin), origin.number, first, start, length)
+        self.rejected += new.rejected
         for key, lines in ((keys.klar, self._by_klar), (keys.source, self._by_source)):
             if key is not None and (key not in lines or lines[key].number <= new.number):
                 lines[key] = new
@@ -243,9 +241,8 @@ class _Unneeded:
 
 def _read(file: RejectsFile) -> tuple[RejectsIndex, _Unneeded]:
     """Return the index of a file, and what it does not need."""
-    index, properties, unneeded = RejectsIndex(), KeyProperties(), _Unneeded()
-    for number, (start, line) in enumerate(_lines_until_deadline(file), 1):
-        read = properties.read(line)
+    index, unneeded = RejectsIndex(), _Unneeded()
+    for number, (start, line, read) in enumerate(_lines(file), 1):
         if read is None and line.strip():
             index.unread += 1
             index.first_unread = index.first_unread or number
@@ -271,11 +268,9 @@ def _rewrite_without(unneeded: set[int], file: RejectsFile) -> None:
 
 def _lines_without(unneeded: set[int], file: RejectsFile) -> Iterator[bytes]:
     """Yield the other lines of a file, and the SCHEMAs that they need."""
-    properties = KeyProperties()
     schemas: dict[str, bytes] = {}
     written: dict[str, bytes] = {}
-    for start, line in _lines_until_deadline(file):
-        read = properties.read(line)
+    for start, line, read in _lines(file):
         if isinstance(read, SchemaLine):
             schemas[read.source_stream] = line
             continue
@@ -290,9 +285,11 @@ def _lines_without(unneeded: set[int], file: RejectsFile) -> Iterator[bytes]:
         yield line
 
 
-def _lines_until_deadline(file: RejectsFile) -> Iterator[tuple[int, bytes]]:
-    for line in file.lines():
+def _lines(file: RejectsFile) -> Iterator[tuple[int, bytes, SchemaLine | RecordLine | None]]:
+    """Yield the place of each line, the line, and what it says; raise `FileNotReadError` once no time is left."""
+    properties = KeyProperties()
+    for start, line in file.lines():
         deadline = shutdown.deadline()
         if deadline is not None and time.monotonic() > deadline:
-            raise FileNotReadError  # in the time that is left
-        yield line
+            raise FileNotReadError
+        yield start, line, properties.read(line)

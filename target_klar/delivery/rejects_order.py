@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from target_klar.delivery.rejects_lines import schema_line
+from target_klar.delivery.rejects_lines import Keys, schema_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_klar.delivery.rejects_file import RejectsFile
     from target_klar.delivery.rejects_index import LastRejectsLine
-    from target_klar.delivery.rejects_lines import Keys
 
 
 class WrittenLine(msgspec.Struct, gc=False):
@@ -32,6 +31,8 @@ class WrittenLine(msgspec.Struct, gc=False):
     """The tap's own stream."""
     schema: bytes
     """The SCHEMA message that has to stand before it."""
+    text: bytes = b""
+    """What is still to be written; empty once it stands in the file."""
 
     @property
     def number(self) -> int:
@@ -50,57 +51,39 @@ class RejectsOrder:
         self._schemas: dict[str, bytes] = {}
         """The last SCHEMA of each stream in the file."""
 
-    def append(self, file: RejectsFile, source_stream: str, schema: bytes, text: bytes) -> None:
-        """Write a line that no other one has to follow.
+    def write(self, file: RejectsFile, new: Sequence[WrittenLine], *, has_newer: bool) -> bool:
+        """Write new lines, and return whether others had to be written again behind them.
+
+        That may only be where one of them `has_newer` ones, read later, that may be about the same record: by a key of
+        it, or of one that has to follow as well.
 
         Raises:
             StopHereError: The file cannot be written any more.
         """
-        before = b"" if self._schemas.get(source_stream) == schema else schema_line(schema)
-        file.append(before + text)
-        self._schemas[source_stream] = schema
-
-    def write(self, file: RejectsFile, new: Sequence[tuple[WrittenLine, bytes]], *, has_newer: bool) -> bool:
-        """Write new lines with their texts, and return whether others had to be written again behind them.
-
-        That may only be where one of them `has_newer` ones, read later, that may be about the same record.
-
-        Raises:
-            StopHereError: The file cannot be written any more.
-        """
-        texts = sorted(new, key=lambda each: each[0].number)
-        behind = self._newer([each for each, _ in texts]) if has_newer else []
-        if behind:
-            texts += [(each, file.read(each.line.start, each.line.length)) for each in behind]
-            texts.sort(key=lambda each: each[0].number)
+        at = bisect_right(self._lines, min(map(_number, new)), key=_number) if has_newer else len(self._lines)
+        lines: list[WrittenLine] = []
+        keys: set[bytes | None] = set()
+        for each in sorted([*new, *self._lines[at:]], key=_number):
+            if each.text or not keys.isdisjoint(each.keys):
+                keys.update(each.keys)
+                keys.discard(None)
+                lines.append(each)
         written, places, schemas = bytearray(), [], dict(self._schemas)
-        for each, text in texts:
+        for each in lines:
             if schemas.get(each.source_stream) != each.schema:
                 written += schema_line(each.schema)
                 schemas[each.source_stream] = each.schema
             places.append(len(written))
-            written += text
+            written += each.text or file.read(each.line.start, each.line.length)
         start = file.append(bytes(written))
-        for (each, _), place in zip(texts, places, strict=True):
+        for each, place in zip(lines, places, strict=True):
             each.line.start = start + place
-        for each, _ in new:
-            insort(self._lines, each, key=_number)
+        for each in new:
+            each.text = b""
+            if each.keys != Keys():  # else nothing tells which others are about its record
+                insort(self._lines, each, key=_number)
         self._schemas = schemas
-        return bool(behind)
-
-    def _newer(self, new: Sequence[WrittenLine]) -> list[WrittenLine]:
-        """Return the lines that have to follow new ones: by a key of these, or of one that has to follow as well."""
-        known = {id(each) for each in new}
-        keys: set[bytes | None] = set()
-        at = bisect_right(self._lines, new[0].number, key=_number)
-        found = []
-        for each in sorted([*new, *self._lines[at:]], key=_number):
-            if id(each) in known or not keys.isdisjoint(each.keys):
-                keys.update(each.keys)
-                keys.discard(None)
-                if id(each) not in known:
-                    found.append(each)
-        return found
+        return len(lines) > len(new)
 
     def read_again(self, line: WrittenLine, number: int) -> None:
         """Note that a record whose line stands in the file was read again, as the record of this number."""

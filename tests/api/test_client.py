@@ -20,7 +20,6 @@ from klar_objects import COSTS, REFUNDS, cost, refund
 
 from target_klar.api.answers import Status, Verdict
 from target_klar.api.client import KlarError
-from target_klar.api.deadlines import Attempt
 from target_klar.contract.streams import CONTRACTS
 from target_klar.records.json_codec import encode
 from target_klar.sandbox import Sandbox
@@ -452,9 +451,18 @@ def test_an_attempt_is_cut_in_its_own_time_though_a_longer_one_began_before() ->
         with pytest.raises(KlarError, match=r"\(no full response within 1 s\)"):
             submit(client_of(url, request_timeout=1, retry_timeout=0))
 
-    with serve(Reply(b"HTTP/1.1 201 Created\r\n", b"X-Slow: 1\r\n")) as (url, _), Attempt(60):
-        time.sleep(0.1)  # the watch sleeps for a minute now
+    def wait() -> None:
+        with pytest.raises(KlarError, match="the connection was closed"):
+            submit(client_of(url, request_timeout=60, retry_timeout=0))
+
+    longer = threading.Thread(target=wait)
+    with serve(Reply(b"HTTP/1.1 201 Created\r\n", b"X-Slow: 1\r\n")) as (url, received):
+        longer.start()
+        while not received:
+            time.sleep(0.01)
         assert 0.9 < seconds(give_up) < 10
+    longer.join(20)
+    assert not longer.is_alive()
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_left_after_the_timeout() -> None:
@@ -486,7 +494,7 @@ def test_a_connection_goes_on_being_used_after_a_whole_answer(klar: Sandbox) -> 
     client = client_of(klar, request_timeout=1)
     for number in range(5):
         submit(client, refund(f"R-{number}"))
-    time.sleep(1.2)  # past the time of every attempt so far, whose timers must not cut this one
+    time.sleep(1.2)  # past the time of every attempt so far, which must not cut this one
     submit(client, refund("R-5"))
 
     assert len({post.client for post in klar.posts()}) == 1

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +20,7 @@ from target_klar.api.answers import Verdict
 from target_klar.api.client import KlarError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KLAR = "https://klar.example"
@@ -156,10 +156,9 @@ def test_a_tunnel_that_never_opens_is_left_in_time(monkeypatch: pytest.MonkeyPat
         assert 0.9 < seconds(give_up) < 10
 
 
-def test_a_handshake_that_trickles_is_left_in_time() -> None:
-    def give_up() -> None:
-        with pytest.raises(KlarError, match=NO_TIME):
-            submit(client_of(f"https://127.0.0.1:{port}", request_timeout=1, retry_timeout=0))
+@contextmanager
+def trickling_handshake() -> Iterator[int]:
+    """A port where a handshake begins and does not end."""
 
     def trickle() -> None:
         connection, _ = listener.accept()
@@ -170,12 +169,34 @@ def test_a_handshake_that_trickles_is_left_in_time() -> None:
 
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
         thread = threading.Thread(target=trickle)
         thread.start()
-        assert 0.9 < seconds(give_up) < 10
+        yield listener.getsockname()[1]
         over.set()
         thread.join(20)
+
+
+def test_a_handshake_that_trickles_is_left_in_time() -> None:
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=NO_TIME):
+            submit(client_of(f"https://127.0.0.1:{port}", request_timeout=1, retry_timeout=0))
+
+    with trickling_handshake() as port:
+        assert 0.9 < seconds(give_up) < 10
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_handshake_that_trickles_through_a_tunnel_is_left_in_time(
+    *, secure: bool, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up() -> None:
+        with pytest.raises(KlarError, match=NO_TIME):
+            submit(client_of(KLAR, request_timeout=1, retry_timeout=0))
+
+    with trickling_handshake() as port, tunnel(f"https://127.0.0.1:{port}", tls=tls if secure else None) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        assert 0.9 < seconds(give_up) < 10
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from klar_objects import REFUNDS
 from thoroughness import size as cases
 
 from target_klar.api.answers import Answer, Verdict
 from target_klar.delivery.bisection import Bisection
+from target_klar.records.json_codec import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -112,10 +114,14 @@ class Klar:
         return {"target": target, "property": "id", "constraints": {"isWanted": f"{name} is unwanted"}}
 
 
+def bisection_of(sent: list[dict[str, Any]], *, remaining: int, verified: bool) -> Bisection:
+    return Bisection([encode(each) for each in sent], REFUNDS, remaining=remaining, verified=verified)
+
+
 def isolate(
     klar: Klar, sent: list[dict[str, Any]], *, remaining: int = 10**9, verified: bool = True
 ) -> tuple[Bisection, list[int]]:
-    bisection = Bisection(sent, "id", remaining=remaining, verified=verified)
+    bisection = bisection_of(sent, remaining=remaining, verified=verified)
     counts: list[int] = []
     while segment := bisection.next():
         taken = bisection.apply(segment, klar([sent[position] for position in segment.positions]))
@@ -329,7 +335,7 @@ def test_what_is_too_large_or_refused_by_somebody_else_stops_before_it_and_rejec
 def test_a_stop_leaves_to_the_left_of_it_what_klar_rejects_rejected() -> None:
     sent = [numbered_refund(number) for number in range(100)]
     klar, page = Klar({"R10"}, ["opaque"]), Klar({"R50"}, ["page"])
-    bisection = Bisection(sent, "id", remaining=5, verified=True)
+    bisection = bisection_of(sent, remaining=5, verified=True)
     while segment := bisection.next():
         objects = [sent[position] for position in segment.positions]
         answer = page(objects)
@@ -377,7 +383,7 @@ def test_once_a_record_is_known_to_stop_the_run_none_behind_it_is_sent(style: st
     sent = [numbered_refund(number) for number in range(64)]
     bad = [20, 40]
     klar = Klar({f"R{number}" for number in bad}, [style])
-    bisection = Bisection(sent, "id", remaining=remaining, verified=True)
+    bisection = bisection_of(sent, remaining=remaining, verified=True)
     while segment := bisection.next():
         known = sorted(bisection.rejected)[remaining:]
         assert not known or max(segment.positions) < known[0]
@@ -398,7 +404,7 @@ def test_a_line_item_that_has_the_id_of_another_refund_does_not_have_that_refund
 
 def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_given_up() -> None:
     sent = [numbered_refund(number) for number in range(100)]
-    bisection = Bisection(sent, "id", remaining=0, verified=False)
+    bisection = bisection_of(sent, remaining=0, verified=False)
     while segment := bisection.next():
         bisection.apply(segment, Answer(Verdict.TOO_LARGE if len(segment.positions) > 13 else Verdict.ACCEPTED))
 
@@ -406,7 +412,7 @@ def test_a_first_batch_too_large_for_klar_is_halved_until_it_fits_and_never_give
 
 
 def test_a_first_batch_too_large_for_klar_is_given_up_if_what_fits_is_rejected() -> None:
-    bisection = Bisection([numbered_refund(number) for number in range(1000)], "id", remaining=100, verified=False)
+    bisection = bisection_of([numbered_refund(number) for number in range(1000)], remaining=100, verified=False)
     requests = 0
     while segment := bisection.next():
         too_large = len(segment.positions) > 250
