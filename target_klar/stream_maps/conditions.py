@@ -20,6 +20,7 @@ from target_klar.settings.map_conditions import shown_part
 from target_klar.stream_maps.columns import column_of, parents_of
 from target_klar.stream_maps.evaluated import comparisons, following, operands_of, uses
 from target_klar.stream_maps.spelled import (
+    have_points,
     is_list,
     is_list_beside_another,
     is_no_answer,
@@ -226,7 +227,8 @@ class Conditions:
         """Note text that is ordered otherwise than what it spells."""
         meant, order = numbers_or_dates(left[1], right[1]), self._operators[type(operation)]
         if meant and order(*meant) is not order(left[1], right[1]):
-            self._misread.order(node, right[0] if isinstance(left[0], _LITERALS) else left[0], meant)
+            part = right[0] if isinstance(left[0], _LITERALS) else left[0]
+            self._misread.order(node, part, meant, have_points=have_points(left[1], right[1]))
 
     def _is_compared_with_both(self, node: ast.Compare) -> bool:
         """Tell whether an expression compares something with text and with what is none: `x == 1 or x == '1'`."""
