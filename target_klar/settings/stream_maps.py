@@ -75,10 +75,18 @@ def map_mistakes(maps: object, config: object = None) -> Iterator[str]:
     yield from patterns_without_effect(maps)
 
 
-def unused_maps(maps: Mapping[str, Any], came: Collection[str]) -> str:
-    """Name the streams that have a map and did not come, each with the one that came and was perhaps meant."""
+def unused_maps(maps: Mapping[str, Any], came: Collection[str], *, of_one_stream: bool) -> str:
+    """Name the streams that have a map and did not come, each with the one that came and was perhaps meant.
+
+    In a run of one stream by design the others have runs of their own, with the same maps perhaps: those alone are
+    named that may be misspelled, where it has no map.
+    """
+    missing = _missing(maps, came)
+    if of_one_stream:
+        has_map = any(meets(stream, source) for stream in came for source in _sources(maps))
+        missing = [source for source in missing if not has_map and closest_match(source, came)]
     names = []
-    for source in _missing(maps, came):
+    for source in missing:
         right = closest_match(source, came)
         shown = shorten_both(source, right) if right else (shorten(source),)
         names.append(" (did you mean ".join(shown) + "?)" * (len(shown) > 1))

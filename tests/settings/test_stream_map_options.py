@@ -560,6 +560,24 @@ def test_two_long_names_are_shown_from_where_they_differ(klar: Sandbox) -> None:
     assert said.startswith("...order_refunds has no stream map. If the map of ...order_refund is meant for it")
 
 
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [
+        ({"refunds": {}, "versand": {"__alias__": "logistics_costs"}, "refund": {}}, None),
+        ({"ref*": {}, "refund": {}}, None),
+        ({"versand": {"__alias__": "logistics_costs"}}, None),
+        ({"versand": {"__alias__": "logistics_costs"}, "refund": {}}, "refund (did you mean refunds?)"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--preview",)], ids=["a load", "a preview"])
+def test_of_one_stream_by_its_option_a_map_of_another_is_named_only_where_it_may_be_misspelled(
+    klar: Sandbox, maps: dict[str, Any], told: str | None, options: tuple[str, ...]
+) -> None:
+    ended = run(klar, [refund_record("a")["record"]], "--stream", "refunds", *options, stream_maps=maps)
+    said = re.findall(r"`stream_maps` has maps for streams that did not come: (.*?)\.", ended.out + ended.err)
+    assert (ended.code, said) == (0, [told] if told else []), ended.err
+
+
 def test_maps_that_meet_their_stream_by_name_pattern_or_source_are_not_warned_of(klar: Sandbox) -> None:
     rows = [schema("rows"), record("rows", **refund_record("a")["record"]), schema("junk_1"), schema("junk_2")]
     maps = {"refunds": {"__source__": "row?"}, "junk_*": "__NULL__", "rows": "__NULL__", "__else__": "__NULL__"}
