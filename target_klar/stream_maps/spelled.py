@@ -19,6 +19,8 @@ _AMOUNT: Final = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
 _POINTS: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(|[ T].*)", re.ASCII)
 _SLASHES: Final = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(|[ T].*)", re.ASCII)
 _YEAR_FIRST: Final = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})(|[ T].*))?", re.ASCII)
+_IN_ORDER: Final = re.compile(r"\d{4}-\d\d(?:-\d\d|$)", re.ASCII)
+"""Dates that are ordered as their text is."""
 _MONTHS, _DAYS = 12, 31
 
 
@@ -88,6 +90,8 @@ def _short(text: str) -> str:
 
 def numbers_or_dates(one: str, other: str) -> tuple[Any, Any] | None:
     """Return what two texts spell whose order may be another than that of the texts, if both do."""
+    if _IN_ORDER.match(one) and _IN_ORDER.match(other):
+        return None
     one, other = one.strip(), other.strip()
     if _NUMBER.fullmatch(one) and _NUMBER.fullmatch(other):
         return Decimal(one), Decimal(other)
