@@ -62,7 +62,8 @@ def load(target: TargetKlar, path: str | None) -> None:
     with Progress(target, Path(path).stat().st_size if path else 0) if on_terminal() else nullcontext():
         _listen(target, path)
     _report(target)
-    missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps)
+    of_one_stream = target.message_reader.stream is not None
+    missing = unused_maps(target.mapper.stream_maps_dict, target.mapper.stream_maps, of_one_stream=of_one_stream)
     if missing:
         target.logger.warning("`stream_maps` has maps for streams that did not come: %s. Check the names.", missing)
     sources = target.source_streams

@@ -155,7 +155,7 @@ class MappedRoute(Route):
             self._add(Filtered(stream.conformer.is_deleted(read)), line, read)
         elif isinstance(made, Failure):
             self._count_failed(read)
-            self._add(stream.conformer.reject(made.key, [made.problem]), line, read)
+            self._add(stream.conformer.reject(self._mark_joined_text(made.key), [made.problem]), line, read)
         else:
             self._tally.passed += 1
             self._add(stream.conformer.conform(self._mark_joined_text(made), self._not_sent), line, read, made)

@@ -71,7 +71,7 @@ def maps_of(test: type) -> dict[str, Any]:
             key = next((name for name in message["schema"].get("properties", {}) if name.lower() == "id"), None)
             maps[message["stream"]] = {
                 "__alias__": "refunds",
-                "id": f"str({key})" if key else "'all the same'",
+                "id": f"str({key})" if key else "str(record)[:0] or 'all the same'",
                 "createdAt": "int(1700000000)",
                 "lineItems": "[]",
                 "__key_properties__": ["id"],

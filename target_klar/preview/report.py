@@ -116,7 +116,8 @@ def _report(
         yield from (f"  {line}" for line in source.warnings())
     for name, count in target.batch_messages.items():
         yield f"The files of {counted(count, 'BATCH message')} of {name} were not read."
-    missing = unused_maps(final.mapper.stream_maps_dict, final.mapper.stream_maps)
+    of_one_stream = final.message_reader.stream is not None
+    missing = unused_maps(final.mapper.stream_maps_dict, final.mapper.stream_maps, of_one_stream=of_one_stream)
     if missing:
         yield f"`stream_maps` has maps for streams that did not come: {missing}."
 

@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from target_klar.records.formatting import shorten
-from target_klar.settings.foregone import is_literal, is_singleton, made_of, outcome, reads_a_record
+from target_klar.settings.constant_conditions import is_literal, is_singleton, made_of, outcome, reads_a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ def senseless_conditions(expression: ast.Expr, text: str, *, is_filter: bool) ->
         yield from _joined_texts(node, text)
     asked = [*_conditions(nodes), *([expression.value] if is_filter else [])]
     wrong = [each for condition in asked for each in _constants_beside(condition)]
-    wrong += [each for condition in asked for each in _foregone_parts(condition)]
+    wrong += [each for condition in asked for each in _constant_parts(condition)]
     yield from wrong
     # Whoever writes True or False, and nothing else, says that all or none shall pass.
     if not is_filter or wrong or ast.unparse(expression) in ("True", "False"):
@@ -90,7 +90,7 @@ def _constants_beside(condition: ast.AST) -> Iterator[str]:
             )
 
 
-def _foregone_parts(condition: ast.AST) -> Iterator[str]:
+def _constant_parts(condition: ast.AST) -> Iterator[str]:
     """Yield what is wrong with the smallest parts of a condition that are true, or false, whatever a record holds."""
     waiting: list[ast.AST] = [condition]
     parts: list[ast.BoolOp | ast.Compare] = []

@@ -26,6 +26,7 @@ from target_klar.contract.streams import CONTRACTS
 from target_klar.records.formatting import shorten, shorten_both
 from target_klar.records.spelling import closest_match
 from target_klar.settings.map_conditions import senseless_conditions
+from target_klar.settings.map_keys import wrong_key
 from target_klar.settings.patterns import meets, patterns_without_effect, source_of
 
 if TYPE_CHECKING:
@@ -67,16 +68,25 @@ def map_mistakes(maps: object, config: object = None) -> Iterator[str]:
         elif _looks_like_option(stream, _OF_ALL_MAPS):
             yield _unknown(place, stream, _OF_ALL_MAPS)
         elif isinstance(entry, dict):
-            yield from _wrong_entry(place, entry, known)
+            mistakes = [*_wrong_entry(place, entry, known)]
+            yield from mistakes or _wrong_keys(place, stream, entry)
         elif entry not in (None, NULL_STRING):
             yield f"`{place}` must be an object of fields, or {NULL_STRING} to drop the stream."
     yield from patterns_without_effect(maps)
 
 
-def unused_maps(maps: Mapping[str, Any], came: Collection[str]) -> str:
-    """Name the streams that have a map and did not come, each with the one that came and was perhaps meant."""
+def unused_maps(maps: Mapping[str, Any], came: Collection[str], *, of_one_stream: bool) -> str:
+    """Name the streams that have a map and did not come, each with the one that came and was perhaps meant.
+
+    In a run of one stream by design the others have runs of their own, with the same maps perhaps: those alone are
+    named that may be misspelled, where it has no map.
+    """
+    missing = _missing(maps, came)
+    if of_one_stream:
+        has_map = any(meets(stream, source) for stream in came for source in _sources(maps))
+        missing = [source for source in missing if not has_map and closest_match(source, came)]
     names = []
-    for source in _missing(maps, came):
+    for source in missing:
         right = closest_match(source, came)
         shown = shorten_both(source, right) if right else (shorten(source),)
         names.append(" (did you mean ".join(shown) + "?)" * (len(shown) > 1))
@@ -188,6 +198,14 @@ def _wrong_expression(place: str, name: str, value: object, config: Collection[s
     conditions = senseless_conditions(statements[0], value, is_filter=is_filter)
     for wrong in dict.fromkeys([*names, *conditions]):
         yield f"`{place}` {wrong}"
+
+
+def _wrong_keys(place: str, stream: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the expressions for Klar's key in a map that has no other mistakes."""
+    for name, value in entry.items():
+        if value not in (None, NULL_STRING) and not name.startswith("__"):
+            for wrong in wrong_key(stream, entry, name, ast.parse(value)):
+                yield f"`{place}.{shorten(name)}` {wrong}"
 
 
 def _parse(expression: str) -> list[ast.stmt]:

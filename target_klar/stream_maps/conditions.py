@@ -12,7 +12,7 @@ import math
 from copy import copy
 from decimal import Decimal
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
@@ -20,6 +20,7 @@ from target_klar.settings.map_conditions import shown_part
 from target_klar.stream_maps.columns import column_of, parents_of
 from target_klar.stream_maps.evaluated import comparisons, following, operands_of, uses
 from target_klar.stream_maps.spelled import (
+    have_points,
     is_list,
     is_list_beside_another,
     is_no_answer,
@@ -101,20 +102,9 @@ class Conditions:
         self._expression = node
         if node.value not in self._parents:
             self._parents |= parents_of(node)
-        value = self._value(node.value)
-        if type(value) is str and ast.dump(node) == self._filter:
+        value = self._evaluate(node.value)
+        if callable(value) or (type(value) is str and ast.dump(node) == self._filter):
             self._note_truth(node.value, value)
-        return value
-
-    def _value(self, node: ast.AST) -> Any:
-        """Return the value of what is compared, or asked whether it is true.
-
-        Raises:
-            TypeError: It is a method, as of `status.lower`, which is true and equals nothing.
-        """
-        value = self._evaluate(node)
-        if callable(value):
-            raise TypeError(f"`{shown_part(node)}` is what can be called, and no value: write `{shown_part(node)}()`")
         return value
 
     def _if_else(self, node: ast.IfExp) -> Any:
@@ -154,17 +144,19 @@ class Conditions:
 
     def _condition(self, node: ast.AST) -> Any:
         """Return the value of a condition; what is evaluated if it is true may read it: `float(x) if x`."""
-        value = self._value(node)
-        if type(value) is str:
+        value = self._evaluate(node)
+        if type(value) is str or callable(value):
             self._note_truth(node, value)
         return value
 
-    def _note_truth(self, node: ast.AST, text: str) -> None:
+    def _note_truth(self, node: ast.AST, value: Any) -> None:
         """Note text that a condition takes for true."""
-        if says_false(text):
-            if not self._is_read(node, text):
-                self._misread.true(node, text)
-        elif node not in self._no_answers and is_no_answer(text):
+        if callable(value):
+            _refuse_uncalled(node)
+        if says_false(value):
+            if not self._is_read(node, value):
+                self._misread.true(node, value)
+        elif node not in self._no_answers and is_no_answer(value):
             self._no_answers.add(node)
             self._misread.no_answer(node)
 
@@ -174,14 +166,16 @@ class Conditions:
         return any(uses(each, ast.dump(node), value) for each in then)
 
     def _comparison(self, node: ast.Compare) -> Any:
-        right, result, before = self._value(node.left), True, node.left
+        right, result, before = self._evaluate(node.left), True, node.left
         for operation, each in zip(node.ops, node.comparators, strict=True):
-            left, right = right, self._value(each)
-            if type(left) is not type(right):
-                if type(left) in _KINDS or type(right) in _KINDS:
-                    self._read_beside_another(node, operation, (before, left), (each, right))
-            elif type(left) is str and isinstance(operation, _ORDER):
-                self._read_ordered(node, operation, (before, left), (each, right))
+            left, right = right, self._evaluate(each)
+            if type(left) is type(right) is str:
+                if isinstance(operation, _ORDER):
+                    self._read_ordered(node, operation, (before, left), (each, right))
+            elif callable(left) or callable(right):
+                _refuse_uncalled(before if callable(left) else each)
+            elif type(left) is not type(right) and (type(left) in _KINDS or type(right) in _KINDS):
+                self._read_beside_another(node, operation, (before, left), (each, right))
             before = each
             result = self._operators[type(operation)](left, right)
             if not result:
@@ -214,7 +208,8 @@ class Conditions:
         """Note text that is ordered otherwise than what it spells."""
         meant, order = numbers_or_dates(left[1], right[1]), self._operators[type(operation)]
         if meant and order(*meant) is not order(left[1], right[1]):
-            self._misread.order(node, right[0] if isinstance(left[0], _LITERALS) else left[0], meant)
+            part = right[0] if isinstance(left[0], _LITERALS) else left[0]
+            self._misread.order(node, part, meant, have_points=have_points(left[1], right[1]))
 
     def _is_compared_with_both(self, node: ast.Compare) -> bool:
         """Tell whether an expression compares something with text and with what is none: `x == 1 or x == '1'`."""
@@ -260,6 +255,15 @@ def _watched(node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> ast.AST:
         ifs: list[ast.expr] = [ast.Call(ast.Name("bool", ast.Load()), [test], []) for test in each.ifs]
         watched.generators.append(ast.comprehension(each.target, source, ifs, each.is_async))
     return watched
+
+
+def _refuse_uncalled(node: ast.AST) -> NoReturn:
+    """Take no method for a value, as that of `status.lower`, which is true and equals nothing.
+
+    Raises:
+        TypeError: Always.
+    """
+    raise TypeError(f"`{shown_part(node)}` is what can be called, and no value: write `{shown_part(node)}()`")
 
 
 def _compared_by(operation: ast.cmpop, right: Any) -> Collection[Any]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _ADVICE: Final = "compute with numbers, and round the result: '%.2f' % (float(a) + float(b))"
+_SIGNS: Final = ("", "+", "-")
+"""What may stand before the digits of a number."""
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
@@ -38,13 +40,22 @@ def mark_joined_text(
     computed = [name for name, text in expressions(definition) if any(map(_computes, ast.walk(ast.parse(text))))]
     if not computed or not isinstance(stream_map, CustomStreamMap):
         return lambda made: made
-    nodes, joined = stream_map.expr_evaluator.nodes, False
-    evaluate = nodes[ast.BinOp]
+    nodes, operators = stream_map.expr_evaluator.nodes, stream_map.expr_evaluator.operators
+    joined = is_whole = False
+    evaluate, add = nodes[ast.BinOp], operators[ast.Add]
+
+    def note(left: object, right: object) -> object:
+        nonlocal is_whole
+        # Its operands are evaluated by now, so that the next to read this is the addition itself.
+        is_whole = type(left) is type(right) is str and (left.strip() in _SIGNS or not right.strip())
+        return add(left, right)
 
     def mark(node: ast.BinOp) -> object:
         nonlocal joined
         value = evaluate(node)
         if type(value) is not str or not _computes(node) or _writes_text(node):
+            return value
+        if is_whole and isinstance(node.op, ast.Add):
             return value
         joined = True
         return _Joined(value)
@@ -57,7 +68,7 @@ def mark_joined_text(
                 made |= _replaced({name: made[name] for name in computed if name in made}, schema)
         return made
 
-    nodes[ast.BinOp] = mark
+    nodes[ast.BinOp], operators[ast.Add] = mark, note
     return replace
 
 
@@ -70,7 +81,8 @@ def _writes_text(node: ast.AST) -> bool:
     if isinstance(node, ast.BinOp | ast.BoolOp | ast.IfExp):
         return any(map(_writes_text, ast.iter_child_nodes(node)))
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, str) and not _NUMBER.fullmatch(node.value)
+        text = node.value.strip() if isinstance(node.value, str) else ""
+        return text not in _SIGNS and not _NUMBER.fullmatch(text)
     return isinstance(node, ast.JoinedStr)
 
 

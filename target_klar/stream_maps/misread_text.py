@@ -93,15 +93,18 @@ class MisreadText:
         what = f"compares one spelling of nothing with another, which it never equals: `{shown}`, "
         self._note(f"{what}of {example} or the like, in {_RECORDS}. If it is meant to, write `{advice}`.")
 
-    def order(self, node: ast.Compare, part: ast.AST, meant: tuple[object, object]) -> None:
-        """Note that texts are ordered otherwise than what they spell, which is `meant`."""
+    def order(self, node: ast.Compare, part: ast.AST, meant: tuple[object, object], *, have_points: bool) -> None:
+        """Note that texts are ordered otherwise than what they spell, which is `meant`; dates may `have_points`."""
         shown, asked = shown_part(node), shown_part(part)
         if isinstance(meant[0], Decimal):
-            spelled, advice = "numbers", f"float({asked})"
+            spelled, advice = "numbers", f"Read both as numbers, `float({asked})`."
+        elif have_points:
+            parsed = f"datetime.datetime.strptime({asked}.split()[0], '%d.%m.%Y')"
+            spelled, advice = "dates", f"Read both as dates, `{parsed}`."
         else:
-            spelled, advice = "dates", f"datetime.datetime.strptime({asked}.split()[0], '%d.%m.%Y')"
+            spelled, advice = "dates", "Both have to be as in 2026-05-04, with all zeros, whose order is that of dates."
         what = f"orders {spelled} as text, which puts them otherwise: `{shown}`, in {_RECORDS}. "
-        self._note(f"{what}Read both as {spelled}, `{advice}`.")
+        self._note(f"{what}{advice}")
 
     def letters(self, part: ast.AST) -> None:
         """Note that objects are made of the letters of text."""

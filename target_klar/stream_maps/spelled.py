@@ -16,7 +16,12 @@ NOTHING: Final = ["", "null", "none", "nil", "nan", "[]", "{}", "0000-00-00"]
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "ja", "wahr", "1"})
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
-_DATE: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(|[ T].*)", re.ASCII)
+_POINTS: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(|[ T].*)", re.ASCII)
+_SLASHES: Final = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(|[ T].*)", re.ASCII)
+_YEAR_FIRST: Final = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})(|[ T].*))?", re.ASCII)
+_IN_ORDER: Final = re.compile(r"\d{4}-\d\d(?:-\d\d|$)", re.ASCII)
+"""Dates that are ordered as their text is."""
+_MONTHS, _DAYS = 12, 31
 
 
 def says_false(text: str) -> bool:
@@ -85,16 +90,35 @@ def _short(text: str) -> str:
 
 def numbers_or_dates(one: str, other: str) -> tuple[Any, Any] | None:
     """Return what two texts spell whose order may be another than that of the texts, if both do."""
+    if _IN_ORDER.match(one) and _IN_ORDER.match(other):
+        return None
     one, other = one.strip(), other.strip()
     if _NUMBER.fullmatch(one) and _NUMBER.fullmatch(other):
         return Decimal(one), Decimal(other)
-    if (first := _DATE.fullmatch(one)) and (second := _DATE.fullmatch(other)):
-        return _date(*first.groups()), _date(*second.groups())
-    return None
+    first, second = _date(one), _date(other)
+    return (first, second) if first and second else None
 
 
-def _date(day: str, month: str, year: str, rest: str) -> tuple[int, int, int, str]:
-    return int(year), int(month), int(day), rest
+def have_points(one: str, other: str) -> bool:
+    """Tell whether two texts are dates such as 30.04.2026, with or without a time."""
+    return all(_POINTS.fullmatch(each.strip()) for each in (one, other))
+
+
+def _date(text: str) -> tuple[int | str, ...] | None:
+    """Return year, month, and where there are those, day and time, of a date in one of its usual forms."""
+    if found := _YEAR_FIRST.fullmatch(text):
+        year, _, month, day, rest = found.groups()
+    elif found := _POINTS.fullmatch(text):
+        day, month, year, rest = found.groups()
+    elif found := _SLASHES.fullmatch(text):
+        month, day, year, rest = found.groups()
+        if int(month) > _MONTHS:
+            day, month = month, day
+    else:
+        return None
+    if not 1 <= int(month) <= _MONTHS or not 1 <= int(day or 1) <= _DAYS:
+        return None
+    return (int(year), int(month)) if day is None else (int(year), int(month), int(day), rest)
 
 
 def _spells(text: Any, value: Any) -> bool:

@@ -105,7 +105,7 @@ def test_a_rejected_version_stays_until_klars_status_has_shown_the_newer_one(
 
 
 @pytest.mark.parametrize("newer", [{"fee": "EUR 2.5"}, {"fee": "EUR 2.5", "_sdc_deleted_at": "2024-01-01"}])
-@pytest.mark.parametrize("order_id", ["order_id", "'DE-' + order_id"])
+@pytest.mark.parametrize("order_id", ["order_id", "'DE-' + order_id", "order_id + order_id"])
 def test_a_row_that_a_map_failed_on_is_not_sent_over_a_newer_one_though_the_tap_names_no_key(
     klar: Sandbox, rejects: Path, newer: dict[str, str], order_id: str
 ) -> None:

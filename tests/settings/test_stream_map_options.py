@@ -423,6 +423,54 @@ def test_a_value_with_a_default_is_no_condition() -> None:
     assert list(map_mistakes({"refunds": {f"f{at}": text for at, text in enumerate(values)}})) == []
 
 
+CHANGES = (
+    "makes Klar's key of the clock or by chance, `{}`: a record that is read again would be another one, which stays "
+    "beside the first. Read the key from columns."
+)
+OF_NONE = "makes Klar's key of no column, so that each record would replace the one before it. Read it from one."
+
+
+@pytest.mark.parametrize(
+    ("field", "expression", "told"),
+    [
+        ("id", "str(datetime.datetime.now())", CHANGES.format("datetime.datetime.now")),
+        ("Id", "str(nr) + datetime.date.today().isoformat()", CHANGES.format("datetime.date.today")),
+        ("id", "datetime.datetime.utcnow().timestamp() if nr else nr", CHANGES.format("datetime.datetime.utcnow")),
+        ("id", "randint(1000000000)", CHANGES.format("randint(1000000000)")),
+        ("id", "md5(str(nr) + str(rand()))", CHANGES.format("rand()")),
+        ("id", "'R-1'", OF_NONE),
+        ("id", "config['rate']", OF_NONE),
+        ("id", "__stream_name__ + str(1)", OF_NONE),
+    ],
+)
+def test_a_key_that_is_made_of_no_column_or_changes_with_each_run_stops_the_run_at_its_start(
+    field: str, expression: str, told: str
+) -> None:
+    for stream, options in (("refunds", {}), ("returns", {"__alias__": "refunds"}), ("re*", {})):
+        entry = {field: expression} | options
+        mistakes = list(map_mistakes({stream: entry}, {"rate": 2}))
+        assert mistakes == [f"`stream_maps.{stream}.{field}` {told}"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "field", "expression"),
+    [
+        ("refunds", "id", "str(nr) + created_at"),
+        ("refunds", "id", "record['nr']"),
+        ("refunds", "id", "self"),
+        ("refunds", "id", "md5(str(_))"),
+        ("refunds", "id", "datetime.datetime.fromisoformat(created_at).isoformat()"),
+        ("refunds", "id", "record.get('now') or now"),
+        ("refunds", "updatedAt", "str(datetime.datetime.now())"),
+        ("refunds", "note", "str(randint(9))"),
+        ("cogs", "sku", "'ALL'"),
+        ("transaction_costs", "id", "str(randint(9))"),
+    ],
+)
+def test_a_key_of_columns_and_a_field_that_is_no_key_pass(stream: str, field: str, expression: str) -> None:
+    assert list(map_mistakes({stream: {field: expression}})) == []
+
+
 FAKED = {"refunds": {"note": "fake.name() + fake.name()"}}
 INSTALL = (
     "`stream_maps.refunds.note` uses fake, for which the package faker has to be installed in target-klar's "
@@ -439,8 +487,10 @@ def test_a_map_with_fake_stops_the_run_at_its_start_where_faker_is_not_installed
 
 
 def test_a_map_with_fake_works_where_faker_is_installed(klar: Sandbox, tmp_path: Path) -> None:
-    (tmp_path / "faker.py").write_text("class Faker:\n    def name(self):\n        return 'Anna'\n")
-    maps = {"refunds": {"id": "fake.name()"}}
+    (tmp_path / "faker.py").write_text(
+        "class Faker:\n    def name(self):\n        return 'Anna'\n    def seed_instance(self, _):\n        pass\n"
+    )
+    maps = {"refunds": {"id": "fake.seed_instance(id) or fake.name()"}}
     ended = program.run(klar, LINES, env={"PYTHONPATH": str(tmp_path)}, stream_maps=maps)
     assert (ended.code, ended.states, [*klar.refunds]) == (0, [1], ["Anna"]), ended.err
 
@@ -508,6 +558,24 @@ def test_two_long_names_are_shown_from_where_they_differ(klar: Sandbox) -> None:
     )
     said = run(klar, lines, stream_maps={LONG[:-1]: {"__alias__": "refunds"}}).warnings[0]
     assert said.startswith("...order_refunds has no stream map. If the map of ...order_refund is meant for it")
+
+
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [
+        ({"refunds": {}, "versand": {"__alias__": "logistics_costs"}, "refund": {}}, None),
+        ({"ref*": {}, "refund": {}}, None),
+        ({"versand": {"__alias__": "logistics_costs"}}, None),
+        ({"versand": {"__alias__": "logistics_costs"}, "refund": {}}, "refund (did you mean refunds?)"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--preview",)], ids=["a load", "a preview"])
+def test_of_one_stream_by_its_option_a_map_of_another_is_named_only_where_it_may_be_misspelled(
+    klar: Sandbox, maps: dict[str, Any], told: str | None, options: tuple[str, ...]
+) -> None:
+    ended = run(klar, [refund_record("a")["record"]], "--stream", "refunds", *options, stream_maps=maps)
+    said = re.findall(r"`stream_maps` has maps for streams that did not come: (.*?)\.", ended.out + ended.err)
+    assert (ended.code, said) == (0, [told] if told else []), ended.err
 
 
 def test_maps_that_meet_their_stream_by_name_pattern_or_source_are_not_warned_of(klar: Sandbox) -> None:
@@ -611,7 +679,7 @@ def test_an_expression_nested_too_deep_stops_the_run_in_one_line(
 
 @pytest.mark.parametrize("options", [(), ("--preview",)], ids=["a load", "a preview"])
 def test_an_expression_of_290_terms_can_be_used(klar: Sandbox, options: tuple[str, ...]) -> None:
-    maps = {"refunds": {"id": f"str({'+'.join(['1'] * 290)})", "__key_properties__": ["id"]}}
+    maps = {"refunds": {"id": f"str({'+'.join(['1'] * 290)}) + id[:0]", "__key_properties__": ["id"]}}
     ended = run(klar, LINES, *options, stream_maps=maps)
     assert (ended.code, ended.errors, set(klar.refunds)) == (0, [], set() if options else {"290"}), ended.err
     assert "1 rejected" not in ended.out

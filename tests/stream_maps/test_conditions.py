@@ -321,6 +321,10 @@ def test_a_list_that_is_compared_with_what_is_none_is_warned_of(
 
 
 NUMBERS = "orders numbers as text, which puts them otherwise: `{}`, in 1 record. Read both as numbers, `float(a)`."
+FORMS = (
+    "orders dates as text, which puts them otherwise: `{}`, in 1 record. Both have to be as in 2026-05-04, with all "
+    "zeros, whose order is that of dates."
+)
 DATES = (
     "orders dates as text, which puts them otherwise: `{}`, in 1 record. Read both as dates, "
     "`datetime.datetime.strptime(a.split()[0], '%d.%m.%Y')`."
@@ -348,6 +352,22 @@ DATES = (
         ("a > '01.05.2026'", "01.04.2027", DATES),
         ("a < '01.05.2026 12:00'", "30.04.2026 09:00", DATES),
         ("a >= '01.05.2026'", "02.05.2026", None),
+        ("a >= '01.12.2025'", "2025-10-15T09:30:00Z", FORMS),
+        ("a >= '01.12.2025'", "2025-12-15T09:30:00Z", None),
+        ("a > '12/01/2025'", "2025-10-15T09:30:00Z", FORMS),
+        ("a > '31/12/2025'", "2026-10-15", FORMS),
+        ("a > '12/01/2025'", "01/15/2026", FORMS),
+        ("a > '12/01/2025'", "12/15/2025", None),
+        ("a >= '2025-9-1'", "2025-10-15T09:30:00Z", FORMS),
+        ("a >= '2025-9-1'", "2025-08-15T09:30:00Z", None),
+        ("a[:7] >= '2025-9'", "2025-10-15", FORMS),
+        ("a >= '2025-12-01'", "15.12.2025", FORMS),
+        ("a >= '2025/12/01'", "2025-12-15", FORMS),
+        ("a >= '2025-09'", "2025-09-01T00:00:00Z", None),
+        ("a <= '2025-09'", "2025-09-01T00:00:00Z", None),
+        ("a > '0000-00-00'", "2025-09-01", None),
+        ("a > '2025-9-1'", "2025-13-01", None),
+        ("a > '2025-9-1'", "R-2025", None),
         ("a >= '01.05.2026'", "30.04.26", None),
     ],
 )

@@ -39,6 +39,13 @@ def load(klar: Sandbox, target: str, *rows: dict[str, Any], rejects: Path | None
         ("(fix + var) or '0'", 'text "0.302"'),
         ("'0' + fix + (var or none)", 'text "00.302"'),
         ("[amount + var for amount in [fix]][0]", 'text "0.302"'),
+        ("(fix or '') + (var or '')", 'text "0.302"'),
+        ("(fix if fix else '') + ' ' + var", 'text "0.30 2"'),
+        ("('-' if sign == '-' else '') + fix + var", 'text "-0.302"'),
+        ("sign + fix + var", 'text "-0.302"'),
+        ("none + (fix + var)", 'text "0.302"'),
+        ("(fix + var) + none", 'text "0.302"'),
+        ("sign * 2 + fix", 'text "--0.30"'),
     ],
 )
 def test_text_that_plus_or_times_joined_is_rejected_where_klar_wants_a_number(
@@ -67,6 +74,12 @@ def test_text_that_plus_or_times_joined_is_rejected_where_klar_wants_a_number(
         ("'0.' + var", "0.2"),
         ("('-' if sign == '+' else '') + fix", "0.30"),
         ("f'{var}{var}'", "22"),
+        ("none + fix", "0.30"),
+        ("(none or '') + (fix or '')", "0.30"),
+        ("(fix or '') + (none or '')", "0.30"),
+        ("sign.replace('-', '+') + fix", "0.30"),
+        ("sign.strip('-') + fix", "0.30"),
+        ("(sign + fix)[1:]", "0.30"),
         ("float(sign + var) * float('-1')", "2"),
     ],
 )

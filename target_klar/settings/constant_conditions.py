@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     _Reader = Callable[[Mapping[str, Any]], Any]
     """Returns the value of a part of a condition, given the values of what that reads."""
 
-_MAX_TRIALS: Final = 20_000
+_MAX_TRIALS: Final = 5_000
 """A condition that would need more is left alone."""
 _CONTAINERS: Final = (list, tuple, set, dict)
 _OPERATORS: Final[Mapping[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
@@ -169,10 +169,11 @@ class _Trial:
         asked = self._reader(right if one else left, constants)
         return lambda held: compare(asked(held), constants[0])
 
-    def _anything(self, node: ast.AST, constants: Iterable[Any]) -> _Reader:
+    def _anything(self, node: ast.AST, constants: Sequence[Any]) -> _Reader:
         key = ast.dump(node)
         values = self.values.setdefault(key, [_SOMETHING, _NOTHING])
-        for each in constants:
+        # The number 1 equals True, and is another.
+        for each in [*constants, *(int(each) for each in constants if type(each) is bool)]:
             is_new = not any(type(each) is type(value) and each == value for value in values)
             if is_new and made_of(node, each) == each:
                 values.append(each)
