@@ -1,26 +1,26 @@
 """Columns in the conditions and comparisons of a stream map.
 
-A number is compared as the tap wrote it: 0.19 of a column is a decimal, that of an expression a float, and Python calls
-the two unequal. Text is counted where it says something else than it does: the text `false` is true to Python, and the
-text `1` never equals 1.
+Text is counted where it says something else than it does: the text `false` is true to Python, and the text `1` never
+equals 1. Numbers are compared as they are written.
 """
 
 from __future__ import annotations
 
 import ast
-import math
 from copy import copy
-from decimal import Decimal
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from singer_sdk.mapper import MAPPER_FILTER_OPTION, CustomStreamMap
 
+from target_klar.settings.constant_conditions import is_literal
 from target_klar.settings.map_conditions import shown_part
 from target_klar.stream_maps.columns import column_of, parents_of
+from target_klar.stream_maps.decimals import compare_as_written
 from target_klar.stream_maps.evaluated import comparisons, following, operands_of, uses
 from target_klar.stream_maps.spelled import (
     have_points,
+    is_in_other_letters,
     is_list,
     is_list_beside_another,
     is_no_answer,
@@ -71,6 +71,8 @@ class Conditions:
         """By a part of a comparison, and how it spells nothing, whether it does no harm that this is misread."""
         self._no_answers: set[ast.AST] = set()
         """The conditions whose text is not always yes or no."""
+        self._met: set[ast.AST] = set()
+        """The comparisons of text that have found it as the expression has it."""
         self._is_read = lru_cache(maxsize=256)(self._find_read)
         text = definition.get(MAPPER_FILTER_OPTION)
         self._filter = ast.dump(ast.parse(text).body[0]) if isinstance(text, str) else ""
@@ -82,10 +84,7 @@ class Conditions:
         evaluator = stream_map.expr_evaluator
         self._evaluate: Callable[[ast.AST], Any] = evaluator._eval  # noqa: SLF001  # no other way leads to a part of an expression
         self._operators = operators = evaluator.operators
-        for comparison in (ast.Eq, ast.NotEq, *_ORDER):
-            operators[comparison] = partial(_compared, operators[comparison])
-        for membership in (ast.In, ast.NotIn):
-            operators[membership] = partial(_is_among, membership is ast.In)
+        compare_as_written(operators)
         self._of_the_sdk = nodes = dict(evaluator.nodes)
         evaluator.nodes = nodes | {
             ast.Expr: self._top,
@@ -169,6 +168,8 @@ class Conditions:
         right, result, before = self._evaluate(node.left), True, node.left
         for operation, each in zip(node.ops, node.comparators, strict=True):
             left, right = right, self._evaluate(each)
+            if node not in self._met and isinstance(operation, _EQUALITY):
+                self._read_as_written(node, (before, left), (each, right))
             if type(left) is type(right) is str:
                 if isinstance(operation, _ORDER):
                     self._read_ordered(node, operation, (before, left), (each, right))
@@ -181,6 +182,20 @@ class Conditions:
             if not result:
                 break
         return result
+
+    def _read_as_written(self, node: ast.Compare, left: _Operand, right: _Operand) -> None:
+        """Note text that is compared with itself in other letters, where it never is as the expression has it."""
+        (part, text), (asked, value) = (right, left) if isinstance(left[0], ast.Constant) else (left, right)
+        others = value if is_list(value) else [value]
+        if type(text) is not str or not is_literal(asked):
+            return
+        if text in others:
+            self._met.add(node)
+            self._misread.as_written(node)
+        elif is_in_other_letters(text, others):
+            beside = [each.value for each in self._operands_beside(part) if isinstance(each, ast.Constant)]
+            if text not in beside:
+                self._misread.in_other_letters(node, part)
 
     def _read_beside_another(self, node: ast.Compare, operation: ast.cmpop, left: _Operand, right: _Operand) -> None:
         """Note what is compared with what it never equals, since that is of another kind."""
@@ -270,20 +285,3 @@ def _compared_by(operation: ast.cmpop, right: Any) -> Collection[Any]:
     if not isinstance(operation, ast.In | ast.NotIn):
         return [right]
     return right if isinstance(right, list | tuple | set) else ()
-
-
-def _compared(compare: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
-    return compare(_decimal_beside(right, left), _decimal_beside(left, right))
-
-
-def _decimal_beside(other: Any, value: Any) -> Any:
-    """Return a float beside a decimal as the decimal that it is written as."""
-    is_beside = type(value) is float and type(other) is Decimal and math.isfinite(value)
-    return Decimal(repr(value)) if is_beside else value
-
-
-def _is_among(expected: bool, item: Any, held: Any) -> bool:  # noqa: FBT001  # the SDK's evaluator calls it
-    found = item in held
-    if not found and type(item) in (Decimal, float) and isinstance(held, list | tuple | set | dict):
-        found = any(_decimal_beside(each, item) == _decimal_beside(item, each) for each in held)
-    return found is expected

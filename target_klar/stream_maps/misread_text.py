@@ -34,6 +34,9 @@ class MisreadText:
         self._no_answers: set[str] = set()
         """The conditions whose text is not always yes or no."""
 
+        self._as_written: set[str] = set()
+        """The comparisons that have found text as they have it."""
+
     def begin(self) -> None:
         """Forget what was noted of a record that does not count."""
         self._noted.clear()
@@ -61,6 +64,18 @@ class MisreadText:
         self._no_answers.add(shown)
         self._counts.pop((_taken_for_true(node, shown), True), None)
         self._noted.discard((_taken_for_true(node, shown), True))
+
+    def in_other_letters(self, node: ast.Compare, part: ast.AST) -> None:
+        """Note that text, the value of a part, is compared with itself in other letters, which it does not equal."""
+        if (shown := shown_part(node)) not in self._as_written:
+            self._note(_in_other_letters(shown, part))
+
+    def as_written(self, node: ast.Compare) -> None:
+        """Note that a comparison has found text as it is written there: that in other letters is another."""
+        self._as_written.add(shown := shown_part(node))
+        for part in (node.left, *node.comparators):
+            self._counts.pop((_in_other_letters(shown, part), False), None)
+            self._noted.discard((_in_other_letters(shown, part), False))
 
     def list_beside_another(self, node: ast.Compare, *, of_left: bool) -> None:
         """Note that a list, the value of the left side or of the other, is compared with what is none, or another."""
@@ -122,6 +137,11 @@ class MisreadText:
             told = what.replace(_EXAMPLE, self._examples.get(kinds[0], ""))
             records = counted(sum(self._counts[kind] for kind in kinds), "record")
             yield f"The stream map of {shorten(source_stream)} {told.replace(_RECORDS, records)}"
+
+
+def _in_other_letters(shown: str, part: ast.AST) -> str:
+    what = f"compares text with itself in other letters, which it never equals: `{shown}`, in {_RECORDS}. "
+    return f"{what}Write it as the column has it, or compare `{shown_part(part)}.strip().lower()` with small letters."
 
 
 def _taken_for_true(node: ast.AST, shown: str) -> str:

@@ -50,6 +50,12 @@ def never_equal(left: Any, right: Any) -> bool:
     return _spells(left, right) or _spells(right, left)
 
 
+def is_in_other_letters(text: str, others: Collection[Any]) -> bool:
+    """Tell whether text is one of others but for small and capital letters, and blanks around it."""
+    bare = text.strip().casefold()
+    return bare != "" and any(type(each) is str and each.strip().casefold() == bare for each in others)
+
+
 def is_list(value: object) -> bool:
     """Tell whether a value is a list or the like."""
     return isinstance(value, list | tuple | set)

@@ -225,6 +225,52 @@ def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(
     assert told.endswith(f"`{ast.unparse(ast.parse(expression))}`, in 1 record. If it is meant to, {advice}.")
 
 
+LETTERS = "The stream map of s compares text with itself in other letters, which it never equals: `{}`, in {}. "
+WRITE_IT = "Write it as the column has it, or compare `{}.strip().lower()` with small letters."
+
+
+@pytest.mark.parametrize(
+    ("definition", "texts", "told"),
+    [
+        ({"__filter__": "a == 'paid'"}, ["Paid", "Refunded", "Paid"], ("a == 'paid'", "2 records", "a")),
+        ({"__filter__": "'PAID' != a"}, ["paid"], ("'PAID' != a", "1 record", "a")),
+        (
+            {"x": "None if a in ['Cancelled', 'Void'] else 1"},
+            ["void ", "x"],
+            ("a in ['Cancelled', 'Void']", "1 record", "a"),
+        ),
+        (
+            {"x": "record['a'] not in ('x', 'y')"},
+            ["X", "Y"],
+            ("record['a'] not in ('x', 'y')", "2 records", "record['a']"),
+        ),
+    ],
+)
+def test_text_that_is_compared_with_itself_in_other_letters_alone_is_warned_of(
+    definition: dict[str, str], texts: list[str], told: tuple[str, str, str]
+) -> None:
+    shown, number, part = told
+    assert mapped(definition, *({"a": each} for each in texts))[1] == [
+        LETTERS.format(shown, number) + WRITE_IT.format(part)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("definition", "texts"),
+    [
+        ({"__filter__": "a == 'paid'"}, ["Paid", "paid"]),
+        ({"__filter__": "a == 'paid'"}, ["paid", "Paid"]),
+        ({"__filter__": "a == 'paid' or a == 'Paid'"}, ["Paid"]),
+        ({"__filter__": "a in ['paid', 'PAID']"}, ["PAID"]),
+        ({"__filter__": "a.lower() == 'paid'"}, ["Paid", "PAID"]),
+        ({"__filter__": "a != ' '"}, ["", "  "]),
+        ({"__filter__": "a == b"}, ["Paid"]),
+    ],
+)
+def test_text_that_is_found_as_it_is_written_is_not_warned_of(definition: dict[str, str], texts: list[str]) -> None:
+    assert mapped(definition, *({"a": each, "b": "PAID"} for each in texts))[1] == []
+
+
 NOTHING = re.compile(
     r"The stream map of s compares one spelling of nothing with another, which it never equals: `(.*)`, of (.*) or "
     r"the like, in (.*)\. If it is meant to, write `(.*)`\."
