@@ -73,7 +73,7 @@ def _records(lines: Iterator[bytes], name: str, *, unpacked: bool) -> Iterator[b
         if not row:
             continue
         if not (first or is_json_lines) and is_packed(row):
-            raise _packed(name, unpacked=unpacked)
+            raise _packing_error(name, unpacked=unpacked)
         if not (first or is_json_lines) and (encoding := marked_encoding(row)):
             raise FatalSyncError(
                 f"The {name} begins with a byte order mark ({encoding}). Write it as UTF-8 without one."
@@ -118,7 +118,7 @@ def _as_text(row: bytes, number: int, name: str, *, is_last: bool) -> bytes:
     return quoted(text)
 
 
-def _packed(name: str, *, unpacked: bool) -> FatalSyncError:
+def _packing_error(name: str, *, unpacked: bool) -> FatalSyncError:
     if unpacked:
         return FatalSyncError(f"The {name} is packed twice (gzip). Have the tap pack it once.")
     return FatalSyncError(

@@ -176,7 +176,9 @@ class _Command(TargetKlar):
             if not config.parse_env and (unread := unread_variables(target.config)):
                 names = ", ".join(unread)
                 _logger.warning(
-                    "Variables that differ from the configuration are not read: %s. %s", names, how_to_read_variables()
+                    "No variable is read, and these differ from the configuration: %s. %s",
+                    names,
+                    how_to_read_variables(),
                 )
             load(target, path)
             return

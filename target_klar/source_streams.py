@@ -52,7 +52,7 @@ class Route:
     ) -> None:
         self.name = stream.name
         """Klar's stream."""
-        self.lacks_mark = bool(stream.contract.cancelling_field) and not deletion_fields(dict.fromkeys(made))
+        self.lacks_deletion_mark = bool(stream.contract.cancelling_field) and not deletion_fields(dict.fromkeys(made))
         """Whether Klar can cancel records of its stream, and no map sets the mark of a deletion."""
         self._stream = stream
         self._source_stream = source.name
@@ -228,13 +228,13 @@ class SourceStream:
             )
 
     @property
-    def lacks_mark(self) -> bool:
+    def lacks_deletion_mark(self) -> bool:
         """Whether Klar could cancel its records, and neither its columns nor its maps name the mark of deletion."""
         read = dict.fromkeys(
             column for route in self._mapped_routes for each in route.expressions for column in each.columns
         )
         known = deletion_fields(self._columns | self._seen | read)
-        return not known and any(route.lacks_mark for route in self.routes)
+        return not known and any(route.lacks_deletion_mark for route in self.routes)
 
     def warnings(self) -> Iterator[str]:
         """Yield a line for what its maps misread, and each stream of Klar's to which a filter let nothing pass."""

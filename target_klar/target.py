@@ -176,7 +176,10 @@ class TargetKlar(Target):
         raise FatalSyncError(unknown_stream(stream, alias, columns))
 
     def _set_record_handlers(self) -> None:
-        """Have the reader give records to the lookahead, or to the routes themselves where it lets them pass."""
+        """Have the reader give records to the lookahead, or to the routes themselves where it lets them pass.
+
+        Which it does is asked again at each poll: it may have passed on all that it held.
+        """
         for name, source in self.source_streams.items():
             handler = source.routes[0].add if len(source.routes) == 1 else source.add
             if not self._lookahead.lets_pass(source):
@@ -203,7 +206,7 @@ class TargetKlar(Target):
         if stream not in self._ignored_versions:
             self._ignored_versions.add(stream)
             source = self.source_streams.get(str(message_dict.get("stream")))
-            if self.config["hard_delete"] and source is not None and source.lacks_mark:
+            if self.config["hard_delete"] and source is not None and source.lacks_deletion_mark:
                 self.logger.warning("%s: %s", stream, ONLY_MARKS_CANCEL)
             else:
                 self.logger.info("%s: %s", stream, VERSION_IGNORED)

@@ -150,7 +150,10 @@ CASES = {
     ),
     "a filter that drops everything is told": Case(
         [schema("returns", state={}), *(record("returns", **REFUND, state="refunded") for _ in range(2))],
-        warnings=("The `__filter__` in the stream map of returns dropped all 2 records, so nothing of it was loaded.",),
+        warnings=(
+            "The stream map of returns compares text with the same in other letters, which it never equals: `state == ",
+            "The `__filter__` in the stream map of returns dropped all 2 records, so nothing of it was loaded.",
+        ),
         settings=map_of("returns", "refunds", __filter__="state == 'Refunded'"),
     ),
 }

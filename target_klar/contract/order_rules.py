@@ -82,7 +82,7 @@ _ROUNDING: Final = 0.01
 
 NET_ABOVE_GROSS: Final = Rule(
     "net_above_gross",
-    "a line whose total after taxes and discounts is above the one before them",
+    "a line whose total after taxes and discounts is above its total before them",
     "Check which column is which; both amounts are for the whole line, not for a piece.",
     lambda lines: [
         line

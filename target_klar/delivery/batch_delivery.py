@@ -184,5 +184,5 @@ def _require_readable(status: Status, contract: Contract) -> None:
         raise KlarError(
             f"{contract.stream}: Klar's status has a `lastSuccess` that is no time in ISO 8601 "
             f"({status.last_success}), so it cannot be told whether it shows what was sent. Ask Klar's support, or "
-            "set `status_timeout_seconds: 0` (the status only has to respond)."
+            "set `status_timeout_seconds: 0` (the status only has to answer)."
         )

@@ -69,7 +69,7 @@ def require_no_map_lost(earlier: Mapping[str, Any], later: Mapping[str, Any], na
             lost += [f"`{shorten(option)}` of {shorten(stream)}" for option in options]
     if lost:
         raise ConfigurationError(
-            f"`stream_maps` of {name} takes the place of the one before it whole, without {listed(lost)}. Write all "
+            f"`stream_maps` of {name} replaces the one before it entirely, and would lose {listed(lost)}. Write all "
             "maps into one of the two."
         )
 

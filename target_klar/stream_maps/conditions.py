@@ -24,7 +24,7 @@ from target_klar.stream_maps.spelled import (
     is_list,
     is_list_beside_another,
     is_no_answer,
-    is_other_nothing,
+    is_nothing_spelled_otherwise,
     is_same_nothing,
     never_equal,
     numbers_or_dates,
@@ -206,7 +206,9 @@ class Conditions:
         elif isinstance(operation, _EQUALITY) and never_equal(left[1], right[1]):
             if not self._is_compared_with_both(node):
                 self._misread.unequal(node, part, text, value)
-        elif isinstance(operation, _SAMENESS) and is_other_nothing(left[1], _compared_by(operation, right[1])):
+        elif isinstance(operation, _SAMENESS) and is_nothing_spelled_otherwise(
+            left[1], _compared_by(operation, right[1])
+        ):
             asked, held = right if isinstance(left[0], _LITERALS) else left
             spelled = spelling_of_nothing(held)
             if (asked, spelled) not in self._harmless:
@@ -278,7 +280,7 @@ def _refuse_uncalled(node: ast.AST) -> NoReturn:
     Raises:
         TypeError: Always.
     """
-    raise TypeError(f"`{shown_part(node)}` is what can be called, and no value: write `{shown_part(node)}()`")
+    raise TypeError(f"`{shown_part(node)}` is a method: call it, `{shown_part(node)}()`")
 
 
 def _compared_by(operation: ast.cmpop, right: Any) -> Collection[Any]:

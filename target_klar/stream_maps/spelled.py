@@ -68,7 +68,7 @@ def is_list_beside_another(left: Any, right: Any) -> bool:
     return of_two and all(type(each) in kinds and each and not _is_nothing(each) for each in (left, right))
 
 
-def is_other_nothing(value: Any, others: Collection[Any]) -> bool:
+def is_nothing_spelled_otherwise(value: Any, others: Collection[Any]) -> bool:
     """Tell whether a value is nothing, and others are it too, all as text if it is none, or all as something else."""
     if not _is_nothing(value):
         return False

@@ -176,7 +176,7 @@ def test_other_variables_that_nothing_reads_and_that_differ_are_one_warning_with
     assert (ended.code, ended.states) == (0, [1])
     assert ended.warnings == [
         (
-            "Variables that differ from the configuration are not read: TARGET_KLAR_API_TOKEN, "
+            "No variable is read, and these differ from the configuration: TARGET_KLAR_API_TOKEN, "
             "TARGET_KLAR_REJECTS_PATH, TARGET_KLAR_BATCH_SIZE_ROWS. Add `--config=ENV`, which reads the "
             "environment, or "
             "unset the variable."
@@ -352,7 +352,7 @@ def test_stream_maps_of_two_configurations_stop_the_run_where_the_later_ones_los
         return invoke("--config", first, "--config", "shop.json", lines=LINES, folder=tmp_path)
 
     name = "shop.json" if place == "a file" else place
-    told = f"`stream_maps` of {name} takes the place of the one before it whole, without the map of refunds. Write all"
+    told = f"`stream_maps` of {name} replaces the one before it entirely, and would lose the map of refunds. Write all"
     stopped(loaded({"fees": {"__alias__": "transaction_costs"}}), told)
     lost = told.replace("the map of refunds", "`__filter__` of refunds")
     stopped(loaded({"refunds": {"id": "id", "__alias__": "refunds"}}), lost)

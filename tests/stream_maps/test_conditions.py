@@ -40,7 +40,7 @@ def mapped(definition: dict[str, Any], *rows: dict[str, Any], watched: bool = Tr
 
 
 TRUE = re.compile(
-    r"The stream map of s takes text for true that says the opposite: `(.*)` is (.*) or the like in (.*)\. "
+    r"The stream map of s takes text for true that says the opposite: `(.*)`, of (.*) or the like, in (.*)\. "
     r"Write `(.*)`\."
 )
 
@@ -99,7 +99,7 @@ def test_a_filter_with_a_method_that_is_not_called_loads_nothing(klar: Sandbox) 
     row = record("fees", orderId="1", transactionCosts=1, status="paid")
     ended = run(klar, [schema("fees", orderId={}, transactionCosts={}, status={}), row], stream_maps=maps)
     assert (ended.code, klar.posts()) == (1, [])
-    assert "`status.lower` is what can be called, and no value: write `status.lower()`" in ended.errors[0]
+    assert "`status.lower` is a method: call it, `status.lower()`" in ended.errors[0]
 
 
 COUNTRIES = ["DE", "NO", "SE", ""]
@@ -129,11 +129,11 @@ def test_a_word_that_may_say_false_is_not_warned_of_in_a_column_that_says_no_yes
 @pytest.mark.parametrize(
     ("texts", "told"),
     [
-        (["NO", "yes", "null", ""], "`a` is 'NO' or the like in 2 records"),
-        (["NO", "DE", "null"], "`a` is 'null' or the like in 1 record"),
-        (["[]", '[{"id": 1}]'], "`a` is '[]' or the like in 1 record"),
-        (["0", "1.50", "0.00"], "`a` is '0' or the like in 2 records"),
-        (["0.00", "EUR"], "`a` is '0.00' or the like in 1 record"),
+        (["NO", "yes", "null", ""], "`a`, of 'NO' or the like, in 2 records"),
+        (["NO", "DE", "null"], "`a`, of 'null' or the like, in 1 record"),
+        (["[]", '[{"id": 1}]'], "`a`, of '[]' or the like, in 1 record"),
+        (["0", "1.50", "0.00"], "`a`, of '0' or the like, in 2 records"),
+        (["0.00", "EUR"], "`a`, of '0.00' or the like, in 1 record"),
     ],
 )
 def test_text_that_says_false_whatever_else_a_column_holds_is_warned_of(texts: list[str], told: str) -> None:
@@ -222,10 +222,21 @@ def test_text_that_is_compared_with_a_number_or_a_boolean_is_warned_of(
 ) -> None:
     (told,) = mapped({"x": expression}, row)[1]
     assert told.startswith("The stream map of s compares text with a number or a boolean, which it never equals: ")
-    assert told.endswith(f"`{ast.unparse(ast.parse(expression))}`, in 1 record. If it is meant to, {advice}.")
+    assert told.endswith(f"`{ast.unparse(ast.parse(expression))}`, in 1 record. If they should be equal, {advice}.")
 
 
-LETTERS = "The stream map of s compares text with itself in other letters, which it never equals: `{}`, in {}. "
+def test_an_expression_is_shown_as_it_is_whatever_it_reads() -> None:
+    row = {"EXAMPLE_FLAG": "no", "a": "", "b": None}
+    (first,) = mapped({"__filter__": "EXAMPLE_FLAG"}, row)[1]
+    assert "`EXAMPLE_FLAG`, of 'no' or the like, in 1 record. Write `(str(EXAMPLE_FLAG or '')" in first
+    told = mapped({"x": "not (a == b)"}, {"a": "yes", "b": True}, row)[1]
+    assert [each.partition("`a == b`, ")[2].partition(". ")[0] for each in told] == [
+        "in 1 record",
+        "of '' or the like, in 1 record",
+    ]
+
+
+LETTERS = "The stream map of s compares text with the same in other letters, which it never equals: `{}`, in {}. "
 WRITE_IT = "Write it as the column has it, or compare `{}.strip().lower()` with small letters."
 
 
@@ -273,7 +284,7 @@ def test_text_that_is_found_as_it_is_written_is_not_warned_of(definition: dict[s
 
 NOTHING = re.compile(
     r"The stream map of s compares one spelling of nothing with another, which it never equals: `(.*)`, of (.*) or "
-    r"the like, in (.*)\. If it is meant to, write `(.*)`\."
+    r"the like, in (.*)\. If they should be equal, write `(.*)`\."
 )
 
 
@@ -346,7 +357,7 @@ def test_nothing_that_is_compared_as_it_is_spelled_is_not_warned_of(expression: 
     assert mapped({"x": expression}, row)[1] == []
 
 
-LIST = "The stream map of s compares a list with what is none, which it never equals: `{}`, in 1 record."
+LIST = "The stream map of s compares a list with what is no list, which it never equals: `{}`, in 1 record."
 
 
 @pytest.mark.parametrize(
@@ -363,7 +374,9 @@ LIST = "The stream map of s compares a list with what is none, which it never eq
 def test_a_list_that_is_compared_with_what_is_none_is_warned_of(
     expression: str, row: dict[str, Any], advised: str
 ) -> None:
-    assert mapped({"x": expression}, row)[1] == [f"{LIST.format(expression)} If it is meant to, write `{advised}`."]
+    assert mapped({"x": expression}, row)[1] == [
+        f"{LIST.format(expression)} If they should be equal, write `{advised}`."
+    ]
 
 
 NUMBERS = "orders numbers as text, which puts them otherwise: `{}`, in 1 record. Read both as numbers, `float(a)`."
@@ -545,9 +558,7 @@ def test_a_run_says_it_at_its_end_and_a_preview_too(klar: Sandbox) -> None:
     lines = [schema("fees", orderId={}, transactionCosts={}, paid={}), *rows]
     loaded, shown = run(klar, lines, stream_maps=maps), run(klar, lines, "--preview", stream_maps=maps)
 
-    told = (
-        "The stream map of fees takes text for true that says the opposite: `paid` is 'false' or the like in 1 record."
-    )
+    told = "The stream map of fees takes text for true that says the opposite: `paid`, of 'false' or the like, in 1 "
     assert (loaded.code, set(klar.transaction_costs)) == (0, {"1", "2"})
     assert [each for each in loaded.warnings if each.startswith(told)]
     assert re.search(re.escape(told), shown.out)
