@@ -260,6 +260,4 @@ def test_amounts_that_look_like_a_mistake_are_counted(klar: Sandbox) -> None:
     assert ended.said(
         "orders: 2 of 3 records (66.7 %) with a tax rate above 1, such as 0 [tax_rate_above_1]. Klar wants"
     )
-    assert ended.said(
-        "orders: 1 of 3 records (33.3 %) with a line whose total after taxes and discounts is above its"
-    )
+    assert ended.said("orders: 1 of 3 records (33.3 %) with a line whose total after taxes and discounts is above its")

@@ -36,13 +36,6 @@ def test_as_many_requests_as_allowed_wait_at_the_same_time_and_no_more(tmp_path:
     assert figures.peak_in_flight == allowed
 
 
-def test_waiting_for_answers_overlaps(tmp_path: Path) -> None:
-    run, figures = load(tmp_path, KLAR_REFUNDS, 960, 0.2, batch_size_rows=20, max_parallel_requests=8)
-    assert figures.requests == 48
-    one_after_the_other = figures.requests * 0.2
-    assert run.wall < one_after_the_other / 1.5  # a third of it on an idle machine
-
-
 def test_memory_stays_the_same_for_ten_times_the_records_though_klar_is_slower_than_the_tap(tmp_path: Path) -> None:
     few, many = (load(tmp_path, KLAR_COSTS, rows, 0.01)[0].peak for rows in (20_000, 200_000))
     assert many < 1.3 * few

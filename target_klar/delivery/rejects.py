@@ -229,6 +229,7 @@ class Rejects:
                 return f"It is in {self.path} already."
         elif self._index.newest_is_known(keys, origin.number):
             return f"{self.path} has a newer version of it."
+        self._has_unneeded |= self._index.knows(keys)  # this very record may stand before another one
         # Where only the tap's key says that another one may be newer, it is kept, before that one.
         self._write([self._line(origin, keys, rejects_line(origin, stream, key, problems, source), source)])
         return f"Written to {self.path}."
@@ -259,6 +260,7 @@ class Rejects:
     def _read_again(self, line: LastRejectsLine, keys: Keys, origin: Origin) -> None:
         if origin.number > line.number:
             self._order.read_again(self._with_schema(line, keys, origin), origin.number)
+            self._index.make_last(line)
 
     def _with_schema(self, line: LastRejectsLine, keys: Keys, origin: Origin, text: bytes = b"") -> WrittenLine:
         return WrittenLine(line, keys, origin.source_stream, self._schemas[origin.source_stream], text)

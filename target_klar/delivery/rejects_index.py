@@ -133,10 +133,14 @@ class RejectsIndex:
             line.first = first
         new = LastRejectsLine(keys, source, record_digest(origin), origin.number, first, start, length)
         self.rejected += new.rejected
-        for key, lines in ((keys.klar, self._by_klar), (keys.source, self._by_source)):
-            if key is not None and (key not in lines or lines[key].number <= new.number):
-                lines[key] = new
+        self.make_last(new)
         return new
+
+    def make_last(self, line: LastRejectsLine) -> None:
+        """Make a line the last one about each of its keys of which no later record has one."""
+        for key, lines in ((line.keys.klar, self._by_klar), (line.keys.source, self._by_source)):
+            if key is not None and (key not in lines or lines[key].number <= line.number):
+                lines[key] = line
 
     def _about(self, keys: Keys) -> list[LastRejectsLine]:
         lines = self._by_klar.get(keys.klar), self._by_source.get(keys.source)

@@ -251,6 +251,32 @@ def test_a_row_of_another_source_stream_settles_nothing(
     assert words(rejects)[0] == ("contract", "1,10")
 
 
+def test_a_record_that_is_rejected_again_is_in_the_file_once_where_the_tap_names_a_key_of_several_records(
+    klar: Sandbox, rejects: Path
+) -> None:
+    head = schema("transaction_costs", batch={}) | {"key_properties": ["batch"]}
+    bad = [record("transaction_costs", **cost(key, "1,0"), batch=1) for key in ("4", "12")]
+    load(klar, rejects, head, *bad)
+    load(klar, rejects, head, bad[0])
+    assert sorted(each["orderId"] for each in (line["record"] for line in records(rejects))) == ["12", "4"]
+
+
+def test_a_record_that_is_rejected_again_stays_behind_another_row_of_its_key_that_was_read_before_it(
+    klar: Sandbox, rejects: Path
+) -> None:
+    """Also where a deletion of a third row of that key was read in between."""
+    heads = [schema("transaction_costs"), schema("pages", "page", orderId={}) | {"key_properties": ["page"]}]
+    maps = {"stream_maps": {"pages": {"__alias__": "transaction_costs"}}}
+    bad = record("pages", page=3, orderId="1", transactionCosts="3,0")
+    deleted = record("pages", page=1, orderId="1", transactionCosts=1, _sdc_deleted_at="2024-01-01")
+    load(klar, rejects, *heads, bad, **maps)
+    load(klar, rejects, *heads, deleted, cost_record("1", 2), bad, **maps)
+    assert words(rejects)[-1] == ("contract", "3,0")
+    fixed = {"__alias__": "transaction_costs", "transactionCosts": "str(transactionCosts).replace(',', '.')"}
+    send_again(klar, rejects, stream_maps={"pages": fixed})
+    assert klar.transaction_costs["1"]["transactionCosts"] == 3
+
+
 def test_a_newer_version_stays_behind_a_record_whose_klars_key_was_mapped_wrong(klar: Sandbox, rejects: Path) -> None:
     """Sent again with the right map, the older one would otherwise be put over it."""
     head = schema("transaction_costs", row={}, name={}, number={}, fee={}) | {"key_properties": ["row"]}

@@ -40,7 +40,7 @@ CONDITIONS = st.recursive(
 
 
 @given(CONDITIONS)
-@settings(max_examples=size(500, 20_000), derandomize=True, deadline=None, database=None)
+@settings(max_examples=size(500, 5_000), derandomize=True, deadline=None, database=None)
 def test_no_record_differs_from_what_is_said_of_all(condition: str) -> None:
     told = outcome(ast.parse(condition, mode="eval").body)
     if told is not None:
